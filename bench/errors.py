@@ -1,0 +1,69 @@
+"""The errors that a user can cause.
+
+Each is caught once, at the edge (`bench.cli`), and becomes one message and one exit code. A message names the
+value, where it came from and the way out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What each exit code means; where several hold, `worst` says which one wins."""
+
+    OK = 0
+    REGRESSION = 1
+    USAGE = 2
+    NOTHING_SURE = 3
+    RUNS_FAILED = 4
+    INTERRUPTED = 130
+
+
+_PRECEDENCE = (
+    ExitCode.INTERRUPTED,
+    ExitCode.USAGE,
+    ExitCode.RUNS_FAILED,
+    ExitCode.REGRESSION,
+    ExitCode.NOTHING_SURE,
+    ExitCode.OK,
+)
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The code that a command ends with when several hold; `OK` for none."""
+    held = set(codes)
+    return next((code for code in _PRECEDENCE if code in held), ExitCode.OK)
+
+
+class BenchError(Exception):
+    """The base of all errors that a user can cause; its text is what the user reads."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UsageError(BenchError):
+    """A value that the user gave cannot be used."""
+
+
+class NothingSureError(BenchError):
+    """There is nothing to judge: no base, nothing measured."""
+
+    exit_code = ExitCode.NOTHING_SURE
+
+
+def unknown(kind: str, name: str, known: Iterable[str], origin: str) -> UsageError:
+    """The error for a name that is not known: says the nearest known name, or all of them.
+
+    Args:
+        kind: what was looked for, as a reader calls it ("cell", "suite", "key").
+        name: what was given.
+        known: the names that would have been accepted.
+        origin: where the name came from ("--set cells", "my.toml").
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    way_out = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}."
+    return UsageError(f"unknown {kind} {name!r} ({origin}): {way_out}")
