@@ -1,0 +1,353 @@
+"""Observations → the summary: sections of rows, a row for each configuration. Pure: no clock, no files, no printing.
+
+Only runs with status `ok` enter a figure; the others are counted with their reasons. Every figure reads one phase, so
+that times of different phases never meet. The process is the statistical unit: a run gives one figure, and intervals
+come from runs, from pairs of runs, or, for accuracy and loss, from seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pandas as pd
+
+from bench.case import Case, Status
+from bench.stats import Estimate, RunFigure, mean_t, median_runs, paired_ratio, run_figure
+
+REFERENCE_CELL = "simple_rnn"
+"""The cell that training times are divided by."""
+
+_CELLS_IN_ORDER = ("simple_rnn", "lstm", "gru")
+_NOT_CONFIGURATION = frozenset({"seed", "repeat"})
+_CASE_FIELDS = {f.name: f for f in fields(Case)}
+
+# An accuracy is a count of test samples over their number; this near to a whole count, it is that one in float32.
+_COUNT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What one run that ended `ok` gives to the summary. What was not measured, or is not finite, is None."""
+
+    run_id: str
+    campaign_id: str
+    block: int
+    seed: int
+    accuracy: float | None
+    loss: float | None
+    train_seconds: float | None
+    """Of an epoch: the median over the steady epochs (from 2 on; epoch 1 where there is no other)."""
+    samples_per_second: float | None
+    first_epoch_seconds: float | None
+    compile_seconds: float | None
+    memory_bytes: int | None
+    """Peak resident memory above what was resident before the model was built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Runs of a row that enter no figure, and why."""
+
+    status: str
+    reason: str
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One configuration: its figures over all its runs. A figure that nothing was measured for is None."""
+
+    configuration: Case
+    axes: Mapping[str, Any]
+    """The fields of the case that differ within the section, without the cell."""
+    parameters: int | None
+    accuracy: Estimate | None
+    """On the test set: mean over seeds (a seed's repeats and campaigns averaged first); `n` counts seeds."""
+    loss: Estimate | None
+    train_seconds: Estimate | None
+    """Of an epoch: median over runs; `n` counts runs."""
+    first_epoch_only: bool
+    samples_per_second: Estimate | None
+    first_epoch_seconds: Estimate | None
+    compile_seconds: Estimate | None
+    ratio: Estimate | None
+    """`train_seconds` over the reference cell's, all else equal, paired by campaign and block; 1 for the reference."""
+    memory_bytes: Estimate | None
+    kernels_attested: tuple[str, ...]
+    """The kernels that ran, by the evidence of the runs that ended ok; `configuration.kernel` is what was asked."""
+    runs: tuple[RunRecord, ...]
+    left_out: tuple[LeftOut, ...]
+    seeds_tried: int
+    """With those of the runs left out."""
+
+    @property
+    def runs_tried(self) -> int:
+        return len(self.runs) + sum(out.runs for out in self.left_out)
+
+    @property
+    def cell(self) -> str:
+        return self.configuration.cell
+
+    @property
+    def seeds(self) -> int:
+        return len({run.seed for run in self.runs})
+
+    @property
+    def setting(self) -> Case:
+        """The configuration with the reference's cell: equal for rows that differ in the cell alone."""
+        return replace(self.configuration, cell=REFERENCE_CELL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Rows that may be compared: one task and its data, one machine, one software."""
+
+    task: str
+    data_digest: str | None
+    machine_fingerprint: str | None
+    software_fingerprint: str | None
+    machine: Mapping[str, Any]
+    software: Mapping[str, Any]
+    commits: tuple[str, ...]
+    """The program's commits that measured it."""
+    shared: Mapping[str, Any]
+    """The fields of the case that are the same in all rows."""
+    axes: tuple[str, ...]
+    """The fields that differ, without the cell."""
+    rows: tuple[Row, ...]
+
+
+def summarise(frame: pd.DataFrame) -> tuple[Section, ...]:
+    """The sections of a frame of observations, ordered by task, machine and software; none for an empty frame."""
+    if frame.empty:
+        return ()
+    facts = frame.drop_duplicates("run_id").astype(object)
+    facts = facts.where(facts.notna(), None)
+    figures = _figures_of_runs(frame)
+    runs = [_Run(row, figures) for row in facts.to_dict("records")]
+    sections = defaultdict(list)
+    for run, key in zip(runs, _section_keys(runs), strict=True):
+        sections[key].append(run)
+    return tuple(_section(key, sections[key]) for key in sorted(sections, key=lambda key: [part or "" for part in key]))
+
+
+_SectionKey = tuple[str, str | None, str | None, str | None]
+
+
+class _Run:
+    """A run's facts, and its record where it ended ok."""
+
+    def __init__(self, facts: Mapping[Any, Any], figures: _Figures) -> None:
+        self.facts = facts
+        case = Case(**{name: _like(f.default, facts[name]) for name, f in _CASE_FIELDS.items()})
+        self.configuration = case.configuration
+        self.status = str(facts["status"])
+        run_id = str(facts["run_id"])
+        start, peak = facts["rss_start_bytes"], facts["peak_rss_bytes"]
+        train = figures.train.get(run_id)
+        self.first_epoch_only = train is not None and train.first_epoch_only
+        speed = figures.speed.get(run_id)
+        self.record = RunRecord(
+            run_id=run_id,
+            campaign_id=str(facts["campaign_id"]),
+            block=int(facts["block"]),
+            seed=int(facts["seed"]),
+            accuracy=_finite(figures.accuracy.get(run_id)),
+            loss=_finite(figures.loss.get(run_id)),
+            train_seconds=_finite(train.value if train else None),
+            samples_per_second=_finite(speed.value if speed else None),
+            first_epoch_seconds=_finite(figures.first_epoch.get(run_id)),
+            compile_seconds=_finite(figures.compile.get(run_id)),
+            memory_bytes=None if start is None or peak is None else int(peak) - int(start),
+        )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """By run id."""
+
+    accuracy: dict[str, float]
+    loss: dict[str, float]
+    compile: dict[str, float]
+    first_epoch: dict[str, float]
+    train: dict[str, RunFigure]
+    speed: dict[str, RunFigure]
+
+
+def _figures_of_runs(frame: pd.DataFrame) -> _Figures:
+    evaluate = _of_phase(frame, "evaluate")
+    train = _of_phase(frame, "train").dropna(subset=["epoch"])
+    seconds: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    speed: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for run_id, epoch, took, samples in train[["run_id", "epoch", "seconds", "samples"]].itertuples(index=False):
+        seconds[run_id].append((int(epoch), took))
+        speed[run_id].append((int(epoch), samples / took if took > 0 else math.nan))
+    compiled: dict[str, float] = defaultdict(float)
+    for run_id, took in _of_phase(frame, "compile")[["run_id", "seconds"]].itertuples(index=False):
+        compiled[run_id] += took
+    return _Figures(
+        accuracy=dict(zip(evaluate["run_id"], map(_counted, evaluate["accuracy"], evaluate["samples"]), strict=True)),
+        loss=dict(zip(evaluate["run_id"], evaluate["loss"], strict=True)),
+        compile=compiled,
+        first_epoch={run_id: took for run_id, epochs in seconds.items() for epoch, took in epochs if epoch == 1},
+        train={run_id: _run_figure(epochs) for run_id, epochs in seconds.items()},
+        speed={run_id: _run_figure(epochs) for run_id, epochs in speed.items()},
+    )
+
+
+def _of_phase(frame: pd.DataFrame, phase: str) -> pd.DataFrame:
+    part = frame.loc[frame["phase"] == phase, ["run_id", "epoch", "seconds", "samples", "loss", "accuracy"]]
+    numbers: pd.DataFrame = part.drop(columns="run_id").apply(pd.to_numeric).astype("float64")
+    numbers["run_id"] = part["run_id"].astype(str)
+    return numbers
+
+
+def _run_figure(epochs: Iterable[tuple[int, float]]) -> RunFigure:
+    numbers, values = zip(*epochs, strict=True)
+    return run_figure(numbers, values)
+
+
+def _section_keys(runs: Sequence[_Run]) -> list[_SectionKey]:
+    """Task, data, machine, software. A run that failed before it read the data belongs with the others of its task."""
+    facts = [run.facts for run in runs]
+    apart = [(str(f["task"]), f["machine_fingerprint"], f["software_fingerprint"]) for f in facts]
+    digests: dict[object, str] = {}
+    for where, f in zip(apart, facts, strict=True):
+        if f["data_digest"] is not None:
+            digests.setdefault(where, f["data_digest"])
+    return [
+        (task, f["data_digest"] or digests.get((task, machine, software)), machine, software)
+        for (task, machine, software), f in zip(apart, facts, strict=True)
+    ]
+
+
+def _section(key: _SectionKey, runs: Sequence[_Run]) -> Section:
+    by_configuration: dict[Case, list[_Run]] = defaultdict(list)
+    for run in runs:
+        by_configuration[run.configuration].append(run)
+    names = [name for name in _CASE_FIELDS if name not in _NOT_CONFIGURATION and name != "cell"]
+    axes = tuple(name for name in names if len({getattr(case, name) for case in by_configuration}) > 1)
+    some = next(iter(by_configuration))
+    rows = [_row(case, own, axes) for case, own in by_configuration.items()]
+    references = {row.setting: row for row in rows if row.cell == REFERENCE_CELL}
+    rows = [replace(row, ratio=_ratio(row, references.get(row.setting))) for row in rows]
+    task, data_digest, machine, software = key
+    return Section(
+        task=task,
+        data_digest=data_digest,
+        machine_fingerprint=machine,
+        software_fingerprint=software,
+        machine=_object(runs[0].facts["machine_json"]),
+        software=_object(runs[0].facts["software_json"]),
+        commits=tuple(sorted({str(run.facts["program_commit"]) for run in runs if run.facts["program_commit"]})),
+        shared={name: getattr(some, name) for name in names if name not in axes},
+        axes=axes,
+        rows=tuple(sorted(rows, key=_row_order)),
+    )
+
+
+def _row(configuration: Case, runs: Sequence[_Run], axes: Sequence[str]) -> Row:
+    good = [run for run in runs if run.status == Status.OK]
+    records = tuple(sorted((run.record for run in good), key=lambda r: (r.campaign_id, r.block, r.run_id)))
+    parameters = [run.facts["parameters"] for run in [*good, *runs] if run.facts["parameters"] is not None]
+    reasons = Counter((run.status, _reason(run)) for run in runs if run.status != Status.OK)
+    return Row(
+        configuration=configuration,
+        axes={name: getattr(configuration, name) for name in axes},
+        parameters=int(parameters[0]) if parameters else None,
+        accuracy=_known(mean_t(by_seed(records, lambda r: r.accuracy).values())),
+        loss=_known(mean_t(by_seed(records, lambda r: r.loss).values())),
+        train_seconds=_median(r.train_seconds for r in records),
+        first_epoch_only=any(run.first_epoch_only for run in good),
+        samples_per_second=_median(r.samples_per_second for r in records),
+        first_epoch_seconds=_median(r.first_epoch_seconds for r in records),
+        compile_seconds=_median(r.compile_seconds for r in records),
+        ratio=None,
+        memory_bytes=_median(r.memory_bytes for r in records),
+        kernels_attested=tuple(sorted({str(k) for run in good if (k := run.facts["attested_kernel"]) is not None})),
+        runs=records,
+        left_out=tuple(
+            LeftOut(status=status, reason=reason, runs=count) for (status, reason), count in sorted(reasons.items())
+        ),
+        seeds_tried=len({run.record.seed for run in runs}),
+    )
+
+
+def by_seed(runs: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]) -> dict[int, float]:
+    """A figure for each seed, averaged over the seed's repeats and campaigns; seeds without one are not in it."""
+    values: dict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        if (value := figure(run)) is not None:
+            values[run.seed].append(value)
+    return {seed: math.fsum(own) / len(own) for seed, own in sorted(values.items())}
+
+
+def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]:
+    """The training seconds of both rows, for the blocks (of the same campaign) in which both have a run."""
+    ours, theirs = (
+        {(run.campaign_id, run.block): run.train_seconds for run in row.runs if run.train_seconds is not None}
+        for row in (new, base)
+    )
+    blocks = sorted(ours.keys() & theirs.keys())
+    return [ours[block] for block in blocks], [theirs[block] for block in blocks]
+
+
+def _ratio(row: Row, reference: Row | None) -> Estimate | None:
+    if reference is None or row.train_seconds is None:
+        return None
+    if row is reference:
+        return Estimate(1.0, None, row.train_seconds.n)
+    return _known(paired_ratio(*paired_train_seconds(row, reference)))
+
+
+def _reason(run: _Run) -> str:
+    asked, ran = run.configuration.kernel, run.facts["attested_kernel"]
+    if run.status == Status.INVALID and ran is not None and asked not in ("auto", ran):
+        return f"asked {asked}, ran {ran}"
+    lines = [line.strip() for line in str(run.facts["error"] or "").splitlines() if line.strip()]
+    if not lines:
+        return "no reason recorded"
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+
+
+def _row_order(row: Row) -> tuple[Any, ...]:
+    known = row.cell in _CELLS_IN_ORDER
+    return (*row.axes.values(), not known, _CELLS_IN_ORDER.index(row.cell) if known else 0, row.cell)
+
+
+def _median(values: Iterable[float | None]) -> Estimate | None:
+    return _known(median_runs(value for value in values if value is not None))
+
+
+def _known(estimate: Estimate) -> Estimate | None:
+    return estimate if estimate.n else None
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _counted(accuracy: float, samples: float) -> float:
+    """The accuracy without float32's rounding, which would pass for a spread between seeds that are equal."""
+    correct = accuracy * samples
+    near = math.isfinite(correct) and samples > 0 and abs(correct - round(correct)) < _COUNT_TOLERANCE
+    return round(correct) / samples if near else accuracy
+
+
+def _like(default: object, value: Any) -> Any:
+    """The value as the case's field holds it: frames turn numbers into numpy's, and strings into categories."""
+    return type(default)(value) if isinstance(default, (int, float)) else str(value)
+
+
+def _object(text: object) -> dict[str, Any]:
+    """A JSON object out of the store, or an empty one: a table without a machine's name is better than none."""
+    try:
+        value = json.loads(str(text))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

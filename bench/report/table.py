@@ -1,0 +1,536 @@
+"""The comparison table as text, markdown or JSON, and its place between the markers of a file.
+
+Formatting happens here and nowhere before: seconds with three significant digits, accuracies in per cent, memory in
+decimal MB or GB. JSON has SI units and full precision instead. Names and messages that come from users are cleaned of
+control characters, and in markdown escaped, so that they can neither break a table nor run as HTML.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import math
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, assert_never
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.case import Case
+from bench.errors import UsageError
+from bench.report.claims import judge
+from bench.report.summary import REFERENCE_CELL, Row, Section
+from bench.stats import Estimate
+
+Format = Literal["text", "md", "json"]
+
+BEGIN = "<!-- bench:table -->"
+END = "<!-- /bench:table -->"
+
+_NONE = "–"
+_NOTHING = "Nothing was measured yet."
+_FIRST_ONLY = "†"
+_NARROWEST_CELL = len("simple_rnn")
+
+
+def render(sections: Sequence[Section], fmt: Format, width: int = 80) -> str:
+    """The table of each section, its notes and its claims; ends with a newline. `width` (text only) in columns."""
+    match fmt:
+        case "text":
+            return _text(sections, width)
+        case "md":
+            return _markdown(sections)
+        case "json":
+            return _json(sections)
+        case _:
+            assert_never(fmt)
+
+
+def write_between_markers(path: Path, markdown: str) -> bool:
+    """Replace what stands between the two marker lines of a file, in one step; whether its bytes changed.
+
+    Raises:
+        UsageError: the file cannot be read or written, or hasn't each marker once, on a line of its own, in order.
+    """
+    target = path.resolve()
+    try:
+        old = target.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"can't read {path} ({why}): give a text file with the lines {BEGIN} and {END}.") from error
+    begins, ends = (list(re.finditer(rf"^{re.escape(mark)}[ \t]*(?:\r?\n|\Z)", old, re.M)) for mark in (BEGIN, END))
+    if len(begins) != 1 or len(ends) != 1 or begins[0].end() > ends[0].start():
+        raise UsageError(
+            f"{path} needs the line {BEGIN} once, and after it the line {END} once (found {len(begins)} and "
+            f"{len(ends)}): the table is written between them."
+        )
+    newline = "\r\n" if begins[0].group().endswith("\r\n") else "\n"
+    body = "\n".join(["", *markdown.strip("\n").splitlines(), "", ""]).replace("\n", newline)
+    new = old[: begins[0].end()] + body + old[ends[0].start() :]
+    if new == old:
+        return False
+    try:
+        _replace(target, new.encode())
+    except OSError as error:
+        raise UsageError(f"can't write {path} ({error.strerror}): make it and its folder writable.") from error
+    return True
+
+
+def _replace(target: Path, content: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        Path(name).chmod(target.stat().st_mode & 0o7777)
+        Path(name).replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+# --- what the cells of the table say ---
+
+_Two = tuple[str, str]  # a figure, and what belongs to it: its interval, or a second figure
+
+
+@dataclass(frozen=True)
+class _Column:
+    head: str
+    cell: Callable[[Row], str]
+    left: bool = False
+
+
+def _significant(x: float, decimals: int | None = None) -> str:
+    """Three significant digits, never an exponent; not more decimals than given."""
+    if not math.isfinite(x):
+        return _NONE
+    rounded = float(f"{x:.3g}")
+    own = 2 - math.floor(math.log10(abs(rounded))) if rounded else 0
+    return f"{rounded:.{max(0, own if decimals is None else min(own, decimals))}f}"
+
+
+def _decimals(shown: str) -> int:
+    return len(shown.partition(".")[2])
+
+
+def _plus_minus(estimate: Estimate | None, scale: float, decimals: int) -> _Two:
+    if estimate is None:
+        return _NONE, ""
+    half = f"±{scale * (estimate.interval.high - estimate.interval.low) / 2:.{decimals}f}" if estimate.interval else ""
+    return f"{scale * estimate.value:.{decimals}f}", half
+
+
+def _range(estimate: Estimate | None) -> _Two:
+    if estimate is None:
+        return _NONE, ""
+    value = _significant(estimate.value)
+    if estimate.interval is None:
+        return value, ""
+    low, high = (_significant(x, _decimals(value)) for x in (estimate.interval.low, estimate.interval.high))
+    return value, f"{low}–{high}"
+
+
+def _accuracy(row: Row) -> _Two:
+    return _plus_minus(row.accuracy, 100, 2)
+
+
+def _loss(row: Row) -> _Two:
+    return _plus_minus(row.loss, 1, 4)
+
+
+def _train(row: Row) -> _Two:
+    value, interval = _range(row.train_seconds)
+    return value + (_FIRST_ONLY if row.first_epoch_only else ""), interval
+
+
+def _ratio(row: Row) -> _Two:
+    return ("1", "") if row.cell == REFERENCE_CELL and row.ratio else _range(row.ratio)
+
+
+def _plain(estimate: Estimate | None) -> str:
+    return _range(estimate)[0]
+
+
+def _speed(row: Row) -> str:
+    return f"{float(f'{row.samples_per_second.value:.3g}'):,.0f}" if row.samples_per_second else _NONE
+
+
+def _memory(row: Row) -> str:
+    if row.memory_bytes is None:
+        return _NONE
+    mega = row.memory_bytes.value / 1e6
+    return f"{_significant(mega / 1000)} GB" if abs(mega) >= 999.5 else f"{mega:.0f} MB"
+
+
+def _parameters(row: Row) -> str:
+    return _NONE if row.parameters is None else f"{row.parameters:,}"
+
+
+def _kernel(row: Row) -> _Two:
+    asked, ran = row.configuration.kernel, ", ".join(row.kernels_attested)
+    if not row.runs or ran == asked:
+        return asked, ""
+    return asked, f"→ {_clean(ran) or '?'}"
+
+
+def _runs(row: Row) -> str:
+    return f"{len(row.runs)}/{row.runs_tried}" if row.left_out else str(row.runs_tried)
+
+
+def _with_interval(two: Callable[[Row], _Two]) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        value, interval = two(row)
+        if interval.startswith("±"):
+            return f"{value} ± {interval[1:]}"
+        return f"{value} ({interval})" if interval else value
+
+    return cell
+
+
+def _stacked(two: Callable[[Row], _Two]) -> Callable[[Row], str]:
+    return lambda row: "\n".join(two(row))
+
+
+def _wide_columns(section: Section) -> list[_Column]:
+    def axis(name: str) -> _Column:
+        return _Column(name, lambda row: _clean(str(row.axes[name])), left=isinstance(section.rows[0].axes[name], str))
+
+    return [
+        _Column("cell", lambda row: _clean(row.cell), left=True),
+        *(axis(name) for name in section.axes if name != "kernel"),
+        _Column("parameters", _parameters),
+        _Column("accuracy %", _with_interval(_accuracy)),
+        _Column("loss", _with_interval(_loss)),
+        _Column("s/epoch", _with_interval(_train)),
+        _Column("ratio to SimpleRNN", _with_interval(_ratio)),
+        _Column("samples/s", _speed),
+        _Column("first s", lambda row: _plain(row.first_epoch_seconds)),
+        _Column("compile s", lambda row: _plain(row.compile_seconds)),
+        _Column("memory", _memory),
+        _Column("kernel", lambda row: " ".join(filter(None, _kernel(row))), left=True),
+        _Column("runs", _runs),
+        _Column("seeds", lambda row: str(row.seeds)),
+    ]
+
+
+def _narrow_columns(_section: Section) -> list[_Column]:
+    """Two lines a row, so that three cells fit 80 columns; the axes stand above each group of rows."""
+    return [
+        _Column("cell\nparameters", _stacked(lambda row: (_clean(row.cell), _parameters(row))), left=True),
+        _Column("accuracy\n%", _stacked(_accuracy)),
+        _Column("loss", _stacked(_loss)),
+        _Column("s/epoch", _stacked(_train)),
+        _Column("ratio to\nSimpleRNN", _stacked(_ratio)),
+        _Column(
+            "first s\ncompile", _stacked(lambda row: (_plain(row.first_epoch_seconds), _plain(row.compile_seconds)))
+        ),
+        _Column("memory", _memory),
+        _Column("kernel\n→ ran", _stacked(_kernel), left=True),
+        _Column("runs\nseeds", _stacked(lambda row: (_runs(row), str(row.seeds)))),
+    ]
+
+
+# --- what stands around it ---
+
+_SETTING_WORDS: dict[str, Callable[[Any], str]] = {
+    "network": lambda v: f"{v} network",
+    "backend": str,
+    "device": str,
+    "units": lambda v: f"{v} units",
+    "batch_size": lambda v: f"batch {v}",
+    "epochs": lambda v: f"{v} epoch{'s' if v != 1 else ''}",
+}
+_PROTOCOL = Case(cell="")
+
+
+def _heading(section: Section) -> str:
+    return " · ".join([_clean(section.task), *_setting(section, ("network", "backend", "device"))])
+
+
+def _subheadings(section: Section) -> list[str]:
+    others = [name for name in section.shared if name not in {"task", "network", "backend", "device"}]
+    return [" · ".join(_setting(section, others)), _machine(section.machine), _software(section.software)]
+
+
+def _setting(section: Section, names: Sequence[str]) -> list[str]:
+    """What all rows share: the fields everybody asks about, and those that differ from the protocol."""
+    words = []
+    for name in names:
+        if name not in section.shared:
+            continue
+        value = section.shared[name]
+        if name in _SETTING_WORDS:
+            words.append(_clean(_SETTING_WORDS[name](value)))
+        elif value != getattr(_PROTOCOL, name) and name != "kernel":
+            words.append(_clean(f"{name}={value}"))
+    return words
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    cores, quota, memory = (machine.get(name) for name in ("usable_cores", "cpu_quota", "memory_class_gib"))
+    words = [
+        machine.get("cpu_model") or "unknown processor",
+        *([f"{cores} core{'s' if cores != 1 else ''}"] if cores else []),
+        *([f"quota of {quota:g}"] if quota else []),
+        *([f"{memory:g} GiB"] if memory else []),
+        *(machine.get("gpus") or ()),
+    ]
+    return _clean(" · ".join(map(str, words)))
+
+
+def _software(software: Mapping[str, Any]) -> str:
+    versions = [(name, software.get(name)) for name in ("python", "keras", "numpy")]
+    versions.insert(2, (str(software.get("backend")), software.get("backend_version")))
+    words = [f"{name} {version}" for name, version in versions if version]
+    words += [f"{name}={value}" for name, value in software.get("settings") or ()]
+    return _clean(" · ".join(words)) or "unknown software"
+
+
+def _label(row: Row) -> str:
+    kernel = [row.configuration.kernel] if row.configuration.kernel != "auto" else []
+    axes = [f"{name}={value}" for name, value in row.axes.items() if name != "kernel"]
+    return _clean(" × ".join([row.cell, *kernel, *axes]))
+
+
+def _notes(section: Section) -> list[str]:
+    rows = section.rows
+    notes = []
+    if any(row.runs for row in rows):
+        notes += [
+            "Intervals are 95 %. Accuracy and loss, on the test set: mean over seeds, Student's t.",
+            "s/epoch, training alone: each run's median over its epochs from 2 on, then the median over runs; the "
+            "interval is between order statistics from 6 runs on, Student's t on the logarithms below.",
+            "ratio to SimpleRNN: geometric mean of the ratios of s/epoch, all else equal, paired by block; Student's t "
+            "on the logarithms.",
+            "first s, compile s: seconds of the first epoch and of compiling, medians over runs, in no other figure. "
+            "memory: peak above the start, median, 1 MB = 10⁶ bytes. kernel: asked → ran. runs: ended ok (/ all).",
+        ]
+    figures = [f for row in rows for f in (row.accuracy, row.loss, row.train_seconds) if f]
+    if any(figure.interval is None for figure in figures):
+        notes.append("No interval where there is one value only, or all are equal.")
+    if any(row.first_epoch_only for row in rows):
+        notes.append(f"{_FIRST_ONLY} first epoch only: the runs had one epoch, which is not a steady one.")
+    if any(row.ratio is None and row.train_seconds for row in rows):
+        notes.append(f"The ratio is {_NONE} where SimpleRNN has no result at the same setting and block.")
+    for name in ("accuracy", "loss"):
+        for row in rows:
+            figure: Estimate | None = getattr(row, name)
+            lost = row.seeds - (figure.n if figure else 0)
+            if lost:
+                notes.append(f"{_label(row)}: no finite {name} for {lost} of {row.seeds} seeds; left out of it.")
+    for row in rows:
+        for out in row.left_out:
+            notes.append(f"{_label(row)}: {_clean(out.reason)} ({out.runs} {out.status}; in no figure).")
+    if len(section.commits) > 1:
+        notes.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
+    return notes
+
+
+def _clean(text: str) -> str:
+    """One line without control characters: a cell's name or an error may hold anything."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+
+
+# --- text ---
+
+
+def _text(sections: Sequence[Section], width: int) -> str:
+    if not sections:
+        return f"{_NOTHING}\n"
+    out = io.StringIO()
+    console = Console(file=out, width=width, color_system=None, force_terminal=False, force_jupyter=False)
+    for i, section in enumerate(sections):
+        if i:
+            console.print()
+        console.print(Text(_heading(section)))
+        console.print(Text("\n".join(filter(None, _subheadings(section)))))
+        console.print()
+        for part in _text_table(section, console):
+            console.print(part)
+        console.print()
+        console.print(_listed([("·", note) for note in _notes(section)]))
+        console.print()
+        console.print(_listed(_judged(section)))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _judged(section: Section) -> list[tuple[str, str]]:
+    """Claims under their verdict; those with the same evidence (a cell that was not measured) together."""
+    together = itertools.groupby(judge(section), key=lambda claim: (claim.verdict, claim.evidence))
+    return [
+        (verdict, "\n".join([*(claim.text for claim in claims), _clean(evidence)]))
+        for (verdict, evidence), claims in together
+    ]
+
+
+def _text_table(section: Section, console: Console) -> list[RenderableType]:
+    """One line a row where the width allows; else two, and then the settings as headings in between."""
+    wide = _grid(_wide_columns(section), section.rows, gap=2)
+    if console.measure(wide, options=console.options.update(width=10_000)).maximum <= console.width:
+        return [wide]
+    columns = _narrow_columns(section)
+    widths = [max(cell_len(line) for line in _lines(column, section.rows)) for column in columns]
+    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= console.width else 1
+    # Only a cell's name has no natural limit: it folds.
+    widths[0] = min(widths[0], max(console.width - sum(widths[1:]) - gap * (len(widths) - 1), _NARROWEST_CELL))
+    names = [name for name in section.axes if name != "kernel"]
+    groups: dict[str, list[Row]] = {}
+    for row in section.rows:
+        groups.setdefault(" · ".join(f"{name} = {_clean(str(row.axes[name]))}" for name in names), []).append(row)
+    parts: list[RenderableType] = []
+    for i, (setting, rows) in enumerate(groups.items()):
+        parts += [*([""] if i else []), *([Text(setting)] if setting else [])]
+        parts.append(_grid(columns, rows, gap, widths, head=i == 0))
+    return parts
+
+
+def _lines(column: _Column, rows: Sequence[Row]) -> list[str]:
+    return [line for text in (column.head, *map(column.cell, rows)) for line in text.split("\n")]
+
+
+def _grid(
+    columns: Sequence[_Column], rows: Sequence[Row], gap: int, widths: Sequence[int] | None = None, head: bool = True
+) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, gap - 1, 0, 0),
+        leading=1 if widths else 0,
+        show_header=head,
+    )
+    for i, column in enumerate(columns):
+        width = widths[i] if widths else None
+        table.add_column(Text(column.head), justify="left" if column.left else "right", overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*(Text(column.cell(row)) for column in columns))
+    return table
+
+
+def _listed(items: Sequence[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for mark, text in items:
+        grid.add_row(Text(mark), Text(text))
+    return grid
+
+
+# --- markdown ---
+
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;"})
+
+
+def _escaped(text: str) -> str:
+    """Text as markdown shows it: no HTML, no code, no emphasis, no link, no end of a table's cell."""
+    # An underscore inside a word (simple_rnn) marks nothing, and reads better bare.
+    bare = re.sub(r"([\\*\[\]~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _clean(text))
+    return bare.translate(_HTML)
+
+
+def _markdown(sections: Sequence[Section]) -> str:
+    return "\n".join(map(_markdown_section, sections)) if sections else f"{_NOTHING}\n"
+
+
+def _markdown_section(section: Section) -> str:
+    columns = _wide_columns(section)
+    lines = [f"### {_escaped(_heading(section))}", ""]
+    lines += ["  \n".join(_escaped(line) for line in _subheadings(section) if line), ""]
+    figures = [[column.cell(row) for column in columns] for row in section.rows]
+    lines += _markdown_table([(column.head, column.left) for column in columns], figures)
+    lines += ["", *(f"- {_escaped(note)}" for note in _notes(section)), ""]
+    claims = [[claim.text, claim.verdict, claim.evidence] for claim in judge(section)]
+    lines += _markdown_table([("the notebook's claim", True), ("verdict", True), ("figures", True)], claims)
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_table(heads: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> list[str]:
+    cells = [[head for head, _ in heads], *rows]
+    lines = [f"| {' | '.join(map(_escaped, row))} |" for row in cells]
+    rule = "|".join("---" if left else "--:" for _, left in heads)
+    return [lines[0], f"|{rule}|", *lines[1:]]
+
+
+# --- JSON ---
+
+
+def _json(sections: Sequence[Section]) -> str:
+    document = {"sections": [_section_object(section) for section in sections]}
+    return json.dumps(_without_nan(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _section_object(section: Section) -> dict[str, Any]:
+    return {
+        "task": section.task,
+        "data_digest": section.data_digest,
+        "machine_fingerprint": section.machine_fingerprint,
+        "software_fingerprint": section.software_fingerprint,
+        "machine": dict(section.machine),
+        "software": dict(section.software),
+        "program_commits": list(section.commits),
+        "shared": dict(section.shared),
+        "axes": list(section.axes),
+        "rows": [_row_object(row) for row in section.rows],
+        "claims": [asdict(claim) for claim in judge(section)],
+    }
+
+
+def _row_object(row: Row) -> dict[str, Any]:
+    statuses: Counter[str] = Counter()
+    for out in row.left_out:
+        statuses[out.status] += out.runs
+    return {
+        "cell": row.cell,
+        "axes": dict(row.axes),
+        "configuration_id": row.configuration.configuration_id,
+        "parameters": row.parameters,
+        "test_accuracy": _estimate_object(row.accuracy),
+        "test_loss": _estimate_object(row.loss),
+        "train_seconds": _estimate_object(row.train_seconds),
+        "train_seconds_first_epoch_only": row.first_epoch_only,
+        "samples_per_second": _estimate_object(row.samples_per_second),
+        "first_epoch_seconds": _estimate_object(row.first_epoch_seconds),
+        "compile_seconds": _estimate_object(row.compile_seconds),
+        "ratio_to_simple_rnn": _estimate_object(row.ratio),
+        "memory_above_start_bytes": _estimate_object(row.memory_bytes),
+        "kernel_asked": row.configuration.kernel,
+        "kernels_attested": list(row.kernels_attested),
+        "runs_ok": len(row.runs),
+        "seeds": row.seeds,
+        "runs_left_out": dict(statuses),
+        "left_out": [asdict(out) for out in row.left_out],
+    }
+
+
+def _estimate_object(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    interval = estimate.interval
+    return {
+        "value": estimate.value,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "n": estimate.n,
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

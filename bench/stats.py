@@ -1,0 +1,239 @@
+"""Pure statistics: estimates with 95 % intervals, paired ratios, the bootstrap, Holm's correction.
+
+One rule holds everywhere: where the data cannot carry an interval there is none (`None`), and a reader of intervals
+must take that as "not known". So it is for one value, and for values that are all equal: a zero-width interval would
+claim a certainty that a small sample does not give. Values that are not finite are no measurements: `n` is of the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# scipy.stats takes a second to import; these are the same functions without its frame.
+from scipy.special import bdtr, ndtr, ndtri, stdtrit
+
+Floats = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+
+# Values whose relative range is smaller are equal but for rounding.
+_EQUAL = 1e-9
+
+# An order-statistic interval for the median reaches 95 % from this many values on (1 - 2 · 0.5^6 = 0.969).
+_ORDER_STATISTICS_FROM = 6
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A closed confidence interval, in the unit of its estimate."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, its interval, and the number of independent values behind it.
+
+    With `n` = 0 the value is NaN; where the data give no interval it is None.
+    """
+
+    value: float
+    interval: Interval | None
+    n: int
+
+
+@dataclass(frozen=True)
+class RunFigure:
+    """A run's own figure: the median over its steady epochs."""
+
+    value: float
+    first_epoch_only: bool
+    """The run had one epoch, which is then what the figure is taken from."""
+
+
+NOTHING = Estimate(math.nan, None, 0)
+
+
+def run_figure(epochs: Sequence[int], values: Iterable[float]) -> RunFigure:
+    """One figure for a run: the median over epochs from 2 on, or over epoch 1 where there is no other.
+
+    Epochs of a run are not independent, so no interval can come from them. NaN where nothing finite was measured.
+    """
+    numbers = np.asarray(epochs, dtype=np.float64)
+    measured = np.asarray(list(values), dtype=np.float64)
+    steady = numbers >= 2
+    first_only = not bool(steady.any())
+    kept = _finite(measured if first_only else measured[steady])
+    return RunFigure(float(np.median(kept)) if kept.size else math.nan, first_only)
+
+
+def mean_t(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
+    """The mean, with Student's t interval."""
+    sample = _finite(values)
+    if not sample.size:
+        return NOTHING
+    return Estimate(float(sample.mean()), _t_interval(sample, confidence), int(sample.size))
+
+
+def median_runs(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
+    """The median over runs, with an interval that suits times: skewed, positive, few.
+
+    From 6 values on: the distribution-free interval between two order statistics, whose coverage is binomial and at
+    least `confidence` (Hahn & Meeker, *Statistical Intervals*, on quantiles; Conover, *Practical Nonparametric
+    Statistics*, the same).
+    Fewer values do not reach 95 % that way: here it is Student's t interval for the mean of the logarithms, taken back
+    by exp, and widened to hold the median where it doesn't. It assumes roughly log-normal values, and there is none
+    where a value is not positive.
+    """
+    sample = np.sort(_finite(values))
+    n = int(sample.size)
+    if not n:
+        return NOTHING
+    median = float(np.median(sample))
+    if _all_equal(sample):
+        return Estimate(median, None, n)
+    rank = _order_rank(n, confidence)
+    if n >= _ORDER_STATISTICS_FROM and rank:
+        return Estimate(median, _interval(sample[rank - 1], sample[n - rank]), n)
+    logs = _exp_interval(_t_interval(np.log(sample), confidence)) if sample[0] > 0 else None
+    held = Interval(min(logs.low, median), max(logs.high, median)) if logs else None
+    return Estimate(median, held, n)
+
+
+def paired_ratio(new: Sequence[float], base: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+    """The geometric mean of new/base, paired by index, with Student's t interval on the log-ratios.
+
+    A pair with a value that is not finite and positive is left out; `n` counts the pairs that remain.
+
+    Raises:
+        ValueError: the two are not equally long, so nothing says what belongs together.
+    """
+    pairs = np.column_stack(_same_length(new, base))
+    logs = np.log(pairs[(np.isfinite(pairs) & (pairs > 0)).all(axis=1)])
+    ratios = logs[:, 0] - logs[:, 1]
+    if not ratios.size:
+        return NOTHING
+    # Equal ratios are found as ratios: around a ratio of 1 a relative range of logarithms means nothing.
+    interval = None if _all_equal(np.exp(ratios)) else _exp_interval(_t_interval(ratios, confidence))
+    return Estimate(float(np.exp(ratios.mean())), interval, int(ratios.size))
+
+
+def bootstrap(
+    values: Iterable[float],
+    statistic: Callable[[Floats], Floats],
+    *,
+    seed: int,
+    resamples: int = 9999,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """A statistic with its BCa interval (Efron, 1987: bias-corrected and accelerated).
+
+    Where the correction cannot be computed (all resamples on one side, no acceleration) it is the percentile interval;
+    where the resamples are all equal there is none.
+
+    Args:
+        values: independent values (runs, never epochs); those not finite are left out.
+        statistic: maps an array (m, n) to m figures, one for each row.
+        seed: of the random numbers; the same seed gives the same interval.
+        resamples: how many samples are drawn with replacement.
+        confidence: the interval's nominal coverage.
+    """
+    sample = _finite(values)
+    n = int(sample.size)
+    if not n:
+        return NOTHING
+    value = float(statistic(sample[np.newaxis, :])[0])
+    if _all_equal(sample):
+        return Estimate(value, None, n)
+    drawn = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
+    figures = statistic(sample[drawn])
+    if not np.isfinite(figures).all() or _all_equal(figures):
+        return Estimate(value, None, n)
+    tails = _bca_tails(sample, statistic, value, figures, np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
+    low, high = np.quantile(figures, tails)
+    return Estimate(value, _interval(low, high), n)
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Holm's step-down adjusted p-values (1979), in the order given; they hold the family-wise error rate.
+
+    A p-value that is NaN belongs to a test that could not be made: it shows nothing, so it counts as 1.
+    """
+    p = np.nan_to_num(np.asarray(p_values, dtype=np.float64), nan=1.0)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * (p.size - np.arange(p.size)))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return tuple(float(x) for x in adjusted)
+
+
+def _finite(values: Iterable[float]) -> Floats:
+    array = np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.float64)
+    kept: Floats = array[np.isfinite(array)]
+    return kept
+
+
+def _all_equal(sample: Floats) -> bool:
+    return bool(np.ptp(sample) <= _EQUAL * np.abs(sample).max())
+
+
+def _same_length(new: Sequence[float], base: Sequence[float]) -> tuple[Floats, Floats]:
+    if len(new) != len(base):
+        raise ValueError(f"pairs need equal lengths, not {len(new)} and {len(base)}")
+    return np.asarray(new, dtype=np.float64), np.asarray(base, dtype=np.float64)
+
+
+def _interval(low: float, high: float) -> Interval | None:
+    """None for one of no width: see the rule above."""
+    return Interval(float(low), float(high)) if low < high else None
+
+
+def _t_interval(sample: Floats, confidence: float) -> Interval | None:
+    n = sample.size
+    if n < 2 or _all_equal(sample):
+        return None
+    half = float(stdtrit(n - 1, (1 + confidence) / 2) * sample.std(ddof=1) / math.sqrt(n))
+    mean = float(sample.mean())
+    return _interval(mean - half, mean + half)
+
+
+def _exp_interval(interval: Interval | None) -> Interval | None:
+    """An interval of logarithms, taken back; no bound that overflows, since it would bound nothing."""
+    if interval is None or interval.high > np.log(np.finfo(np.float64).max):
+        return None
+    return _interval(math.exp(interval.low), math.exp(interval.high))
+
+
+def _order_rank(n: int, confidence: float) -> int:
+    """The largest k for which the k-th smallest and largest of n values hold the median with this confidence; or 0."""
+    below = bdtr(np.arange(n // 2), n, 0.5)  # P(fewer than k = i + 1 values lie below the median)
+    return int(np.count_nonzero(below <= (1 - confidence) / 2))
+
+
+def _bca_tails(
+    sample: Floats, statistic: Callable[[Floats], Floats], value: float, figures: Floats, tails: Floats
+) -> Floats:
+    # Ties, which rounding may hide, count half, or a discrete statistic would look biased.
+    tied = np.isclose(figures, value, rtol=_EQUAL, atol=0)
+    share = float(np.mean((figures < value) & ~tied) + np.mean(tied) / 2)
+    n = sample.size
+    left_one_out = sample[np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)]
+    jackknife = statistic(left_one_out)
+    deviation = jackknife.mean() - jackknife
+    scale = 6 * float(np.sum(deviation**2)) ** 1.5
+    if not (0 < share < 1 and scale > 0 and math.isfinite(scale)):
+        return tails
+    bias = ndtri(share)
+    acceleration = float(np.sum(deviation**3)) / scale
+    shifted = bias + ndtri(tails)
+    remaining = 1 - acceleration * shifted
+    if not (remaining > 0).all():
+        return tails
+    corrected: Floats = ndtr(bias + shifted / remaining)
+    return corrected
