@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from bench.case import Case, digest
+from bench.case import digest
 from bench.errors import UsageError
 
 MANIFEST_VERSION = 1
@@ -35,6 +35,7 @@ _WAY_OUT = {
     errno.EACCES: _ANOTHER_FOLDER,
     errno.EPERM: _ANOTHER_FOLDER,
     errno.EROFS: _ANOTHER_FOLDER,
+    errno.ENOENT: _ANOTHER_FOLDER,
     errno.ENOTDIR: "a file is in the way: move it, or name another folder with --results.",
     errno.EEXIST: "a file is in the way: move it, or name another folder with --results.",
     errno.ENAMETOOLONG: "name another folder with --results.",
@@ -97,11 +98,6 @@ class Manifest:
         return frozenset(entry["id"] for entry in self.plan["cases"])
 
 
-def planned(case: Case, *, block: int, position: int) -> dict[str, Any]:
-    """One entry of a manifest's `plan["cases"]`."""
-    return {"id": case.id, "block": block, "position": position, "case": asdict(case)}
-
-
 def commit_of(folder: Path) -> str | None:
     """The commit checked out in `folder`, `+dirty` after it where tracked files were changed.
 
@@ -147,7 +143,7 @@ def open_campaign(
     Args:
         store: the results folder; made where it is missing.
         wanted: the campaign that would begin now.
-        plan: what the manifest keeps, as JSON: `cases` (see `planned`) in their order, and whatever else makes it
+        plan: what the manifest keeps, as JSON: `cases` (each with its `id`) in their order, and whatever else makes it
             possible to say later what was left out and how the campaign was started.
         finished: the case ids that need no further run in the campaign of this id.
         new: never resume.

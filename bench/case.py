@@ -134,5 +134,3 @@ class RunFacts:
     """Share of the machine's processor time used by other processes during the run."""
     extra_json: str | None = None
     """Facts of the backend read back after the run: jit_compile, TF32 settings, cuDNN version."""
-
-

@@ -42,12 +42,25 @@ def find_kernel(name: str, origin: str = "a case") -> Kernel:
     return KERNELS[name]
 
 
+def jit_compile(kernel: str, backend: str) -> bool | str:
+    """What `Model.compile` is given. JAX is always compiled: without it Keras would run every operation by itself."""
+    return "auto" if backend == "jax" else find_kernel(kernel).jit_compile
+
+
 def refusal(case: Case) -> str | None:
-    """Why this case's kernel can't be had by Keras's own rules; None where it can (FACTS.md's table, Keras 3.15)."""
+    """Why this case's kernel can't be had, by Keras's own rules (3.15, `backend/*/rnn.py`); None where it can."""
+    if case.kernel == "xla" and case.backend == "jax":
+        return "JAX always compiles with XLA: its generic kernel is the loop under XLA"
+    if case.kernel == "xla" and case.backend == "torch":
+        return "Keras doesn't compile torch with XLA"
+    if case.kernel == "unrolled" and case.backend == "torch":
+        return "Keras on torch ignores unroll: the generic kernel runs the same operations"
     if case.kernel != "cudnn":
         return None
     if case.cell == "simple_rnn":
         return "Keras has no cuDNN path for SimpleRNN on any backend"
+    if case.cell == "gru" and case.backend == "jax":
+        return "Keras's JAX backend has no cuDNN GRU"
     if not case.device.startswith("gpu"):
         return f"cuDNN runs on NVIDIA GPUs only, and the device is {case.device}"
     if find_network(case.network).activations != ("tanh", "tanh"):

@@ -19,7 +19,7 @@ from bench.networks import arithmetic, find_network
 from bench.suite import CASE_FIELD, Suite
 from bench.tasks import find_task
 
-BACKENDS = ("tensorflow",)
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 @dataclass(frozen=True)

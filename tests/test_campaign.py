@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from bench import campaign as module
-from bench.campaign import Campaign, commit_of, open_campaign, planned, publish, read_manifests, sweep
+from bench.campaign import Campaign, commit_of, open_campaign, publish, read_manifests, sweep
 from bench.case import Case
 from bench.errors import UsageError
 
 CASES = [Case(cell=cell, seed=seed) for seed in (0, 1) for cell in ("gru", "lstm")]
 PLAN = {
-    "cases": [planned(case, block=case.seed, position=place) for place, case in enumerate(CASES)],
+    "cases": [{"id": case.id, "block": case.seed, "position": place} for place, case in enumerate(CASES)],
     "left_out": [{"case": "gru on gpu:0", "reason": "there is no such device"}],
     "command": ["bench", "run", "quick"],
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,22 @@ def test_a_row_without_results_has_dashes_and_its_reason_beneath() -> None:
     assert row[2:-3] == ["–"] * 8
     assert row[-3:] == ["cudnn", "0/1", "0"]
     assert "lstm × cudnn: asked cudnn, ran generic (1 invalid; in no figure)." in markdown
+
+
+def test_a_seed_that_does_not_repeat_itself_is_told() -> None:
+    case = Case(cell="gru")
+    same = plain(run(case), run(case, campaign="c2"), run(replace(case, seed=1), loss=0.4))
+    other = plain(run(case), run(case, campaign="c2", loss=0.3000001), run(replace(case, seed=1), loss=0.4))
+    assert "seeds gave another" not in render(same, "text", 200)
+    assert "gru: 1 of 2 seeds gave another test loss when run again." in render(other, "text", 200)
+
+
+def test_two_versions_of_a_users_cell_do_not_mix() -> None:
+    case = Case(cell="my:cell")
+    sections = plain(run(case, cells="aaaa"), run(case, cells="bbbb", campaign="c2"))
+    assert [section.cells_digest for section in sections] == ["aaaa", "bbbb"]
+    assert [len(section.rows[0].runs) for section in sections] == [1, 1]
+    assert "users' cells of source bbbb" in render(sections, "text", 200)
 
 
 def test_notes_tell_what_makes_a_figure_less_sure() -> None:

@@ -98,6 +98,15 @@ class Row:
         return len({run.seed for run in self.runs})
 
     @property
+    def irreproducible_seeds(self) -> int:
+        """Seeds whose runs did not all give the same test loss: on one machine and kernel they should."""
+        losses: dict[int, set[float]] = defaultdict(set)
+        for run in self.runs:
+            if run.loss is not None:
+                losses[run.seed].add(run.loss)
+        return sum(len(own) > 1 for own in losses.values())
+
+    @property
     def setting(self) -> Case:
         """The configuration with the reference's cell: equal for rows that differ in the cell alone."""
         return replace(self.configuration, cell=REFERENCE_CELL)
@@ -111,6 +120,8 @@ class Section:
     data_digest: str | None
     machine_fingerprint: str | None
     software_fingerprint: str | None
+    cells_digest: str
+    """Of the source of users' cells; empty where there are none. Two versions of a cell are two cells."""
     machine: Mapping[str, Any]
     software: Mapping[str, Any]
     commits: tuple[str, ...]
@@ -136,7 +147,7 @@ def summarise(frame: pd.DataFrame) -> tuple[Section, ...]:
     return tuple(_section(key, sections[key]) for key in sorted(sections, key=lambda key: [part or "" for part in key]))
 
 
-_SectionKey = tuple[str, str | None, str | None, str | None]
+_SectionKey = tuple[str, str | None, str | None, str | None, str]
 
 
 class _Run:
@@ -213,7 +224,10 @@ def _run_figure(epochs: Iterable[tuple[int, float]]) -> RunFigure:
 
 
 def _section_keys(runs: Sequence[_Run]) -> list[_SectionKey]:
-    """Task, data, machine, software. A run that failed before it read the data belongs with the others of its task."""
+    """Task, data, machine, software, users' cells.
+
+    A run that failed before it read the data belongs with the others of its task.
+    """
     facts = [run.facts for run in runs]
     apart = [(str(f["task"]), f["machine_fingerprint"], f["software_fingerprint"]) for f in facts]
     digests: dict[object, str] = {}
@@ -221,7 +235,13 @@ def _section_keys(runs: Sequence[_Run]) -> list[_SectionKey]:
         if f["data_digest"] is not None:
             digests.setdefault(where, f["data_digest"])
     return [
-        (task, f["data_digest"] or digests.get((task, machine, software)), machine, software)
+        (
+            task,
+            f["data_digest"] or digests.get((task, machine, software)),
+            machine,
+            software,
+            str(f.get("cells_digest") or ""),
+        )
         for (task, machine, software), f in zip(apart, facts, strict=True)
     ]
 
@@ -236,12 +256,13 @@ def _section(key: _SectionKey, runs: Sequence[_Run]) -> Section:
     rows = [_row(case, own, axes) for case, own in by_configuration.items()]
     references = {row.setting: row for row in rows if row.cell == REFERENCE_CELL}
     rows = [replace(row, ratio=_ratio(row, references.get(row.setting))) for row in rows]
-    task, data_digest, machine, software = key
+    task, data_digest, machine, software, cells_digest = key
     return Section(
         task=task,
         data_digest=data_digest,
         machine_fingerprint=machine,
         software_fingerprint=software,
+        cells_digest=cells_digest,
         machine=_object(runs[0].facts["machine_json"]),
         software=_object(runs[0].facts["software_json"]),
         commits=tuple(sorted({str(run.facts["program_commit"]) for run in runs if run.facts["program_commit"]})),

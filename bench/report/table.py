@@ -263,7 +263,8 @@ def _heading(section: Section) -> str:
 
 def _subheadings(section: Section) -> list[str]:
     others = [name for name in section.shared if name not in {"task", "network", "backend", "device"}]
-    return [" · ".join(_setting(section, others)), _machine(section.machine), _software(section.software)]
+    own = [f"users' cells of source {section.cells_digest}"] if section.cells_digest else []
+    return [" · ".join(_setting(section, others)), _machine(section.machine), _software(section.software), *own]
 
 
 def _setting(section: Section, names: Sequence[str]) -> list[str]:
@@ -332,6 +333,11 @@ def _notes(section: Section) -> list[str]:
             lost = row.seeds - (figure.n if figure else 0)
             if lost:
                 notes.append(f"{_label(row)}: no finite {name} for {lost} of {row.seeds} seeds; left out of it.")
+    for row in rows:
+        if row.irreproducible_seeds:
+            notes.append(
+                f"{_label(row)}: {row.irreproducible_seeds} of {row.seeds} seeds gave another test loss when run again."
+            )
     for row in rows:
         for out in row.left_out:
             notes.append(f"{_label(row)}: {_clean(out.reason)} ({out.runs} {out.status}; in no figure).")

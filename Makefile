@@ -1,0 +1,65 @@
+# Every target sets up what it needs, in .venv, from the locks. PYTHON=python3.12 make … takes another interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+RESULTS ?= results/local
+BASE ?= results/reference/mnist_rows
+# arguments for the command behind a target: make bench ARGS="--set seeds=0..9"
+ARGS ?=
+
+.PHONY: help setup extras bench quick table test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make bench   measure SimpleRNN, LSTM and GRU on MNIST by the whole protocol, and print the table (about 25 minutes on 2 cores)'
+	@echo 'make quick   the same on the 5,000 digits that come with the program (about 2 minutes)'
+	@echo 'make table   the comparison table in README.md, again from the committed results'
+	@echo 'make test    the tests'
+	@echo 'make lint    style and types'
+	@echo 'make setup   only set up .venv'
+	@echo 'make extras  set up JAX and torch too'
+
+setup: $(VENV)/.base
+
+extras: $(VENV)/.extras
+
+bench: $(VENV)/.base
+	@$(BIN)/bench run mnist_rows --results $(RESULTS) $(ARGS)
+
+quick: $(VENV)/.base
+	@$(BIN)/bench run quick --results $(RESULTS) $(ARGS)
+
+table: $(VENV)/.base
+	@$(BIN)/bench table $(BASE) --write README.md
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "bench needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Name another: PYTHON=python3.12 make …" >&2; exit 2; }
+	@echo 'setting up $(VENV) (TensorFlow is some 600 MB to download)'
+	@$(PYTHON) -m venv $(VENV)
+
+# --no-build-isolation: setuptools is in the lock, so nothing that isn't pinned is fetched
+$(VENV)/.base: locks/base.txt pyproject.toml | $(VENV)/bin/python
+	@$(PIP) --require-hashes -r locks/base.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: locks/dev.txt $(VENV)/.base
+	@$(PIP) --require-hashes -r locks/dev.txt
+	@touch $@
+
+$(VENV)/.extras: locks/extras.txt $(VENV)/.base
+	@$(PIP) -c locks/extras.txt jax torch
+	@touch $@

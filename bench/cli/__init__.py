@@ -1,0 +1,65 @@
+"""The command line: a file a verb, and the only place that prints and exits."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+import bench
+from bench.cli import compact, data, env, listing, plan, run, show, table
+from bench.errors import BenchError, ExitCode
+
+app = typer.Typer(
+    name="bench",
+    help="Compares recurrent cells in Keras: what each costs and how accurate it is, with the kernel that really ran.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bench {bench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("run")(run.run)
+app.command("plan")(plan.plan)
+app.command("table")(table.table)
+app.command("env")(env.env)
+app.command("show")(show.show)
+app.command("cells")(listing.cells)
+app.command("tasks")(listing.tasks)
+app.command("suites")(listing.suites)
+app.command("compact")(compact.compact)
+app.add_typer(data.app, name="data", help="Get the data sets.")
+
+
+def main() -> None:
+    """The entry point `bench`: runs a command, and turns an error that a user can cause into its message and code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no "×" must not end a command
+    try:
+        app(prog_name="bench")
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except SystemExit as ended:
+        # when the reader has seen enough (`bench plan | head`), typer ends with 1, which means a regression here
+        if isinstance(ended.__context__, BrokenPipeError):
+            sys.exit(ExitCode.OK)
+        raise

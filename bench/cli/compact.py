@@ -1,0 +1,19 @@
+"""`bench compact`: many small parts into one."""
+
+from __future__ import annotations
+
+import typer
+
+from bench.cli.options import LOCAL_RESULTS, ResultsOption, measured
+
+
+def compact(results: ResultsOption = LOCAL_RESULTS) -> None:
+    """Fold the many small parquet parts of a results folder into one, verified before the small ones go."""
+    from bench import store
+
+    if results == LOCAL_RESULTS:
+        measured(None)
+    parts, rows = store.compact(results, say=lambda line: typer.echo(f"bench: {line}", err=True))
+    typer.echo(
+        f"{results}: folded {parts} parts into one of {rows:,} rows." if parts else f"{results}: nothing to fold."
+    )

@@ -1,0 +1,86 @@
+"""Options that several commands share, and what they have in common in reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.errors import NothingSureError
+
+LOCAL_RESULTS = Path("results/local")
+"""Where `bench run` writes, and what is read where no results are named. Git ignores it."""
+
+
+class Format(StrEnum):
+    """How a table is written."""
+
+    TEXT = "text"
+    MD = "md"
+    JSON = "json"
+
+
+class DataFormat(StrEnum):
+    """How facts are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (`bench suites`), or a TOML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="AXIS=VALUE,…",
+        help="Override an axis or a setting: --set cells=lstm,gru --set seeds=0..9 --set epochs=1. Repeatable.",
+    ),
+]
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="The results folder.")]
+ResultsArgument = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="RESULTS", help=f"Results folders or parquet files; {LOCAL_RESULTS} if none is named."),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to write it.")]
+DataFormatOption = Annotated[DataFormat, typer.Option("--format", help="How to write it.")]
+OrderOption = Annotated[
+    int,
+    typer.Option(
+        "--seed-order",
+        metavar="N",
+        min=0,
+        max=2**32 - 1,
+        help="The number that the order inside each block is drawn from.",
+    ),
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        envvar="BENCH_DATA_DIR",
+        help="A folder with MNIST's IDX files, gzipped or not, or mnist.npz.",
+    ),
+]
+CpusOption = Annotated[
+    str | None, typer.Option("--cpus", metavar="LIST", help="Run the workers on these processors only, as 0,1 or 0-3.")
+]
+
+
+def measured(results: Sequence[Path] | None) -> list[Path]:
+    """The results to read: those that were named, or what `bench run` has measured here.
+
+    Raises:
+        NothingSureError: none was named, and nothing has been measured.
+    """
+    if results:
+        return list(results)
+    if not LOCAL_RESULTS.exists():
+        raise NothingSureError(
+            f"nothing has been measured here yet ({LOCAL_RESULTS} is not there): "
+            f"`bench run quick` does so in about two minutes, or name a results folder."
+        )
+    return [LOCAL_RESULTS]

@@ -1,0 +1,79 @@
+"""`bench plan`: what would run, in which order, how long it takes, and what is left out and why."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.layout import count, duration, paragraph
+from bench.cli.options import DataFormat, DataFormatOption, OrderOption, SetOption, SuiteArgument
+from bench.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
+
+_SHOWN = 40
+"""Cases listed in a terminal before the rest is counted; --all lists every one."""
+
+
+def plan(
+    suite: SuiteArgument = "mnist_rows",
+    overrides: SetOption = None,
+    order_seed: OrderOption = 0,
+    fmt: DataFormatOption = DataFormat.TEXT,
+    every: Annotated[bool, typer.Option("--all", help="List every case, however many.")] = False,
+) -> None:
+    """What would run, in which order, how long it would take, and what is left out and why."""
+    from bench.cli.prepare import prepare
+
+    show_plan(prepare(suite, overrides, order_seed).plan(), as_json=fmt is DataFormat.JSON, every=every)
+
+
+def show_plan(plan: Plan, *, as_json: bool, every: bool) -> None:
+    """Print a plan; leaves with the code 3 when nothing of it can run here."""
+    from bench.plan import estimate_all
+
+    seconds = estimate_all([planned.case for planned in plan.planned])
+    if as_json:
+        head = {"suite": plan.suite, "hash": plan.hash, "order_seed": plan.order_seed, "estimate_seconds": seconds}
+        typer.echo(json.dumps({**head, **plan.to_data()}, indent=1))
+    else:
+        _print(plan, seconds, None if every else _SHOWN)
+    if not plan.planned:
+        raise typer.Exit(ExitCode.NOTHING_SURE)
+
+
+def _print(plan: Plan, seconds: float, shown: int | None) -> None:
+    configurations = len({planned.case.configuration for planned in plan.planned})
+    paragraph(
+        f"{plan.suite}: {count(configurations, 'configuration')}, {count(plan.blocks, 'block')}, "
+        f"{count(len(plan.planned), 'run')}; about {duration(seconds)} on a machine of 2 cores"
+    )
+    typer.echo(f"order inside the blocks drawn from {plan.order_seed}")
+    labels = [planned.case.label(plan.varying) for planned in plan.planned[:shown]]
+    wide = max(map(len, labels), default=0)
+    for planned, label in zip(plan.planned, labels, strict=False):
+        if planned.position == 0 or plan.planned[planned.position - 1].block != planned.block:
+            typer.secho(f"block {planned.block + 1}", bold=True)
+        typer.echo(f"  {planned.position + 1:4d}  {label:{wide}}  " + typer.style(planned.case.id, dim=True))
+    if len(plan.planned) > len(labels):
+        typer.echo(f"  … and {len(plan.planned) - len(labels):,} more (--all lists them)")
+    typer.secho("left out" if plan.left_out else "nothing is left out", bold=bool(plan.left_out))
+    for reason, names in left_out(plan):
+        paragraph(reason, indent="  ")
+        paragraph(names, indent="    ", dim=True)
+
+
+def left_out(plan: Plan) -> list[tuple[str, str]]:
+    """Why something is left out, each reason told once, and what it is."""
+    by_reason: dict[str, list[str]] = {}
+    for out in plan.left_out:
+        varying = (f"{field}={getattr(out.configuration, field)}" for field in sorted(plan.varying - {"cell"}))
+        by_reason.setdefault(out.reason, []).append(" ".join([out.configuration.cell, *varying]))
+    lines = []
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append((reason, f"{', '.join(names[:3])}{more}"))
+    return lines

@@ -1,0 +1,126 @@
+"""How `bench run` shows that it goes on: a live line in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bench.case import Status
+from bench.cli.layout import duration
+from bench.plan import Plan, Planned, estimate_seconds
+from bench.store import Run
+from bench.wire import Began, Event
+
+_PHASES = {
+    "build": "building",
+    "compile": "compiling",
+    "warmup": "warming up",
+    "train": "training",
+    "validate": "validating",
+    "evaluate": "evaluating",
+}
+_REDRAW_SECONDS = 1.0
+"""A redraw takes about a millisecond of a processor that the run may want."""
+
+
+class Progress:
+    """The reporter of `bench run` (see `bench.run.Reporter`): a line for each run, and a live one in a terminal."""
+
+    def __init__(self, plan: Plan, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._varying, self._clock = plan.varying, clock
+        self._labels = max((len(self._label(planned)) for planned in plan.planned), default=0)
+        self._console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        # not the console's own opinion, which a variable such as FORCE_COLOR changes: a file must get no cursor codes
+        live = stream.isatty() and not self._console.is_dumb_terminal
+        self._live = Live(console=self._console, auto_refresh=False, transient=True) if live else None
+        self._index = self._total = 0
+        self._left = self._expected = self._begun = 0.0
+        self._drawn = float("-inf")
+        self._running = self._doing = ""
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def run_started(self, planned: Planned, index: int, total: int, left: float) -> None:
+        """A run begins."""
+        self._index, self._total, self._left = index, total, left
+        self._running, self._doing = self._label(planned), "starting"
+        self._expected, self._begun = estimate_seconds(planned.case), self._clock()
+        self._draw()
+
+    def event(self, event: Event) -> None:
+        """The run reports something."""
+        if isinstance(event, Began):
+            self._doing = _PHASES.get(event.phase, event.phase) + (f" epoch {event.epoch}" if event.epoch else "")
+        self.tick()
+
+    def tick(self) -> None:
+        """Redraw the live line, if that is due."""
+        if self._clock() - self._drawn >= _REDRAW_SECONDS:
+            self._draw()
+
+    def run_ended(self, planned: Planned, run: Run, seconds: float, left: float, log: Path | None) -> None:
+        """A run has ended and is stored."""
+        width = len(str(self._total))
+        line = Text(f"[{self._index:{width}d}/{self._total}] ", style="dim")
+        line.append(f"{self._label(planned):{self._labels}}  ", style="not dim")
+        if run.status is Status.OK:
+            line.append(f"{_result(run)}  {seconds:6.1f} s", style="not dim")
+            line.append(f"  {duration(left)} left" if self._index < self._total else "")
+        else:
+            line.append(f"{run.status.value}: {_printable(run.error or '')}", style="not dim red")
+            line.append(f"\n{' ' * (2 * width + 4)}log: {log}" if log else "")
+        self._console.print(line)
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+        self._console.print(f"bench: {_printable(text)}")
+
+    def _label(self, planned: Planned) -> str:
+        return planned.case.label(self._varying)
+
+    def _draw(self) -> None:
+        if self._live:
+            self._drawn = self._clock()
+            self._live.update(self._line(), refresh=True)
+
+    def _line(self) -> Table:
+        gone = self._clock() - self._begun
+        done = self._index - 1 + min(0.95, gone / self._expected) if self._index else 0.0
+        line = Table.grid(padding=(0, 1), expand=True)
+        for ratio in (None, None, 1, None):  # what runs takes the room that is left
+            line.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)
+        line.add_row(
+            ProgressBar(total=max(1, self._total), completed=done, width=16, complete_style="cyan"),
+            f"{self._index}/{self._total}",
+            Text.assemble((self._running, "bold"), f" {self._doing}"),
+            Text(f"{duration(max(0.0, self._left - gone))} left", style="dim"),
+        )
+        return line
+
+
+def _result(run: Run) -> str:
+    accuracies = [o.accuracy for o in run.observations if o.phase == "evaluate" and o.accuracy is not None]
+    epochs = [o.seconds for o in run.observations if o.phase == "train" and o.seconds is not None]
+    if not accuracies or not epochs:
+        return run.status.value
+    return f"{100 * accuracies[-1]:6.2f} %  {epochs[-1]:5.3g} s/epoch  {run.facts.attested_kernel}"
+
+
+def _printable(text: str) -> str:
+    """Without control characters: a user's cell may raise whatever it likes."""
+    return "".join(char if char.isprintable() else " " for char in text)

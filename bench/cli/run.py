@@ -1,0 +1,243 @@
+"""`bench run`: plan, run, store, and the table of what was measured; resumes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import bench
+from bench.case import Status, digest
+from bench.cli.layout import duration
+from bench.cli.options import (
+    LOCAL_RESULTS,
+    CpusOption,
+    DataDirOption,
+    Format,
+    FormatOption,
+    OrderOption,
+    ResultsOption,
+    SetOption,
+    SuiteArgument,
+)
+from bench.cli.plan import left_out, show_plan
+from bench.errors import ExitCode, NothingSureError
+from bench.isolation import WORKER, Isolation
+
+if TYPE_CHECKING:
+    from bench.campaign import Campaign
+    from bench.cli.prepare import Prepared
+    from bench.machine import Machine, Software
+    from bench.plan import Plan
+    from bench.run import Outcome
+
+
+def run(
+    suite: SuiteArgument = "mnist_rows",
+    overrides: SetOption = None,
+    results: ResultsOption = LOCAL_RESULTS,
+    data_dir: DataDirOption = None,
+    order_seed: OrderOption = 0,
+    cpus: CpusOption = None,
+    isolation: Annotated[
+        Isolation | None,
+        typer.Option("--isolation", help="How a run gets its process; fork is the default on a CPU under Linux."),
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Begin a new campaign, even where one is unfinished.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again what failed, timed out or was invalid.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
+    fmt: FormatOption = Format.TEXT,
+) -> None:
+    """Plan, run, store, and show the table. Interrupted, it goes on where it was when it is called again.
+
+    Examples:
+
+      bench run quick
+
+      bench run --set cells=lstm,gru --set seeds=0..9 --set epochs=1
+
+      bench run --set units=64,256 --set batch_size=128
+    """
+    from bench.cli.prepare import parse_cpus, prepare
+
+    pinned = parse_cpus(cpus)
+    prepared = prepare(suite, overrides, order_seed, pinned)
+    if dry_run:
+        show_plan(prepared.plan(), as_json=fmt is Format.JSON, every=False)
+        return
+    execute(
+        prepared,
+        results=results,
+        data_dir=data_dir,
+        cpus=pinned,
+        isolation=isolation,
+        new=new,
+        retry_failed=retry_failed,
+        fmt=fmt,
+    )
+
+
+def execute(
+    prepared: Prepared,
+    *,
+    results: Path,
+    data_dir: Path | None,
+    cpus: tuple[int, ...],
+    isolation: Isolation | None,
+    new: bool,
+    retry_failed: bool,
+    fmt: Format,
+    worker: str = WORKER,
+) -> None:
+    """`bench run` behind its options. `worker` is the module that does a run; tests name another."""
+    from bench import store
+    from bench.campaign import locked, open_campaign
+    from bench.cli.progress import Progress
+    from bench.run import Setting, run_campaign
+
+    data, substitutes = _data(prepared, data_dir, _say)
+    plan = prepared.plan(substitutes)
+    if not plan.planned:
+        reasons = [f"{names}: {reason}" for reason, names in left_out(plan)]
+        raise NothingSureError("\n  ".join(["nothing of this suite can run here:", *reasons]))
+    software = _software(plan)
+    wanted = _campaign(plan, prepared.machine, software)
+
+    with locked(results):  # before a campaign begins: the folder may be unwritable, or a newer bench's
+        attempts = store.attempts(results, say=_say)
+
+    def finished(campaign_id: str) -> list[str]:
+        done = attempts.get(campaign_id, {})
+        return [case for case, (_, status) in done.items() if status is Status.OK or not retry_failed]
+
+    with _terminated_as_interrupted():
+        content = {"command": _command(), **plan.to_data()}
+        campaign, resumed = open_campaign(results, wanted, content, finished, new=new, say=_say)
+        _begin(plan, campaign, resumed, results, prepared.machine)
+        setting = Setting(
+            folder=results,
+            campaign=campaign,
+            machine=prepared.machine,
+            software=software,
+            data=data,
+            cpus=cpus,
+            isolation=isolation,
+            worker=worker,
+        )
+        try:
+            with Progress(plan, sys.stderr) as progress:
+                outcome = run_campaign(plan, setting, progress, retry_failed=retry_failed)
+        except KeyboardInterrupt:
+            _say("interrupted; everything finished is kept, and the same command goes on from here.")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+    _end(outcome, campaign, results, fmt)
+
+
+def _data(
+    prepared: Prepared, data_dir: Path | None, say: Callable[[str], None]
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """The data file of each task, and which task stands in for another whose data can't be had."""
+    from bench.fetch import DataUnavailableError, obtain
+    from bench.tasks import find_task
+
+    origin, fallback = f"the suite {prepared.suite.name}", prepared.suite.settings.fallback_task
+    data: dict[str, Path] = {}
+    substitutes: dict[str, str] = {}
+    for name in prepared.suite.axes.tasks:
+        try:
+            data[name] = obtain(find_task(name, origin), data_dir=data_dir, say=say)
+        except DataUnavailableError as error:
+            if not fallback or fallback == name:
+                raise
+            say(str(error))
+            say(f"RUNNING THE TASK {fallback} INSTEAD: the same protocol on other data.")
+            say(f"Every result is labelled {fallback}.")
+            data[fallback] = obtain(find_task(fallback, origin), data_dir=None, say=say)
+            substitutes[name] = fallback
+    return data, substitutes
+
+
+def _software(plan: Plan) -> dict[str, Software]:
+    from bench.machine import read_software
+
+    return {backend: read_software(backend) for backend in sorted({p.case.backend for p in plan.planned})}
+
+
+def _campaign(plan: Plan, machine: Machine, software: dict[str, Software]) -> Campaign:
+    from bench.campaign import Campaign, commit_of
+    from bench.cells import sources_digest
+
+    return Campaign(
+        suite=plan.suite,
+        plan_hash=plan.hash,
+        order_seed=plan.order_seed,
+        machine_fingerprint=machine.fingerprint,
+        software_fingerprint=digest(" ".join(one.fingerprint for one in software.values())),
+        program_version=bench.__version__,
+        program_commit=commit_of(Path(bench.__file__).parent),
+        project_commit=commit_of(Path.cwd()),
+        cells_digest=sources_digest({p.case.cell for p in plan.planned}),
+        started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
+
+
+def _begin(plan: Plan, campaign: Campaign, resumed: bool, results: Path, machine: Machine) -> None:
+    from bench.noise import read_quiet, remarks
+
+    _say(f"{'resuming' if resumed else 'beginning'} the campaign {campaign.id}: {plan.title or plan.suite}")
+    _say(f"{len(plan.planned)} runs in {plan.blocks} blocks, results in {results}")
+    for reason, names in left_out(plan):
+        _say(f"left out: {names}: {reason}")
+    for remark in remarks(read_quiet(), machine):
+        _say(f"warning: {remark.text}: {remark.advice}")
+
+
+def _end(outcome: Outcome, campaign: Campaign, results: Path, fmt: Format) -> None:
+    from bench.cli.table import print_table
+    from bench.store import load
+
+    frame = load([results], say=_say)
+    print_table(frame[frame["campaign_id"] == campaign.id], fmt)
+    if outcome.measured_fraction is not None:
+        _say(
+            f"{outcome.done_now} runs in {duration(outcome.wall_seconds)}; "
+            f"measured {100 * outcome.measured_fraction:.0f} % of the wall time (build to evaluate)"
+        )
+    _say(f"observations: {results / 'runs'} (parquet); `bench table {results}` makes this table again")
+    if outcome.troubled:
+        _say(f"{outcome.troubled} runs failed, timed out or were invalid; their logs are in {results / 'logs'}")
+        raise typer.Exit(ExitCode.RUNS_FAILED)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"bench: {line}", err=True)
+
+
+def _command() -> str:
+    import shlex
+
+    return shlex.join(["bench", *sys.argv[1:]])
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does: the child is killed, and what is finished is kept."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

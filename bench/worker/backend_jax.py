@@ -1,0 +1,112 @@
+"""JAX: the programs that ran are the loaded executables of the client, whose HLO names the layers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from typing import Any
+
+import jax
+import keras
+from keras.src.backend.jax.trainer import JAXEpochIterator
+
+from bench.worker.backends import Evidence, agreed
+
+_PROGRAMS = {"train": "jit_train_step", "evaluate": "jit_test_step", "predict": "jit_predict_step"}
+"""The names that Keras's step functions get when they are compiled."""
+_INSTRUCTION = re.compile(r"= .*? (?P<opcode>while|dot|custom-call|fusion|call)\((?P<rest>.*)$", re.MULTILINE)
+_SCOPE = re.compile(r'op_name="([^"]*)"')
+_TARGET = re.compile(r'custom_call_target="([^"]*)"')
+_PRODUCT_NAME = re.compile(r"dot_general")
+
+
+class JaxBackend:
+    """See `bench.worker.backends.Backend`."""
+
+    def configure(self, device: str, threads: int) -> None:
+        kind, _, index = device.partition(":")
+        jax.config.update("jax_default_device", jax.devices(kind)[int(index or 0)])
+
+    def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
+        # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from NumPy's random numbers it
+        # must take here too
+        model._symbolic_build(iterator=JAXEpochIterator(x=x, y=y, batch_size=batch_size, shuffle=True))
+
+    def synchronise(self) -> None:
+        # work is dispatched in order on a device: when something asked for now is there, all before it is done
+        jax.device_put(0.0).block_until_ready()
+        jax.effects_barrier()
+
+    def random_state(self) -> Any:
+        return None  # Keras keeps its keys in seed generators, which are variables
+
+    def set_random_state(self, state: Any) -> None:
+        """There is none."""
+
+    def programs(self, model: keras.Model) -> int:
+        return sum(len(_modules(name)) for name in _PROGRAMS.values())
+
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
+        found: dict[str, dict[str, Evidence]] = {}
+        for phase, name in _PROGRAMS.items():
+            programs = [read_program(module.to_string(), layers, steps) for module in _modules(name)]
+            if programs:
+                found[phase] = {layer: agreed([program[layer] for program in programs]) for layer in layers}
+        return found
+
+    def read_back(self, model: keras.Model) -> dict[str, Any]:
+        client = jax.devices()[0].client
+        return {
+            "jit_compile": model.jit_compile,
+            "platform": client.platform,
+            "platform_version": client.platform_version,
+            "default_matmul_precision": jax.config.jax_default_matmul_precision,
+            "enable_x64": jax.config.jax_enable_x64,
+        }
+
+
+def _modules(name: str) -> list[Any]:
+    modules = (module for one in jax.devices()[0].client.live_executables() for module in one.hlo_modules())
+    return [module for module in modules if module.name == name]
+
+
+def read_program(text: str, layers: tuple[str, ...], steps: int) -> dict[str, Evidence]:
+    """What an optimised HLO program shows of each layer: its loops, its products, cuDNN's custom calls. Pure.
+
+    The custom-call targets are those of `jax.experimental.rnn` (`cudnn_rnn_ffi`, `cudnn_rnn_bwd_ffi`).
+    """
+    artefact = hashlib.sha256(text.encode()).hexdigest()[:16]
+    scopes = {layer: re.compile(rf"(?:^|[/(]){re.escape(layer)}(?:_\d+)?[/)]") for layer in layers}
+    counts: dict[str, Counter[str]] = {layer: Counter() for layer in layers}
+    for instruction in _INSTRUCTION.finditer(text):
+        scope = _SCOPE.search(instruction["rest"])
+        if scope is None:
+            continue
+        operation = _operation(instruction["opcode"], instruction["rest"], scope[1])
+        if operation is None:
+            continue
+        for layer, pattern in scopes.items():
+            if pattern.search(scope[1]):
+                counts[layer][operation] += 1
+    return {layer: Evidence(judge(counts[layer], steps), dict(counts[layer]), artefact) for layer in layers}
+
+
+def _operation(opcode: str, rest: str, scope: str) -> str | None:
+    if opcode == "while":
+        return "while"
+    if opcode == "custom-call":
+        target = _TARGET.search(rest)
+        return target[1] if target and ("cudnn_rnn" in target[1] or _PRODUCT_NAME.search(scope)) else None
+    # a product inside a loop's body bears the loop's scope too; it is the loop that is counted there
+    inside = "/while/" in scope
+    return "dot_general" if _PRODUCT_NAME.search(scope) and not inside else None
+
+
+def judge(operations: Counter[str], steps: int) -> str:
+    """The kernel that a layer's operations show."""
+    if any(name.startswith("cudnn_rnn") for name in operations):
+        return "cudnn"
+    if operations["while"]:
+        return "generic"  # JAX's scan, which XLA always compiles
+    return "unrolled" if sum(operations.values()) >= steps else "none"

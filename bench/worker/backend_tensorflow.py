@@ -1,0 +1,140 @@
+"""TensorFlow: the program that ran is the graph that `fit` kept in its function's closure."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+from bench.worker.backends import Evidence, agreed
+
+_FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
+_LOOPS = frozenset({"While", "StatelessWhile"})
+_CUDNN = re.compile(r"CudnnRNN")
+_PRODUCTS = frozenset({"MatMul", "BatchMatMulV2", "BatchMatMul", "Einsum", "_FusedMatMul"})
+
+
+class TensorFlowBackend:
+    """See `bench.worker.backends.Backend`."""
+
+    def configure(self, device: str, threads: int) -> None:
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        else:
+            gpu = tf.config.list_physical_devices("GPU")[int(device.partition(":")[2])]
+            tf.config.set_visible_devices([gpu], "GPU")
+
+    def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
+        # with a batch, not an iterator: plain `fit` draws none on TensorFlow
+        model._symbolic_build(data_batch=(x[:batch_size], y[:batch_size]))
+
+    def synchronise(self) -> None:
+        tf.test.experimental.sync_devices()
+
+    def random_state(self) -> Any:
+        # the source of op seeds: every dataset that the warm-up makes draws from it
+        return context.context()._rng.getstate()
+
+    def set_random_state(self, state: Any) -> None:
+        context.context()._rng.setstate(state)
+
+    def programs(self, model: keras.Model) -> int:
+        return sum(len(_concrete(model, name)) for name in _FUNCTIONS.values())
+
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
+        found: dict[str, dict[str, Evidence]] = {}
+        for phase, name in _FUNCTIONS.items():
+            traces = [_read_trace(function, layers, steps) for function in _concrete(model, name)]
+            if traces:
+                found[phase] = {layer: agreed([trace[layer] for trace in traces]) for layer in layers}
+        return found
+
+    def read_back(self, model: keras.Model) -> dict[str, Any]:
+        build = tf.sysconfig.get_build_info()
+        return {
+            "jit_compile": model.jit_compile,
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "op_determinism": tf.config.experimental.is_op_determinism_enabled()
+            if hasattr(tf.config.experimental, "is_op_determinism_enabled")
+            else None,
+            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+            "cudnn_version": build.get("cudnn_version"),
+            "cuda_version": build.get("cuda_version"),
+        }
+
+
+def _concrete(model: keras.Model, attribute: str) -> list[Any]:
+    """The concrete functions of `model.train_function` and its like: kept in closures, several wrappers deep."""
+    functions: list[Any] = []
+    queue, seen = deque([getattr(model, attribute, None)]), set()
+    while queue:
+        value = queue.popleft()
+        if value is None or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if hasattr(value, "_list_all_concrete_functions"):
+            functions += value._list_all_concrete_functions()
+        elif inspect.isfunction(value):
+            queue += [v for v in inspect.getclosurevars(value).nonlocals.values() if callable(v)]
+    return functions
+
+
+def _nodes(graph_def: Any) -> Iterator[tuple[Any, bool]]:
+    """Every node that the graph can reach, with whether it is compiled by XLA; `library.function` is walked too."""
+    library = {function.signature.name: function for function in graph_def.library.function}
+    queue: deque[tuple[Any, bool]] = deque([(graph_def.node, False)])
+    seen: set[tuple[str, bool]] = set()
+    while queue:
+        nodes, compiled = queue.popleft()
+        for node in nodes:
+            inside = compiled or ("_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b)
+            yield node, inside
+            for attribute in node.attr.values():
+                for function in (attribute.func, *attribute.list.func):
+                    name = function.name
+                    if name in library and (name, inside) not in seen:
+                        seen.add((name, inside))
+                        body = library[name]
+                        queue.append((body.node_def, inside or body.attr["_XlaMustCompile"].b))
+
+
+def _read_trace(function: Any, layers: tuple[str, ...], steps: int) -> dict[str, Evidence]:
+    graph_def = function.graph.as_graph_def()
+    artefact = hashlib.sha256(graph_def.SerializeToString(deterministic=True)).hexdigest()[:16]
+    # Keras makes a scope unique by a number behind its name
+    scopes = {layer: re.compile(rf"(?:^|/){re.escape(layer)}(?:_\d+)?/") for layer in layers}
+    counts: dict[str, Counter[str]] = {layer: Counter() for layer in layers}
+    for node, compiled in _nodes(graph_def):
+        if node.op in _LOOPS or node.op in _PRODUCTS or _CUDNN.search(node.op):
+            for layer, scope in scopes.items():
+                if scope.search(node.name):
+                    counts[layer][f"{node.op} in XLA" if compiled else node.op] += 1
+    return {layer: Evidence(_judge(counts[layer], steps), dict(counts[layer]), artefact) for layer in layers}
+
+
+def _judge(operations: Counter[str], steps: int) -> str:
+    """The kernel that operations in a layer's scope show. Pure; tested against recorded graphs."""
+    kinds: Counter[str] = Counter()
+    compiled = False
+    for operation, count in operations.items():
+        name, xla, _ = operation.partition(" in XLA")
+        compiled |= bool(xla)
+        kinds["cudnn" if _CUDNN.search(name) else "loop" if name in _LOOPS else "product"] += count
+    if kinds["cudnn"]:
+        return "cudnn"
+    if kinds["loop"]:
+        return "xla" if compiled else "generic"
+    # one product with the state for every step, or there is no recurrence here
+    if kinds["product"] >= steps:
+        return "unrolled_xla" if compiled else "unrolled"
+    return "none"

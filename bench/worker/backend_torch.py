@@ -1,0 +1,131 @@
+"""torch runs eagerly: there is no program to read, so the functions that ran are run once more under the profiler."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import torch
+from keras.src.backend.torch.trainer import TorchEpochIterator
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from bench.worker.backends import Evidence
+
+_CUDNN = frozenset({"aten::_cudnn_rnn"})
+_ONEDNN = frozenset({"aten::mkldnn_rnn_layer"})
+_FUSED = frozenset({"aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell"})
+_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::mkldnn_linear"})
+
+
+class TorchBackend:
+    """See `bench.worker.backends.Backend`."""
+
+    def __init__(self) -> None:
+        self._batch: tuple[Any, Any] | None = None
+
+    def configure(self, device: str, threads: int) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        # Keras chooses CUDA where it is there; its device scope says otherwise
+        scope = keras.device("cpu" if device == "cpu" else device.replace("gpu", "cuda"))
+        scope.__enter__()
+
+    def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
+        # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from torch's random numbers it
+        # must take here too
+        model._symbolic_build(iterator=TorchEpochIterator(x=x, y=y, batch_size=batch_size, shuffle=True))
+        self._batch = (x[:batch_size], y[:batch_size])
+
+    def synchronise(self) -> None:
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+
+    def random_state(self) -> Any:
+        return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+
+    def set_random_state(self, state: Any) -> None:
+        processor, cuda = state
+        torch.set_rng_state(processor)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+
+    def programs(self, model: keras.Model) -> int:
+        return 0  # nothing is compiled
+
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
+        if self._batch is None:
+            return {}
+        x, y = self._batch
+        phases: dict[str, Callable[[], object]] = {
+            "train": lambda: model.train_on_batch(x, y),
+            "evaluate": lambda: model.test_on_batch(x, y),
+        }
+        return {phase: _profiled(model, run, layers, steps) for phase, run in phases.items()}
+
+    def read_back(self, model: keras.Model) -> dict[str, Any]:
+        return {
+            "jit_compile": model.jit_compile,
+            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+            "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+            "cudnn_version": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+            "threads": torch.get_num_threads(),
+            "onednn": torch.backends.mkldnn.is_available(),
+        }
+
+
+def _profiled(
+    model: keras.Model, run: Callable[[], object], layers: tuple[str, ...], steps: int
+) -> dict[str, Evidence]:
+    """Run a step under the profiler, each recurrent layer's forward pass marked with its name."""
+    handles = [handle for layer in layers for handle in _mark(model.get_layer(layer), layer)]
+    try:
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    events = profiler.events()
+    return {layer: read_profile(_inside(events, f"layer:{layer}"), steps) for layer in layers}
+
+
+def _mark(module: Any, layer: str) -> list[Any]:
+    """Hooks that put a range with the layer's name around its forward pass."""
+    ranges: list[Any] = []
+
+    def begin(_module: Any, _inputs: Any) -> None:
+        ranges.append(record_function(f"layer:{layer}"))
+        ranges[-1].__enter__()
+
+    def end(_module: Any, _inputs: Any, _output: Any) -> None:
+        ranges.pop().__exit__(None, None, None)
+
+    return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+
+
+def _inside(events: Any, mark: str) -> Counter[str]:
+    """The operations under the ranges named `mark`."""
+    counts: Counter[str] = Counter()
+    queue = [event for event in events if event.name == mark]
+    while queue:
+        event = queue.pop()
+        counts[event.name] += 1
+        queue += event.cpu_children
+    return counts
+
+
+def read_profile(operations: Counter[str], steps: int) -> Evidence:
+    """What the operations of a layer's forward pass show. Pure."""
+    told = {name: count for name, count in sorted(operations.items()) if name in _CUDNN | _ONEDNN | _FUSED | _PRODUCTS}
+    artefact = hashlib.sha256(repr(sorted(operations.items())).encode()).hexdigest()[:16]
+    return Evidence(judge(Counter(told), steps), told, artefact)
+
+
+def judge(operations: Counter[str], steps: int) -> str:
+    """The kernel that a layer's operations show: torch's loop and an unrolled one are the same operations."""
+    for kernel, names in (("cudnn", _CUDNN), ("onednn", _ONEDNN), ("fused_cells", _FUSED)):
+        if any(operations[name] for name in names):
+            return kernel
+    return "generic" if sum(operations[name] for name in _PRODUCTS) >= steps else "none"

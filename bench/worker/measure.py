@@ -1,0 +1,230 @@
+"""One run: build, compile, warm up, train and validate epoch by epoch, evaluate, and prove which kernel ran."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from bench import noise, tasks
+from bench.case import Case, Observation, RunFacts
+from bench.cells import find_cell
+from bench.networks import Arithmetic, arithmetic
+from bench.wire import Began, Emit, FailedRun, InvalidRun, Request
+from bench.worker.backends import Backend, Evidence, load_backend
+from bench.worker.model import RECURRENT_LAYERS, build
+from bench.worker.warmup import Snapshot, warm_size
+
+
+def preload(backend: str) -> None:
+    """Import the backend's own module; importing this one has imported Keras. No device is initialised."""
+    load_backend(backend)
+
+
+def measure(request: Request, emit: Emit) -> None:
+    """Do one run and report each observation as it is made.
+
+    Raises:
+        FailedRun: the cell can't be built, or a loss isn't finite.
+        InvalidRun: the kernel that ran isn't the one asked for, or a timed epoch traced or compiled something.
+    """
+    case, task = request.case, tasks.find_task(request.case.task, "a case")
+    earlier = noise.read_cpu_times()
+    _pin_keras(case)
+    backend = load_backend(case.backend)
+    backend.configure(case.device, case.threads)
+    data = _Data.load(request, task)
+    clock, usage = _Clock(backend, emit), noise.UsageMeter(earlier)
+    facts = RunFacts(rss_start_bytes=noise.resident_bytes(), data_digest=task.digest)
+    try:
+        keras.utils.set_random_seed(case.seed)
+        with clock.phase("build"):
+            model = build(case, task)
+        flops = _arithmetic(case, task)
+        facts = replace(
+            facts,
+            parameters=model.count_params(),
+            forward_flops_per_sample=flops.forward if flops else None,
+            training_flops_per_sample=flops.training if flops else None,
+        )
+        _warm_up(model, data, case, backend, clock)
+        noise.reset_peak()
+        facts = replace(facts, rss_train_bytes=noise.resident_bytes())
+        _train(model, data, case, clock)
+        with clock.phase("evaluate", samples=len(data.x_test)) as results:
+            results.update(model.evaluate(data.x_test, data.y_test, case.batch_size, verbose=0, return_dict=True))
+        facts = replace(facts, peak_rss_bytes=noise.peak_bytes())
+        trained = Snapshot(model, backend)
+        evidence = backend.attest(model, RECURRENT_LAYERS, task.steps)
+        trained.restore()  # torch's evidence takes one more step
+        facts = replace(
+            facts,
+            attested_kernel=_overall(evidence),
+            attestation_json=json.dumps(
+                {phase: {name: asdict(one) for name, one in layers.items()} for phase, layers in evidence.items()},
+                sort_keys=True,
+            ),
+            extra_json=json.dumps(backend.read_back(model), sort_keys=True),
+        )
+    finally:
+        emit(replace(facts, **asdict(usage.stop())))
+    _compare_kernel(case, evidence)
+
+
+def _pin_keras(case: Case) -> None:
+    """Set what `~/.keras/keras.json` and KERAS_MAX_* may have set otherwise for this user, and no record would show."""
+    keras.config.set_floatx(case.dtype)
+    keras.config.set_dtype_policy(case.dtype)
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    # meant for debugging: they would end `fit` early without a word
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What `fit` is given: float32 in 0 … 1, as the notebook has it."""
+
+    x_train: np.ndarray[Any, np.dtype[np.float32]]
+    y_train: np.ndarray[Any, np.dtype[np.uint8]]
+    x_test: np.ndarray[Any, np.dtype[np.float32]]
+    y_test: np.ndarray[Any, np.dtype[np.uint8]]
+
+    @classmethod
+    def load(cls, request: Request, task: tasks.Task) -> _Data:
+        arrays = tasks.load(request.data, task)
+        count = request.case.train_samples or task.train_samples
+        scale = np.float32(255)
+        return cls(
+            np.divide(arrays.x_train[:count], scale, dtype=np.float32),
+            arrays.y_train[:count],
+            np.divide(arrays.x_test, scale, dtype=np.float32),
+            arrays.y_test,
+        )
+
+
+class _Clock:
+    """Times phases on a synchronised device, and reports them."""
+
+    def __init__(self, backend: Backend, emit: Emit) -> None:
+        self.backend, self.emit = backend, emit
+
+    def phase(self, name: str, epoch: int | None = None, samples: int | None = None) -> _Phase:
+        return _Phase(self, name, epoch, samples)
+
+
+class _Phase:
+    """One timed phase, as a context manager; its mapping takes the loss and the accuracy."""
+
+    def __init__(self, clock: _Clock, name: str, epoch: int | None, samples: int | None) -> None:
+        self._clock, self._name, self._epoch, self._samples = clock, name, epoch, samples
+        self._results: dict[str, float] = {}
+
+    def __enter__(self) -> dict[str, float]:
+        self._clock.emit(Began(self._name, self._epoch))
+        self._clock.backend.synchronise()
+        self._cpu = time.process_time_ns()
+        self._start = time.perf_counter_ns()
+        return self._results
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            return
+        self._clock.backend.synchronise()
+        seconds = (time.perf_counter_ns() - self._start) / 1e9
+        self._clock.emit(
+            Observation(
+                phase=self._name,
+                epoch=self._epoch,
+                seconds=seconds,
+                cpu_seconds=(time.process_time_ns() - self._cpu) / 1e9,
+                samples=self._samples,
+                loss=self._results.get("loss"),
+                accuracy=self._results.get("accuracy"),
+            )
+        )
+        loss = self._results.get("loss")
+        if loss is not None and not math.isfinite(loss):
+            where = f" of epoch {self._epoch}" if self._epoch else ""
+            raise FailedRun(f"the loss isn't finite: {loss} in {self._name}{where}")
+
+
+def _warm_up(model: keras.Model, data: _Data, case: Case, backend: Backend, clock: _Clock) -> None:
+    """Trace and compile for every batch shape, run each once more, and put everything back."""
+    train = warm_size(len(data.x_train), case.batch_size)
+    test = warm_size(len(data.x_test), case.batch_size)
+
+    def one_pass() -> None:
+        model.fit(data.x_train[:train], data.y_train[:train], case.batch_size, epochs=1, verbose=0)
+        model.evaluate(data.x_test[:test], data.y_test[:test], case.batch_size, verbose=0)
+
+    with clock.phase("compile"):
+        backend.build_symbolically(model, data.x_train, data.y_train, case.batch_size)
+        snapshot = Snapshot(model, backend)
+        one_pass()
+    with clock.phase("warmup"):
+        one_pass()
+    snapshot.restore()
+
+
+def _train(model: keras.Model, data: _Data, case: Case, clock: _Clock) -> None:
+    # no validation_data: `fit` builds the validation's iterator between the end of the epoch's training and any hook,
+    # so the epoch's end calls `evaluate` itself, which computes the same
+    model.fit(
+        data.x_train,
+        data.y_train,
+        case.batch_size,
+        epochs=case.epochs,
+        verbose=0,
+        callbacks=[_Epochs(clock, data, case.batch_size)],
+    )
+
+
+class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
+    """Times each epoch's training, from its begin hook to its end hook, then validates. Nothing runs per batch."""
+
+    def __init__(self, clock: _Clock, data: _Data, batch_size: int) -> None:
+        super().__init__()
+        self._clock, self._data, self._batch_size = clock, data, batch_size
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._programs = self._clock.backend.programs(self.model)
+        self._phase = self._clock.phase("train", epoch + 1, len(self._data.x_train))
+        self._results = self._phase.__enter__()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._results.update(logs or {})
+        self._phase.__exit__(None, None, None)
+        data = self._data
+        with self._clock.phase("validate", epoch + 1, len(data.x_test)) as results:
+            results.update(self.model.evaluate(data.x_test, data.y_test, self._batch_size, verbose=0, return_dict=True))
+        if self._clock.backend.programs(self.model) != self._programs:
+            raise InvalidRun(f"something was traced or compiled inside the timed epoch {epoch + 1}")
+
+
+def _arithmetic(case: Case, task: tasks.Task) -> Arithmetic | None:
+    """None for a cell whose arithmetic is unknown: it is not guessed."""
+    gates = find_cell(case.cell).gates
+    if gates is None:
+        return None
+    return arithmetic(gates, case.units, steps=task.steps, features=task.features, classes=task.classes)
+
+
+def _overall(evidence: dict[str, dict[str, Evidence]]) -> str:
+    kernels = {one.kernel for layers in evidence.values() for one in layers.values()}
+    return kernels.pop() if len(kernels) == 1 else "mixed"
+
+
+def _compare_kernel(case: Case, evidence: dict[str, dict[str, Evidence]]) -> None:
+    if case.kernel == "auto":
+        return
+    for phase, layers in evidence.items():
+        for layer, one in layers.items():
+            if one.kernel != case.kernel:
+                raise InvalidRun(f"asked for the kernel {case.kernel}, but {layer} ran {one.kernel} in {phase}")

@@ -1,0 +1,39 @@
+"""A warm-up that leaves no trace: afterwards the model is what plain `fit` would have found."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import keras
+import numpy as np
+
+from bench.worker.backends import Backend
+
+
+class Snapshot:
+    """Weights, optimizer, metrics and seed generators of a model, and the process's random state.
+
+    Taken after every variable exists: a variable made later by the warm-up would not be put back.
+    """
+
+    def __init__(self, model: keras.Model, backend: Backend) -> None:
+        self._backend = backend
+        self._variables = {id(v): v for v in (*model.variables, *model.metrics_variables, *model.optimizer.variables)}
+        # copies, because a backend may give a view of what the warm-up then writes to
+        self._values = {key: np.array(v) for key, v in self._variables.items()}
+        self._python, self._numpy = random.getstate(), np.random.get_state()
+        self._random: Any = backend.random_state()
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for key, variable in self._variables.items():
+            variable.assign(self._values[key])
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+        self._backend.set_random_state(self._random)
+
+
+def warm_size(samples: int, batch_size: int) -> int:
+    """How many samples show every batch shape of an epoch: two full batches, and the partial last one."""
+    return min(samples, 2 * batch_size + samples % batch_size)

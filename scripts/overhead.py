@@ -1,0 +1,182 @@
+"""What the harness costs: training seconds an epoch, harness against a plain `fit` script, taking turns.
+
+    python scripts/overhead.py [--pairs 10] [--turns 6]
+
+Both sides are alive at once and never run at the same time. The harness's side is a real run (`bench.isolation`: a
+forked child, its events read, the progress line drawn), stopped and continued with signals between epochs, outside what
+it times. The plain side is a Keras script with `verbose=0` and no callbacks. The order is A B B A, the unit is the pair
+of processes (the geometric mean of its turns' ratios), and the interval is Student's t on the logarithms of the pairs.
+
+The plain side's time holds one start of `fit` a turn (about 25 ms), because without a callback it can't be told apart:
+with the default turn of three epochs of 8,000 digits that favours the harness by less than 0.5 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import queue
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from bench.case import Case, Observation, Status
+from bench.cli.progress import Progress
+from bench.fetch import obtain
+from bench.isolation import Ended, Workers
+from bench.plan import Plan, Planned
+from bench.stats import paired_ratio
+from bench.tasks import TASKS
+from bench.wire import Event, Request
+
+EPOCHS_A_TURN = 3
+SAMPLES = 8_000
+
+PLAIN = """
+import json, sys, time
+import keras, numpy as np
+case, data = json.loads(sys.argv[1]), np.load(sys.argv[2])
+x, y = data["x_train"][:case["train_samples"]] / np.float32(255), data["y_train"][:case["train_samples"]]
+keras.utils.set_random_seed(case["seed"])
+layer = {"simple_rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[case["cell"]]
+model = keras.Sequential([
+    keras.Input((28, 28)), layer(128, activation="tanh", return_sequences=True), keras.layers.Dropout(0.2),
+    layer(128, activation="relu"), keras.layers.Dropout(0.2), keras.layers.Dense(32, activation="relu"),
+    keras.layers.Dropout(0.1), keras.layers.Dense(10, activation="softmax"),
+])
+rate = keras.optimizers.schedules.InverseTimeDecay(0.001, decay_steps=1, decay_rate=1e-6)
+model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+for line in sys.stdin:
+    begun = time.perf_counter()
+    model.fit(x, y, 32, epochs=int(line), verbose=0)
+    print(time.perf_counter() - begun, flush=True)
+"""
+
+
+class PlainSide:
+    """The plain script: a turn is one call of `fit`."""
+
+    def __init__(self, case: Case, data: Path) -> None:
+        values = json.dumps({"cell": case.cell, "seed": case.seed, "train_samples": case.train_samples})
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PLAIN, values, str(data)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"},
+            text=True,
+        )
+
+    def turn(self) -> float:
+        """Seconds an epoch."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{EPOCHS_A_TURN}\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline()) / EPOCHS_A_TURN
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+
+
+class HarnessSide:
+    """A real run of the harness in a thread of this process; its child is stopped after each turn's epochs."""
+
+    def __init__(self, progress: Progress, planned: Planned) -> None:
+        self._progress = progress
+        self._epochs: list[float] = []
+        self._turns: queue.Queue[float] = queue.Queue()
+        self._child = 0
+        self.ended: Ended | None = None
+        progress.run_started(planned, 1, 1, 0.0)
+
+    def event(self, event: Event) -> None:
+        self._progress.event(event)
+        if isinstance(event, Observation) and event.phase == "train" and event.seconds is not None:
+            self._epochs.append(event.seconds)
+            if len(self._epochs) == EPOCHS_A_TURN:
+                self._child = self._child or _youngest_worker()
+                os.kill(self._child, signal.SIGSTOP)
+                self._turns.put(statistics.mean(self._epochs))
+                self._epochs = []
+
+    def start(self, workers: Workers, request: Request) -> None:
+        """Begin the run, and let it go through its first turn, which isn't counted."""
+        self._thread = threading.Thread(target=lambda: setattr(self, "ended", workers.run(request)))
+        self._thread.start()
+        self._turns.get(timeout=300)
+
+    def turn(self) -> float:
+        """Seconds an epoch."""
+        os.kill(self._child, signal.SIGCONT)
+        return self._turns.get(timeout=300)
+
+    def close(self) -> None:
+        os.kill(self._child, signal.SIGCONT)
+        self._thread.join(timeout=120)
+
+
+def _youngest_worker() -> int:
+    import psutil
+
+    processes = [p for p in psutil.Process().children(recursive=True) if "bench.worker" in " ".join(p.cmdline())]
+    return max(processes, key=lambda process: (process.create_time(), process.pid)).pid
+
+
+def pair(progress: Progress, cell: str, number: int, turns: int, data: Path, folder: Path) -> float:
+    """The harness's seconds an epoch over the plain script's, of one fresh pair of processes."""
+    case = Case(
+        cell=cell,
+        task="mnist",
+        train_samples=SAMPLES,
+        epochs=EPOCHS_A_TURN * (turns + 1),
+        seed=number,
+    )
+    harness, plain = HarnessSide(progress, Planned(case, 0, 0)), PlainSide(case, data)
+    logs: list[float] = []
+    with Workers(silence_seconds=900.0, on_event=harness.event, on_tick=progress.tick) as workers:
+        harness.start(workers, Request(case=case, data=data, log=folder / f"{number}.log"))
+        plain.turn()  # traces and compiles
+        for turn in range(turns):
+            if turn % 2 == number % 2:
+                ours, theirs = harness.turn(), plain.turn()
+            else:
+                theirs, ours = plain.turn(), harness.turn()
+            logs.append(math.log(ours / theirs))
+        plain.close()
+        harness.close()
+    if harness.ended is None or harness.ended.status is not Status.OK:
+        raise SystemExit(f"the harness's run went wrong: {harness.ended}")
+    return math.exp(statistics.mean(logs))
+
+
+def main() -> None:
+    """Print the ratio, its interval and n."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--turns", type=int, default=6, help="turns of each side, after the first")
+    parser.add_argument("--cell", default="simple_rnn", help="the cell with the shortest steps shows a cost the most")
+    arguments = parser.parse_args()
+    data = obtain(TASKS["mnist"], data_dir=None, say=lambda line: print(line, file=sys.stderr))
+    plan = Plan("overhead", "", 0, 900.0, (), ())
+    ratios: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, Progress(plan, sys.stderr) as progress:
+        for number in range(arguments.pairs):
+            ratios.append(pair(progress, arguments.cell, number, arguments.turns, data, Path(folder)))
+            progress.note(f"pair {number + 1}: harness / plain {ratios[-1]:.4f}")
+    estimate = paired_ratio(ratios, [1.0] * len(ratios))
+    interval = f"{estimate.interval.low:.4f} … {estimate.interval.high:.4f}" if estimate.interval else "none from one"
+    print("harness / plain fit, training seconds an epoch:")
+    print(f"{estimate.value:.4f}, 95 % interval {interval}, n = {estimate.n} pairs of processes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""JAX and torch through the command line: what runs there, and what the evidence says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.store import load
+from tests.real.test_real_runs import TINY, bench
+
+pytestmark = pytest.mark.real
+
+
+def measured(out: Path, *arguments: str) -> pd.DataFrame:
+    done = bench("run", *TINY, *arguments, "--results", str(out))
+    assert done.returncode == 0, done.stderr
+    frame = load([out], say=pytest.fail)
+    return frame[frame["phase"] == "run"].set_index("kernel")
+
+
+@pytest.mark.extra("jax")
+def test_jax_loops_and_unrolls_and_the_loaded_programs_show_it(tmp_path: Path) -> None:
+    runs = measured(
+        tmp_path, "--set", "backends=jax", "--set", "kernels=auto,generic,unrolled", "--set", "cells=simple_rnn"
+    )
+    expected = {"auto": "generic", "generic": "generic", "unrolled": "unrolled"}
+    assert runs["attested_kernel"].to_dict() == expected
+    evidence = json.loads(str(runs.loc["generic", "attestation_json"]))
+    # in training, the forward loop and its transpose; each for the full batch's program and for the partial one's
+    assert evidence["train"]["recurrent_a"]["operations"]["while"] == 4
+    assert evidence["evaluate"]["recurrent_b"]["operations"]["while"] == 2
+    assert json.loads(str(runs.loc["generic", "extra_json"]))["jit_compile"] is True
+
+
+@pytest.mark.extra("torch")
+def test_torch_runs_its_python_loop_and_the_profiler_shows_it(tmp_path: Path) -> None:
+    runs = measured(tmp_path, "--set", "backends=torch", "--set", "kernels=auto,generic", "--set", "cells=lstm")
+    assert list(runs["attested_kernel"]) == ["generic", "generic"]
+    evidence = json.loads(str(runs.loc["generic", "attestation_json"]))
+    assert evidence["train"]["recurrent_a"]["kernel"] == "generic"
+    assert sum(evidence["evaluate"]["recurrent_b"]["operations"].values()) >= 28

@@ -1,0 +1,40 @@
+"""What a user has set for Keras elsewhere must not change what a run measures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.real
+
+CODE = """
+import json
+import keras
+from bench.case import Case
+from bench.worker import measure
+
+def settings():
+    config = keras.config
+    return [config.floatx(), config.dtype_policy().name, config.epsilon(), config.image_data_format(),
+            config.max_epochs(), config.max_steps_per_epoch()]
+
+before = settings()
+measure._pin_keras(Case(cell="lstm"))
+print(json.dumps([before, settings()]))
+"""
+
+
+def test_a_users_keras_json_and_limits_do_not_reach_a_run(tmp_path: Path) -> None:
+    own = {"floatx": "float64", "epsilon": 0.5, "backend": "jax", "image_data_format": "channels_first"}
+    (tmp_path / "keras.json").write_text(json.dumps(own))
+    limits = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "2"}
+    environ = {**os.environ, **limits, "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env=environ, check=True)
+    before, after = json.loads(done.stdout.splitlines()[-1])
+    assert before == ["float64", "float64", 0.5, "channels_first", 1, 2]  # so the file and the limits were there
+    assert after == ["float32", "float32", 1e-7, "channels_last", None, None]

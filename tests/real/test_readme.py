@@ -1,0 +1,94 @@
+"""The README is true: every command in it is run, in its order, those that take minutes on less data."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LESS = {"tasks": "mnist_5k", "train_samples": "64", "seeds": "0", "epochs": "1", "units": "8", "batch_size": "32"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+def reduced(command: str) -> str:
+    """The same command with less to do: `--set` of the axes that cost time, in place of those that the README has."""
+    less = " ".join(f"--set {axis}={value}" for axis, value in LESS.items())
+    if command.startswith("make "):
+        return f"{command} ARGS='{less}'" if command in ("make bench", "make quick") else command
+    if not command.startswith("bench run"):
+        return command
+    words = shlex.split(command)
+    for index in [i for i, word in enumerate(words) if word == "--set" and words[i + 1].partition("=")[0] in LESS][
+        ::-1
+    ]:
+        del words[index : index + 2]
+    return f"{shlex.join(words)} {less}"
+
+
+def test_commands_are_found_and_reduced_as_meant() -> None:
+    found = commands()
+    assert {"make bench", "make test", "make quick", "bench plan", "bench table"} <= set(found)
+    assert reduced("bench run quick --set cells=gru --set seeds=0..9").startswith(
+        "bench run quick --set cells=gru --set t"
+    )
+    assert all(command.startswith(("make ", "bench ")) for command in found), "a command of a new kind needs a test"
+
+
+def test_every_command_in_the_readme_works(tmp_path: Path) -> None:
+    """In a new folder, with the checkout's Makefile, and a virtual environment that is this one."""
+    environment = tmp_path / "venv"
+    environment.mkdir()
+    (environment / "bin").symlink_to(Path(sys.executable).parent)
+    for stamp in (".base", ".dev"):
+        (environment / stamp).touch()
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "my_cells.py").write_text(next(block for block in blocks("python") if "small_gru" in block))
+    (work / "README.md").write_text(README)
+    for name in ("Makefile", "locks", "pyproject.toml", "results/reference", "scripts"):
+        (work / name).parent.mkdir(exist_ok=True)
+        (work / name).symlink_to(ROOT / name)
+    variables = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "120",
+        "MAKEFLAGS": f"VENV={environment}",
+    }
+    for command in commands():
+        if command == "make test":
+            continue  # it is what runs this
+        line = reduced(command)
+        done = subprocess.run(line, shell=True, cwd=work, env=variables, capture_output=True, text=True, timeout=600)
+        if command == "bench data fetch" and "cannot be had" in done.stderr:
+            continue  # no network here: the sources that were tried are named
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+
+
+def test_make_test_is_what_ci_runs() -> None:
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_query_in_the_readme_answers() -> None:
+    (query,) = blocks("sql")
+    rows = duckdb.connect().execute(query.replace("'results/", f"'{ROOT}/results/")).fetchall()
+    assert {row[0] for row in rows} == {"simple_rnn", "lstm", "gru"}
+    assert all(row[3] > 0 for row in rows)

@@ -1,0 +1,194 @@
+"""Real Keras in real processes, through the command line: what is stored, and what each kind of cell comes to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.store import load
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    *(
+        "--set",
+        "tasks=mnist_5k",
+        "--set",
+        "units=8",
+        "--set",
+        "train_samples=72",
+        "--set",
+        "epochs=2",
+        "--set",
+        "seeds=0",
+    ),
+]
+
+
+def bench(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from bench.cli import main; main()", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], pd.DataFrame]:
+    """One campaign over cells and kernels."""
+    results = tmp_path_factory.mktemp("kernels")
+    done = bench("run", *TINY, "--set", "kernels=auto,generic,unrolled,xla", "--results", str(results))
+    return done, load([results], say=pytest.fail)
+
+
+def test_every_kernel_that_is_asked_for_runs_and_is_attested(
+    kernels: tuple[subprocess.CompletedProcess[str], pd.DataFrame],
+) -> None:
+    done, frame = kernels
+    assert done.returncode == 0, done.stderr
+    runs = frame[frame["phase"] == "run"]
+    assert len(runs) == 12
+    found = {(r.cell, r.kernel): r.attested_kernel for r in runs.itertuples()}
+    for cell in ("simple_rnn", "lstm", "gru"):
+        assert {kernel: found[cell, kernel] for kernel in ("generic", "unrolled", "xla")} == {
+            "generic": "generic",
+            "unrolled": "unrolled",
+            "xla": "xla",
+        }
+    # what Keras picks on a CPU: no cuDNN, and XLA off
+    assert {found[cell, "auto"] for cell in ("simple_rnn", "lstm", "gru")} == {"generic"}
+
+
+def test_an_observation_of_every_phase_with_its_figures(
+    kernels: tuple[subprocess.CompletedProcess[str], pd.DataFrame],
+) -> None:
+    _, frame = kernels
+    run = frame[(frame["cell"] == "lstm") & (frame["kernel"] == "generic")]
+    phases = [(r.phase, r.epoch) for r in run.fillna({"epoch": 0}).itertuples()]
+    assert phases == [
+        ("build", 0),
+        ("compile", 0),
+        ("warmup", 0),
+        ("train", 1),
+        ("validate", 1),
+        ("train", 2),
+        ("validate", 2),
+        ("evaluate", 0),
+        ("run", 0),
+    ]
+    assert (run["seconds"] > 0).all()
+    trained = run[run["phase"] == "train"]
+    assert list(trained["samples"]) == [72, 72]
+    assert trained["loss"].between(1.5, 3.5).all()
+    assert trained["accuracy"].between(0, 1).all()
+    one = run.iloc[0]
+    # 4 · (28 · 8 + 8 · 8 + 8) + 4 · (8 · 8 + 8 · 8 + 8) + (8 · 32 + 32) + (32 · 10 + 10)
+    assert one["parameters"] == 4 * (224 + 64 + 8) + 4 * (64 + 64 + 8) + 288 + 330
+    assert one["peak_rss_bytes"] > one["rss_start_bytes"] > 100e6
+    assert one["rss_train_bytes"] <= one["peak_rss_bytes"]
+    assert one["data_digest"].startswith("3a1f5c3d")
+    assert 0 <= one["other_cpu_fraction"] <= 1
+    evidence = json.loads(one["attestation_json"])
+    assert set(evidence) == {"train", "evaluate"}
+    assert set(evidence["train"]) == {"recurrent_a", "recurrent_b"}
+    assert any("While" in operation for operation in evidence["train"]["recurrent_a"]["operations"])
+
+
+def test_the_same_seed_gives_the_same_losses_in_another_process(
+    kernels: tuple[subprocess.CompletedProcess[str], pd.DataFrame],
+) -> None:
+    _, frame = kernels
+    evaluated = frame[(frame["phase"] == "evaluate") & (frame["cell"] == "gru")]
+    losses = dict(zip(evaluated["kernel"], evaluated["loss"], strict=True))
+    # auto and generic are the same program on a CPU
+    assert losses["auto"] == losses["generic"] > 1
+
+
+def test_the_table_is_printed_with_the_kernel_that_ran(
+    kernels: tuple[subprocess.CompletedProcess[str], pd.DataFrame],
+) -> None:
+    done, _ = kernels
+    assert "mnist_5k" in done.stdout
+    assert "xla" in done.stdout
+    assert "of the wall time" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], pd.DataFrame, Path]:
+    """One campaign over users' cells, named on the command line, in the user's own folder."""
+    folder = tmp_path_factory.mktemp("users")
+    (folder / "my_cells.py").write_text((Path(__file__).parent / "user_cells.py").read_text())
+    names = ["good", "last_step_only", "bare_cell", "nameless", "raises", "not_finite", "loops_in_training", "absent"]
+    cells = ",".join(f"my_cells:{name}" for name in names)
+    done = bench("run", *TINY, "--set", f"cells={cells}", "--results", str(folder / "out"), cwd=folder)
+    return done, load([folder / "out"], say=pytest.fail), folder / "out"
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "message"),
+    [
+        ("good", "ok", ""),
+        ("last_step_only", "failed", "gives the shape (batch, 8) as the first recurrent layer, where (batch, 28, 8)"),
+        ("bare_cell", "failed", "not a Keras layer"),
+        ("nameless", "failed", "pass `name` on"),
+        ("raises", "failed", "RuntimeError: no such cell for 8 units"),
+        ("not_finite", "failed", "the loss isn't finite: nan"),
+        ("absent", "failed", "cannot be imported"),
+    ],
+)
+def test_what_becomes_of_a_users_cell(
+    users: tuple[subprocess.CompletedProcess[str], pd.DataFrame, Path], name: str, status: str, message: str
+) -> None:
+    done, frame, out = users
+    assert done.returncode == 4, done.stderr
+    run = frame[(frame["cell"] == f"my_cells:{name}") & (frame["phase"] == "run")].iloc[0]
+    assert run["status"] == status
+    if status == "ok":
+        assert pd.isna(run["training_flops_per_sample"])
+        assert run["attested_kernel"] == "generic"
+        assert run["parameters"] > 0
+    else:
+        assert message in run["error"]
+        assert "\n" not in run["error"]
+        assert (out / run["log"]).is_file()
+        assert run["log"] in done.stderr
+
+
+def test_a_cell_whose_phases_differ_is_mixed(
+    users: tuple[subprocess.CompletedProcess[str], pd.DataFrame, Path],
+) -> None:
+    _, frame, _ = users
+    run = frame[(frame["cell"] == "my_cells:loops_in_training") & (frame["phase"] == "run")].iloc[0]
+    evidence = json.loads(run["attestation_json"])
+    assert evidence["train"]["recurrent_a"]["kernel"] == "generic"
+    assert evidence["evaluate"]["recurrent_a"]["kernel"] == "unrolled"
+    assert run["attested_kernel"] == "mixed"
+
+
+def test_a_kernel_that_is_claimed_and_not_run_makes_the_run_invalid(tmp_path: Path) -> None:
+    (tmp_path / "my_cells.py").write_text((Path(__file__).parent / "user_cells.py").read_text())
+    cells = "my_cells:claims_unrolled,my_cells:loops_in_training"
+    done = bench(
+        *("run", *TINY, "--set", f"cells={cells}", "--set", "kernels=unrolled"),
+        *("--isolation", "spawn", "--results", str(tmp_path / "out")),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 4
+    runs = load([tmp_path / "out"], say=pytest.fail)
+    runs = runs[runs["phase"] == "run"]
+    assert list(runs["status"]) == ["invalid", "invalid"]
+    assert set(runs["isolation"]) == {"spawn"}
+    errors = dict(zip(runs["cell"], runs["error"], strict=True))
+    assert "recurrent_a ran generic in train" in errors["my_cells:claims_unrolled"]
+    assert "recurrent_a ran generic in train" in errors["my_cells:loops_in_training"]
+    assert "ran generic" in done.stdout  # the table says why

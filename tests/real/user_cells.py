@@ -1,0 +1,81 @@
+"""Cells as users write them: right, wrong, and deceitful."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+def good(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    return keras.layers.GRU(
+        units, activation=activation, return_sequences=return_sequences, name=name, reset_after=False
+    )
+
+
+def last_step_only(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    """The notebook's slip: `return_sequences` isn't passed on."""
+    return keras.layers.LSTM(units, activation=activation, name=name)
+
+
+def bare_cell(units: int, activation: str, return_sequences: bool, name: str) -> Any:
+    return keras.layers.LSTMCell(units, activation=activation, name=name).state_size
+
+
+def nameless(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    return keras.layers.LSTM(units, activation=activation, return_sequences=return_sequences)
+
+
+def raises(**options: Any) -> keras.layers.Layer:
+    raise RuntimeError(f"no such cell for {options['units']} units\nand a second line")
+
+
+def claims_unrolled(units: int, activation: str, return_sequences: bool, name: str, kernel: str) -> keras.layers.Layer:
+    """Is told `kernel="unrolled"`, and loops."""
+    return keras.layers.SimpleRNN(units, activation=activation, return_sequences=return_sequences, name=name)
+
+
+class _LoopsInTraining(keras.layers.Layer):  # type: ignore[misc] # keras has no type information
+    """A loop in training, unrolled in inference: the same weights, another program."""
+
+    def __init__(self, units: int, activation: str, return_sequences: bool, name: str) -> None:
+        super().__init__(name=name)
+        self._layers_of = [
+            keras.layers.SimpleRNN(units, activation=activation, return_sequences=return_sequences, unroll=unroll)
+            for unroll in (False, True)
+        ]
+        self.loop, self.unrolled = self._layers_of
+
+    def build(self, shape: Any) -> None:
+        self.loop.build(shape)
+        self.unrolled.build(shape)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return self.loop.compute_output_shape(shape)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.loop(x) if training else self.unrolled(x)
+
+
+def loops_in_training(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    return _LoopsInTraining(units, activation, return_sequences, name)
+
+
+class _Diverges(keras.layers.Layer):  # type: ignore[misc] # keras has no type information
+    def __init__(self, units: int, activation: str, return_sequences: bool, name: str) -> None:
+        super().__init__(name=name)
+        self.inner = keras.layers.SimpleRNN(units, activation=activation, return_sequences=return_sequences)
+
+    def build(self, shape: Any) -> None:
+        self.inner.build(shape)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return self.inner.compute_output_shape(shape)
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.log(self.inner(x) - 2.0)
+
+
+def not_finite(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    """Its output is the logarithm of a negative number."""
+    return _Diverges(units, activation, return_sequences, name)

@@ -1,0 +1,183 @@
+"""Who may import whom: the house of DESIGN.md, and what light commands must not pay for."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bench
+from tests.stored import a_store
+
+PACKAGE = Path(bench.__file__).parent
+
+LINE = (
+    ("errors", "case", "proc", "stats"),
+    ("suite", "cells", "tasks", "networks", "machine", "wire", "campaign"),
+    ("kernels", "noise", "fetch", "store"),
+    ("plan",),
+    ("worker", "isolation"),
+    ("run",),
+    ("report",),
+    ("cli",),
+)
+"""The rooms from the bottom up: each may import only what stands in a line above its own here, or itself."""
+
+FRAMEWORKS = {"keras", "tensorflow", "jax", "jaxlib", "torch"}
+PLOTS = {"seaborn", "matplotlib"}
+DATA = {"pandas", "pyarrow", "scipy", "duckdb"}
+WORKERS = {"keras", "numpy", "psutil"}
+"""What the worker needs beside its own backend (pyarrow too, by DESIGN.md, but nothing there reads parquet)."""
+
+
+def modules() -> list[tuple[str, Path]]:
+    """(name, file) of each module of the program: `bench.cli.run`."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ("bench", *path.relative_to(PACKAGE).with_suffix("").parts)
+        found.append((".".join(part for part in parts if part != "__init__"), path))
+    return found
+
+
+def imports(path: Path, *, at_start_only: bool = False) -> Iterator[str]:
+    """Full names of what a file imports, in functions too; what is there for type checking alone is left out.
+
+    Args:
+        path: the file.
+        at_start_only: leave out what functions import when they are called.
+    """
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        if at_start_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import hides where it points"
+            assert node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        waiting += ast.iter_child_nodes(node)
+
+
+def room(module: str) -> str:
+    """`bench.cli.run` and `bench.cli` are in the room `cli`; `bench` itself, and its version, in none."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "bench" and len(parts) > 1 and not parts[1].startswith("_") else ""
+
+
+FLOOR = {name: number for number, names in enumerate(LINE) for name in names}
+
+
+def test_every_room_has_its_place_in_the_line() -> None:
+    assert {room(name) for name, _ in modules()} - {""} == set(FLOOR)
+
+
+@pytest.mark.parametrize(("name", "path"), modules())
+def test_imports_point_down_the_line_only(name: str, path: Path) -> None:
+    home = room(name)
+    for imported in filter(None, map(room, imports(path))):
+        allowed = imported == home or FLOOR[imported] < FLOOR[home]
+        assert allowed, f"{name} imports {imported}, which is not below it"
+
+
+@pytest.mark.parametrize(("name", "path"), modules())
+def test_frameworks_are_imported_in_the_worker_only_and_plots_in_the_report_only(name: str, path: Path) -> None:
+    tops = {imported.split(".")[0] for imported in imports(path)}
+    assert room(name) == "worker" or not tops & FRAMEWORKS
+    assert room(name) == "report" or not tops & PLOTS
+
+
+def test_nothing_imports_the_worker() -> None:
+    """It is started as a process of its own; whoever imported it would import Keras."""
+    assert {
+        name for name, path in modules() if room(name) != "worker" and "worker" in map(room, imports(path))
+    } == set()
+
+
+@pytest.mark.parametrize(("name", "path"), [one for one in modules() if room(one[0]) == "worker"])
+def test_each_backend_is_imported_in_its_own_module_only(name: str, path: Path) -> None:
+    """With JAX or torch the worker runs where TensorFlow isn't installed."""
+    backends = {imported.split(".")[0] for imported in imports(path)} & (FRAMEWORKS - {"keras"})
+    assert backends <= {name.rpartition("backend_")[2]}
+
+
+def test_the_worker_needs_only_keras_numpy_and_psutil() -> None:
+    files = dict(modules())
+    reached = {name for name in files if room(name) == "worker"}
+    waiting, needed = list(reached), set()
+    while waiting:
+        name = waiting.pop()
+        for imported in imports(files[name], at_start_only=room(name) != "worker"):
+            inside = next((known for known in (imported, imported.rpartition(".")[0]) if known in files), None)
+            if inside is None:
+                needed.add(imported.split(".")[0])
+            elif inside not in reached:
+                reached.add(inside)
+                waiting.append(inside)
+    assert {"bench.noise", "bench.tasks", "bench.wire"} <= reached
+    assert needed - set(sys.stdlib_module_names) - {"bench"} - (FRAMEWORKS - {"keras"}) == WORKERS
+
+
+LIGHT = [
+    "--help",
+    "--version",
+    "run --help",
+    "plan",
+    "plan quick --format json",
+    "run quick --dry-run",
+    "cells",
+    "tasks",
+    "suites",
+    "suites quick",
+    "env",
+    "table STORE",
+    "table STORE --format md",
+    "show last STORE",
+    "compact --help",
+    "compact --results STORE",
+    "data --help",
+]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, frozenset[str]]:
+    """By command: the modules that it imported in a process of its own."""
+    folder = tmp_path_factory.mktemp("light")
+    a_store(folder / "store")
+    code = (
+        "import atexit, json, sys; sys.argv = ['bench', *sys.argv[1:]]\n"
+        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
+        "from bench.cli import main; main()"
+    )
+    found = {}
+    for command in LIGHT:
+        arguments = [str(folder / "store") if part == "STORE" else part for part in command.split()]
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        found[command] = frozenset(json.loads(done.stderr.splitlines()[-1]))
+    return found
+
+
+@pytest.mark.parametrize("command", LIGHT)
+def test_no_command_but_the_worker_imports_a_framework(loaded: dict[str, frozenset[str]], command: str) -> None:
+    assert not loaded[command] & (FRAMEWORKS | PLOTS)
+
+
+@pytest.mark.parametrize("command", [one for one in LIGHT if "STORE" not in one])
+def test_what_needs_no_data_frame_imports_none(loaded: dict[str, frozenset[str]], command: str) -> None:
+    assert not loaded[command] & (DATA | {"numpy"})
+
+
+def test_the_test_sees_what_is_imported(loaded: dict[str, frozenset[str]]) -> None:
+    assert "pandas" in loaded["table STORE"]
+    assert "pydantic" in loaded["plan"]
+    assert "pydantic" not in loaded["--help"]
