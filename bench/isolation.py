@@ -126,8 +126,15 @@ class Workers:
             self._discard(server)
             server = None
         if server is None:
-            server = self._servers[backend, isolation] = _Server(backend, self._worker, isolation, self._cpus)
-            server.wait_ready(self._clock, self._on_tick)
+            server = self._started(backend, isolation)
+            if server.killed:
+                self._discard(server)
+                server = self._started(backend, isolation)  # killed again, it is what this machine does to it
+        return server
+
+    def _started(self, backend: str, isolation: Isolation) -> _Server:
+        server = self._servers[backend, isolation] = _Server(backend, self._worker, isolation, self._cpus)
+        server.wait_ready(self._clock, self._on_tick)
         return server
 
     def _discard(self, server: _Server) -> None:
@@ -184,18 +191,19 @@ class Workers:
                     ended.facts = event
                 self._on_event(event)
         if not finished:
-            ended.error = _death(server.exit_code())
+            code = server.exit_code()
+            if code is None:
+                ended.error = "the run's process died, and its server with it"
+            elif code < 0:
+                ended.error = f"the run's process was {_killed_by(-code)}"
+            else:
+                ended.error = f"the run's process ended with exit code {code} before it had finished"
         return True
 
 
-def _death(code: int | None) -> str:
-    if code is None:
-        return "the run's process died, and its server with it"
-    if code < 0:
-        name = signal.strsignal(-code) or "unknown"
-        hint = "; the system may have run out of memory" if -code == signal.SIGKILL else ""
-        return f"the run's process was killed by signal {-code} ({name}){hint}"
-    return f"the run's process ended with exit code {code} before it had finished"
+def _killed_by(number: int) -> str:
+    hint = "; the system may have run out of memory" if number == signal.SIGKILL else ""
+    return f"killed by signal {number} ({signal.strsignal(number) or 'unknown'}){hint}"
 
 
 class _Server:
@@ -236,6 +244,11 @@ class _Server:
             os.close(lifeline)
 
     @property
+    def killed(self) -> bool:
+        """Whether somebody, or the system short of memory, has killed it."""
+        return self._process.poll() == -signal.SIGKILL
+
+    @property
     def usable(self) -> bool:
         """Whether it lives, as far as is known without asking it."""
         return self._connected and self._process.poll() is None
@@ -246,10 +259,9 @@ class _Server:
         while self._message(_TICK_SECONDS) is None:
             on_tick()
             if not self._connected:
-                self._process.wait()
-                lines = self.output().decode(errors="replace").strip().splitlines()
-                why = lines[-1][:500] if lines else f"exit code {self._process.returncode}"
-                self.problem = f"the worker's server did not start: {why}"
+                code, lines = self._process.wait(), self.output().decode(errors="replace").strip().splitlines()
+                last_line = lines[-1][:500] if lines else f"exit code {code}"
+                self.problem = f"the worker's server did not start: {_killed_by(-code) if code < 0 else last_line}"
                 return
             if clock() > deadline:
                 self.problem = f"the worker's server did not import its backend within {_IMPORT_SECONDS:g} s"

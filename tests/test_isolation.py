@@ -67,7 +67,11 @@ def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
     monkeypatch.setenv(SCRIPT, str(tmp_path / "script.json"))
     before = own_processes()
     yield Bed(tmp_path)
-    assert gone(lambda: own_processes() - before), f"left running: {own_processes() - before}"
+    if not gone(lambda: own_processes() - before):
+        left = own_processes() - before
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        pytest.fail(f"left running: {left}")
 
 
 def own_processes() -> set[int]:
@@ -328,7 +332,10 @@ def test_a_server_that_is_stopped_during_a_run_is_replaced(bed: Bed, monkeypatch
     [
         ("raise", "the worker's server did not start: and more on a second line"),
         ("exit", "the worker's server did not start: importing tensorflow"),
-        ("kill", "the worker's server did not start: importing tensorflow"),
+        (
+            "kill",
+            "the worker's server did not start: killed by signal 9 (Killed); the system may have run out of memory",
+        ),
     ],
 )
 def test_a_backend_that_cannot_be_imported_fails_each_run(bed: Bed, what: str, error: str) -> None:
@@ -340,6 +347,21 @@ def test_a_backend_that_cannot_be_imported_fails_each_run(bed: Bed, what: str, e
         assert "importing tensorflow" in bed.log.read_text()
         bed.script()
         assert bed.run(workers).status is Status.OK
+
+
+def test_a_server_that_was_killed_while_it_imported_costs_no_run(bed: Bed) -> None:
+    def kill() -> None:
+        if not killed:
+            killed.append(server_of(workers))
+            os.kill(killed[0], signal.SIGKILL)
+            bed.script()
+
+    killed: list[int] = []
+    bed.script(None, **{"import": "hang"})
+    with bed.workers(FORK, on_tick=kill) as workers:
+        workers.prepare(bed.request().case)
+        assert bed.run(workers).status is Status.OK
+        assert server_of(workers) != killed[0]
 
 
 def test_an_import_that_never_ends_is_given_up(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,7 +447,7 @@ def test_an_interruption_ends_the_run(bed: Bed, event: str) -> None:
     begun = time.monotonic()
     with pytest.raises(Interrupted), bed.workers(on_event=interrupt) as workers:
         bed.run(workers)
-    assert not alive(bed.pid)
+    assert gone(lambda: alive(bed.pid), 0.5)
     assert time.monotonic() - begun < 3
 
 

@@ -140,7 +140,8 @@ class Laboratory:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
     monkeypatch.setenv(SCRIPT, str(tmp_path / "script.json"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # a lock of the machine of its own
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a lock of the machine of its own
+    monkeypatch.setattr(tempfile, "tempdir", None)
     laboratory = Laboratory(tmp_path)
     laboratory.script()
     yield laboratory

@@ -15,7 +15,7 @@ import typer
 
 import bench
 from bench.case import Status, digest
-from bench.cli.layout import duration
+from bench.cli.layout import count, duration
 from bench.cli.options import (
     LOCAL_RESULTS,
     CpusOption,
@@ -136,6 +136,8 @@ def execute(
         try:
             with Progress(plan, sys.stderr) as progress:
                 outcome = run_campaign(plan, setting, progress, retry_failed=retry_failed)
+        except BrokenPipeError:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None  # whoever read the progress has gone away
         except KeyboardInterrupt:
             _say("interrupted; everything finished is kept, and the same command goes on from here.")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -194,7 +196,7 @@ def _begin(plan: Plan, campaign: Campaign, resumed: bool, results: Path, machine
     from bench.noise import read_quiet, remarks
 
     _say(f"{'resuming' if resumed else 'beginning'} the campaign {campaign.id}: {plan.title or plan.suite}")
-    _say(f"{len(plan.planned)} runs in {plan.blocks} blocks, results in {results}")
+    _say(f"{count(len(plan.planned), 'run')} in {count(plan.blocks, 'block')}, results in {results}")
     for reason, names in left_out(plan):
         _say(f"left out: {names}: {reason}")
     for remark in remarks(read_quiet(), machine):
@@ -235,7 +237,8 @@ def _terminated_as_interrupted() -> Iterator[None]:
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    caught = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]  # nohup ignores
+    before = {number: signal.signal(number, interrupt) for number in caught}
     try:
         yield
     finally:
