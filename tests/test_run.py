@@ -384,6 +384,37 @@ def test_from_a_suite_to_a_table(lab: Laboratory, bench: Callable[..., Answer]) 
     assert again.out == answer.out
 
 
+@pytest.fixture
+def no_mnist(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a network, on which MNIST was never seen."""
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(lab.folder / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(lab.folder / "keras"))
+    monkeypatch.delenv("BENCH_DATA_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(lab.folder))
+    monkeypatch.setattr("bench.fetch.KERAS_ADDRESS", "http://127.0.0.1:9/mnist.npz")
+
+
+@pytest.mark.usefixtures("no_mnist")
+def test_without_mnist_the_embedded_digits_are_run_and_every_result_says_so(
+    lab: Laboratory, bench: Callable[..., Answer]
+) -> None:
+    answer = bench("run", "mnist_rows", "--set", "seeds=0", "--results", str(lab.results))
+    assert answer.code == 0, answer.err
+    assert "RUNNING THE TASK mnist_5k INSTEAD" in answer.err
+    assert "http://127.0.0.1:9/mnist.npz" in answer.err
+    assert set(lab.runs()["task"]) == {"mnist_5k"}
+    assert answer.out.startswith("mnist_5k")
+
+
+@pytest.mark.usefixtures("no_mnist")
+def test_without_mnist_a_suite_without_a_fallback_is_refused(lab: Laboratory, bench: Callable[..., Answer]) -> None:
+    answer = bench("run", "mnist_rows", "--set", "fallback_task=", "--results", str(lab.results))
+    assert answer.code == 2
+    assert "the data of task 'mnist' cannot be had" in answer.err
+    assert "INSTEAD" not in answer.err
+    assert not lab.results.exists()
+
+
 def test_runs_that_went_wrong_make_the_exit_code_4_and_name_their_logs(
     lab: Laboratory, bench: Callable[..., Answer]
 ) -> None:

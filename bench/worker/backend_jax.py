@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections import Counter
 from typing import Any
 
 import jax
 import keras
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
-from bench.worker.backends import Evidence, agreed
+from bench.worker.evidence import Evidence, agreed, read_hlo
 
 _PROGRAMS = {"train": "jit_train_step", "evaluate": "jit_test_step", "predict": "jit_predict_step"}
 """The names that Keras's step functions get when they are compiled."""
-_INSTRUCTION = re.compile(r"= .*? (?P<opcode>while|dot|custom-call|fusion|call)\((?P<rest>.*)$", re.MULTILINE)
-_SCOPE = re.compile(r'op_name="([^"]*)"')
-_TARGET = re.compile(r'custom_call_target="([^"]*)"')
-_PRODUCT_NAME = re.compile(r"dot_general")
 
 
 class JaxBackend:
@@ -50,7 +43,7 @@ class JaxBackend:
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
         found: dict[str, dict[str, Evidence]] = {}
         for phase, name in _PROGRAMS.items():
-            programs = [read_program(module.to_string(), layers, steps) for module in _modules(name)]
+            programs = [read_hlo(module.to_string(), layers, steps) for module in _modules(name)]
             if programs:
                 found[phase] = {layer: agreed([program[layer] for program in programs]) for layer in layers}
         return found
@@ -69,44 +62,3 @@ class JaxBackend:
 def _modules(name: str) -> list[Any]:
     modules = (module for one in jax.devices()[0].client.live_executables() for module in one.hlo_modules())
     return [module for module in modules if module.name == name]
-
-
-def read_program(text: str, layers: tuple[str, ...], steps: int) -> dict[str, Evidence]:
-    """What an optimised HLO program shows of each layer: its loops, its products, cuDNN's custom calls. Pure.
-
-    The custom-call targets are those of `jax.experimental.rnn` (`cudnn_rnn_ffi`, `cudnn_rnn_bwd_ffi`).
-    """
-    artefact = hashlib.sha256(text.encode()).hexdigest()[:16]
-    scopes = {layer: re.compile(rf"(?:^|[/(]){re.escape(layer)}(?:_\d+)?[/)]") for layer in layers}
-    counts: dict[str, Counter[str]] = {layer: Counter() for layer in layers}
-    for instruction in _INSTRUCTION.finditer(text):
-        scope = _SCOPE.search(instruction["rest"])
-        if scope is None:
-            continue
-        operation = _operation(instruction["opcode"], instruction["rest"], scope[1])
-        if operation is None:
-            continue
-        for layer, pattern in scopes.items():
-            if pattern.search(scope[1]):
-                counts[layer][operation] += 1
-    return {layer: Evidence(judge(counts[layer], steps), dict(counts[layer]), artefact) for layer in layers}
-
-
-def _operation(opcode: str, rest: str, scope: str) -> str | None:
-    if opcode == "while":
-        return "while"
-    if opcode == "custom-call":
-        target = _TARGET.search(rest)
-        return target[1] if target and ("cudnn_rnn" in target[1] or _PRODUCT_NAME.search(scope)) else None
-    # a product inside a loop's body bears the loop's scope too; it is the loop that is counted there
-    inside = "/while/" in scope
-    return "dot_general" if _PRODUCT_NAME.search(scope) and not inside else None
-
-
-def judge(operations: Counter[str], steps: int) -> str:
-    """The kernel that a layer's operations show."""
-    if any(name.startswith("cudnn_rnn") for name in operations):
-        return "cudnn"
-    if operations["while"]:
-        return "generic"  # JAX's scan, which XLA always compiles
-    return "unrolled" if sum(operations.values()) >= steps else "none"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +12,9 @@ import keras
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from bench.worker.backends import Evidence, agreed
+from bench.worker.evidence import IN_XLA, Evidence, agreed, judge_graph, scope_of, tells_in_graph
 
 _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
-_LOOPS = frozenset({"While", "StatelessWhile"})
-_CUDNN = re.compile(r"CudnnRNN")
-_PRODUCTS = frozenset({"MatMul", "BatchMatMulV2", "BatchMatMul", "Einsum", "_FusedMatMul"})
 
 
 class TensorFlowBackend:
@@ -111,30 +107,11 @@ def _nodes(graph_def: Any) -> Iterator[tuple[Any, bool]]:
 def _read_trace(function: Any, layers: tuple[str, ...], steps: int) -> dict[str, Evidence]:
     graph_def = function.graph.as_graph_def()
     artefact = hashlib.sha256(graph_def.SerializeToString(deterministic=True)).hexdigest()[:16]
-    # Keras makes a scope unique by a number behind its name
-    scopes = {layer: re.compile(rf"(?:^|/){re.escape(layer)}(?:_\d+)?/") for layer in layers}
+    scopes = {layer: scope_of(layer) for layer in layers}
     counts: dict[str, Counter[str]] = {layer: Counter() for layer in layers}
     for node, compiled in _nodes(graph_def):
-        if node.op in _LOOPS or node.op in _PRODUCTS or _CUDNN.search(node.op):
+        if tells_in_graph(node.op):
             for layer, scope in scopes.items():
                 if scope.search(node.name):
-                    counts[layer][f"{node.op} in XLA" if compiled else node.op] += 1
-    return {layer: Evidence(_judge(counts[layer], steps), dict(counts[layer]), artefact) for layer in layers}
-
-
-def _judge(operations: Counter[str], steps: int) -> str:
-    """The kernel that operations in a layer's scope show. Pure; tested against recorded graphs."""
-    kinds: Counter[str] = Counter()
-    compiled = False
-    for operation, count in operations.items():
-        name, xla, _ = operation.partition(" in XLA")
-        compiled |= bool(xla)
-        kinds["cudnn" if _CUDNN.search(name) else "loop" if name in _LOOPS else "product"] += count
-    if kinds["cudnn"]:
-        return "cudnn"
-    if kinds["loop"]:
-        return "xla" if compiled else "generic"
-    # one product with the state for every step, or there is no recurrence here
-    if kinds["product"] >= steps:
-        return "unrolled_xla" if compiled else "unrolled"
-    return "none"
+                    counts[layer][node.op + IN_XLA if compiled else node.op] += 1
+    return {layer: Evidence(judge_graph(counts[layer], steps), dict(counts[layer]), artefact) for layer in layers}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +11,7 @@ import torch
 from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bench.worker.backends import Evidence
-
-_CUDNN = frozenset({"aten::_cudnn_rnn"})
-_ONEDNN = frozenset({"aten::mkldnn_rnn_layer"})
-_FUSED = frozenset({"aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell"})
-_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::mkldnn_linear"})
+from bench.worker.evidence import Evidence, read_profile
 
 
 class TorchBackend:
@@ -114,18 +108,3 @@ def _inside(events: Any, mark: str) -> Counter[str]:
         counts[event.name] += 1
         queue += event.cpu_children
     return counts
-
-
-def read_profile(operations: Counter[str], steps: int) -> Evidence:
-    """What the operations of a layer's forward pass show. Pure."""
-    told = {name: count for name, count in sorted(operations.items()) if name in _CUDNN | _ONEDNN | _FUSED | _PRODUCTS}
-    artefact = hashlib.sha256(repr(sorted(operations.items())).encode()).hexdigest()[:16]
-    return Evidence(judge(Counter(told), steps), told, artefact)
-
-
-def judge(operations: Counter[str], steps: int) -> str:
-    """The kernel that a layer's operations show: torch's loop and an unrolled one are the same operations."""
-    for kernel, names in (("cudnn", _CUDNN), ("onednn", _ONEDNN), ("fused_cells", _FUSED)):
-        if any(operations[name] for name in names):
-            return kernel
-    return "generic" if sum(operations[name] for name in _PRODUCTS) >= steps else "none"

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
 
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the executed programs of one phase show of one recurrent layer."""
-
-    kernel: str
-    """`generic`, `unrolled`, `xla`, `cudnn`; `unrolled_xla` for an unrolled layer inside XLA; `none` where no
-    recurrence is seen."""
-    operations: Mapping[str, int]
-    """The operations in the layer's scope that the judgement rests on, counted."""
-    artefact: str
-    """Digest of the program text that was read."""
+from bench.worker.evidence import Evidence
 
 
 class Backend(Protocol):
@@ -50,19 +36,6 @@ class Backend(Protocol):
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         """Settings as the backend has them after the run: jit_compile, TF32, library versions."""
-
-
-def agreed(traces: Sequence[Evidence]) -> Evidence:
-    """One piece of evidence for all executed programs of a phase; `mixed` where they differ."""
-    kernels = {trace.kernel for trace in traces}
-    operations: Counter[str] = Counter()
-    for trace in traces:
-        operations.update(trace.operations)
-    return Evidence(
-        kernels.pop() if len(kernels) == 1 else "mixed",
-        dict(operations),
-        "+".join(sorted({trace.artefact for trace in traces})),
-    )
 
 
 def load_backend(name: str) -> Backend:

@@ -16,7 +16,8 @@ from bench.case import Case, Observation, RunFacts
 from bench.cells import find_cell
 from bench.networks import Arithmetic, arithmetic
 from bench.wire import Began, Emit, FailedRun, InvalidRun, Request
-from bench.worker.backends import Backend, Evidence, load_backend
+from bench.worker.backends import Backend, load_backend
+from bench.worker.evidence import Evidence
 from bench.worker.model import RECURRENT_LAYERS, build
 from bench.worker.warmup import Snapshot, warm_size
 

@@ -1,0 +1,55 @@
+"""The committed results: whole, as the protocol asks, and what the README shows of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.report.summary import summarise
+from bench.report.table import render, write_between_markers
+from bench.store import load
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "results" / "reference" / "mnist_rows"
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return load([REFERENCE], say=pytest.fail)
+
+
+def test_it_is_the_whole_protocol_on_the_whole_data(frame: pd.DataFrame) -> None:
+    runs = frame[frame["phase"] == "run"]
+    assert set(runs["status"]) == {"ok"}
+    assert set(runs["task"]) == {"mnist"}
+    assert {(r.network, r.units, r.batch_size, r.epochs, r.train_samples) for r in runs.itertuples()} == {
+        ("notebook", 128, 32, 3, 0)
+    }
+    assert sorted(zip(runs["cell"], runs["seed"], strict=True)) == [
+        (cell, seed) for cell in ("gru", "lstm", "simple_rnn") for seed in (0, 1, 2)
+    ]
+    assert set(frame.loc[frame["phase"] == "train", "samples"]) == {60_000}
+    assert not runs["program_commit"].astype(str).str.contains("dirty").any()
+
+
+def test_accuracies_are_in_the_notebooks_neighbourhood(frame: pd.DataFrame) -> None:
+    evaluated = frame[frame["phase"] == "evaluate"].groupby("cell", observed=True)["accuracy"].mean()
+    assert evaluated["gru"] > 0.97
+    assert evaluated["lstm"] > 0.97
+    assert evaluated["simple_rnn"] > 0.92
+
+
+def test_every_run_has_the_evidence_of_its_kernel(frame: pd.DataFrame) -> None:
+    for evidence in frame.loc[frame["phase"] == "run", "attestation_json"]:
+        phases = json.loads(str(evidence))
+        assert set(phases) == {"train", "evaluate"}
+        assert {layer["kernel"] for layers in phases.values() for layer in layers.values()} == {"generic"}
+
+
+def test_the_readmes_table_is_made_from_it(frame: pd.DataFrame, tmp_path: Path) -> None:
+    copy = tmp_path / "README.md"
+    copy.write_bytes((ROOT / "README.md").read_bytes())
+    assert not write_between_markers(copy, render(summarise(frame), "md")), "run `make table`"
