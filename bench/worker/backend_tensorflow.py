@@ -85,10 +85,10 @@ def _concrete(model: keras.Model, attribute: str) -> list[Any]:
     return functions
 
 
-def _nodes(graph_def: Any) -> Iterator[tuple[Any, bool]]:
+def _nodes(graph_def: Any, whole_in_xla: bool) -> Iterator[tuple[Any, bool]]:
     """Every node that the graph can reach, with whether it is compiled by XLA; `library.function` is walked too."""
     library = {function.signature.name: function for function in graph_def.library.function}
-    queue: deque[tuple[Any, bool]] = deque([(graph_def.node, False)])
+    queue: deque[tuple[Any, bool]] = deque([(graph_def.node, whole_in_xla)])
     seen: set[tuple[str, bool]] = set()
     while queue:
         nodes, compiled = queue.popleft()
@@ -109,7 +109,9 @@ def _read_trace(function: Any, layers: tuple[str, ...], steps: int) -> dict[str,
     artefact = hashlib.sha256(graph_def.SerializeToString(deterministic=True)).hexdigest()[:16]
     scopes = {layer: scope_of(layer) for layer in layers}
     counts: dict[str, Counter[str]] = {layer: Counter() for layer in layers}
-    for node, compiled in _nodes(graph_def):
+    # a function that was compiled says so itself, not its nodes
+    whole_in_xla = function.function_def.attr["_XlaMustCompile"].b
+    for node, compiled in _nodes(graph_def, whole_in_xla):
         if tells_in_graph(node.op):
             for layer, scope in scopes.items():
                 if scope.search(node.name):
