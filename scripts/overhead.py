@@ -7,9 +7,8 @@ forked child, its events read, the progress line drawn), stopped and continued w
 it times. The plain side is a Keras script with `verbose=0` and no callbacks. The order is A B B A, the unit is the pair
 of processes (the geometric mean of its turns' ratios), and the interval is Student's t on the logarithms of the pairs.
 
-All of it is pinned to one processor. That is the stricter test, since whatever the harness does beside the run it takes
-from the run; and on several, TensorFlow runs whole epochs in one of two modes, one core busy or more: it would drown a
-difference of a percent.
+Both sides run with one inter-operation thread (`TF_NUM_INTEROP_THREADS=1`): with more, TensorFlow runs whole epochs in
+one of two modes, 1.8 times apart in wall time, which would drown a difference of a percent.
 
 The plain side's time holds one start of `fit` a turn (about 25 ms), because without a callback it can't be told apart:
 with a turn of two epochs of 8,000 digits that favours the harness by about 0.5 %.
@@ -169,7 +168,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=4, help="turns of each side, after the first")
     parser.add_argument("--cell", default="simple_rnn", help="the cell with the shortest steps shows a cost the most")
     arguments = parser.parse_args()
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before any other process is started: they inherit it
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # before any other process is started: they inherit it
     data = obtain(TASKS["mnist"], data_dir=None, say=lambda line: print(line, file=sys.stderr))
     plan = Plan("overhead", "", 0, 900.0, (), ())
     ratios: list[float] = []

@@ -52,6 +52,11 @@ def fake_bench(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tests.harness", *arguments]
 
 
+def _hang_up_as_usual() -> None:
+    """Under `nohup`, as CI may run, a child would be born deaf to SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @dataclass
 class Siege:
     """A `bench run` in a session of its own, and the killing of its processes.
@@ -75,6 +80,7 @@ class Siege:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=_hang_up_as_usual,
                 cwd=ROOT,
                 env={**os.environ, **self.environment, "BENCH_TEST_MARK": self.mark},
             )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bench.case import Case
 from bench.errors import UsageError
+from bench.kernels import refusal
 from bench.networks import arithmetic
 from bench.plan import Plan, estimate_all, estimate_seconds, make_plan
 from bench.suite import CASE_FIELD, Axes, Settings, Suite, load
@@ -324,3 +325,32 @@ def test_the_arithmetic_by_counting_each_product(
     # backward: one product for the gradient of the weights, and one for that of the input unless it is data
     backward = sum(2 * rows * columns * (1 if data else 2) for (rows, columns), data in products)
     assert (found.forward, found.training) == (forward, forward + backward)
+
+
+@pytest.mark.parametrize(
+    ("axes", "reason"),
+    [
+        ({"backend": "jax", "kernel": "xla"}, "JAX always compiles with XLA"),
+        ({"backend": "torch", "kernel": "xla"}, "Keras doesn't compile torch with XLA"),
+        ({"backend": "torch", "kernel": "unrolled"}, "Keras on torch ignores unroll"),
+        ({"cell": "simple_rnn", "kernel": "cudnn", "device": "gpu:0"}, "no cuDNN path for SimpleRNN"),
+        ({"cell": "gru", "kernel": "cudnn", "device": "gpu:0", "backend": "jax"}, "no cuDNN GRU"),
+        ({"kernel": "cudnn"}, "the device is cpu"),
+        ({"kernel": "cudnn", "device": "gpu:0"}, "use the network cudnn_ready"),
+    ],
+)
+def test_a_kernel_that_cannot_be_had_has_its_reason(axes: dict[str, Any], reason: str) -> None:
+    assert reason in (refusal(Case(**{"cell": "lstm", **axes})) or "")
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready"},
+        {"kernel": "unrolled", "backend": "jax"},
+        {"kernel": "xla"},
+        {"backend": "torch", "kernel": "generic"},
+    ],
+)
+def test_a_kernel_that_can_be_had_is_not_refused(axes: dict[str, Any]) -> None:
+    assert refusal(Case(**{"cell": "lstm", **axes})) is None
