@@ -24,7 +24,7 @@ from typing import IO, Any, Self
 
 from bench.case import Case, Observation, RunFacts, Status
 from bench.errors import UsageError
-from bench.wire import Event, Finished, Request, Started, decode
+from bench.wire import Event, Finished, Request, Started, decode, kill_group
 
 WORKER = "bench.worker.measure"
 """The module whose `measure` does a run; tests name another."""
@@ -336,7 +336,7 @@ class _Server:
     def close(self) -> None:
         """End the server and the run that it does, now."""
         if self._busy and self._child is not None:
-            _kill_group(self._child)
+            kill_group(self._child)
         self._lifeline.close()
         self._control.close()
         self._output.close()
@@ -346,7 +346,7 @@ class _Server:
             pass
         finally:
             if self._process.poll() is None:
-                _kill_group(self._process.pid)
+                kill_group(self._process.pid)
                 self._process.wait()
 
     def _told_exit(self, timeout: float) -> bool:
@@ -382,13 +382,6 @@ def _environment(backend: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",  # the log of a killed run is whole
         "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),  # the same modules as here
     }
-
-
-def _kill_group(leader: int) -> None:
-    # one that has not become a leader yet is killed by its own id
-    for kill in (os.killpg, os.kill):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(leader, signal.SIGKILL)
 
 
 @contextlib.contextmanager

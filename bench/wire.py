@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,3 +87,11 @@ def decode(line: bytes) -> Event:
         values["status"] = Status(values["status"])
     event: Event = _KINDS[name](**values)
     return event
+
+
+def kill_group(leader: int) -> None:
+    """Kill a run's process and all that it has started; both ends may have to."""
+    # one that has not become a leader yet is killed by its own id
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(leader, signal.SIGKILL)

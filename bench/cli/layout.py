@@ -40,7 +40,7 @@ def table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], *, wrap: int, right: Sequence[int] = (), indent: str = ""
 ) -> None:
     """Print rows below headings; the column `wrap` is narrowed until all fits, those in `right` are right-aligned."""
-    cleaned = [[_clean(cell) for cell in row] for row in (headings, *rows)]
+    cleaned = [[printable(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*cleaned, strict=True)]
     others = sum(widths) - widths[wrap] + 2 * (len(widths) - 1)
     widths[wrap] = max(len(headings[wrap]), min(widths[wrap], width() - others - len(indent)))
@@ -134,11 +134,11 @@ _UNITS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 def _wrapped(text: str, columns: int) -> list[str]:
     # a command between backticks is there to be copied: it stays on one line
-    kept = re.sub(r"`[^`]+`", lambda command: command[0].replace(" ", "\u00a0"), _clean(text))
+    kept = re.sub(r"`[^`]+`", lambda command: command[0].replace(" ", "\u00a0"), printable(text))
     lines = textwrap.wrap(kept, max(columns, 20), break_on_hyphens=False)
     return [line.replace("\u00a0", " ") for line in lines] or [""]
 
 
-def _clean(text: str) -> str:
+def printable(text: str) -> str:
     """Without control characters: what users name, and what their cells raise, is printed to a terminal."""
     return "".join(char if char.isprintable() else " " for char in text)

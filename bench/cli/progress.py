@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.case import Status
-from bench.cli.layout import duration
+from bench.cli.layout import duration, printable
 from bench.plan import Plan, Planned, estimate_seconds
 from bench.store import Run
 from bench.wire import Began, Event
@@ -82,13 +82,13 @@ class Progress:
             line.append(f"{_result(run)}  {seconds:6.1f} s", style="not dim")
             line.append(f"  {duration(left)} left" if self._index < self._total else "")
         else:
-            line.append(f"{run.status.value}: {_printable(run.error or '')}", style="not dim red")
+            line.append(f"{run.status.value}: {printable(run.error or '')}", style="not dim red")
             line.append(f"\n{' ' * (2 * width + 4)}log: {log}" if log else "")
         self._console.print(line)
 
     def note(self, text: str) -> None:
         """Something a person should know."""
-        self._console.print(f"bench: {_printable(text)}")
+        self._console.print(f"bench: {printable(text)}")
 
     def _label(self, planned: Planned) -> str:
         return planned.case.label(self._varying)
@@ -119,8 +119,3 @@ def _result(run: Run) -> str:
     if not accuracies or not epochs:
         return run.status.value
     return f"{100 * accuracies[-1]:6.2f} %  {epochs[-1]:5.3g} s/epoch  {run.facts.attested_kernel}"
-
-
-def _printable(text: str) -> str:
-    """Without control characters: a user's cell may raise whatever it likes."""
-    return "".join(char if char.isprintable() else " " for char in text)

@@ -35,7 +35,7 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from bench.case import Status
-from bench.wire import Emit, Event, FailedRun, Finished, InvalidRun, Request, Started, encode
+from bench.wire import Emit, Event, FailedRun, Finished, InvalidRun, Request, Started, encode, kill_group
 
 
 class Worker(Protocol):
@@ -97,7 +97,7 @@ class _Server:
                     break
                 self._start(*received)
         if self._child:
-            _kill_group(self._child)
+            kill_group(self._child)
         os._exit(0)  # an interpreter that has imported a backend takes its time to end in order
 
     def _start(self, request: Request, events: int) -> None:
@@ -138,7 +138,7 @@ class _Server:
         pid, status = os.waitpid(self._child, os.WNOHANG)
         if pid:
             self._child = 0
-            _kill_group(pid)  # what the run has started itself and left behind
+            kill_group(pid)  # what the run has started itself and left behind
             self._answer(exit=os.waitstatus_to_exitcode(status))
 
     def _answer(self, **values: int) -> None:
@@ -150,13 +150,6 @@ class _Server:
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:
     """SIGCHLD needs a Python handler for the wake-up descriptor to be written to."""
-
-
-def _kill_group(leader: int) -> None:
-    # one that has not become a leader yet is killed by its own id
-    for kill in (os.killpg, os.kill):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(leader, signal.SIGKILL)
 
 
 def _receive(control: socket.socket) -> tuple[Request, int] | None:

@@ -12,6 +12,7 @@ from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.worker.evidence import Evidence, read_profile
+from bench.worker.warmup import Snapshot
 
 
 class TorchBackend:
@@ -57,7 +58,10 @@ class TorchBackend:
             "train": lambda: model.train_on_batch(x, y),
             "evaluate": lambda: model.test_on_batch(x, y),
         }
-        return {phase: _profiled(model, run, layers, steps) for phase, run in phases.items()}
+        trained = Snapshot(model, self)
+        found = {phase: _profiled(model, run, layers, steps) for phase, run in phases.items()}
+        trained.restore()  # the profiled training was a step more
+        return found
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         return {

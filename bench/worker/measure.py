@@ -60,9 +60,7 @@ def measure(request: Request, emit: Emit) -> None:
         with clock.phase("evaluate", samples=len(data.x_test)) as results:
             results.update(model.evaluate(data.x_test, data.y_test, case.batch_size, verbose=0, return_dict=True))
         facts = replace(facts, peak_rss_bytes=noise.peak_bytes())
-        trained = Snapshot(model, backend)
         evidence = backend.attest(model, RECURRENT_LAYERS, task.steps)
-        trained.restore()  # torch's evidence takes one more step
         facts = replace(
             facts,
             attested_kernel=_overall(evidence),

@@ -30,19 +30,18 @@ def simple_rnn(units: int, activation: str, return_sequences: bool, name: str, k
 
 def lstm(units: int, activation: str, return_sequences: bool, name: str, kernel: Kernel) -> keras.layers.Layer:
     """Keras's LSTM, forget bias 1 (its default)."""
-    return keras.layers.LSTM(
-        units,
-        activation=activation,
-        return_sequences=return_sequences,
-        use_cudnn=kernel.use_cudnn,
-        unroll=kernel.unroll,
-        name=name,
-    )
+    return _gated(keras.layers.LSTM, units, activation, return_sequences, name, kernel)
 
 
 def gru(units: int, activation: str, return_sequences: bool, name: str, kernel: Kernel) -> keras.layers.Layer:
     """Keras's GRU, reset after the matrix product (its default, and cuDNN's form)."""
-    return keras.layers.GRU(
+    return _gated(keras.layers.GRU, units, activation, return_sequences, name, kernel)
+
+
+def _gated(
+    kind: type[Any], units: int, activation: str, return_sequences: bool, name: str, kernel: Kernel
+) -> keras.layers.Layer:
+    return kind(
         units,
         activation=activation,
         return_sequences=return_sequences,
