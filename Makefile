@@ -18,7 +18,7 @@ help:
 	@echo 'make test    the tests'
 	@echo 'make lint    style and types'
 	@echo 'make setup   only set up .venv'
-	@echo 'make extras  set up JAX and torch too'
+	@echo 'make extras  set up JAX, torch and ONNX Runtime too'
 
 setup: $(VENV)/.base
 
@@ -50,16 +50,17 @@ $(VENV)/bin/python:
 	@echo 'setting up $(VENV) (TensorFlow is some 600 MB to download)'
 	@$(PYTHON) -m venv $(VENV)
 
-# --no-build-isolation: setuptools is in the lock, so nothing that isn't pinned is fetched
+# --no-deps: the locks are complete, and a resolver would look at newer releases of what a package asks for with an extra.
+# --no-build-isolation: setuptools is in the lock, so nothing that isn't pinned is fetched.
 $(VENV)/.base: locks/base.txt pyproject.toml | $(VENV)/bin/python
-	@$(PIP) --require-hashes -r locks/base.txt
+	@$(PIP) --no-deps --require-hashes -r locks/base.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: locks/dev.txt $(VENV)/.base
-	@$(PIP) --require-hashes -r locks/dev.txt
+	@$(PIP) --no-deps --require-hashes -r locks/dev.txt
 	@touch $@
 
 $(VENV)/.extras: locks/extras.txt $(VENV)/.base
-	@$(PIP) -c locks/extras.txt jax torch
+	@$(PIP) -c locks/extras.txt jax torch onnx onnxruntime tf2onnx
 	@touch $@
