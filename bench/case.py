@@ -44,6 +44,9 @@ class Case:
     dtype: str = "float32"
     threads: int = 0
     """Threads that one operation may use; 0 leaves the backend's default."""
+    runtime: str = "keras"
+    """What computes the network: `keras`; `onnxruntime` answers with the trained Keras model, exported; `torch.nn` is
+    trained and answers without Keras."""
     units: int = 128
     batch_size: int = 32
     epochs: int = 3
@@ -52,6 +55,8 @@ class Case:
     learning_rate: float = 0.001
     decay: float = 1e-6
     """Keras's legacy decay: the rate at step n is learning_rate / (1 + decay · n)."""
+    latency_calls: int = 0
+    """Timed calls of inference at batch 1, for each entry; 0 times no inference."""
     seed: int = 0
     repeat: int = 0
 
@@ -101,6 +106,13 @@ class Observation:
     samples: int | None = None
     loss: float | None = None
     accuracy: float | None = None
+    entry: str | None = None
+    """For `predict`: `predict` (`model.predict`), or `compiled` (the call that a service would use: a `tf.function`,
+    `jax.jit`, torch's inference mode, an ONNX session)."""
+    predict_batch: int | None = None
+    """For `predict`: samples a call."""
+    call: int | None = None
+    """For `predict`: from 1, in the order of the calls of this entry and batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +129,10 @@ class RunFacts:
     attestation_json: str | None = None
     """Per phase and layer: the kernel, the operations counted, and a digest of the artefact they were read from."""
     data_digest: str | None = None
+    test_predictions: str | None = None
+    """The test set's labels and predicted probabilities (`bench.predictions`)."""
+    output_difference: float | None = None
+    """Largest absolute difference of the runtime's outputs from Keras's, over the test set; None for Keras itself."""
     rss_start_bytes: int | None = None
     """Resident memory just before the model is built."""
     rss_train_bytes: int | None = None

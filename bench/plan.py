@@ -110,6 +110,7 @@ def make_plan(
             train_samples=settings.train_samples,
             learning_rate=settings.learning_rate,
             decay=settings.decay,
+            latency_calls=settings.latency_calls,
         )
         _check_sizes(case, suite)
         reason = backend_problems[case.backend] or device_problem(case.device) or refusal(case)

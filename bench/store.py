@@ -10,6 +10,8 @@ because tools that copy or join parquet files keep columns and drop metadata. Th
 History of the schema:
 
 - version 1, 2026-11-23: the first.
+- version 2, 2026-11-24: runtimes and inference (`runtime`, `latency_calls`, `output_difference`, `entry`,
+  `predict_batch`, `call`), and the test set's predictions (`test_predictions`). Only new columns.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from bench.errors import NothingSureError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
 """By version: what turns a table of it into one of the next version. Columns that are merely new need none: they are
@@ -102,12 +104,14 @@ _CASE = (
     _required("device", _TEXT, "cpu, gpu:0, ..."),
     _required("dtype", _TEXT, "the number format of weights and activations"),
     _required("threads", pa.int64(), "threads that one operation may use; 0 leaves the backend's default"),
+    _required("runtime", _TEXT, "what computes the network: keras, onnxruntime or torch.nn"),
     _required("units", pa.int64(), "width of the recurrent layers"),
     _required("batch_size", pa.int64(), "samples a training step"),
     _required("epochs", pa.int64(), "epochs asked for"),
     _required("train_samples", pa.int64(), "training samples used, from the first; 0 is all"),
     _required("learning_rate", pa.float64(), "Adam's, at step 0"),
     _required("decay", pa.float64(), "the rate at step n is learning_rate / (1 + decay * n)"),
+    _required("latency_calls", pa.int64(), "timed calls of inference at batch 1, for each entry; 0 times no inference"),
     _required("seed", pa.int64(), "of weights, dropout and shuffling"),
     _required("repeat", pa.int64(), "counts the runs of one configuration and seed, from 0"),
 )
@@ -127,6 +131,8 @@ _FACTS = (
     Column("attested_kernel", _TEXT, "the kernel that the executed programs show; mixed where layers or phases differ"),
     Column("attestation_json", _TEXT, "the evidence by phase and layer, JSON"),
     Column("data_digest", _TEXT, "digest of the data's content"),
+    Column("test_predictions", _TEXT, "the test set's labels and predicted probabilities (bench.predictions)"),
+    Column("output_difference", pa.float64(), "largest absolute difference of the runtime's outputs from Keras's"),
     Column("rss_start_bytes", pa.int64(), "resident memory just before the model is built, bytes"),
     Column("rss_train_bytes", pa.int64(), "resident memory just before the first timed epoch, bytes"),
     Column("peak_rss_bytes", pa.int64(), "highest resident memory from there to the end of the run, bytes"),
@@ -146,6 +152,9 @@ _OBSERVATION = (
     Column("samples", pa.int64(), "samples processed"),
     Column("loss", pa.float64(), "mean over the samples"),
     Column("accuracy", pa.float64(), "share of samples, 0 to 1"),
+    Column("entry", _TEXT, "for predict: predict (model.predict) or compiled (the call that a service would use)"),
+    Column("predict_batch", pa.int64(), "for predict: samples a call"),
+    Column("call", pa.int64(), "for predict: from 1, in the order of the calls of this entry and batch"),
 )
 
 COLUMNS: tuple[Column, ...] = (*_HEADER, *_CASE, *_ENVIRONMENT, *_FACTS, *_OBSERVATION)

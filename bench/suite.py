@@ -24,6 +24,9 @@ CASE_FIELD = {
     "backends": "backend",
     "kernels": "kernel",
     "devices": "device",
+    "dtypes": "dtype",
+    "threads": "threads",
+    "runtimes": "runtime",
     "units": "units",
     "batch_size": "batch_size",
     "epochs": "epochs",
@@ -39,6 +42,7 @@ _REST = ""
 
 _Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Len(min_length=1)]
 _Counts = Annotated[tuple[Annotated[int, Field(ge=1, le=2**31 - 1)], ...], Len(min_length=1)]
+_Threads = Annotated[tuple[Annotated[int, Field(ge=0, le=4096)], ...], Len(min_length=1)]
 _Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Len(min_length=1)]
 
 
@@ -53,6 +57,9 @@ class Axes(BaseModel):
     backends: _Names = ("tensorflow",)
     kernels: _Names = ("auto",)
     devices: _Names = ("cpu",)
+    dtypes: _Names = ("float32",)
+    threads: _Threads = (0,)
+    runtimes: _Names = ("keras",)
     units: _Counts = (128,)
     batch_size: _Counts = (32,)
     epochs: _Counts = (3,)
@@ -78,6 +85,8 @@ class Settings(BaseModel):
     """Train on the first so many samples; 0 is all."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.001
     decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-6
+    latency_calls: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Timed calls of inference at batch 1, for each entry; 0 times no inference."""
     silence_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
     """A run that reports nothing (no phase, no epoch ended) for so long is killed."""
     fallback_task: str = ""

@@ -460,7 +460,8 @@ def test_a_run_for_programs(run: Bench, store: Path) -> None:
     assert content["facts"]["parameters"] == 57_450
     assert isinstance(content["facts"]["parameters"], int)
     train = {"seconds": 12.3, "cpu_seconds": 20.0, "samples": 4000, "loss": 0.5, "accuracy": 0.85}
-    assert content["phases"][2] == {"phase": "train", "epoch": 1, **train}
+    inference = dict.fromkeys(("entry", "predict_batch", "call"))
+    assert content["phases"][2] == {"phase": "train", "epoch": 1, **train, **inference}
     assert content["machine"]["cpu_model"] == LAPTOP.cpu_model
 
 

@@ -30,7 +30,7 @@ from bench import store as module
 from bench.campaign import Campaign, publish
 from bench.case import Case, Observation, RunFacts, Status
 from bench.errors import NothingSureError, UsageError
-from bench.store import COLUMNS, Run, attempts, compact, finished, load, remove_stale, write_run
+from bench.store import COLUMNS, SCHEMA_VERSION, Run, attempts, compact, finished, load, remove_stale, write_run
 
 CAMPAIGN = Campaign(
     suite="quick",
@@ -172,8 +172,8 @@ def test_a_run_without_observations_is_a_row(tmp_path: Path) -> None:
 
 def test_a_part_describes_itself(tmp_path: Path) -> None:
     path = write_run(tmp_path, a_run())
-    assert pq.read_schema(path).metadata[b"bench_schema_version"] == b"1"
-    assert pq.read_table(path)["schema_version"].unique().to_pylist() == [1]
+    assert pq.read_schema(path).metadata[b"bench_schema_version"] == str(SCHEMA_VERSION).encode()
+    assert pq.read_table(path)["schema_version"].unique().to_pylist() == [SCHEMA_VERSION]
 
 
 def test_all_parts_are_one_table_for_pandas_and_duckdb(tmp_path: Path) -> None:
@@ -393,9 +393,9 @@ def with_version(path: Path, version: int, *, metadata: bool = True, column: boo
 def test_a_newer_part_is_refused(tmp_path: Path, metadata: bool) -> None:
     write_run(tmp_path, a_run(0))
     path = write_run(tmp_path, a_run(1))
-    with_version(path, 2, metadata=metadata)
+    with_version(path, SCHEMA_VERSION + 1, metadata=metadata)
     for read in (lambda: load([tmp_path]), lambda: finished(tmp_path, "any"), lambda: compact(tmp_path)):
-        with pytest.raises(UsageError, match=rf"{path.name} is in version 2 .*upgrade bench"):
+        with pytest.raises(UsageError, match=rf"{path.name} is in version {SCHEMA_VERSION + 1} .*upgrade bench"):
             read()
     assert len(parts(tmp_path)) == 2
 

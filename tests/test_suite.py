@@ -64,7 +64,9 @@ def test_defaults_of_axes_and_settings_are_those_of_a_case() -> None:
     axes = {axis: values for axis, values in Axes().model_dump().items() if axis != "cells"}
     assert {axis: (getattr(case, CASE_FIELD[axis]),) for axis in axes} == axes
     shared = {name: value for name, value in Settings().model_dump().items() if hasattr(case, name)}
-    assert shared == {name: getattr(case, name) for name in ("train_samples", "learning_rate", "decay")}
+    assert shared == {
+        name: getattr(case, name) for name in ("train_samples", "learning_rate", "decay", "latency_calls")
+    }
 
 
 # Files
