@@ -10,7 +10,7 @@ import pytest
 
 from bench.case import Case
 from bench.report.claims import Claim, Verdict, judge
-from bench.report.summary import Section, summarise
+from bench.summary import Section, summarise
 from tests.frames import CELLS, Rows, frame, notebook_like, run, runs
 
 HOLDS, DOES_NOT, CANNOT_TELL = Verdict.HOLDS, Verdict.DOES_NOT, Verdict.CANNOT_TELL

@@ -23,6 +23,7 @@ LINE = (
     ("plan",),
     ("worker", "isolation"),
     ("run",),
+    ("summary",),
     ("report",),
     ("cli",),
 )

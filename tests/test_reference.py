@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.report.summary import summarise
 from bench.report.table import render, write_between_markers
 from bench.store import load
+from bench.summary import summarise
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "mnist_rows"

@@ -1,4 +1,4 @@
-"""bench.report.summary on frames whose truth is known."""
+"""bench.summary on frames whose truth is known."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from bench.case import Case
-from bench.report.summary import LeftOut, Row, Section, summarise
 from bench.stats import Estimate, mean_t, median_runs, paired_ratio
+from bench.summary import LeftOut, Row, Section, summarise
 from tests.frames import CELLS, MACHINE, MEGABYTE, SOFTWARE, Rows, frame, notebook_like, run, runs
 
 

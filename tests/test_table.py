@@ -22,8 +22,8 @@ from rich.cells import cell_len
 
 from bench.case import Case
 from bench.errors import UsageError
-from bench.report.summary import Section, summarise
 from bench.report.table import BEGIN, END, Format, render, write_between_markers
+from bench.summary import Section, summarise
 from tests.frames import CELLS, MACHINE, Rows, frame, notebook_like, run, runs
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -215,8 +215,9 @@ def test_all_failed_renders_everywhere() -> None:
 @example("a\\|b")
 @example("&lt;b&gt; &#124;")
 @example("__init__ *x* ~~y~~ _z_")
+@example("\r\x08\r")
 def test_no_name_breaks_the_table_runs_as_html_or_loses_a_character(name: str) -> None:
-    shown = "".join(c for c in " ".join(f"x{name}x".split()) if c.isprintable())
+    shown = " ".join("".join(c for c in " ".join(f"x{name}x".split()) if c.isprintable()).split())
     cpu = {**MACHINE, "cpu_model": name}
     failed = run(Case(cell=f"x{name}x"), status="failed", error=f"x{name}x", machine=cpu)
     markdown = render(plain(failed, run(Case(cell="gru"), machine=cpu)), "md")

@@ -25,9 +25,9 @@ def table(
     suite: Annotated[str | None, typer.Option("--suite", help="Only what this suite measured.")] = None,
 ) -> None:
     """The comparison table of what has been measured, with the notebook's claims judged by it."""
-    from bench.report.summary import summarise
     from bench.report.table import render, write_between_markers
     from bench.store import load
+    from bench.summary import summarise
 
     frame = load(measured(results), say=lambda line: typer.echo(f"bench: {line}", err=True))
     if suite is not None:
@@ -44,7 +44,7 @@ def table(
 
 def print_table(frame: pd.DataFrame, fmt: Format) -> None:
     """Print the table of these observations, as wide as the terminal is."""
-    from bench.report.summary import summarise
     from bench.report.table import render
+    from bench.summary import summarise
 
     typer.echo(render(summarise(frame), fmt.value, width=shutil.get_terminal_size((100, 24)).columns))

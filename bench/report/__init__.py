@@ -1,1 +1,1 @@
-"""From observations to what a person reads: the summary, the notebook's claims, the table."""
+"""From the summary to what a person reads: the notebook's claims, the table."""

@@ -21,8 +21,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from bench.case import Case
-from bench.report.summary import Row, RunRecord, Section, by_seed, paired_train_seconds
 from bench.stats import CONFIDENCE, Estimate, Interval, mean_t, paired_ratio
+from bench.summary import Row, RunRecord, Section, by_seed, paired_train_seconds
 
 
 class Verdict(StrEnum):

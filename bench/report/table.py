@@ -11,12 +11,11 @@ import contextlib
 import io
 import itertools
 import json
-import math
 import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, assert_never
@@ -30,15 +29,26 @@ from rich.text import Text
 from bench.case import Case
 from bench.errors import UsageError
 from bench.report.claims import judge
-from bench.report.summary import REFERENCE_CELL, Row, Section
+from bench.report.text import (
+    NONE,
+    clean,
+    decimals_of,
+    escaped,
+    listed,
+    machine_words,
+    markdown_table,
+    significant,
+    software_words,
+    without_nan,
+)
 from bench.stats import Estimate
+from bench.summary import REFERENCE_CELL, Row, Section
 
 Format = Literal["text", "md", "json"]
 
 BEGIN = "<!-- bench:table -->"
 END = "<!-- /bench:table -->"
 
-_NONE = "–"
 _NOTHING = "Nothing was measured yet."
 _FIRST_ONLY = "†"
 _NARROWEST_CELL = len("simple_rnn")
@@ -114,33 +124,20 @@ class _Column:
     left: bool = False
 
 
-def _significant(x: float, decimals: int | None = None) -> str:
-    """Three significant digits, never an exponent; not more decimals than given."""
-    if not math.isfinite(x):
-        return _NONE
-    rounded = float(f"{x:.3g}")
-    own = 2 - math.floor(math.log10(abs(rounded))) if rounded else 0
-    return f"{rounded:.{max(0, own if decimals is None else min(own, decimals))}f}"
-
-
-def _decimals(shown: str) -> int:
-    return len(shown.partition(".")[2])
-
-
 def _plus_minus(estimate: Estimate | None, scale: float, decimals: int) -> _Two:
     if estimate is None:
-        return _NONE, ""
+        return NONE, ""
     half = f"±{scale * (estimate.interval.high - estimate.interval.low) / 2:.{decimals}f}" if estimate.interval else ""
     return f"{scale * estimate.value:.{decimals}f}", half
 
 
 def _range(estimate: Estimate | None) -> _Two:
     if estimate is None:
-        return _NONE, ""
-    value = _significant(estimate.value)
+        return NONE, ""
+    value = significant(estimate.value)
     if estimate.interval is None:
         return value, ""
-    low, high = (_significant(x, _decimals(value)) for x in (estimate.interval.low, estimate.interval.high))
+    low, high = (significant(x, decimals_of(value)) for x in (estimate.interval.low, estimate.interval.high))
     return value, f"{low}–{high}"
 
 
@@ -166,25 +163,25 @@ def _plain(estimate: Estimate | None) -> str:
 
 
 def _speed(row: Row) -> str:
-    return f"{float(f'{row.samples_per_second.value:.3g}'):,.0f}" if row.samples_per_second else _NONE
+    return f"{float(f'{row.samples_per_second.value:.3g}'):,.0f}" if row.samples_per_second else NONE
 
 
 def _memory(row: Row) -> str:
     if row.memory_bytes is None:
-        return _NONE
+        return NONE
     mega = row.memory_bytes.value / 1e6
-    return f"{_significant(mega / 1000)} GB" if abs(mega) >= 999.5 else f"{mega:.0f} MB"
+    return f"{significant(mega / 1000)} GB" if abs(mega) >= 999.5 else f"{mega:.0f} MB"
 
 
 def _parameters(row: Row) -> str:
-    return _NONE if row.parameters is None else f"{row.parameters:,}"
+    return NONE if row.parameters is None else f"{row.parameters:,}"
 
 
 def _kernel(row: Row) -> _Two:
     asked, ran = row.configuration.kernel, ", ".join(row.kernels_attested)
     if not row.runs or ran == asked:
         return asked, ""
-    return asked, f"→ {_clean(ran) or '?'}"
+    return asked, f"→ {clean(ran) or '?'}"
 
 
 def _runs(row: Row) -> str:
@@ -207,10 +204,10 @@ def _stacked(two: Callable[[Row], _Two]) -> Callable[[Row], str]:
 
 def _wide_columns(section: Section) -> list[_Column]:
     def axis(name: str) -> _Column:
-        return _Column(name, lambda row: _clean(str(row.axes[name])), left=isinstance(section.rows[0].axes[name], str))
+        return _Column(name, lambda row: clean(str(row.axes[name])), left=isinstance(section.rows[0].axes[name], str))
 
     return [
-        _Column("cell", lambda row: _clean(row.cell), left=True),
+        _Column("cell", lambda row: clean(row.cell), left=True),
         *(axis(name) for name in section.axes if name != "kernel"),
         _Column("parameters", _parameters),
         _Column("accuracy %", _with_interval(_accuracy)),
@@ -230,7 +227,7 @@ def _wide_columns(section: Section) -> list[_Column]:
 def _narrow_columns(_section: Section) -> list[_Column]:
     """Two lines a row, so that three cells fit 80 columns; the axes stand above each group of rows."""
     return [
-        _Column("cell\nparameters", _stacked(lambda row: (_clean(row.cell), _parameters(row))), left=True),
+        _Column("cell\nparameters", _stacked(lambda row: (clean(row.cell), _parameters(row))), left=True),
         _Column("accuracy\n%", _stacked(_accuracy)),
         _Column("loss", _stacked(_loss)),
         _Column("s/epoch", _stacked(_train)),
@@ -258,13 +255,18 @@ _PROTOCOL = Case(cell="")
 
 
 def _heading(section: Section) -> str:
-    return " · ".join([_clean(section.task), *_setting(section, ("network", "backend", "device"))])
+    return " · ".join([clean(section.task), *_setting(section, ("network", "backend", "device"))])
 
 
 def _subheadings(section: Section) -> list[str]:
     others = [name for name in section.shared if name not in {"task", "network", "backend", "device"}]
     own = [f"users' cells of source {section.cells_digest}"] if section.cells_digest else []
-    return [" · ".join(_setting(section, others)), _machine(section.machine), _software(section.software), *own]
+    return [
+        " · ".join(_setting(section, others)),
+        machine_words(section.machine),
+        software_words(section.software),
+        *own,
+    ]
 
 
 def _setting(section: Section, names: Sequence[str]) -> list[str]:
@@ -275,36 +277,16 @@ def _setting(section: Section, names: Sequence[str]) -> list[str]:
             continue
         value = section.shared[name]
         if name in _SETTING_WORDS:
-            words.append(_clean(_SETTING_WORDS[name](value)))
+            words.append(clean(_SETTING_WORDS[name](value)))
         elif value != getattr(_PROTOCOL, name) and name != "kernel":
-            words.append(_clean(f"{name}={value}"))
+            words.append(clean(f"{name}={value}"))
     return words
-
-
-def _machine(machine: Mapping[str, Any]) -> str:
-    cores, quota, memory = (machine.get(name) for name in ("usable_cores", "cpu_quota", "memory_class_gib"))
-    words = [
-        machine.get("cpu_model") or "unknown processor",
-        *([f"{cores} core{'s' if cores != 1 else ''}"] if cores else []),
-        *([f"quota of {quota:g}"] if quota else []),
-        *([f"{memory:g} GiB"] if memory else []),
-        *(machine.get("gpus") or ()),
-    ]
-    return _clean(" · ".join(map(str, words)))
-
-
-def _software(software: Mapping[str, Any]) -> str:
-    versions = [(name, software.get(name)) for name in ("python", "keras", "numpy")]
-    versions.insert(2, (str(software.get("backend")), software.get("backend_version")))
-    words = [f"{name} {version}" for name, version in versions if version]
-    words += [f"{name}={value}" for name, value in software.get("settings") or ()]
-    return _clean(" · ".join(words)) or "unknown software"
 
 
 def _label(row: Row) -> str:
     kernel = [row.configuration.kernel] if row.configuration.kernel != "auto" else []
     axes = [f"{name}={value}" for name, value in row.axes.items() if name != "kernel"]
-    return _clean(" × ".join([row.cell, *kernel, *axes]))
+    return clean(" × ".join([row.cell, *kernel, *axes]))
 
 
 def _notes(section: Section) -> list[str]:
@@ -326,7 +308,7 @@ def _notes(section: Section) -> list[str]:
     if any(row.first_epoch_only for row in rows):
         notes.append(f"{_FIRST_ONLY} first epoch only: the runs had one epoch, which is not a steady one.")
     if any(row.ratio is None and row.train_seconds for row in rows):
-        notes.append(f"The ratio is {_NONE} where SimpleRNN has no result at the same setting and block.")
+        notes.append(f"The ratio is {NONE} where SimpleRNN has no result at the same setting and block.")
     for name in ("accuracy", "loss"):
         for row in rows:
             figure: Estimate | None = getattr(row, name)
@@ -340,15 +322,10 @@ def _notes(section: Section) -> list[str]:
             )
     for row in rows:
         for out in row.left_out:
-            notes.append(f"{_label(row)}: {_clean(out.reason)} ({out.runs} {out.status}; in no figure).")
+            notes.append(f"{_label(row)}: {clean(out.reason)} ({out.runs} {out.status}; in no figure).")
     if len(section.commits) > 1:
         notes.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
     return notes
-
-
-def _clean(text: str) -> str:
-    """One line without control characters: a cell's name or an error may hold anything."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 
 # --- text ---
@@ -368,9 +345,9 @@ def _text(sections: Sequence[Section], width: int) -> str:
         for part in _text_table(section, console):
             console.print(part)
         console.print()
-        console.print(_listed([("·", note) for note in _notes(section)]))
+        console.print(listed([("·", note) for note in _notes(section)]))
         console.print()
-        console.print(_listed(_judged(section)))
+        console.print(listed(_judged(section)))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -378,7 +355,7 @@ def _judged(section: Section) -> list[tuple[str, str]]:
     """Claims under their verdict; those with the same evidence (a cell that was not measured) together."""
     together = itertools.groupby(judge(section), key=lambda claim: (claim.verdict, claim.evidence))
     return [
-        (verdict, "\n".join([*(claim.text for claim in claims), _clean(evidence)]))
+        (verdict, "\n".join([*(claim.text for claim in claims), clean(evidence)]))
         for (verdict, evidence), claims in together
     ]
 
@@ -396,7 +373,7 @@ def _text_table(section: Section, console: Console) -> list[RenderableType]:
     names = [name for name in section.axes if name != "kernel"]
     groups: dict[str, list[Row]] = {}
     for row in section.rows:
-        groups.setdefault(" · ".join(f"{name} = {_clean(str(row.axes[name]))}" for name in names), []).append(row)
+        groups.setdefault(" · ".join(f"{name} = {clean(str(row.axes[name]))}" for name in names), []).append(row)
     parts: list[RenderableType] = []
     for i, (setting, rows) in enumerate(groups.items()):
         parts += [*([""] if i else []), *([Text(setting)] if setting else [])]
@@ -427,25 +404,7 @@ def _grid(
     return table
 
 
-def _listed(items: Sequence[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for mark, text in items:
-        grid.add_row(Text(mark), Text(text))
-    return grid
-
-
 # --- markdown ---
-
-_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;"})
-
-
-def _escaped(text: str) -> str:
-    """Text as markdown shows it: no HTML, no code, no emphasis, no link, no end of a table's cell."""
-    # An underscore inside a word (simple_rnn) marks nothing, and reads better bare.
-    bare = re.sub(r"([\\*\[\]~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", _clean(text))
-    return bare.translate(_HTML)
 
 
 def _markdown(sections: Sequence[Section]) -> str:
@@ -454,21 +413,14 @@ def _markdown(sections: Sequence[Section]) -> str:
 
 def _markdown_section(section: Section) -> str:
     columns = _wide_columns(section)
-    lines = [f"### {_escaped(_heading(section))}", ""]
-    lines += ["  \n".join(_escaped(line) for line in _subheadings(section) if line), ""]
+    lines = [f"### {escaped(_heading(section))}", ""]
+    lines += ["  \n".join(escaped(line) for line in _subheadings(section) if line), ""]
     figures = [[column.cell(row) for column in columns] for row in section.rows]
-    lines += _markdown_table([(column.head, column.left) for column in columns], figures)
-    lines += ["", *(f"- {_escaped(note)}" for note in _notes(section)), ""]
+    lines += markdown_table([(column.head, column.left) for column in columns], figures)
+    lines += ["", *(f"- {escaped(note)}" for note in _notes(section)), ""]
     claims = [[claim.text, claim.verdict, claim.evidence] for claim in judge(section)]
-    lines += _markdown_table([("the notebook's claim", True), ("verdict", True), ("figures", True)], claims)
+    lines += markdown_table([("the notebook's claim", True), ("verdict", True), ("figures", True)], claims)
     return "\n".join(lines) + "\n"
-
-
-def _markdown_table(heads: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [[head for head, _ in heads], *rows]
-    lines = [f"| {' | '.join(map(_escaped, row))} |" for row in cells]
-    rule = "|".join("---" if left else "--:" for _, left in heads)
-    return [lines[0], f"|{rule}|", *lines[1:]]
 
 
 # --- JSON ---
@@ -476,7 +428,7 @@ def _markdown_table(heads: Sequence[tuple[str, bool]], rows: Sequence[Sequence[s
 
 def _json(sections: Sequence[Section]) -> str:
     document = {"sections": [_section_object(section) for section in sections]}
-    return json.dumps(_without_nan(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(without_nan(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _section_object(section: Section) -> dict[str, Any]:
@@ -532,11 +484,3 @@ def _estimate_object(estimate: Estimate | None) -> dict[str, Any] | None:
         "high": interval.high if interval else None,
         "n": estimate.n,
     }
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
