@@ -18,7 +18,7 @@ PACKAGE = Path(bench.__file__).parent
 
 LINE = (
     ("errors", "case", "proc", "stats"),
-    ("suite", "cells", "tasks", "networks", "machine", "wire", "campaign"),
+    ("suite", "cells", "tasks", "networks", "machine", "wire", "campaign", "verdict"),
     ("kernels", "noise", "fetch", "store"),
     ("plan",),
     ("worker", "isolation"),
