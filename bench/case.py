@@ -12,6 +12,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Self
 
+ENTRIES = ("predict", "compiled")
+"""How a trained model is asked: by `model.predict`, or by the call that a service would use (`tf.function`, `jax.jit`,
+torch's inference mode, an ONNX session). Each is a phase of the attestation."""
+
 
 class Status(StrEnum):
     """How a run ended. Only `OK` enters a comparison."""
@@ -107,8 +111,7 @@ class Observation:
     loss: float | None = None
     accuracy: float | None = None
     entry: str | None = None
-    """For `predict`: `predict` (`model.predict`), or `compiled` (the call that a service would use: a `tf.function`,
-    `jax.jit`, torch's inference mode, an ONNX session)."""
+    """For `predict`: one of `ENTRIES`."""
     predict_batch: int | None = None
     """For `predict`: samples a call."""
     call: int | None = None

@@ -178,6 +178,7 @@ def _check_sizes(case: Case, suite: Suite) -> None:
 _SECONDS_PER_DEPENDENT_STEP = 74e-6
 _FLOPS_PER_SECOND = 59e9
 _COMPILE_SECONDS = 4.0
+_PREDICT_SECONDS = 0.1
 _UNKNOWN_GATES = 4  # a cell whose arithmetic is unknown is expected to cost what an LSTM does
 _KERNEL_FACTOR = {"xla": 3.5}
 
@@ -195,7 +196,10 @@ def estimate_seconds(case: Case) -> float:
     step = serial + case.batch_size * flops.training / _FLOPS_PER_SECOND
     test_step = serial / 2 + case.batch_size * flops.forward / _FLOPS_PER_SECOND
     work = case.epochs * steps * step + (case.epochs + 1) * test_steps * test_step
-    return _COMPILE_SECONDS + work * _KERNEL_FACTOR.get(case.kernel, 1.0)
+    # through Keras's `predict` and compiled; the larger batches together are about 30 calls of 1,024 samples each
+    answers = case.latency_calls * (_PREDICT_SECONDS + serial)
+    answers += min(case.latency_calls, 30) * (_PREDICT_SECONDS + serial + 2 * 1024 * flops.forward / _FLOPS_PER_SECOND)
+    return _COMPILE_SECONDS + (work + answers) * _KERNEL_FACTOR.get(case.kernel, 1.0)
 
 
 def estimate_all(cases: Sequence[Case]) -> float:

@@ -47,6 +47,11 @@ class Estimate:
     interval: Interval | None
     n: int
 
+    def scaled(self, factor: float) -> Estimate:
+        """The same in another unit: `factor` is positive."""
+        interval = self.interval and Interval(factor * self.interval.low, factor * self.interval.high)
+        return Estimate(factor * self.value, interval, self.n)
+
 
 @dataclass(frozen=True)
 class RunFigure:
@@ -71,6 +76,15 @@ def run_figure(epochs: Sequence[int], values: Iterable[float]) -> RunFigure:
     first_only = not bool(steady.any())
     kept = _finite(measured if first_only else measured[steady])
     return RunFigure(float(np.median(kept)) if kept.size else math.nan, first_only)
+
+
+def quantiles(values: Iterable[float], *at: float) -> tuple[float, ...]:
+    """The quantiles of one run's calls, between the two nearest values in proportion; NaN where nothing is finite.
+
+    Calls of a run are not independent, so no interval can come from them.
+    """
+    sample = _finite(values)
+    return tuple(float(x) for x in np.quantile(sample, at)) if sample.size else (math.nan,) * len(at)
 
 
 def mean_t(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:

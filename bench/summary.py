@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.case import Case, Status
-from bench.stats import Estimate, RunFigure, mean_t, median_runs, paired_ratio, run_figure
+from bench.case import ENTRIES, Case, Status
+from bench.stats import Estimate, RunFigure, mean_t, median_runs, paired_ratio, quantiles, run_figure
 
 REFERENCE_CELL = "simple_rnn"
 """The cell that training times are divided by."""
@@ -28,6 +28,18 @@ _CASE_FIELDS = {f.name: f for f in fields(Case)}
 
 # An accuracy is a count of test samples over their number; this near to a whole count, it is that one in float32.
 _COUNT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryRecord:
+    """How one run's trained model answers through one entry."""
+
+    p50_seconds: float | None
+    """Of a call at batch 1, as are the other two."""
+    p95_seconds: float | None
+    p99_seconds: float | None
+    samples_per_second: Mapping[int, float]
+    """By batch, larger than 1: the batch over its median call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +59,8 @@ class RunRecord:
     compile_seconds: float | None
     memory_bytes: int | None
     """Peak resident memory above what was resident before the model was built."""
+    answers: Mapping[str, EntryRecord]
+    """By entry of inference; empty where none was timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +70,22 @@ class LeftOut:
     status: str
     reason: str
     runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """How a configuration answers through one entry: medians over its runs, each of which gives one figure."""
+
+    entry: str
+    """`predict` (`model.predict`), or `compiled` (the call that a service would use)."""
+    kernels_attested: tuple[str, ...]
+    """What ran in this entry; `a + b` where the first recurrent layer ran a and the second b."""
+    p50_seconds: Estimate | None
+    """Of a call at batch 1, as are the other two."""
+    p95_seconds: Estimate | None
+    p99_seconds: Estimate | None
+    samples_per_second: Mapping[int, Estimate]
+    """By batch, larger than 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +108,14 @@ class Row:
     ratio: Estimate | None
     """`train_seconds` over the reference cell's, all else equal, paired by campaign and block; 1 for the reference."""
     memory_bytes: Estimate | None
+    answers: tuple[Answers, ...]
+    """Inference, an entry each; empty where none was timed."""
+    predict_ratio: Estimate | None
+    """The median latency of `model.predict` over the compiled call's, paired by run."""
+    keras_train_ratio: Estimate | None
+    """`train_seconds` over those of Keras, all but the runtime equal, paired by campaign and block; None for Keras."""
+    keras_answer_ratio: Estimate | None
+    """The same of the compiled call's median latency."""
     kernels_attested: tuple[str, ...]
     """The kernels that ran, by the evidence of the runs that ended ok; `configuration.kernel` is what was asked."""
     runs: tuple[RunRecord, ...]
@@ -163,6 +201,7 @@ class _Run:
         train = figures.train.get(run_id)
         self.first_epoch_only = train is not None and train.first_epoch_only
         speed = figures.speed.get(run_id)
+        self.answer_kernels = _answer_kernels(facts.get("attestation_json"))
         self.record = RunRecord(
             run_id=run_id,
             campaign_id=str(facts["campaign_id"]),
@@ -175,6 +214,7 @@ class _Run:
             first_epoch_seconds=_finite(figures.first_epoch.get(run_id)),
             compile_seconds=_finite(figures.compile.get(run_id)),
             memory_bytes=None if start is None or peak is None else int(peak) - int(start),
+            answers=figures.answers.get(run_id, {}),
         )
 
 
@@ -188,6 +228,7 @@ class _Figures:
     first_epoch: dict[str, float]
     train: dict[str, RunFigure]
     speed: dict[str, RunFigure]
+    answers: dict[str, dict[str, EntryRecord]]
 
 
 def _figures_of_runs(frame: pd.DataFrame) -> _Figures:
@@ -208,7 +249,44 @@ def _figures_of_runs(frame: pd.DataFrame) -> _Figures:
         first_epoch={run_id: took for run_id, epochs in seconds.items() for epoch, took in epochs if epoch == 1},
         train={run_id: _run_figure(epochs) for run_id, epochs in seconds.items()},
         speed={run_id: _run_figure(epochs) for run_id, epochs in speed.items()},
+        answers=_answers_of_runs(frame),
     )
+
+
+def _answers_of_runs(frame: pd.DataFrame) -> dict[str, dict[str, EntryRecord]]:
+    """By run id and entry."""
+    if "entry" not in frame:
+        return {}
+    calls = frame.loc[
+        (frame["phase"] == "predict") & frame["entry"].notna(), ["run_id", "entry", "predict_batch", "seconds"]
+    ]
+    taken: dict[tuple[str, str], dict[int, pd.Series[float]]] = defaultdict(dict)
+    key: Any
+    for key, seconds in calls.groupby(["run_id", "entry", "predict_batch"], observed=True)["seconds"]:
+        run_id, entry, batch = key
+        taken[str(run_id), str(entry)][int(batch)] = seconds
+    found: dict[str, dict[str, EntryRecord]] = defaultdict(dict)
+    for (run_id, entry), batches in taken.items():
+        p50, p95, p99 = quantiles(batches.pop(1, ()), 0.5, 0.95, 0.99)
+        medians = {batch: quantiles(seconds, 0.5)[0] for batch, seconds in sorted(batches.items())}
+        found[run_id][entry] = EntryRecord(
+            p50_seconds=_finite(p50),
+            p95_seconds=_finite(p95),
+            p99_seconds=_finite(p99),
+            samples_per_second={batch: batch / median for batch, median in medians.items() if median > 0},
+        )
+    return found
+
+
+def _answer_kernels(attestation: object) -> dict[str, str]:
+    """By entry of inference: what ran in it, the recurrent layers in their order."""
+    evidence = _object(attestation)
+    kernels = {
+        entry: [str(evidence[entry][layer]["kernel"]) for layer in sorted(evidence[entry])]
+        for entry in ENTRIES
+        if entry in evidence
+    }
+    return {entry: own[0] if len(set(own)) == 1 else " + ".join(own) for entry, own in kernels.items()}
 
 
 def _of_phase(frame: pd.DataFrame, phase: str) -> pd.DataFrame:
@@ -256,6 +334,8 @@ def _section(key: _SectionKey, runs: Sequence[_Run]) -> Section:
     rows = [_row(case, own, axes) for case, own in by_configuration.items()]
     references = {row.setting: row for row in rows if row.cell == REFERENCE_CELL}
     rows = [replace(row, ratio=_ratio(row, references.get(row.setting))) for row in rows]
+    keras = {row.configuration: row for row in rows}
+    rows = [_against_keras(row, keras) for row in rows]
     task, data_digest, machine, software, cells_digest = key
     return Section(
         task=task,
@@ -290,6 +370,10 @@ def _row(configuration: Case, runs: Sequence[_Run], axes: Sequence[str]) -> Row:
         compile_seconds=_median(r.compile_seconds for r in records),
         ratio=None,
         memory_bytes=_median(r.memory_bytes for r in records),
+        answers=_answers(good),
+        predict_ratio=_known(paired_ratio(*_latencies_of_both(records))),
+        keras_train_ratio=None,
+        keras_answer_ratio=None,
         kernels_attested=tuple(sorted({str(k) for run in good if (k := run.facts["attested_kernel"]) is not None})),
         runs=records,
         left_out=tuple(
@@ -297,6 +381,39 @@ def _row(configuration: Case, runs: Sequence[_Run], axes: Sequence[str]) -> Row:
         ),
         seeds_tried=len({run.record.seed for run in runs}),
     )
+
+
+def _answers(runs: Sequence[_Run]) -> tuple[Answers, ...]:
+    found = []
+    for entry in ENTRIES:
+        own = [run.record.answers[entry] for run in runs if entry in run.record.answers]
+        if not own:
+            continue
+        batches = sorted({batch for one in own for batch in one.samples_per_second})
+        speeds = {batch: _median(one.samples_per_second.get(batch) for one in own) for batch in batches}
+        found.append(
+            Answers(
+                entry=entry,
+                kernels_attested=tuple(
+                    sorted({run.answer_kernels[entry] for run in runs if entry in run.answer_kernels})
+                ),
+                p50_seconds=_median(one.p50_seconds for one in own),
+                p95_seconds=_median(one.p95_seconds for one in own),
+                p99_seconds=_median(one.p99_seconds for one in own),
+                samples_per_second={batch: speed for batch, speed in speeds.items() if speed},
+            )
+        )
+    return tuple(found)
+
+
+def _latency(run: RunRecord, entry: str = "compiled") -> float | None:
+    return run.answers[entry].p50_seconds if entry in run.answers else None
+
+
+def _latencies_of_both(runs: Iterable[RunRecord]) -> tuple[list[float], list[float]]:
+    pairs = [(_latency(run, "predict"), _latency(run)) for run in runs]
+    known = [(slow, fast) for slow, fast in pairs if slow is not None and fast is not None]
+    return [slow for slow, _ in known], [fast for _, fast in known]
 
 
 def by_seed(runs: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]) -> dict[int, float]:
@@ -310,8 +427,12 @@ def by_seed(runs: Iterable[RunRecord], figure: Callable[[RunRecord], float | Non
 
 def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]:
     """The training seconds of both rows, for the blocks (of the same campaign) in which both have a run."""
+    return _paired(new, base, lambda run: run.train_seconds)
+
+
+def _paired(new: Row, base: Row, figure: Callable[[RunRecord], float | None]) -> tuple[list[float], list[float]]:
     ours, theirs = (
-        {(run.campaign_id, run.block): run.train_seconds for run in row.runs if run.train_seconds is not None}
+        {(run.campaign_id, run.block): value for run in row.runs if (value := figure(run)) is not None}
         for row in (new, base)
     )
     blocks = sorted(ours.keys() & theirs.keys())
@@ -324,6 +445,17 @@ def _ratio(row: Row, reference: Row | None) -> Estimate | None:
     if row is reference:
         return Estimate(1.0, None, row.train_seconds.n)
     return _known(paired_ratio(*paired_train_seconds(row, reference)))
+
+
+def _against_keras(row: Row, rows: Mapping[Case, Row]) -> Row:
+    keras = rows.get(replace(row.configuration, runtime="keras"))
+    if keras is None or keras is row:
+        return row
+    return replace(
+        row,
+        keras_train_ratio=_known(paired_ratio(*paired_train_seconds(row, keras))),
+        keras_answer_ratio=_known(paired_ratio(*_paired(row, keras, _latency))),
+    )
 
 
 def _reason(run: _Run) -> str:

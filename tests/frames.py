@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -39,11 +40,19 @@ def run(
     commit: str = "abc1234",
     data: str | None = "d1",
     cells: str = "",
+    calls: Mapping[tuple[str, int], Sequence[float]] = MappingProxyType({}),
+    evidence: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Rows:
-    """The rows of one run. One that failed has only its `run` row, and knows no facts."""
+    """The rows of one run. One that failed has only its `run` row, and knows no facts.
+
+    `calls` are the seconds of inference by entry and batch; `evidence` is the kernel by phase and layer.
+    """
     failed = status in ("failed", "timeout")
     facts = RunFacts() if failed else RunFacts(
         parameters=PARAMETERS.get(case.cell), attested_kernel=ran, data_digest=data,
+        attestation_json=json.dumps(
+            {phase: {layer: {"kernel": kernel} for layer, kernel in own.items()} for phase, own in evidence.items()}
+        ),
         rss_start_bytes=700 * MEGABYTE, peak_rss_bytes=700 * MEGABYTE + memory_bytes,
     )  # fmt: skip
     observed = [] if failed else [
@@ -53,7 +62,10 @@ def run(
         *(Observation(phase="train", epoch=e, seconds=s, samples=4000) for e, s in enumerate(epoch_seconds, 1)),
         *(Observation(phase="validate", epoch=e, seconds=99.0, samples=1000) for e in range(1, len(epoch_seconds) + 1)),
         Observation(phase="evaluate", seconds=0.4, samples=1000, loss=loss, accuracy=accuracy),
-        Observation(phase="predict", seconds=77.0, samples=1000),
+        *(
+            Observation(phase="predict", entry=entry, predict_batch=batch, call=call, seconds=s, samples=batch)
+            for (entry, batch), seconds in calls.items() for call, s in enumerate(seconds, 1)
+        ),
     ]  # fmt: skip
     common = {
         **asdict(case), **asdict(facts), "run_id": digest(f"{campaign} {case.id}"), "campaign_id": campaign,

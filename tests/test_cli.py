@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import bench
-from bench.case import Case, RunFacts
+from bench.case import Case, Observation, RunFacts
 from bench.cli import layout, main
 from bench.cli.options import LOCAL_RESULTS
 from bench.cli.prepare import parse_cpus, prepare
@@ -463,6 +463,20 @@ def test_a_run_for_programs(run: Bench, store: Path) -> None:
     inference = dict.fromkeys(("entry", "predict_batch", "call"))
     assert content["phases"][2] == {"phase": "train", "epoch": 1, **train, **inference}
     assert content["machine"]["cpu_model"] == LAPTOP.cpu_model
+
+
+def test_the_calls_of_inference_are_a_row_for_each_entry_and_batch(run: Bench, tmp_path: Path) -> None:
+    good = a_run(0, Case(cell="lstm", latency_calls=3))
+    calls = tuple(
+        Observation(phase="predict", entry="compiled", predict_batch=1, call=call, seconds=call / 1000, samples=1)
+        for call in (1, 2, 3)
+    )
+    write_run(tmp_path / "s", replace(good, observations=good.observations + calls))
+    ended = run("show", "last", tmp_path / "s")
+    assert re.search(r"^  compiled +1 +3 +2\.00 ms +2\.90 ms +2\.98 ms$", ended.out, re.M)
+    assert not re.search(r"^  predict", ended.out, re.M)  # not a row a call
+    content = json.loads(run("show", "last", tmp_path / "s", "--format", "json").out)
+    assert [phase["seconds"] for phase in content["phases"] if phase["call"]] == [0.001, 0.002, 0.003]
 
 
 def test_a_loss_that_is_not_finite_is_null_for_programs(run: Bench, tmp_path: Path) -> None:

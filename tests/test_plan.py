@@ -284,6 +284,7 @@ def test_estimates_are_positive_and_grow_with_the_epochs(case: Case) -> None:
     seconds = estimate_seconds(case)
     assert seconds > 0
     assert estimate_seconds(replace(case, epochs=case.epochs + 1)) > seconds
+    assert estimate_seconds(replace(case, latency_calls=case.latency_calls + 500)) > seconds + 500 * 0.1
 
 
 @given(st.lists(cases, max_size=5))

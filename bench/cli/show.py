@@ -12,6 +12,7 @@ import typer
 
 from bench.case import Case, Observation, RunFacts
 from bench.cli.layout import UNKNOWN, in_words, section, table, worded
+from bench.cli.layout import measured as duration_measured
 from bench.cli.options import DataFormat, DataFormatOption, ResultsArgument, measured
 from bench.errors import UsageError
 
@@ -104,7 +105,8 @@ def _print(run: dict[str, Any]) -> None:
             typer.echo()
         if heading == "phases":
             typer.secho(heading, bold=True)
-            _print_phases(content)
+            _print_phases([phase for phase in content if phase["call"] is None])
+            _print_calls([phase for phase in content if phase["call"] is not None])
         elif heading == "kernel":
             typer.secho(heading, bold=True)
             _print_evidence(content)
@@ -114,7 +116,7 @@ def _print(run: dict[str, Any]) -> None:
             section(heading, content)
 
 
-_ZERO = {"threads": "the backend's default", "train_samples": "all"}
+_ZERO = {"threads": "the backend's default", "train_samples": "all", "latency_calls": "none"}
 
 
 def _print_phases(phases: list[dict[str, Any]]) -> None:
@@ -122,6 +124,24 @@ def _print_phases(phases: list[dict[str, Any]]) -> None:
     headings = [worded(name, 0)[0] for name in used]
     rows = [["" if phase[name] is None else worded(name, phase[name])[1] for name in used] for phase in phases]
     table(headings, rows, wrap=0, right=range(1, len(used)), indent="  ")
+
+
+def _print_calls(calls: list[dict[str, Any]]) -> None:
+    """The calls of inference, some thousand of them, in a row for each entry and batch."""
+    from bench.stats import quantiles
+
+    if not calls:
+        return
+    seconds: dict[tuple[int, str], list[float]] = {}
+    for call in calls:
+        seconds.setdefault((call["predict_batch"], call["entry"]), []).append(call["seconds"])
+    rows = [
+        (entry, str(batch), str(len(own)), *map(duration_measured, quantiles(own, 0.5, 0.95, 0.99)))
+        for (batch, entry), own in seconds.items()
+    ]
+    typer.echo()
+    typer.secho("inference", bold=True)
+    table(("entry", "batch", "calls", "p50", "p95", "p99"), rows, wrap=0, right=range(1, 6), indent="  ")
 
 
 def _print_evidence(evidence: dict[str, dict[str, dict[str, Any]]]) -> None:

@@ -29,20 +29,21 @@ from rich.text import Text
 from bench.case import Case
 from bench.errors import UsageError
 from bench.report.claims import judge
+from bench.report.inference import NOTE, findings, inference_grid, label
 from bench.report.text import (
     NONE,
     clean,
-    decimals_of,
     escaped,
     listed,
     machine_words,
     markdown_table,
+    ranged,
     significant,
     software_words,
     without_nan,
 )
 from bench.stats import Estimate
-from bench.summary import REFERENCE_CELL, Row, Section
+from bench.summary import REFERENCE_CELL, Answers, Row, Section
 
 Format = Literal["text", "md", "json"]
 
@@ -131,16 +132,6 @@ def _plus_minus(estimate: Estimate | None, scale: float, decimals: int) -> _Two:
     return f"{scale * estimate.value:.{decimals}f}", half
 
 
-def _range(estimate: Estimate | None) -> _Two:
-    if estimate is None:
-        return NONE, ""
-    value = significant(estimate.value)
-    if estimate.interval is None:
-        return value, ""
-    low, high = (significant(x, decimals_of(value)) for x in (estimate.interval.low, estimate.interval.high))
-    return value, f"{low}–{high}"
-
-
 def _accuracy(row: Row) -> _Two:
     return _plus_minus(row.accuracy, 100, 2)
 
@@ -150,16 +141,16 @@ def _loss(row: Row) -> _Two:
 
 
 def _train(row: Row) -> _Two:
-    value, interval = _range(row.train_seconds)
+    value, interval = ranged(row.train_seconds)
     return value + (_FIRST_ONLY if row.first_epoch_only else ""), interval
 
 
 def _ratio(row: Row) -> _Two:
-    return ("1", "") if row.cell == REFERENCE_CELL and row.ratio else _range(row.ratio)
+    return ("1", "") if row.cell == REFERENCE_CELL and row.ratio else ranged(row.ratio)
 
 
 def _plain(estimate: Estimate | None) -> str:
-    return _range(estimate)[0]
+    return ranged(estimate)[0]
 
 
 def _speed(row: Row) -> str:
@@ -283,12 +274,6 @@ def _setting(section: Section, names: Sequence[str]) -> list[str]:
     return words
 
 
-def _label(row: Row) -> str:
-    kernel = [row.configuration.kernel] if row.configuration.kernel != "auto" else []
-    axes = [f"{name}={value}" for name, value in row.axes.items() if name != "kernel"]
-    return clean(" × ".join([row.cell, *kernel, *axes]))
-
-
 def _notes(section: Section) -> list[str]:
     rows = section.rows
     notes = []
@@ -314,18 +299,20 @@ def _notes(section: Section) -> list[str]:
             figure: Estimate | None = getattr(row, name)
             lost = row.seeds - (figure.n if figure else 0)
             if lost:
-                notes.append(f"{_label(row)}: no finite {name} for {lost} of {row.seeds} seeds; left out of it.")
+                notes.append(f"{label(row)}: no finite {name} for {lost} of {row.seeds} seeds; left out of it.")
     for row in rows:
         if row.irreproducible_seeds:
             notes.append(
-                f"{_label(row)}: {row.irreproducible_seeds} of {row.seeds} seeds gave another test loss when run again."
+                f"{label(row)}: {row.irreproducible_seeds} of {row.seeds} seeds gave another test loss when run again."
             )
     for row in rows:
         for out in row.left_out:
-            notes.append(f"{_label(row)}: {clean(out.reason)} ({out.runs} {out.status}; in no figure).")
+            notes.append(f"{label(row)}: {clean(out.reason)} ({out.runs} {out.status}; in no figure).")
     if len(section.commits) > 1:
         notes.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
-    return notes
+    if inference_grid(section, stacked=False):
+        notes.append(NOTE)
+    return [*notes, *findings(section)]
 
 
 # --- text ---
@@ -343,6 +330,8 @@ def _text(sections: Sequence[Section], width: int) -> str:
         console.print(Text("\n".join(filter(None, _subheadings(section)))))
         console.print()
         for part in _text_table(section, console):
+            console.print(part)
+        for part in _text_inference(section, console):
             console.print(part)
         console.print()
         console.print(listed([("·", note) for note in _notes(section)]))
@@ -381,6 +370,22 @@ def _text_table(section: Section, console: Console) -> list[RenderableType]:
     return parts
 
 
+def _text_inference(section: Section, console: Console) -> list[RenderableType]:
+    """The table of inference; nothing where none was timed."""
+    for stacked in (False, True):
+        grid = inference_grid(section, stacked=stacked)
+        if grid is None:
+            return []
+        lay_out = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, leading=int(stacked))
+        for head, left in grid.heads:
+            lay_out.add_column(Text(head), justify="left" if left else "right", overflow="fold")
+        for row in grid.rows:
+            lay_out.add_row(*map(Text, row))
+        if console.measure(lay_out, options=console.options.update(width=10_000)).maximum <= console.width:
+            break
+    return ["", lay_out]
+
+
 def _lines(column: _Column, rows: Sequence[Row]) -> list[str]:
     return [line for text in (column.head, *map(column.cell, rows)) for line in text.split("\n")]
 
@@ -417,6 +422,8 @@ def _markdown_section(section: Section) -> str:
     lines += ["  \n".join(escaped(line) for line in _subheadings(section) if line), ""]
     figures = [[column.cell(row) for column in columns] for row in section.rows]
     lines += markdown_table([(column.head, column.left) for column in columns], figures)
+    if grid := inference_grid(section, stacked=False):
+        lines += ["", *markdown_table(grid.heads, grid.rows)]
     lines += ["", *(f"- {escaped(note)}" for note in _notes(section)), ""]
     claims = [[claim.text, claim.verdict, claim.evidence] for claim in judge(section)]
     lines += markdown_table([("the notebook's claim", True), ("verdict", True), ("figures", True)], claims)
@@ -465,12 +472,29 @@ def _row_object(row: Row) -> dict[str, Any]:
         "compile_seconds": _estimate_object(row.compile_seconds),
         "ratio_to_simple_rnn": _estimate_object(row.ratio),
         "memory_above_start_bytes": _estimate_object(row.memory_bytes),
+        "inference": [_answers_object(answers) for answers in row.answers],
+        "predict_over_compiled": _estimate_object(row.predict_ratio),
+        "train_seconds_over_keras": _estimate_object(row.keras_train_ratio),
+        "compiled_latency_over_keras": _estimate_object(row.keras_answer_ratio),
         "kernel_asked": row.configuration.kernel,
         "kernels_attested": list(row.kernels_attested),
         "runs_ok": len(row.runs),
         "seeds": row.seeds,
         "runs_left_out": dict(statuses),
         "left_out": [asdict(out) for out in row.left_out],
+    }
+
+
+def _answers_object(answers: Answers) -> dict[str, Any]:
+    return {
+        "entry": answers.entry,
+        "kernels_attested": list(answers.kernels_attested),
+        "p50_seconds": _estimate_object(answers.p50_seconds),
+        "p95_seconds": _estimate_object(answers.p95_seconds),
+        "p99_seconds": _estimate_object(answers.p99_seconds),
+        "samples_per_second": {
+            str(batch): _estimate_object(speed) for batch, speed in answers.samples_per_second.items()
+        },
     }
 
 

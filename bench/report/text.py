@@ -14,6 +14,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from bench.stats import Estimate
+
 NONE = "–"
 
 
@@ -29,6 +31,17 @@ def significant(x: float, decimals: int | None = None) -> str:
 def decimals_of(shown: str) -> int:
     """How many digits stand after the point of a number as it is shown."""
     return len(shown.partition(".")[2])
+
+
+def ranged(estimate: Estimate | None) -> tuple[str, str]:
+    """A positive figure, and its interval as low–high, or nothing where it has none."""
+    if estimate is None:
+        return NONE, ""
+    value = significant(estimate.value)
+    if estimate.interval is None:
+        return value, ""
+    low, high = (significant(x, decimals_of(value)) for x in (estimate.interval.low, estimate.interval.high))
+    return value, f"{low}–{high}"
 
 
 def clean(text: str) -> str:

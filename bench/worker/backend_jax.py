@@ -6,16 +6,27 @@ from typing import Any
 
 import jax
 import keras
+import numpy as np
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
 from bench.worker.evidence import Evidence, agreed, read_hlo
+from bench.worker.inference import Answer
 
-_PROGRAMS = {"train": "jit_train_step", "evaluate": "jit_test_step", "predict": "jit_predict_step"}
-"""The names that Keras's step functions get when they are compiled."""
+_PROGRAMS = {
+    "train": "jit_train_step",
+    "evaluate": "jit_test_step",
+    "predict": "jit_predict_step",
+    "compiled": "jit_answer_of_bench",
+}
+"""The names that Keras's step functions, and our own of `compile_inference`, get when they are compiled."""
 
 
 class JaxBackend:
     """See `bench.worker.backends.Backend`."""
+
+    def __init__(self) -> None:
+        self._compiled: Answer | None = None
+        """Kept, because its programs are among the client's only as long as it lives."""
 
     def configure(self, device: str, threads: int) -> None:
         kind, _, index = device.partition(":")
@@ -39,6 +50,19 @@ class JaxBackend:
 
     def programs(self, model: keras.Model) -> int:
         return sum(len(_modules(name)) for name in _PROGRAMS.values())
+
+    def compile_inference(self, model: keras.Model) -> Answer:
+        def answer_of_bench(trainable: Any, fixed: Any, x: Any) -> Any:
+            return model.stateless_call(trainable, fixed, x, training=False)[0]
+
+        compiled = jax.jit(answer_of_bench)
+        # copies: `predict` donates the model's own arrays to its program, and they are gone then
+        trainable, fixed = (
+            [jax.numpy.array(variable.value, copy=True) for variable in variables]
+            for variables in (model.trainable_variables, model.non_trainable_variables)
+        )
+        self._compiled = lambda x: np.asarray(compiled(trainable, fixed, x))
+        return self._compiled
 
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
         found: dict[str, dict[str, Evidence]] = {}

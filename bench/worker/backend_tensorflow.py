@@ -13,12 +13,16 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from bench.worker.evidence import IN_XLA, Evidence, agreed, judge_graph, scope_of, tells_in_graph
+from bench.worker.inference import Answer
 
 _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
 
 
 class TensorFlowBackend:
     """See `bench.worker.backends.Backend`."""
+
+    def __init__(self) -> None:
+        self._compiled: Any = None
 
     def configure(self, device: str, threads: int) -> None:
         if threads:
@@ -45,12 +49,21 @@ class TensorFlowBackend:
         context.context()._rng.setstate(state)
 
     def programs(self, model: keras.Model) -> int:
-        return sum(len(_concrete(model, name)) for name in _FUNCTIONS.values())
+        return sum(len(functions) for functions in self._executed(model).values())
+
+    def compile_inference(self, model: keras.Model) -> Answer:
+        compiled = self._compiled = tf.function(lambda x: model(x, training=False), jit_compile=model.jit_compile)
+        return lambda x: compiled(tf.constant(x)).numpy()
+
+    def _executed(self, model: keras.Model) -> dict[str, list[Any]]:
+        """By phase: the concrete functions."""
+        found = {phase: _concrete(model, name) for phase, name in _FUNCTIONS.items()}
+        return found | {"compiled": self._compiled._list_all_concrete_functions() if self._compiled else []}
 
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
         found: dict[str, dict[str, Evidence]] = {}
-        for phase, name in _FUNCTIONS.items():
-            traces = [_read_trace(function, layers, steps) for function in _concrete(model, name)]
+        for phase, functions in self._executed(model).items():
+            traces = [_read_trace(function, layers, steps) for function in functions]
             if traces:
                 found[phase] = {layer: agreed([trace[layer] for trace in traces]) for layer in layers}
         return found

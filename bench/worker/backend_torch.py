@@ -12,6 +12,7 @@ from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.worker.evidence import Evidence, read_profile
+from bench.worker.inference import Answer, Inputs
 from bench.worker.warmup import Snapshot
 
 
@@ -20,6 +21,7 @@ class TorchBackend:
 
     def __init__(self) -> None:
         self._batch: tuple[Any, Any] | None = None
+        self._compiled: Answer | None = None
 
     def configure(self, device: str, threads: int) -> None:
         if threads:
@@ -50,6 +52,16 @@ class TorchBackend:
     def programs(self, model: keras.Model) -> int:
         return 0  # nothing is compiled
 
+    def compile_inference(self, model: keras.Model) -> Answer:
+        device = next(model.parameters()).device
+
+        def answer(x: Inputs) -> object:
+            with torch.inference_mode():
+                return model(torch.from_numpy(x).to(device), training=False).cpu().numpy()
+
+        self._compiled = answer
+        return answer
+
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
         if self._batch is None:
             return {}
@@ -58,6 +70,10 @@ class TorchBackend:
             "train": lambda: model.train_on_batch(x, y),
             "evaluate": lambda: model.test_on_batch(x, y),
         }
+        if model.predict_function is not None:
+            phases["predict"] = lambda: model.predict(x, batch_size=len(x), verbose=0)
+        if (compiled := self._compiled) is not None:
+            phases["compiled"] = lambda: compiled(x)
         trained = Snapshot(model, self)
         found = {phase: _profiled(model, run, layers, steps) for phase, run in phases.items()}
         trained.restore()  # the profiled training was a step more

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import keras
 
 from bench.worker.evidence import Evidence
+from bench.worker.inference import Answer
 
 
 class Backend(Protocol):
@@ -30,6 +31,10 @@ class Backend(Protocol):
 
     def programs(self, model: keras.Model) -> int:
         """How many programs have been traced or compiled for this model so far."""
+
+    def compile_inference(self, model: keras.Model) -> Answer:
+        """The call that a service would make: compiled where the backend compiles. `programs` counts it from then on,
+        and `attest` reads it as the phase `compiled`."""
 
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
         """phase → layer → evidence, read from the programs that were executed. Not told which kernel was asked for."""

@@ -12,12 +12,13 @@ import keras
 import numpy as np
 
 from bench import noise, tasks
-from bench.case import Case, Observation, RunFacts
+from bench.case import ENTRIES, Case, Observation, RunFacts
 from bench.cells import find_cell
 from bench.networks import Arithmetic, arithmetic
 from bench.wire import Began, Emit, FailedRun, InvalidRun, Request
 from bench.worker.backends import Backend, load_backend
 from bench.worker.evidence import Evidence
+from bench.worker.inference import Answer, plan_calls, time_calls, warm_up
 from bench.worker.model import RECURRENT_LAYERS, build
 from bench.worker.warmup import Snapshot, warm_size
 
@@ -60,6 +61,8 @@ def measure(request: Request, emit: Emit) -> None:
         with clock.phase("evaluate", samples=len(data.x_test)) as results:
             results.update(model.evaluate(data.x_test, data.y_test, case.batch_size, verbose=0, return_dict=True))
         facts = replace(facts, peak_rss_bytes=noise.peak_bytes())
+        if case.latency_calls:
+            _answer(model, data, case, clock)
         evidence = backend.attest(model, RECURRENT_LAYERS, task.steps)
         facts = replace(
             facts,
@@ -72,6 +75,7 @@ def measure(request: Request, emit: Emit) -> None:
         )
     finally:
         emit(replace(facts, **asdict(usage.stop())))
+    _check_evidence(case, evidence)
     _compare_kernel(case, evidence)
 
 
@@ -207,12 +211,37 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
             raise InvalidRun(f"something was traced or compiled inside the timed epoch {epoch + 1}")
 
 
+def _answer(model: keras.Model, data: _Data, case: Case, clock: _Clock) -> None:
+    """Time the trained model's answers through `predict` and through the call that a service would make."""
+    backend, x = clock.backend, data.x_test
+    entries: dict[str, Answer] = {
+        "predict": lambda inputs: model.predict(inputs, batch_size=len(inputs), verbose=0),
+        "compiled": backend.compile_inference(model),
+    }
+    calls = plan_calls(case.latency_calls, len(x))
+    with clock.phase("warmup"):
+        warm_up(entries, x, calls)
+    programs = backend.programs(model)
+    clock.emit(Began("predict"))
+    for batch, count in calls.items():
+        for observation in time_calls(entries, x, batch, count):
+            clock.emit(observation)
+    if backend.programs(model) != programs:
+        raise InvalidRun("something was traced or compiled inside the timed calls of inference")
+
+
 def _arithmetic(case: Case, task: tasks.Task) -> Arithmetic | None:
     """None for a cell whose arithmetic is unknown: it is not guessed."""
     gates = find_cell(case.cell).gates
     if gates is None:
         return None
     return arithmetic(gates, case.units, steps=task.steps, features=task.features, classes=task.classes)
+
+
+def _check_evidence(case: Case, evidence: dict[str, dict[str, Evidence]]) -> None:
+    for entry in ENTRIES if case.latency_calls else ():
+        if entry not in evidence:
+            raise InvalidRun(f"no program is left to show what the entry {entry} of inference ran")
 
 
 def _overall(evidence: dict[str, dict[str, Evidence]]) -> str:
