@@ -5,13 +5,16 @@
 Both sides are alive at once and never run at the same time. The harness's side is a real run (`bench.isolation`: a
 forked child, its events read, the progress line drawn), stopped and continued with signals between epochs, outside what
 it times. The plain side is a Keras script with `verbose=0` and no callbacks. The order is A B B A, the unit is the pair
-of processes (the geometric mean of its turns' ratios), and the interval is Student's t on the logarithms of the pairs.
+of processes, and the interval is Student's t on the logarithms of the pairs.
 
-Both sides run with one inter-operation thread (`TF_NUM_INTEROP_THREADS=1`): with more, TensorFlow runs whole epochs in
-one of two modes, 1.8 times apart in wall time, which would drown a difference of a percent.
+Both sides run TensorFlow with one thread (`TF_NUM_INTEROP_THREADS`, `TF_NUM_INTRAOP_THREADS`): with more, it runs whole
+epochs in one of two modes, 1.8 times apart in wall time, which would drown a difference of a percent. What the harness
+adds (its hooks, a thread that sleeps) doesn't depend on TensorFlow's threads. A pair's figure is the median of its
+turns' log-ratios, because other programs disturb single turns. Processor seconds stand beside the wall time: they hardly
+feel what else the machine does.
 
-The plain side's time holds one start of `fit` a turn (about 25 ms), because without a callback it can't be told apart:
-with a turn of two epochs of 8,000 digits that favours the harness by about 0.5 %.
+The plain side's time holds one start of `fit` a turn, because without a callback it can't be told apart: with a turn of
+two epochs of 8,000 digits that favours the harness by less than half a percent (about 25 ms in 8 s).
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.case import Case, Observation, Status
 from bench.cli.progress import Progress
@@ -56,10 +60,17 @@ model = keras.Sequential([
 rate = keras.optimizers.schedules.InverseTimeDecay(0.001, decay_steps=1, decay_rate=1e-6)
 model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
 for line in sys.stdin:
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     model.fit(x, y, 32, epochs=int(line), verbose=0)
-    print(time.perf_counter() - begun, flush=True)
+    print(time.perf_counter() - begun, time.process_time() - busy, flush=True)
 """
+
+
+class Seconds(NamedTuple):
+    """What a turn took."""
+
+    wall: float
+    processor: float
 
 
 class PlainSide:
@@ -76,13 +87,14 @@ class PlainSide:
             text=True,
         )
 
-    def turn(self) -> float:
-        """Seconds an epoch."""
+    def turn(self) -> Seconds:
+        """Of one turn."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{EPOCHS_A_TURN}\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline()) / EPOCHS_A_TURN
+        wall, processor = map(float, self._process.stdout.readline().split())
+        return Seconds(wall, processor)
 
     def close(self) -> None:
         assert self._process.stdin
@@ -95,20 +107,23 @@ class HarnessSide:
 
     def __init__(self, progress: Progress, planned: Planned) -> None:
         self._progress = progress
-        self._epochs: list[float] = []
-        self._turns: queue.Queue[float] = queue.Queue()
+        self._epochs: list[Seconds] = []
+        self._turns: queue.Queue[Seconds] = queue.Queue()
         self._child = 0
         self.ended: Ended | None = None
         progress.run_started(planned, 1, 1, 0.0)
 
     def event(self, event: Event) -> None:
         self._progress.event(event)
-        if isinstance(event, Observation) and event.phase == "train" and event.seconds is not None:
-            self._epochs.append(event.seconds)
+        if isinstance(event, Observation) and event.phase == "train":
+            assert event.seconds is not None
+            assert event.cpu_seconds is not None
+            self._epochs.append(Seconds(event.seconds, event.cpu_seconds))
             if len(self._epochs) == EPOCHS_A_TURN:
                 self._child = self._child or _youngest_worker()
                 os.kill(self._child, signal.SIGSTOP)
-                self._turns.put(statistics.mean(self._epochs))
+                walls, processors = zip(*self._epochs, strict=True)
+                self._turns.put(Seconds(sum(walls), sum(processors)))
                 self._epochs = []
 
     def start(self, workers: Workers, request: Request) -> None:
@@ -117,8 +132,8 @@ class HarnessSide:
         self._thread.start()
         self._turns.get(timeout=300)
 
-    def turn(self) -> float:
-        """Seconds an epoch."""
+    def turn(self) -> Seconds:
+        """Of one turn."""
         os.kill(self._child, signal.SIGCONT)
         return self._turns.get(timeout=300)
 
@@ -134,8 +149,8 @@ def _youngest_worker() -> int:
     return max(processes, key=lambda process: (process.create_time(), process.pid)).pid
 
 
-def pair(progress: Progress, cell: str, number: int, turns: int, data: Path, folder: Path) -> float:
-    """The harness's seconds an epoch over the plain script's, of one fresh pair of processes."""
+def pair(progress: Progress, cell: str, number: int, turns: int, data: Path, folder: Path) -> Seconds:
+    """The harness's training seconds over the plain script's, wall and processor, of one fresh pair of processes."""
     case = Case(
         cell=cell,
         task="mnist",
@@ -144,7 +159,7 @@ def pair(progress: Progress, cell: str, number: int, turns: int, data: Path, fol
         seed=number,
     )
     harness, plain = HarnessSide(progress, Planned(case, 0, 0)), PlainSide(case, data)
-    logs: list[float] = []
+    logs: list[Seconds] = []
     with Workers(silence_seconds=900.0, on_event=harness.event, on_tick=progress.tick) as workers:
         harness.start(workers, Request(case=case, data=data, log=folder / f"{number}.log"))
         plain.turn()  # traces and compiles
@@ -153,12 +168,12 @@ def pair(progress: Progress, cell: str, number: int, turns: int, data: Path, fol
                 ours, theirs = harness.turn(), plain.turn()
             else:
                 theirs, ours = plain.turn(), harness.turn()
-            logs.append(math.log(ours / theirs))
+            logs.append(Seconds(*(math.log(a / b) for a, b in zip(ours, theirs, strict=True))))
         plain.close()
         harness.close()
     if harness.ended is None or harness.ended.status is not Status.OK:
         raise SystemExit(f"the harness's run went wrong: {harness.ended}")
-    return math.exp(statistics.mean(logs))
+    return Seconds(*(math.exp(statistics.median(kind)) for kind in zip(*logs, strict=True)))
 
 
 def main() -> None:
@@ -168,18 +183,20 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=4, help="turns of each side, after the first")
     parser.add_argument("--cell", default="simple_rnn", help="the cell with the shortest steps shows a cost the most")
     arguments = parser.parse_args()
-    os.environ["TF_NUM_INTEROP_THREADS"] = "1"  # before any other process is started: they inherit it
+    # before any other process is started: they inherit it
+    os.environ["TF_NUM_INTEROP_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
     data = obtain(TASKS["mnist"], data_dir=None, say=lambda line: print(line, file=sys.stderr))
     plan = Plan("overhead", "", 0, 900.0, (), ())
-    ratios: list[float] = []
+    ratios: list[Seconds] = []
     with tempfile.TemporaryDirectory() as folder, Progress(plan, sys.stderr) as progress:
         for number in range(arguments.pairs):
             ratios.append(pair(progress, arguments.cell, number, arguments.turns, data, Path(folder)))
-            progress.note(f"pair {number + 1}: harness / plain {ratios[-1]:.4f}")
-    estimate = paired_ratio(ratios, [1.0] * len(ratios))
-    interval = f"{estimate.interval.low:.4f} … {estimate.interval.high:.4f}" if estimate.interval else "none from one"
-    print("harness / plain fit, training seconds an epoch:")
-    print(f"{estimate.value:.4f}, 95 % interval {interval}, n = {estimate.n} pairs of processes")
+            progress.note(f"pair {number + 1}: harness / plain {ratios[-1].wall:.4f} ({ratios[-1].processor:.4f})")
+    print("harness / plain fit, training an epoch:")
+    for name, kind in zip(("wall seconds", "processor seconds"), zip(*ratios, strict=True), strict=True):
+        estimate = paired_ratio(kind, [1.0] * len(kind))
+        interval = f"{estimate.interval.low:.4f} … {estimate.interval.high:.4f}" if estimate.interval else "none"
+        print(f"{name}: {estimate.value:.4f}, 95 % interval {interval}, n = {estimate.n} pairs of processes")
 
 
 if __name__ == "__main__":
