@@ -34,7 +34,7 @@ table: $(VENV)/.base
 	@$(BIN)/bench table $(BASE) --write README.md
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov=bench --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=bench --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -10,8 +10,8 @@ of processes, and the interval is Student's t on the logarithms of the pairs.
 Both sides run TensorFlow with one thread (`TF_NUM_INTEROP_THREADS`, `TF_NUM_INTRAOP_THREADS`): with more, it runs whole
 epochs in one of two modes, 1.8 times apart in wall time, which would drown a difference of a percent. What the harness
 adds (its hooks, a thread that sleeps) doesn't depend on TensorFlow's threads. A pair's figure is the median of its
-turns' log-ratios, because other programs disturb single turns. Processor seconds stand beside the wall time: they hardly
-feel what else the machine does.
+turns' log-ratios, because other programs disturb single turns. Processor seconds stand beside the wall time: they
+hardly feel what else the machine does.
 
 The plain side's time holds one start of `fit` a turn, because without a callback it can't be told apart: with a turn of
 two epochs of 8,000 digits that favours the harness by less than half a percent (about 25 ms in 8 s).

@@ -1,8 +1,13 @@
-"""Skips by name what needs an extra that is missing; where CI says that all are there, such a skip is a failure."""
+"""Skips by name what needs an extra that is missing; where CI says that all are there, such a skip is a failure.
+
+The tests run in two processes side by side: each has a temporary folder of its own, and so a machine's lock of its own.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
@@ -19,3 +24,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("BENCH_TEST_EXTRAS"):
                 pytest.fail(f"{name} is not installed, and BENCH_TEST_EXTRAS says that it must be")
             pytest.skip(f"needs {name}: pip install -c locks/extras.txt {name}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield

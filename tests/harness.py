@@ -125,7 +125,15 @@ class Siege:
         deadline = time.monotonic() + seconds
         while (left := self.marked()) and time.monotonic() < deadline:
             time.sleep(0.02)
-        return [f"{process.pid} {process.status()} {' '.join(process.cmdline())[:120]}" for process in left]
+        return [f"{process.pid} {self.command_line(process)[:120]}" for process in left]
+
+    @staticmethod
+    def command_line(process: psutil.Process) -> str:
+        """Of a process that may end while it is asked."""
+        try:
+            return " ".join(process.cmdline())
+        except psutil.Error:
+            return "ended"
 
     def kill(self, target: str) -> str | None:
         """Kill one process as nobody can prevent; what outlived the harness, if it was the target, or None."""

@@ -116,7 +116,7 @@ def test_an_interrupted_campaign_says_how_to_go_on_and_goes_on(
     script(siege, **{"lstm seed=0": "leave a program and hang"})
     harness = siege.start()
     deadline = time.monotonic() + 30
-    while not any("sleep" in " ".join(p.cmdline()) for p in siege.marked() if p.is_running()):
+    while not any("sleep" in siege.command_line(process) for process in siege.marked()):
         assert time.monotonic() < deadline, siege.tail()
         time.sleep(0.02)
     begun = time.monotonic()

@@ -144,8 +144,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]
     monkeypatch.setattr(tempfile, "tempdir", None)
     laboratory = Laboratory(tmp_path)
     laboratory.script()
+    before = set(psutil.Process().children(recursive=True))
     yield laboratory
-    assert not psutil.Process().children(recursive=True)
+    assert not set(psutil.Process().children(recursive=True)) - before
 
 
 def test_every_case_is_run_once_in_the_plan_s_order(lab: Laboratory) -> None:
