@@ -17,7 +17,7 @@ from tests.stored import a_store
 PACKAGE = Path(bench.__file__).parent
 
 LINE = (
-    ("errors", "case", "proc", "stats"),
+    ("errors", "case", "proc", "stats", "predictions"),
     ("suite", "cells", "tasks", "networks", "machine", "wire", "campaign", "verdict"),
     ("kernels", "noise", "fetch", "store"),
     ("plan",),

@@ -73,7 +73,11 @@ def describe(rows: pd.DataFrame) -> dict[str, Any]:
     """All that is known of the run whose observations these are, JSON-able, in the order in which it is shown."""
     records = [{name: _plain(name, value) for name, value in row.items()} for row in rows.to_dict("records")]
     first = records[0]
-    facts = {field.name: first[field.name] for field in fields(RunFacts) if not field.name.endswith("_json")}
+    facts = {
+        field.name: first[field.name]
+        for field in fields(RunFacts)
+        if not field.name.endswith("_json") and field.name != "test_predictions"  # 70 kB for a report to read
+    }
     return {
         "run": {key: first[key] for key in _HEADER},
         "case": {"case_id": first["case_id"], **{field.name: first[field.name] for field in fields(Case)}},

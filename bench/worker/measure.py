@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench import noise, tasks
+from bench import noise, predictions, tasks
 from bench.case import ENTRIES, Case, Observation, RunFacts
 from bench.cells import find_cell
 from bench.networks import Arithmetic, arithmetic
@@ -21,6 +21,9 @@ from bench.worker.evidence import Evidence
 from bench.worker.inference import Answer, plan_calls, time_calls, warm_up
 from bench.worker.model import RECURRENT_LAYERS, build
 from bench.worker.warmup import Snapshot, warm_size
+
+_PREDICT_BATCH = 1000
+"""Samples a call of `_predict`: large enough for Python's share to vanish, and small beside the training's memory."""
 
 
 def preload(backend: str) -> None:
@@ -63,6 +66,7 @@ def measure(request: Request, emit: Emit) -> None:
         facts = replace(facts, peak_rss_bytes=noise.peak_bytes())
         if case.latency_calls:
             _answer(model, data, case, clock)
+        facts = replace(facts, test_predictions=_predict(model, data))
         evidence = backend.attest(model, RECURRENT_LAYERS, task.steps)
         facts = replace(
             facts,
@@ -228,6 +232,17 @@ def _answer(model: keras.Model, data: _Data, case: Case, clock: _Clock) -> None:
             clock.emit(observation)
     if backend.programs(model) != programs:
         raise InvalidRun("something was traced or compiled inside the timed calls of inference")
+
+
+def _predict(model: keras.Model, data: _Data) -> str:
+    """The test set's predictions, packed; in no timed phase.
+
+    The layers are called as they are: `model.predict` would trace and compile a program of its own, which takes longer
+    than computing, and would be one more for the attestation to tell apart.
+    """
+    batches = np.array_split(data.x_test, math.ceil(len(data.x_test) / _PREDICT_BATCH))
+    outputs = [keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches]
+    return predictions.pack(data.y_test, np.concatenate(outputs))
 
 
 def _arithmetic(case: Case, task: tasks.Task) -> Arithmetic | None:

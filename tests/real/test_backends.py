@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.predictions import unpack
 from bench.store import load
 from tests.real.test_real_runs import TINY, bench
 
@@ -18,6 +19,9 @@ def measured(out: Path, *arguments: str) -> pd.DataFrame:
     done = bench("run", *TINY, *arguments, "--results", str(out))
     assert done.returncode == 0, done.stderr
     frame = load([out], say=pytest.fail)
+    for run in frame[frame["phase"] == "evaluate"].itertuples():
+        kept = unpack(str(run.test_predictions))
+        assert (kept.predicted == kept.labels).mean() == pytest.approx(run.accuracy, abs=0.0015)
     return frame[frame["phase"] == "run"].set_index("kernel")
 
 

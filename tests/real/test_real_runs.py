@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from bench.predictions import unpack
 from bench.store import load
 
 pytestmark = pytest.mark.real
@@ -102,6 +104,19 @@ def test_an_observation_of_every_phase_with_its_figures(
     assert set(evidence) == {"train", "evaluate"}
     assert set(evidence["train"]) == {"recurrent_a", "recurrent_b"}
     assert any("While" in operation for operation in evidence["train"]["recurrent_a"]["operations"])
+
+
+def test_every_run_keeps_its_predictions_and_they_have_the_accuracy_that_was_evaluated(
+    kernels: tuple[subprocess.CompletedProcess[str], pd.DataFrame],
+) -> None:
+    _, frame = kernels
+    evaluated = frame[frame["phase"] == "evaluate"]
+    for run in evaluated.itertuples():
+        kept = unpack(str(run.test_predictions))
+        assert kept.codes.shape == (1000, 10)
+        assert (kept.predicted == kept.labels).mean() == pytest.approx(run.accuracy, abs=0.0015), run.kernel
+        truth = kept.probabilities[range(1000), kept.labels]
+        assert -np.log(truth).mean() == pytest.approx(run.loss, abs=0.01)
 
 
 def test_the_same_seed_gives_the_same_losses_in_another_process(

@@ -1,0 +1,92 @@
+"""The test set's labels and predicted probabilities, small enough to be kept with every run.
+
+Scores beyond accuracy (F1, ROC AUC, the confusion matrix) are computed when a report is read, so what they need has to
+be stored: 10,000 digits with ten probabilities each take some 90 kB of text, and less where parts are folded.
+
+A probability is kept as the `asinh` of its logit, in 112 even steps from the smallest to the largest there is: fine
+where classes meet, coarse where the network is sure. On a trained GRU's 10,000 digits no class's ROC AUC moved by more
+than 1e-4; half-precision floats would take more than twice the space. The predicted class, on which accuracy, F1 and
+the confusion matrix rest, is kept beside it and is exact.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FORMAT = "p1"
+_STEPS = 112
+_LEAST = 2.0**-149
+"""The smallest float32 above 0, which stands for 0."""
+_CLASSES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a trained network said of each sample of the test set."""
+
+    labels: NDArray[np.uint8]
+    predicted: NDArray[np.uint8]
+    """The class with the largest probability, as it was before packing."""
+    codes: NDArray[np.uint8]
+    """Samples × classes: the step that each probability is on; they order as the probabilities do."""
+    limits: tuple[float, float]
+    """The `asinh` of the smallest and of the largest logit: those of the steps 0 and 112."""
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Samples × classes, to half a step; a row's sum is not exactly 1."""
+        low, high = self.limits
+        logits = np.sinh(low + self.codes.astype(np.float64) * ((high - low) / _STEPS))
+        # the sign is the exponential's that cannot overflow
+        small = np.exp(-np.abs(logits))
+        return np.where(logits >= 0, 1.0, small) / (1.0 + small)
+
+
+def pack(labels: NDArray[Any], probabilities: NDArray[Any]) -> str:
+    """Labels (samples) and probabilities (samples × classes) as text.
+
+    Raises:
+        ValueError: their shapes don't belong together, a label is no class, or a probability is no number.
+    """
+    samples, classes = probabilities.shape
+    if labels.shape != (samples,) or not 1 < classes <= _CLASSES:
+        raise ValueError(f"labels {labels.shape} and probabilities {probabilities.shape} don't belong together")
+    if samples and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels from {labels.min()} to {labels.max()}, and {classes} classes")
+    values = probabilities.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("a probability isn't finite")
+    wrong = (values.argmax(axis=1) - labels.astype(np.int64)) % classes  # mostly zeros, which take no space
+    values = values.clip(_LEAST, 1 - 2.0**-25)  # as near to 1 as the rounding of float32 lets it be
+    scale = np.arcsinh(np.log(values) - np.log1p(-values))
+    low, high = (float(scale.min()), float(scale.max())) if samples else (0.0, 0.0)
+    codes = np.rint((scale - low) * (_STEPS / ((high - low) or 1.0)))
+    content = b"".join(part.astype(np.uint8).tobytes() for part in (labels, wrong, codes))
+    return f"{_FORMAT} {samples} {classes} {low!r} {high!r} {base64.b64encode(zlib.compress(content, 9)).decode()}"
+
+
+def unpack(text: str) -> Predictions:
+    """What `pack` packed.
+
+    Raises:
+        ValueError: the text is not whole, or of a newer format.
+    """
+    try:
+        kind, *numbers, low, high, content = text.split(" ")
+        samples, classes = map(int, numbers)
+        limits = float(low), float(high)
+        raw = np.frombuffer(zlib.decompress(base64.b64decode(content, validate=True)), np.uint8)
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"damaged predictions: {error}") from error
+    if kind != _FORMAT or not 1 < classes <= _CLASSES or raw.size != samples * (2 + classes):
+        raise ValueError(f"no predictions of format {_FORMAT}: {text[:40]!r}")
+    labels, wrong, codes = np.split(raw, [samples, 2 * samples])
+    predicted = (labels.astype(np.int64) + wrong) % classes
+    return Predictions(labels, predicted.astype(np.uint8), codes.reshape(samples, classes), limits)
