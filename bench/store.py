@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -27,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.campaign import Campaign, locked, publish, refused, sweep, sync_folder
@@ -161,6 +162,9 @@ COLUMNS: tuple[Column, ...] = (*_HEADER, *_CASE, *_ENVIRONMENT, *_FACTS, *_OBSER
 
 SCHEMA = pa.schema([pa.field(column.name, column.type, column.nullable) for column in COLUMNS])
 
+KEYS = ("run_id", "campaign_id", "case_id", "attempt", "phase")
+"""What tells runs and their rows apart; in every frame."""
+
 _BY_NAME = {column.name: column for column in COLUMNS}
 _CASE_DEFAULTS = {field.name: field.default for field in fields(Case) if isinstance(field.default, str | int | float)}
 
@@ -250,7 +254,12 @@ def finished(
 
 
 def load(
-    paths: Sequence[Path], *, all_attempts: bool = False, say: Callable[[str], None] = _log.warning
+    paths: Sequence[Path],
+    *,
+    columns: Collection[str] | None = None,
+    phases: Collection[str] | None = None,
+    all_attempts: bool = False,
+    say: Callable[[str], None] = _log.warning,
 ) -> pd.DataFrame:
     """The observations of stores, folders of parquet files, and parquet files, as one frame with `COLUMNS`.
 
@@ -260,6 +269,9 @@ def load(
 
     Args:
         paths: what to read.
+        columns: read these only, and those that tell runs apart (`KEYS`); a column that nobody wants costs nothing.
+        phases: read the rows of these only, and of each run that has none of them its first row, so that every run is
+            there; with () a run is one row, which is all that facts of runs need.
         all_attempts: keep the earlier attempts too.
         say: is given a sentence about each part that cannot be read; the others are used.
 
@@ -267,14 +279,14 @@ def load(
         UsageError: a path is not there, cannot be read, or was written by a newer bench.
         NothingSureError: there is nothing measured in any of them.
     """
-    wanted = tuple(_BY_NAME)
+    wanted = tuple(name for name in _BY_NAME if columns is None or name in columns or name in KEYS)
     tables: dict[Path, pa.Table] = {}
     for path in paths:
         folder = _folder(path)
         if folder is not None:
-            tables |= _read_all(folder, wanted, say)
+            tables |= _read_all(folder, wanted, say, phases)
             continue
-        outcome = _attempt_read(path, wanted)
+        outcome = _attempt_read(path, wanted, phases)
         if not isinstance(outcome, pa.Table):
             raise UsageError(
                 f"cannot read {path} as bench results ({outcome}): name a results folder or a part of one."
@@ -305,18 +317,19 @@ def compact(store: Path, *, say: Callable[[str], None] = _log.warning) -> tuple[
         tables = _read_all(folder, tuple(_BY_NAME), say)
         if all(path.name.startswith("compact-") for path in tables) and len(tables) < 2:
             return 0, 0
-        table, run_ids = _folded(_Rows.of(tables))
+        table, runs, run_ids = _folded(_Rows.of(tables))
         path = folder / f"compact-{digest(' '.join(sorted(run_ids)))}.parquet"
 
         def write(file: IO[bytes]) -> None:
-            pq.write_table(
-                table,
+            with pq.ParquetWriter(
                 file,
+                table.schema,
                 compression="zstd",
-                row_group_size=_ROW_GROUP,
                 dictionary_pagesize_limit=_DICTIONARY_BYTES,
                 write_page_checksum=True,
-            )
+            ) as writer:
+                for start, stop in _row_groups(table, runs):
+                    writer.write_table(_with_own_texts(table.slice(start, stop - start)), row_group_size=_ROW_GROUP)
 
         def check(written: Path) -> None:
             again = _attempt_read(written, tuple(_BY_NAME))
@@ -400,7 +413,9 @@ def _list(folder: Path) -> list[Path]:
         raise UsageError(f"cannot read {folder} ({error.strerror}): check its permissions.") from error
 
 
-def _read_all(folder: Path, columns: Sequence[str], say: Callable[[str], None]) -> dict[Path, pa.Table]:
+def _read_all(
+    folder: Path, columns: Sequence[str], say: Callable[[str], None], phases: Collection[str] | None = None
+) -> dict[Path, pa.Table]:
     """The readable parts by path, in the order of their names.
 
     A part may be gone between listing and reading, since another process is compacting; what it held has then a new
@@ -412,7 +427,7 @@ def _read_all(folder: Path, columns: Sequence[str], say: Callable[[str], None]) 
     with ThreadPoolExecutor(_READERS) as readers:
         while pending:
             vanished = False
-            outcomes = readers.map(lambda path: _attempt_read(path, columns), pending)
+            outcomes = readers.map(lambda path: _attempt_read(path, columns, phases), pending)
             for path, outcome in zip(pending, outcomes, strict=True):
                 if isinstance(outcome, pa.Table):
                     tables[path] = outcome
@@ -425,8 +440,8 @@ def _read_all(folder: Path, columns: Sequence[str], say: Callable[[str], None]) 
     return {path: tables[path] for path in sorted(tables)}
 
 
-def _attempt_read(path: Path, columns: Sequence[str]) -> pa.Table | Exception:
-    """The wanted columns of a part in today's schema, or why they cannot be had."""
+def _attempt_read(path: Path, columns: Sequence[str], phases: Collection[str] | None = None) -> pa.Table | Exception:
+    """The wanted columns and rows (see `load`) of a part in today's schema, or why they cannot be had."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as part:
             version = _version(part)
@@ -437,15 +452,49 @@ def _attempt_read(path: Path, columns: Sequence[str]) -> pa.Table | Exception:
                 )
             if version == SCHEMA_VERSION:
                 own = set(part.schema_arrow.names)
-                table = part.read([name for name in columns if name in own], use_threads=False)
+                table = _read_rows(part, [name for name in columns if name in own], phases)
             else:
                 table = part.read(use_threads=False)
         table.validate(full=True)
         for older in range(version, SCHEMA_VERSION):
             table = UPGRADES.get(older, lambda same: same)(table)
-        return _conform(table, columns)
+        table = _conform(table, columns)
+        if phases is not None and version < SCHEMA_VERSION:
+            table = table.filter(pa.array(_wanted_rows(table, phases)))
+        return table
     except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError) as error:
         return error
+
+
+def _read_rows(part: pq.ParquetFile, columns: list[str], phases: Collection[str] | None) -> pa.Table:
+    """A row group after another where only some rows are wanted: most of a large store are calls of inference."""
+    if phases is None:
+        return part.read(columns, use_threads=False)
+    wanted = _wanted_rows(part.read(["run_id", "phase"], use_threads=False), phases)
+    groups, start = [], 0
+    for number in range(part.num_row_groups):
+        rows = part.metadata.row_group(number).num_rows
+        own, start = wanted[start : start + rows], start + rows
+        if own.any():
+            group = part.read_row_group(number, columns, use_threads=False)
+            groups.append(group if own.all() else group.filter(pa.array(own)))
+    return pa.concat_tables(groups) if groups else part.read(columns, use_threads=False).slice(0, 0)
+
+
+def _wanted_rows(table: pa.Table, phases: Collection[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Of each row: whether it is of one of the phases, or the first of a run that has none of them."""
+    phase, names = _codes(_as_text(table["phase"]))
+    # a last place, for code -1
+    wanted: np.ndarray[Any, np.dtype[np.bool_]] = np.array([*(name in phases for name in names), False])[phase]
+    run, ids = _codes(_as_text(table["run_id"]))
+    has_one = np.bincount(run, wanted, minlength=len(ids)) > 0
+    numbers, first = np.unique(run, return_index=True)
+    wanted[first[~has_one[numbers]]] = True
+    return wanted
+
+
+def _as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values if values.type == _TEXT else values.cast(pa.string()).dictionary_encode().cast(_TEXT)
 
 
 def _version(part: pq.ParquetFile) -> int:
@@ -537,8 +586,8 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     import pandas as pd
 
     data: dict[str, Any] = {}
-    for column in COLUMNS:
-        values = table[column.name]
+    for name in table.column_names:
+        column, values = _BY_NAME[name], table[name]
         if column.type == _TEXT:
             codes, texts = _codes(values)
             used = np.flatnonzero(np.bincount(codes + 1, minlength=len(texts) + 1)[1:])
@@ -556,15 +605,52 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(data, copy=False)
 
 
-def _folded(rows: _Rows) -> tuple[pa.Table, list[str]]:
-    """The rows in the order that they were planned in, and the run ids."""
+def _row_groups(table: pa.Table, runs: np.ndarray[Any, np.dtype[np.intp]]) -> Iterator[tuple[int, int]]:
+    """Where to cut: groups of whole runs, of as many as the dictionary of the longest texts has room for."""
+    longest = 1
+    for column in COLUMNS:
+        if column.type == _TEXT:
+            for chunk in table[column.name].chunks[:1]:  # they share one dictionary
+                longest = max(longest, pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0)
+    most = max(1, _DICTIONARY_BYTES // (2 * longest))
+    starts = np.flatnonzero(np.diff(runs, prepend=-1))
+    start = 0
+    for number, stop in enumerate([*map(int, starts[1:]), *([len(runs)] if len(runs) else [])], 1):
+        if number % most == 0 or stop - start >= _ROW_GROUP or stop == len(runs):
+            yield start, stop
+            start = stop
+
+
+def _with_own_texts(table: pa.Table) -> pa.Table:
+    """The same with dictionaries of the texts in use only: a row group is written with the whole of its dictionary."""
+    arrays = []
+    for name in table.column_names:
+        column = table[name]
+        if column.type == _TEXT:
+            whole = column.combine_chunks()
+            codes = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+            used, own = np.unique(codes, return_inverse=True)
+            missing = int(used.size > 0 and used[0] < 0)
+            indices = pa.array(own - missing, pa.int32(), mask=codes < 0)
+            column = pa.DictionaryArray.from_arrays(indices, whole.dictionary.take(pa.array(used[missing:])))
+        arrays.append(column)
+    return pa.table(arrays, table.schema)
+
+
+def _folded(rows: _Rows) -> tuple[pa.Table, np.ndarray[Any, np.dtype[np.intp]], list[str]]:
+    """The rows in the order that they were planned in, the place of each one's run in it, and the run ids."""
     by = ["campaign_started_at", "campaign_id", "position", "attempt", "run_id"]
     runs = rows.table.select(by).take(pa.array(rows.first)).to_pandas()
     runs = runs.astype({"campaign_id": "str", "run_id": "str"}).sort_values(by)
     rank = np.empty(len(runs), np.intp)
     rank[runs.index.to_numpy()] = np.arange(len(runs))
-    table = rows.table.unify_dictionaries().take(pa.array(np.argsort(rank[rows.run], kind="stable")))
-    return table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION)}), list(runs["run_id"])
+    order = np.argsort(rank[rows.run], kind="stable")
+    table = rows.table.unify_dictionaries().take(pa.array(order)).combine_chunks()
+    return (
+        table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION)}),
+        rank[rows.run][order],
+        list(runs["run_id"]),
+    )
 
 
 def _same(one: pa.Table, other: pa.Table) -> bool:

@@ -145,6 +145,47 @@ def test_a_run_comes_back(tmp_path: Path) -> None:
     assert frame["program_commit"].isna().all()
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+def test_rows_and_columns_can_be_chosen(tmp_path: Path, compacted: bool) -> None:
+    write_run(tmp_path, a_run(0))
+    write_run(tmp_path, a_run(1))
+    write_run(tmp_path, failed(2))
+    if compacted:
+        compact(tmp_path)
+    everything = sorted_frame(tmp_path)
+    few = sorted_frame(tmp_path, columns=["seconds", "position"], phases=["train"])
+    assert list(few.columns) == ["run_id", "campaign_id", "case_id", "attempt", "position", "phase", "seconds"]
+    assert list(few["phase"]) == ["train", "train", "run"]  # a run without such a row is there all the same
+    chosen = everything[everything["phase"].isin(["train", "run"])]
+    assert few["seconds"].equals(chosen["seconds"].reset_index(drop=True))
+    assert list(few["run_id"]) == list(chosen["run_id"])
+    facts = load([tmp_path], phases=())
+    assert sorted(facts["run_id"]) == sorted(everything["run_id"].unique())
+    assert facts["run_id"].is_unique
+
+
+def test_long_texts_are_folded_in_groups_that_keep_their_dictionaries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column whose dictionary is too large is written out in every row: 90 kB of predictions a row, here."""
+    monkeypatch.setattr(module, "_DICTIONARY_BYTES", 600_000)
+    draw = random.Random(0)
+    for number in range(9):
+        facts = RunFacts(test_predictions=draw.randbytes(50_000).hex())
+        write_run(tmp_path, a_run(number, facts=facts))
+    before = canonical(tmp_path)
+    assert compact(tmp_path) == (9, 27)
+    assert canonical(tmp_path) == before
+    (part,) = (tmp_path / "runs").iterdir()
+    metadata = pq.ParquetFile(part).metadata
+    place = [column.name for column in COLUMNS].index("test_predictions")
+    assert metadata.num_row_groups == 3
+    for group in range(3):
+        column = metadata.row_group(group).column(place)
+        assert column.has_dictionary_page
+        assert column.total_uncompressed_size < 3.1 * 100_000  # each text of the group's own runs once
+
+
 def test_types_never_depend_on_content(tmp_path: Path) -> None:
     write_run(tmp_path / "full", a_run())
     write_run(tmp_path / "empty", failed())
@@ -467,7 +508,7 @@ def test_a_refused_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     for number in range(2):
         write_run(tmp_path, a_run(number))
     before = parts(tmp_path)
-    monkeypatch.setattr(pq, "write_table", refuse)
+    monkeypatch.setattr(pq, "ParquetWriter", lambda file, *_, **__: refuse(pa.table({}), file))
     with pytest.raises(UsageError, match=r"cannot write to"):
         compact(tmp_path)
     assert parts(tmp_path) == before
@@ -774,15 +815,16 @@ def test_compaction_that_would_change_a_value_deletes_nothing(
     for number in range(1, 3):
         write_run(tmp_path, a_run(number))
     before = parts(tmp_path)
-    real = pq.write_table
+    real = pq.ParquetWriter.write_table
 
-    def wrong(table: pa.Table, file: Any, **options: Any) -> None:
+    def wrong(writer: pq.ParquetWriter, table: pa.Table, **options: Any) -> None:
         place = table.schema.get_field_index(column)
         values = table[column].to_pylist()
         values[2] = value
-        real(table.set_column(place, table.schema.field(column), pa.array(values, table[column].type)), file, **options)
+        changed = pa.array(values, table[column].type)
+        real(writer, table.set_column(place, table.schema.field(column), changed), **options)
 
-    monkeypatch.setattr(pq, "write_table", wrong)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", wrong)
     with pytest.raises(UsageError, match="none was deleted"):
         compact(tmp_path)
     assert parts(tmp_path) == before
