@@ -96,7 +96,7 @@ def obtain(
     if task.embedded:
         return _packaged(task)
     given = _given(task, data_dir)
-    cache = cache_dir or _default_cache()
+    cache = cache_dir or default_cache()
     kept = cache / f"{task.name}-{task.digest[:12]}.npz"
     if _fault(kept, task) is None:
         return kept
@@ -126,7 +126,8 @@ def _packaged(task: Task) -> Path:
     return path
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
+    """Where what was made or fetched is kept: BENCH_CACHE_DIR, else `$XDG_CACHE_HOME/bench` or `~/.cache/bench`."""
     if own := os.environ.get("BENCH_CACHE_DIR"):
         return Path(own)
     # The XDG specification says that a relative path there is to be ignored.

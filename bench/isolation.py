@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -52,6 +52,21 @@ class Isolation(StrEnum):
 def default_isolation(device: str, platform: str = sys.platform) -> Isolation:
     """Spawn on a GPU, until a test there proves forking, and on macOS, whose frameworks don't survive a fork."""
     return Isolation.SPAWN if device.startswith("gpu") or platform == "darwin" else Isolation.FORK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a worker's interpreter, modules and settings come from; by default all are the harness's own."""
+
+    python: str = sys.executable
+    path: tuple[Path, ...] | None = None
+    """What stands before the interpreter's own packages; None: all that the harness imports from."""
+    folder: Path | None = None
+    """Where the process stands: a user's cells are found there."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+HERE = Place()
 
 
 @dataclass(kw_only=True)
@@ -93,7 +108,7 @@ class Workers:
     ) -> None:
         self._worker, self._isolation, self._silence_seconds, self._cpus = worker, isolation, silence_seconds, cpus
         self._on_event, self._on_tick, self._clock = on_event, on_tick, clock
-        self._servers: dict[tuple[str, Isolation], _Server] = {}
+        self._servers: dict[tuple[str, Isolation], Server] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +135,7 @@ class Workers:
     def _isolation_of(self, case: Case) -> Isolation:
         return self._isolation or default_isolation(case.device)
 
-    def _server(self, backend: str, isolation: Isolation) -> _Server:
+    def _server(self, backend: str, isolation: Isolation) -> Server:
         server = self._servers.get((backend, isolation))
         if server is not None and server.problem is None and not server.settle():
             self._discard(server)
@@ -132,12 +147,12 @@ class Workers:
                 server = self._started(backend, isolation)  # killed again, it is what this machine does to it
         return server
 
-    def _started(self, backend: str, isolation: Isolation) -> _Server:
-        server = self._servers[backend, isolation] = _Server(backend, self._worker, isolation, self._cpus)
+    def _started(self, backend: str, isolation: Isolation) -> Server:
+        server = self._servers[backend, isolation] = Server(backend, self._worker, isolation, self._cpus)
         server.wait_ready(self._clock, self._on_tick)
         return server
 
-    def _discard(self, server: _Server) -> None:
+    def _discard(self, server: Server) -> None:
         self._servers = {key: other for key, other in self._servers.items() if other is not server}
         server.close()
 
@@ -147,7 +162,7 @@ class Workers:
             server, ended = self._asked(request, isolation)  # somebody had killed the server while it was idle
         return ended
 
-    def _asked(self, request: Request, isolation: Isolation) -> tuple[_Server, Ended]:
+    def _asked(self, request: Request, isolation: Isolation) -> tuple[Server, Ended]:
         server = self._server(request.case.backend, isolation)
         ended = Ended(isolation=isolation, error=server.problem)
         keep = False
@@ -161,7 +176,7 @@ class Workers:
                 self._discard(server)
         return server, ended
 
-    def _collect(self, server: _Server, request: Request, ended: Ended) -> bool:
+    def _collect(self, server: Server, request: Request, ended: Ended) -> bool:
         """Fill in what the run reports, until it has ended; False where it has to be killed, with its server."""
         # a spawned run imports first, and can say nothing meanwhile
         patience = self._silence_seconds + (_IMPORT_SECONDS if ended.isolation is Isolation.SPAWN else 0.0)
@@ -195,26 +210,31 @@ class Workers:
             if code is None:
                 ended.error = "the run's process died, and its server with it"
             elif code < 0:
-                ended.error = f"the run's process was {_killed_by(-code)}"
+                ended.error = f"the run's process was {killed_by(-code)}"
             else:
                 ended.error = f"the run's process ended with exit code {code} before it had finished"
         return True
 
 
-def _killed_by(number: int) -> str:
+def killed_by(number: int) -> str:
+    """What a process died of, in words."""
     hint = "; the system may have run out of memory" if number == signal.SIGKILL else ""
     return f"killed by signal {number} ({signal.strsignal(number) or 'unknown'}){hint}"
 
 
-class _Server:
+class Server:
     """One `python -m bench.worker`, and the one run that it may be doing.
 
     It lives in a session of its own, so that Ctrl-C reaches the harness alone.
     """
 
-    def __init__(self, backend: str, worker: str, isolation: Isolation, cpus: tuple[int, ...]) -> None:
+    def __init__(
+        self, backend: str, worker: str, isolation: Isolation, cpus: tuple[int, ...], place: Place = HERE
+    ) -> None:
         self.problem: str | None = None
         """Why it did not start."""
+        self.ready = False
+        """Whether it has imported its backend."""
         self.run_began = False
         """Whether the run that it was asked for last has reported anything."""
         self._child: int | None = None
@@ -231,13 +251,14 @@ class _Server:
         try:
             self._process = subprocess.Popen(
                 # -P: a folder `bench` of the user's, where he stands, is not ours
-                [sys.executable, "-P", "-m", "bench.worker", "serve", *values],
+                [place.python, "-P", "-m", "bench.worker", "serve", *values],
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
                 start_new_session=True,
-                env=_environment(backend),
+                cwd=place.folder,
+                env=_environment(backend, place),
             )
         finally:
             theirs.close()
@@ -261,30 +282,39 @@ class _Server:
             if not self._connected:
                 code, lines = self._process.wait(), self.output().decode(errors="replace").strip().splitlines()
                 last_line = lines[-1][:500] if lines else f"exit code {code}"
-                self.problem = f"the worker's server did not start: {_killed_by(-code) if code < 0 else last_line}"
+                self.problem = f"the worker's server did not start: {killed_by(-code) if code < 0 else last_line}"
                 return
             if clock() > deadline:
                 self.problem = f"the worker's server did not import its backend within {_IMPORT_SECONDS:g} s"
                 return
+        self.ready = True
 
     def output(self) -> bytes:
         """What it has printed itself."""
         # not read(): its place in the file is the server's too
         return os.pread(self._output.fileno(), 1 << 20, 0)
 
-    def events(self, request: Request) -> Generator[Event | None, None, None]:
-        """Ask for a run; its events as they come, and None once a second while there are none, until it has ended."""
+    def events(self, request: Request, commands: int | None = None) -> Generator[Event | None, None, None]:
+        """Ask for a run; its events as they come, and None once a second while there are none, until it has ended.
+
+        Args:
+            request: the run.
+            commands: what becomes the run's standard input; closed here.
+        """
         self._child, self._code, self.run_began = None, None, False
         read, write = os.pipe()
         try:
             try:
                 self._busy = True
                 self._control.settimeout(_EXIT_SECONDS)
-                socket.send_fds(self._control, [request.to_line()], [write])
+                given = [write] if commands is None else [write, commands]
+                socket.send_fds(self._control, [request.to_line()], given)
             except OSError:
                 self._connected = False
             finally:
                 os.close(write)
+                if commands is not None:
+                    os.close(commands)
             yield from self._events(read)
         finally:
             os.close(read)
@@ -374,13 +404,15 @@ class _Server:
         return answer
 
 
-def _environment(backend: str) -> dict[str, str]:
+def _environment(backend: str, place: Place) -> dict[str, str]:
+    path = sys.path if place.path is None else place.path
     return {
         "TF_CPP_MIN_LOG_LEVEL": "2",
         **os.environ,
         "KERAS_BACKEND": backend,
         "PYTHONUNBUFFERED": "1",  # the log of a killed run is whole
-        "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),  # the same modules as here
+        "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in path),
+        **place.variables,
     }
 
 

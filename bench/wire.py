@@ -23,16 +23,23 @@ class Request:
     """The verified data file of the case's task."""
     log: Path
     """Where the run's standard output and error go, behind what is there already."""
+    phase: str = "train"
+    """For a duel's side, which does nothing else: `train` or `predict`."""
 
     def to_line(self) -> bytes:
         """Encode for the worker's control socket."""
-        return json.dumps({"case": asdict(self.case), "data": str(self.data), "log": str(self.log)}).encode() + b"\n"
+        # the canonical form: a duel's side may be an earlier commit, which doesn't know an axis that was added later
+        case = json.loads(self.case.canonical)
+        values = {"case": case, "data": str(self.data), "log": str(self.log), "phase": self.phase}
+        return json.dumps(values).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Request:
         """Decode what `to_line` wrote."""
         values = json.loads(line)
-        return cls(case=Case(**values["case"]), data=Path(values["data"]), log=Path(values["log"]))
+        return cls(
+            case=Case(**values["case"]), data=Path(values["data"]), log=Path(values["log"]), phase=values["phase"]
+        )
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,16 @@ class Began:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """A duel's side has done the steps that it was told to do, and waits for its next turn."""
+
+    steps: int
+    seconds: float
+    cpu_seconds: float
+    """Processor time of all threads of the side's process meanwhile."""
+
+
+@dataclass(frozen=True)
 class Finished:
     """The run has ended by itself; the last event of a run."""
 
@@ -60,11 +77,11 @@ class Finished:
     """Processor time of the run's process, its import left out."""
 
 
-Event = Started | Began | Observation | RunFacts | Finished
+Event = Started | Began | Observation | RunFacts | Turn | Finished
 Emit = Callable[[Event], None]
 """How a run reports; what a worker's `measure(request, emit)` is given."""
 
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Started, Began, Observation, RunFacts, Finished)}
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Started, Began, Observation, RunFacts, Turn, Finished)}
 
 
 class InvalidRun(Exception):  # noqa: N818 - it names a status

@@ -32,18 +32,18 @@ def forked() -> bool:
 
 def preload(backend: str) -> None:
     print(f"importing {backend}")
-    _obey(_script().get("import", "nothing"))
+    obey(read_script().get("import", "nothing"))
 
 
 def measure(request: Request, emit: Emit) -> None:
-    case, script = request.case, _script()
+    case, script = request.case, read_script()
     what = script.get(case.label()) or script.get(case.cell) or script.get("*", "nothing")
     # as in real runs: the machine's state is known from the start, and reported however the run ends
     emit(Began("build"))
     emit(Observation(phase="build", seconds=0.1, cpu_seconds=0.1))
     try:
         time.sleep(script.get("seconds", 0.0))
-        _obey(what)
+        obey(what)
         _train(case, emit, finite=what != "nan")
     finally:
         emit(
@@ -73,12 +73,14 @@ def _train(case: Case, emit: Emit, finite: bool) -> None:
     emit(Observation(phase="evaluate", seconds=0.5, samples=1_000, loss=loss, accuracy=accuracy))
 
 
-def _script() -> dict[str, Any]:
+def read_script() -> dict[str, Any]:
+    """What the file says, which may have changed since this process began."""
     script: dict[str, Any] = json.loads(Path(os.environ[SCRIPT]).read_text()) if SCRIPT in os.environ else {}
     return script
 
 
-def _obey(what: str) -> None:
+def obey(what: str) -> None:
+    """Do what the script says."""
     match what:
         case "nothing" | "nan":
             pass
@@ -122,10 +124,10 @@ def _obey(what: str) -> None:
             if os.fork() == 0:
                 _sleep()
         case "leave a program and die":
-            _obey("leave a program")
+            obey("leave a program")
             os._exit(7)
         case "leave a program and hang":
-            _obey("leave a program")
+            obey("leave a program")
             _sleep()
         case "many threads":
             for _ in range(20):

@@ -23,6 +23,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE = "tests.fake_worker"
+FAKE_SIDE = "tests.fake_side"
 FORBIDDEN = ("keras", "tensorflow", "jax", "torch")
 TARGETS = ("parent", "server", "child")
 _GONE_SECONDS = 5.0
@@ -30,15 +31,21 @@ _GONE_SECONDS = 5.0
 
 
 def main() -> None:
-    """`bench`, whose `run` takes the fake worker."""
+    """`bench`, whose `run` takes the fake worker, and whose `duel` the fake side."""
     import bench.cli
+    import bench.cli.duel
     import bench.cli.run
     import bench.noise
 
     execute = functools.partial(bench.cli.run.execute, worker=FAKE)
+    duel = functools.partial(bench.cli.duel.execute, worker=FAKE_SIDE, turns=4)
     glance = functools.partial(bench.noise.read_quiet, 0.01)  # half a second a start is too dear here
     try:
-        with patch.object(bench.cli.run, "execute", execute), patch.object(bench.noise, "read_quiet", glance):
+        with (
+            patch.object(bench.cli.run, "execute", execute),
+            patch.object(bench.cli.duel, "execute", duel),
+            patch.object(bench.noise, "read_quiet", glance),
+        ):
             bench.cli.main()
     finally:
         loaded = [name for name in FORBIDDEN if name in sys.modules]

@@ -19,10 +19,10 @@ PACKAGE = Path(bench.__file__).parent
 LINE = (
     ("errors", "case", "proc", "stats", "predictions"),
     ("suite", "cells", "tasks", "networks", "machine", "wire", "campaign", "verdict"),
-    ("kernels", "noise", "fetch", "store"),
+    ("kernels", "noise", "fetch", "store", "duel"),
     ("plan",),
     ("worker", "isolation"),
-    ("run",),
+    ("run", "arena", "sides"),
     ("summary",),
     ("report",),
     ("cli",),

@@ -280,15 +280,15 @@ def test_a_server_that_dies_of_the_request_is_tried_twice_and_no_more(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    events = isolation._Server.events
+    events = isolation.Server.events
 
-    def kill_first(server: isolation._Server, request: Request) -> Any:
+    def kill_first(server: isolation.Server, request: Request) -> Any:
         asked.append(server)
         server._process.kill()
         server._process.wait()
         return events(server, request)
 
-    monkeypatch.setattr(isolation._Server, "events", kill_first)
+    monkeypatch.setattr(isolation.Server, "events", kill_first)
     with bed.workers() as workers:
         ended = bed.run(workers)
     assert (ended.status, ended.error) == (Status.FAILED, "the run's process died, and its server with it")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.case import Case, Observation, RunFacts, Status
-from bench.wire import Began, Event, Finished, Request, Started, decode, encode
+from bench.wire import Began, Event, Finished, Request, Started, Turn, decode, encode
 
 _numbers = st.none() | st.floats(allow_nan=False)
 _counts = st.none() | st.integers(0, 2**53)
@@ -18,6 +18,7 @@ _events = st.one_of(
     st.builds(Began, st.text(), _counts),
     st.builds(Observation, phase=st.text(), epoch=_counts, seconds=_numbers, samples=_counts, loss=_numbers),
     st.builds(RunFacts, parameters=_counts, attested_kernel=_texts, extra_json=_texts, load_start=_numbers),
+    st.builds(Turn, st.integers(0, 2**31), st.floats(0, 1e6), st.floats(0, 1e6)),
     st.builds(Finished, st.sampled_from(Status), _texts, _numbers),
 )
 
@@ -51,9 +52,12 @@ def test_bytes_that_are_no_text_survive() -> None:
 @given(st.text(min_size=1), st.integers(0, 2**32 - 1), st.floats(1e-6, 1.0))
 def test_a_request_survives(cell: str, seed: int, rate: float) -> None:
     request = Request(
-        case=Case(cell=cell, seed=seed, learning_rate=rate, kernel="xla"), data=Path("/a b/ü.npz"), log=Path("/log")
+        case=Case(cell=cell, seed=seed, learning_rate=rate, kernel="xla"),
+        data=Path("/a b/ü.npz"),
+        log=Path("/log"),
+        phase="predict",
     )
     line = request.to_line()
     assert line.count(b"\n") == 1
     assert Request.from_line(line) == request
-    assert {f.name for f in fields(Request)} == {"case", "data", "log"}
+    assert {f.name for f in fields(Request)} == {"case", "data", "log", "phase"}

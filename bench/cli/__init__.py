@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import bench
-from bench.cli import compact, data, env, listing, plan, run, show, table
+from bench.cli import compact, data, duel, env, listing, plan, run, show, table
 from bench.errors import BenchError, ExitCode
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ def _root(
 
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
+app.command("duel")(duel.duel)
 app.command("table")(table.table)
 app.command("env")(env.env)
 app.command("show")(show.show)

@@ -119,7 +119,7 @@ def execute(
         done = attempts.get(campaign_id, {})
         return [case for case, (_, status) in done.items() if status is Status.OK or not retry_failed]
 
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         content = {"command": _command(), **plan.to_data()}
         campaign, resumed = open_campaign(results, wanted, content, finished, new=new, say=_say)
         _begin(plan, campaign, resumed, results, prepared.machine)
@@ -231,7 +231,7 @@ def _command() -> str:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM and SIGHUP end a run as Ctrl-C does: the child is killed, and what is finished is kept."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:

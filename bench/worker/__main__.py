@@ -3,7 +3,8 @@
     python -m bench.worker serve BACKEND WORKER CONTROL_FD LIFELINE_FD ISOLATION CPUS
     python -m bench.worker run   BACKEND WORKER EVENTS_FD LIFELINE_FD REQUEST
 
-The server reads requests from its control socket, each with the write end of the run's event pipe, starts a process
+The server reads requests from its control socket, each with the write end of the run's event pipe, and where the
+harness will have more to say to the run, with the descriptor that becomes its standard input. It starts a process
 for it, and tells its exit code when that has ended. For `fork` it has imported the backend, and forks; for `spawn` it
 has not, and starts the second command, which does. It runs no code of a user's, so it can watch over the run whatever
 that does.
@@ -100,19 +101,24 @@ class _Server:
             kill_group(self._child)
         os._exit(0)  # an interpreter that has imported a backend takes its time to end in order
 
-    def _start(self, request: Request, events: int) -> None:
+    def _start(self, request: Request, events: int, commands: int | None) -> None:
         with warnings.catch_warnings():
             # "multi-threaded, use of fork() may lead to deadlocks": known, and why a silent child is tried by spawn
             warnings.simplefilter("ignore", DeprecationWarning)
             self._child = os.fork()
         if self._child == 0:
             try:
+                if commands is not None:
+                    os.dup2(commands, 0)
+                    os.close(commands)
                 self._become(request, events)
             except BaseException:
                 traceback.print_exc()
             finally:
                 os._exit(1)
         os.close(events)
+        if commands is not None:
+            os.close(commands)
         # on both sides of the fork: whoever comes first, the group is there before anybody would kill it
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.setpgid(self._child, self._child)
@@ -152,10 +158,10 @@ def _ignore(_signal: int, _frame: FrameType | None) -> None:
     """SIGCHLD needs a Python handler for the wake-up descriptor to be written to."""
 
 
-def _receive(control: socket.socket) -> tuple[Request, int] | None:
-    """The next request and the write end of its event pipe; None when the harness is gone."""
+def _receive(control: socket.socket) -> tuple[Request, int, int | None] | None:
+    """The next request, the write end of its event pipe, and its standard input; None when the harness is gone."""
     try:
-        message, fds, _, _ = socket.recv_fds(control, 1 << 20, 1)
+        message, fds, _, _ = socket.recv_fds(control, 1 << 20, 2)
         while not message.endswith(b"\n"):
             more = control.recv(1 << 20) if message else b""
             if not more:
@@ -163,8 +169,9 @@ def _receive(control: socket.socket) -> tuple[Request, int] | None:
             message += more
     except ConnectionResetError:
         return None
-    os.set_inheritable(fds[0], False)  # received descriptors are inheritable
-    return Request.from_line(message), fds[0]
+    for fd in fds:
+        os.set_inheritable(fd, False)  # received descriptors are inheritable
+    return Request.from_line(message), fds[0], fds[1] if len(fds) > 1 else None
 
 
 @contextlib.contextmanager
@@ -230,10 +237,8 @@ def _run(request: Request, events: int, lifeline: int, load: Callable[[], Worker
 
 def _redirect(log: Path) -> None:
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for fd, target in ((null, 0), (out, 1), (out, 2)):
-        os.dup2(fd, target)
-    os.close(null)
+    for target in (1, 2):
+        os.dup2(out, target)
     os.close(out)
 
 

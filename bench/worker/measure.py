@@ -40,7 +40,7 @@ def measure(request: Request, emit: Emit) -> None:
     """
     case, task = request.case, tasks.find_task(request.case.task, "a case")
     earlier = noise.read_cpu_times()
-    _pin_keras(case)
+    pin_keras(case)
     backend = load_backend(case.backend)
     backend.configure(case.device, case.threads)
     data = _Data.load(request, task)
@@ -70,7 +70,7 @@ def measure(request: Request, emit: Emit) -> None:
         evidence = backend.attest(model, RECURRENT_LAYERS, task.steps)
         facts = replace(
             facts,
-            attested_kernel=_overall(evidence),
+            attested_kernel=overall_kernel(evidence),
             attestation_json=json.dumps(
                 {phase: {name: asdict(one) for name, one in layers.items()} for phase, layers in evidence.items()},
                 sort_keys=True,
@@ -80,10 +80,10 @@ def measure(request: Request, emit: Emit) -> None:
     finally:
         emit(replace(facts, **asdict(usage.stop())))
     _check_evidence(case, evidence)
-    _compare_kernel(case, evidence)
+    compare_kernel(case, evidence)
 
 
-def _pin_keras(case: Case) -> None:
+def pin_keras(case: Case) -> None:
     """Set what `~/.keras/keras.json` and KERAS_MAX_* may have set otherwise for this user, and no record would show."""
     keras.config.set_floatx(case.dtype)
     keras.config.set_dtype_policy(case.dtype)
@@ -259,12 +259,18 @@ def _check_evidence(case: Case, evidence: dict[str, dict[str, Evidence]]) -> Non
             raise InvalidRun(f"no program is left to show what the entry {entry} of inference ran")
 
 
-def _overall(evidence: dict[str, dict[str, Evidence]]) -> str:
+def overall_kernel(evidence: dict[str, dict[str, Evidence]]) -> str:
+    """The kernel that all layers and phases show, or `mixed`."""
     kernels = {one.kernel for layers in evidence.values() for one in layers.values()}
     return kernels.pop() if len(kernels) == 1 else "mixed"
 
 
-def _compare_kernel(case: Case, evidence: dict[str, dict[str, Evidence]]) -> None:
+def compare_kernel(case: Case, evidence: dict[str, dict[str, Evidence]]) -> None:
+    """Compare what ran with what was asked for.
+
+    Raises:
+        InvalidRun: they differ.
+    """
     if case.kernel == "auto":
         return
     for phase, layers in evidence.items():

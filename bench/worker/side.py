@@ -1,0 +1,105 @@
+"""One side of a duel: a model that trains, or predicts, when it is its turn, and waits when it isn't.
+
+What it is told comes by standard input, a line a turn: how many steps to do. 0 asks for the evidence of the kernel, and
+ends the side. A turn of training is an epoch of one long `fit` that waits between its epochs: exactly what `fit` runs,
+on any backend, and nothing of ours in it. Starting a `fit` for each turn would add some 25 ms, which is no training.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+import keras
+import numpy as np
+
+from bench import tasks
+from bench.case import RunFacts
+from bench.wire import Emit, Request, Turn
+from bench.worker.backends import Backend, load_backend
+from bench.worker.measure import compare_kernel, overall_kernel, pin_keras
+from bench.worker.measure import preload as preload
+from bench.worker.model import RECURRENT_LAYERS, build
+
+_MANY_EPOCHS = 1_000_000_000
+
+
+def measure(request: Request, emit: Emit) -> None:
+    """Build the model and take turns until told to end.
+
+    Raises:
+        FailedRun: the cell can't be built.
+        InvalidRun: the kernel that ran isn't the one asked for.
+    """
+    case, task = request.case, tasks.find_task(request.case.task, "a duel")
+    pin_keras(case)
+    backend = load_backend(case.backend)
+    backend.configure(case.device, case.threads)
+    arrays = tasks.load(request.data, task)
+    keras.utils.set_random_seed(case.seed)
+    model = build(case, task)
+    backend.build_symbolically(model, *_batches(arrays, 1, case.batch_size), case.batch_size)
+    turns = _Turns(backend, emit)
+    while steps := turns.steps:
+        x, y = _batches(arrays, steps, case.batch_size)
+        if request.phase == "train":
+            model.fit(x, y, case.batch_size, epochs=_MANY_EPOCHS, verbose=0, callbacks=[turns])
+        else:
+            while turns.steps == steps:
+                model.predict(x, case.batch_size, verbose=0, callbacks=[turns])
+    evidence = backend.attest(model, RECURRENT_LAYERS, task.steps)
+    shown = {phase: {name: asdict(one) for name, one in layers.items()} for phase, layers in evidence.items()}
+    emit(
+        RunFacts(
+            parameters=model.count_params(),
+            attested_kernel=overall_kernel(evidence),
+            attestation_json=json.dumps(shown, sort_keys=True),
+            extra_json=json.dumps(backend.read_back(model), sort_keys=True),
+        )
+    )
+    compare_kernel(case, evidence)
+
+
+def _batches(arrays: tasks.Arrays, steps: int, batch_size: int) -> tuple[Any, Any]:
+    """So many full batches, from the first sample on, and round again: no partial one, which would compile again."""
+    chosen = np.arange(steps * batch_size) % len(arrays.x_train)
+    return np.divide(arrays.x_train[chosen], np.float32(255), dtype=np.float32), arrays.y_train[chosen]
+
+
+class _Turns(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
+    """Times each turn, tells it, and waits for the next; one of other length ends this `fit`.
+
+    For `predict`, whose start belongs to no step, the hooks lie around the steps alone.
+    """
+
+    def __init__(self, backend: Backend, emit: Emit) -> None:
+        super().__init__()
+        self._backend, self._emit = backend, emit
+        self.steps = _next_command()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._backend.synchronise()
+        self._cpu = time.process_time_ns()
+        self._start = time.perf_counter_ns()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._backend.synchronise()
+        seconds = (time.perf_counter_ns() - self._start) / 1e9
+        self._emit(Turn(self.steps, seconds, (time.process_time_ns() - self._cpu) / 1e9))
+        steps = _next_command()
+        if steps != self.steps:
+            self.steps, self.model.stop_training = steps, True
+
+    def on_predict_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.on_epoch_begin(0)
+
+    def on_predict_end(self, logs: dict[str, float] | None = None) -> None:
+        self.on_epoch_end(0)
+
+
+def _next_command() -> int:
+    """Waits for it; 0 too when the harness has closed its end."""
+    return int(sys.stdin.buffer.readline() or 0)

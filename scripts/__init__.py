@@ -1,0 +1,1 @@
+"""The long proofs, and what makes committed data and constants."""

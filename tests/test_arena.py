@@ -1,0 +1,128 @@
+"""How a duel goes on, with pairs that are made up and a clock of their own."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from bench.arena import Pair, Result, duel_until_sure
+from bench.case import RunFacts
+from bench.duel import MARGINS, Look, Schedule, Slice
+from bench.errors import UsageError
+from bench.verdict import Verdict
+
+
+class MadeUp:
+    """Pairs whose B takes `slowdown` times A's time; each takes `pair_seconds` of the clock."""
+
+    def __init__(self, slowdown: float, pair_seconds: float = 20.0, noise: float = 0.01, spoilt: int = 0) -> None:
+        self.now = 100.0
+        self.asked: list[int | None] = []
+        self._slowdown, self._pair_seconds, self._noise, self._spoilt = slowdown, pair_seconds, noise, spoilt
+        self._random = random.Random(7)
+
+    def clock(self) -> float:
+        return self.now
+
+    def fight(self, number: int, steps: int | None, turns: int = 4, begun: float = 0.0) -> Pair:
+        self.asked.append(steps)
+        self.now += self._pair_seconds
+        ratio = self._slowdown * math.exp(self._random.gauss(0.0, self._noise))
+        slices = tuple(
+            Slice(
+                pair=number,
+                turn=turn,
+                side=side,
+                steps=20,
+                seconds=0.5 * (ratio if side == "b" else 1.0),
+                cpu_seconds=0.5,
+                idle_cpu_seconds=0.4 if number < self._spoilt else 0.0,
+                start_seconds=self.now - begun,
+            )
+            for turn in range(turns)
+            for side in "ab"
+        )
+        return Pair(slices=slices, facts=(RunFacts(), RunFacts()), steps=20, seconds=self._pair_seconds)
+
+
+class Told:
+    def __init__(self) -> None:
+        self.pairs: list[tuple[float | None, Look, Schedule, float]] = []
+
+    def pair_ended(self, log_ratio: float | None, so_far: Look, schedule: Schedule, seconds: float) -> None:
+        self.pairs.append((log_ratio, so_far, schedule, seconds))
+
+
+def fought(made_up: MadeUp, budget_seconds: float = 600.0) -> tuple[Result, Told]:
+    told = Told()
+    result = duel_until_sure(
+        made_up, told, budget_seconds=budget_seconds, margins=MARGINS, turns=4, clock=made_up.clock
+    )
+    return result, told
+
+
+def test_a_large_difference_is_found_at_the_first_look() -> None:
+    made_up = MadeUp(1.2)
+    result, told = fought(made_up)
+    assert result.look.verdict is Verdict.SLOWER
+    # 600 s less what is spared, at 20 s a pair
+    assert result.schedule == Schedule.up_to(27)
+    assert len(told.pairs) == result.schedule.looks[0] == len(result.log_ratios)
+    assert made_up.asked == [None, *[20] * (len(told.pairs) - 1)]  # the first pair finds the steps out for all
+    assert result.look.ratio == pytest.approx(1.2, rel=0.02)
+    assert result.needed_seconds is None
+    assert len(result.slices) == len(told.pairs) * 8
+
+
+def test_equal_sides_end_as_the_same_within_the_budget() -> None:
+    result, told = fought(MadeUp(1.0))
+    assert result.look.verdict is Verdict.SAME
+    assert result.seconds <= 600
+    assert result.log_ratios
+    assert len(result.log_ratios) in result.schedule.looks
+    intervals = [(one.low, one.high) for _, one, _, _ in told.pairs if one.low is not None]
+    assert len(intervals) == len(told.pairs) - 1  # one pair has none
+
+
+def test_what_is_not_sure_when_the_time_is_spent_is_inconclusive_and_says_how_long_it_would_take() -> None:
+    result, _ = fought(MadeUp(1.01, noise=0.06))
+    assert result.look.verdict is Verdict.INCONCLUSIVE
+    assert result.seconds <= 600
+    assert result.needed_seconds is not None
+    assert result.needed_seconds > 600
+
+
+def test_pairs_that_grow_slower_do_not_break_the_budget() -> None:
+    class Tiring(MadeUp):
+        def fight(self, number: int, steps: int | None, turns: int = 4, begun: float = 0.0) -> Pair:
+            self._pair_seconds = 20.0 + 5 * number
+            return super().fight(number, steps, turns, begun)
+
+    result, _ = fought(Tiring(1.01, noise=0.06))
+    assert result.seconds <= 600 + 60
+    assert result.look.pairs == len(result.log_ratios) < result.schedule.most
+
+
+def test_a_budget_that_holds_no_five_pairs_is_refused_with_one_that_does() -> None:
+    with pytest.raises(UsageError, match=r"--budget 1 .*20 s here.*write --budget 1\.9"):
+        fought(MadeUp(1.0), budget_seconds=60)
+    fought(MadeUp(1.2), budget_seconds=1.9 * 60)
+
+
+def test_spoilt_pairs_do_not_count() -> None:
+    result, told = fought(MadeUp(1.2, spoilt=2))
+    assert result.spoilt == 2
+    assert result.dropped == 16
+    assert [ratio is None for ratio, _, _, _ in told.pairs[:3]] == [True, True, False]
+    assert result.look.verdict is Verdict.SLOWER
+    assert result.look.pairs == len(told.pairs) - 2
+
+
+def test_a_machine_on_which_every_pair_is_spoilt_ends_the_duel_early() -> None:
+    result, told = fought(MadeUp(1.2, spoilt=1_000))
+    assert result.look.verdict is Verdict.INCONCLUSIVE
+    assert math.isnan(result.look.ratio)
+    assert result.needed_seconds is None
+    assert len(told.pairs) == 4
