@@ -132,6 +132,7 @@ LIGHT = [
     "--help",
     "--version",
     "run --help",
+    "duel --help",
     "plan",
     "plan quick --format json",
     "run quick --dry-run",

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bench.cli.layout import duration, printable
+from bench.cli.layout import duration
 
 if TYPE_CHECKING:
     from bench.arena import Result, Side
@@ -207,6 +207,7 @@ HEADINGS = ("", "side", "median step", "kernel asked → ran")
 def to_markdown(record: Mapping[str, Any]) -> str:
     """Fit for a pull request, or a step's summary."""
     from bench.case import Case
+    from bench.report.text import escaped, markdown_table
 
     mark = {"same": "✅", "faster": "✅", "slower": "❌", "inconclusive": "❔"}[record["verdict"]]
     case = Case(**record["sides"]["a"]["case"])
@@ -215,21 +216,11 @@ def to_markdown(record: Mapping[str, Any]) -> str:
         "",
         described(case, Phase(record["phase"])),
         "",
-        f"| {' | '.join(HEADINGS)} |",
-        "|---|---|--:|---|",
-        *(f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in rows_of(record)),
+        *markdown_table([(head, head != HEADINGS[2]) for head in HEADINGS], rows_of(record)),
         "",
-        *(f"- {_escaped(remark)}" for remark in remarks_on(record)),
+        *(f"- {escaped(remark)}" for remark in remarks_on(record)),
     ]
     return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    """No markup by what a user has named."""
-    cleaned = printable(text)
-    for char in ("\\", "|", "`", "*", "_", "<", ">"):
-        cleaned = cleaned.replace(char, f"\\{char}" if char not in "<>" else {"<": "&lt;", ">": "&gt;"}[char])
-    return cleaned
 
 
 def described(case: Case, phase: Phase) -> str:
