@@ -8,13 +8,14 @@ BASE ?= results/reference/mnist_rows
 # arguments for the command behind a target: make bench ARGS="--set seeds=0..9"
 ARGS ?=
 
-.PHONY: help setup extras bench quick table test lint clean
+.PHONY: help setup extras bench quick table gate test lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make bench   measure SimpleRNN, LSTM and GRU on MNIST by the whole protocol, and print the table (about 25 minutes on 2 cores)'
 	@echo 'make quick   the same on the 5,000 digits that come with the program (about 2 minutes)'
 	@echo 'make table   the comparison table in README.md, again from the committed results'
+	@echo 'make gate    compare what was measured with BASE, and end with 1 where something got worse'
 	@echo 'make test    the tests'
 	@echo 'make lint    style and types'
 	@echo 'make setup   only set up .venv'
@@ -32,6 +33,9 @@ quick: $(VENV)/.base
 
 table: $(VENV)/.base
 	@$(BIN)/bench table $(BASE) --write README.md
+
+gate: $(VENV)/.base
+	@$(BIN)/bench gate $(BASE) $(RESULTS) $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=bench --cov-report=term-missing:skip-covered $(ARGS)

@@ -18,9 +18,9 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import psutil
 
@@ -301,11 +301,14 @@ def _fingerprint(facts: Machine | Software) -> str:
     return digest(json.dumps(known, sort_keys=True))
 
 
-_Facts = TypeVar("_Facts", bound=Machine | Software)
+_Facts = Machine | Software | Mapping[str, Any]
 
 
 def differences(a: _Facts, b: _Facts) -> tuple[str, ...]:
-    """The facts in which two records differ, each as "cpu_model: X → Y"; empty exactly where the fingerprints agree."""
+    """The facts in which two records differ, each as "cpu_model: X → Y"; empty exactly where the fingerprints agree.
+
+    A record may also be a mapping as it comes out of a store, of any version of bench.
+    """
     before, after = _flat(a), _flat(b)
     return tuple(
         f"{name}: {before.get(name, 'none')} → {after.get(name, 'none')}"
@@ -314,17 +317,16 @@ def differences(a: _Facts, b: _Facts) -> tuple[str, ...]:
     )
 
 
-def _flat(facts: Machine | Software) -> dict[str, str]:
+def _flat(facts: _Facts) -> dict[str, str]:
     """Fact by fact, in words; each library and setting is a fact of its own, and what is unknown is left out."""
     flat: dict[str, str] = {}
-    for field in fields(facts):
-        value: Any = getattr(facts, field.name)
-        if field.name in ("libraries", "settings"):
+    for name, value in (facts if isinstance(facts, Mapping) else asdict(facts)).items():
+        if name in ("libraries", "settings"):
             flat.update({key: text or "(empty)" for key, text in value})
-        elif field.name == "gpus":
+        elif name == "gpus":
             flat.update({"gpus": ", ".join(value)} if value else {})
         elif value is not None:
-            flat[field.name] = f"{value:g}" if isinstance(value, float) else str(value)
+            flat[name] = f"{value:g}" if isinstance(value, float) else str(value)
     return flat
 
 

@@ -138,6 +138,47 @@ def paired_ratio(new: Sequence[float], base: Sequence[float], confidence: float 
     return Estimate(float(np.exp(ratios.mean())), interval, int(ratios.size))
 
 
+def unpaired_ratio(new: Iterable[float], base: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
+    """The ratio of the geometric means of new and base, two independent samples, with Welch's t interval on logarithms.
+
+    Values that are not finite and positive are left out; `n` is that of the smaller sample.
+    """
+    one, other = (np.log(sample[sample > 0]) for sample in (_finite(new), _finite(base)))
+    difference = unpaired_difference(one, other, confidence)
+    if not difference.n:
+        return NOTHING
+    return Estimate(math.exp(difference.value), _exp_interval(difference.interval), difference.n)
+
+
+def unpaired_difference(new: Iterable[float], base: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
+    """The mean of new less that of base, two independent samples, with Welch's t interval (1947).
+
+    The degrees of freedom are Welch and Satterthwaite's. There is no interval where a sample has one value, since
+    nothing is known of its spread, nor where neither has any spread. `n` is that of the smaller sample.
+    """
+    one, other = _finite(new), _finite(base)
+    n = min(one.size, other.size)
+    if not n:
+        return NOTHING
+    value = float(one.mean() - other.mean())
+    if n < 2 or (_all_equal(one) and _all_equal(other)):
+        return Estimate(value, None, int(n))
+    parts = [sample.var(ddof=1) / sample.size for sample in (one, other)]
+    whole = sum(parts)
+    freedom = whole**2 / sum(part**2 / (sample.size - 1) for part, sample in zip(parts, (one, other), strict=True))
+    half = float(stdtrit(freedom, (1 + confidence) / 2) * math.sqrt(whole))
+    return Estimate(value, _interval(value - half, value + half) if math.isfinite(half) else None, int(n))
+
+
+def assumed_interval(value: float, spread: float, n: int, confidence: float = CONFIDENCE) -> Interval | None:
+    """Student's t interval of n values that are all `value`, had they varied with the standard deviation `spread`.
+
+    For values that do not vary at all, where a reader knows how much such values vary at least.
+    """
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * spread / math.sqrt(n) if n > 1 else 0.0
+    return _interval(value - half, value + half)
+
+
 def bootstrap(
     values: Iterable[float],
     statistic: Callable[[Floats], Floats],

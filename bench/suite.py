@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from pydantic_core import ErrorDetails
 
 from bench.errors import UsageError, unknown
+from bench.gate import read_gate
 
 CASE_FIELD = {
     "cells": "cell",
@@ -152,6 +153,7 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> Suite:
         ) from None
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, and ten thousand nested brackets
         raise UsageError(f"the suite {str(path)!r} is not valid TOML: {error}.") from None
+    read_gate(raw.pop("gate", {}), f"[gate] in {path}")  # a comparison reads it; a slip in it is told now
     for table in _TABLES:
         if not isinstance(raw.setdefault(table, {}), dict):
             raise UsageError(f"{table!r} in {str(path)!r} must be a table: write [{table}] on a line of its own.")

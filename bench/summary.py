@@ -50,6 +50,7 @@ class RunRecord:
     campaign_id: str
     block: int
     seed: int
+    repeat: int
     accuracy: float | None
     loss: float | None
     train_seconds: float | None
@@ -120,6 +121,8 @@ class Row:
     """The kernels that ran, by the evidence of the runs that ended ok; `configuration.kernel` is what was asked."""
     runs: tuple[RunRecord, ...]
     left_out: tuple[LeftOut, ...]
+    failed: tuple[RunRecord, ...]
+    """The runs that enter no figure, whatever they still gave."""
     seeds_tried: int
     """With those of the runs left out."""
 
@@ -207,6 +210,7 @@ class _Run:
             campaign_id=str(facts["campaign_id"]),
             block=int(facts["block"]),
             seed=int(facts["seed"]),
+            repeat=int(facts["repeat"]),
             accuracy=_finite(figures.accuracy.get(run_id)),
             loss=_finite(figures.loss.get(run_id)),
             train_seconds=_finite(train.value if train else None),
@@ -354,7 +358,7 @@ def _section(key: _SectionKey, runs: Sequence[_Run]) -> Section:
 
 def _row(configuration: Case, runs: Sequence[_Run], axes: Sequence[str]) -> Row:
     good = [run for run in runs if run.status == Status.OK]
-    records = tuple(sorted((run.record for run in good), key=lambda r: (r.campaign_id, r.block, r.run_id)))
+    records = _in_order(run.record for run in good)
     parameters = [run.facts["parameters"] for run in [*good, *runs] if run.facts["parameters"] is not None]
     reasons = Counter((run.status, _reason(run)) for run in runs if run.status != Status.OK)
     return Row(
@@ -379,6 +383,7 @@ def _row(configuration: Case, runs: Sequence[_Run], axes: Sequence[str]) -> Row:
         left_out=tuple(
             LeftOut(status=status, reason=reason, runs=count) for (status, reason), count in sorted(reasons.items())
         ),
+        failed=_in_order(run.record for run in runs if run.status != Status.OK),
         seeds_tried=len({run.record.seed for run in runs}),
     )
 
@@ -414,6 +419,10 @@ def _latencies_of_both(runs: Iterable[RunRecord]) -> tuple[list[float], list[flo
     pairs = [(_latency(run, "predict"), _latency(run)) for run in runs]
     known = [(slow, fast) for slow, fast in pairs if slow is not None and fast is not None]
     return [slow for slow, _ in known], [fast for _, fast in known]
+
+
+def _in_order(records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
+    return tuple(sorted(records, key=lambda record: (record.campaign_id, record.block, record.run_id)))
 
 
 def by_seed(runs: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]) -> dict[int, float]:

@@ -10,9 +10,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from bench.errors import ExitCode, worst
-from bench.stats import Interval
+
+if TYPE_CHECKING:
+    from bench.stats import Interval  # which imports numpy, and a suite that names margins must stay light
 
 
 class Verdict(StrEnum):

@@ -74,7 +74,7 @@ def run(
         "started_at": pd.Timestamp("2026-01-02T03:04:05Z"), "isolation": "fork", "suite": "quick",
         "machine_fingerprint": digest(json.dumps(machine)), "software_fingerprint": digest(json.dumps(software)),
         "machine_json": json.dumps(machine), "software_json": json.dumps(software),
-        "program_version": "0.1.0", "program_commit": commit, "cells_digest": cells,
+        "program_version": "0.1.0", "program_commit": commit, "project_commit": commit, "cells_digest": cells,
     }  # fmt: skip
     return [{**common, **asdict(o)} for o in [*observed, Observation(phase="run", seconds=60.0)]]
 

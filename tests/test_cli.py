@@ -552,7 +552,22 @@ def test_the_version(run: Bench) -> None:
     assert run("--version") == Ended(0, f"bench {bench.__version__}\n", "")
 
 
-VERBS = ["run", "plan", "table", "env", "show", "cells", "tasks", "suites", "compact", "data", "data fetch"]
+VERBS = [
+    "run",
+    "plan",
+    "table",
+    "compare",
+    "gate",
+    "duel",
+    "env",
+    "show",
+    "cells",
+    "tasks",
+    "suites",
+    "compact",
+    "data",
+    "data fetch",
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -18,12 +18,15 @@ PACKAGE = Path(bench.__file__).parent
 
 LINE = (
     ("errors", "case", "proc", "stats", "predictions"),
-    ("suite", "cells", "tasks", "networks", "machine", "wire", "campaign", "verdict"),
+    ("cells", "tasks", "networks", "machine", "wire", "campaign", "verdict"),
+    ("gate",),
+    ("suite",),
     ("kernels", "noise", "fetch", "store", "duel"),
     ("plan",),
     ("worker", "isolation"),
     ("run", "arena", "sides"),
     ("summary",),
+    ("compare",),
     ("report",),
     ("cli",),
 )
@@ -144,6 +147,8 @@ LIGHT = [
     "table STORE",
     "table STORE --format md",
     "show last STORE",
+    "compare STORE STORE",
+    "gate STORE STORE --format json",
     "compact --help",
     "compact --results STORE",
     "data --help",

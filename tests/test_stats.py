@@ -10,10 +10,23 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats import Estimate, Interval, bootstrap, holm, mean_t, median_runs, paired_ratio, run_figure
+from bench.stats import (
+    Estimate,
+    Interval,
+    assumed_interval,
+    bootstrap,
+    holm,
+    mean_t,
+    median_runs,
+    paired_ratio,
+    run_figure,
+    unpaired_difference,
+    unpaired_ratio,
+)
 
 times = st.floats(min_value=1e-6, max_value=1e6)
 anything = st.floats(allow_nan=True, allow_infinity=True, width=32)
@@ -185,6 +198,74 @@ def test_drift_that_hits_both_sides_alike_does_not_widen_a_paired_ratio() -> Non
     found = paired_ratio([2.0 * d * e for d, e in zip(drift, [1.01, 0.99, 1.0, 1.0], strict=True)], drift)
     assert found.interval is not None
     assert found.interval.high / found.interval.low < 1.05
+
+
+def _welch_by_the_book(new: Sequence[float], base: Sequence[float], t: float) -> tuple[float, float, float]:
+    """Low and high end of Welch's interval, in plain Python, and the degrees of freedom of Satterthwaite."""
+    parts = [statistics.variance(side) / len(side) for side in (new, base)]
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (new, base), strict=True))
+    middle, half = statistics.mean(new) - statistics.mean(base), t * math.sqrt(sum(parts))
+    return middle - half, middle + half, freedom
+
+
+samples = st.lists(st.floats(0.1, 100), min_size=2, max_size=8).filter(lambda sample: max(sample) > 1.01 * min(sample))
+
+
+@given(samples, samples)
+def test_unpaired_intervals_agree_with_the_book_for_any_numbers_of_values(new: list[float], base: list[float]) -> None:
+    *_, freedom = _welch_by_the_book(new, base, 0)
+    low, high, _ = _welch_by_the_book(new, base, float(scipy.stats.t.ppf(0.975, freedom)))
+    found = unpaired_difference(new, base)
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
+    assert found.n == min(len(new), len(base))
+    ratio = unpaired_ratio([math.exp(x / 50) for x in new], [math.exp(x / 50) for x in base])
+    assert ratio.interval is not None
+    assert 50 * math.log(ratio.interval.low) == pytest.approx(low, abs=1e-6)
+    assert 50 * math.log(ratio.interval.high) == pytest.approx(high, abs=1e-6)
+
+
+@given(st.lists(anything, max_size=5), st.lists(anything, max_size=5))
+def test_unpaired_estimates_of_anything_are_finite_or_not_there(new: list[float], base: list[float]) -> None:
+    for estimate in (unpaired_difference, unpaired_ratio):
+        found = estimate(new, base)
+        usable = [
+            sum(math.isfinite(x) and (x > 0 or estimate is unpaired_difference) for x in side) for side in (new, base)
+        ]
+        assert found.n == min(usable)
+        if found.n < 2:
+            assert found.interval is None
+
+
+def test_independent_samples_without_any_spread_or_with_one_value_give_no_interval() -> None:
+    assert unpaired_difference([2.0, 2.0], [1.0, 1.0, 1.0]) == Estimate(1.0, None, 2)
+    assert unpaired_difference([2.0], [1.0, 1.5]) == Estimate(0.75, None, 1)
+    one_sided = unpaired_difference([2.0, 2.0, 2.0], [1.0, 1.5, 0.5])
+    assert one_sided.interval is not None
+    assert one_sided.interval.low < 1.0 < one_sided.interval.high
+    assert unpaired_ratio([2.0, -1.0, math.nan], [1.0, 1.0]) == Estimate(2.0, None, 1)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (5, 12)])
+def test_unpaired_intervals_hold_the_truth_as_often_as_they_say_though_the_spreads_differ(
+    sizes: tuple[int, int],
+) -> None:
+    """Of 2,000 intervals of 95 %, 1,860 to 1,940 hold the truth (4 standard deviations)."""
+    generator = np.random.default_rng(3)
+    held = 0
+    for _ in range(2_000):
+        found = unpaired_difference(generator.normal(1, 3, sizes[0]), generator.normal(0, 1, sizes[1])).interval
+        assert found is not None
+        held += found.low <= 1 <= found.high
+    assert 1_855 <= held <= 1_945
+
+
+def test_an_assumed_spread_gives_students_interval() -> None:
+    found = assumed_interval(1.0, 0.1, 5)
+    assert found is not None
+    assert found.high - 1.0 == pytest.approx(T_TABLE[4] * 0.1 / math.sqrt(5), rel=1e-3)
+    assert assumed_interval(1.0, 0.1, 1) is None
+    assert assumed_interval(1.0, 0.0, 5) is None
 
 
 def _bootstrap_by_enumeration(values: Sequence[float]) -> list[float]:

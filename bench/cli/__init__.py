@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import bench
-from bench.cli import compact, data, duel, env, listing, plan, run, show, table
+from bench.cli import compact, compare, data, duel, env, listing, plan, run, show, table
 from bench.errors import BenchError, ExitCode
 
 app = typer.Typer(
@@ -38,8 +38,10 @@ def _root(
 
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
-app.command("duel")(duel.duel)
 app.command("table")(table.table)
+app.command("compare")(compare.compare)
+app.command("gate")(compare.gate)
+app.command("duel")(duel.duel)
 app.command("env")(env.env)
 app.command("show")(show.show)
 app.command("cells")(listing.cells)

@@ -1,0 +1,118 @@
+"""`bench compare` and `bench gate`: verdicts between two stores, and the same as an exit code."""
+
+from __future__ import annotations
+
+import shutil
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import Format, FormatOption
+from bench.errors import ExitCode, NothingSureError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.compare import Comparison
+    from bench.gate import Gate
+
+
+class Across(StrEnum):
+    """What may differ between the two sides although times are compared."""
+
+    SOFTWARE = "software"
+
+
+BaseArgument = Annotated[Path, typer.Argument(metavar="BASE", help="The results to compare with.")]
+NewArgument = Annotated[Path, typer.Argument(metavar="NEW", help="The results that are judged.")]
+AcrossOption = Annotated[
+    Across | None,
+    typer.Option("--across", help="Compare times although the software differs: the difference is what is asked."),
+]
+MarginsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--margins",
+        metavar="FILE",
+        help="A TOML file with [tool.bench.gate], or a suite with [gate]; ./pyproject.toml if none is named.",
+    ),
+]
+
+
+def compare(
+    base: BaseArgument,
+    new: NewArgument,
+    across: AcrossOption = None,
+    margins: MarginsOption = None,
+    fmt: FormatOption = Format.TEXT,
+) -> None:
+    """Say of each configuration and metric whether NEW is the same, better or worse than BASE, and how sure that is.
+
+    Ends with 0 whatever it finds; `bench gate` makes an exit code of it.
+    """
+    _compared(base, new, across, margins, fmt)
+
+
+def gate(
+    base: BaseArgument,
+    new: NewArgument,
+    across: AcrossOption = None,
+    margins: MarginsOption = None,
+    fmt: FormatOption = Format.TEXT,
+) -> None:
+    """Compare two stores for CI: 0 nothing got worse, 1 something did, 3 that is not sure, 4 runs failed.
+
+    Sure must be what is required (training, inference, accuracy, unless the margins name others); a regression counts
+    in every metric.
+
+    Examples:
+
+      bench gate results/main results/local
+
+      bench gate results/main results/local --format md >> "$GITHUB_STEP_SUMMARY"
+    """
+    comparison, asked = _compared(base, new, across, margins, fmt)
+    code = comparison.exit_code(asked)
+    typer.echo(f"bench: gate: {_WORDS[code]}", err=True)
+    if code:
+        raise typer.Exit(code)
+
+
+_WORDS = {
+    ExitCode.OK: "green: nothing that was measured got worse",
+    ExitCode.REGRESSION: "red: something got worse",
+    ExitCode.NOTHING_SURE: "not green: something is missing, can't be compared, or isn't sure",
+    ExitCode.RUNS_FAILED: "red: runs failed that did not fail in the base",
+}
+
+
+def _compared(
+    base: Path, new: Path, across: Across | None, margins: Path | None, fmt: Format
+) -> tuple[Comparison, Gate]:
+    from bench import compare as judging
+    from bench.gate import find_gate
+    from bench.report.verdicts import render
+
+    asked = find_gate(margins)
+    comparison = judging.compare(
+        _loaded(base, "base"),
+        _loaded(new, "new side"),
+        asked,
+        across_software=across is not None,
+        names=(str(base), str(new)),
+    )
+    typer.echo(render(comparison, asked, fmt.value, width=shutil.get_terminal_size((100, 24)).columns), nl=False)
+    return comparison, asked
+
+
+def _loaded(path: Path, side: str) -> pd.DataFrame:
+    """The observations of a side. One that is not there is no mistake of a gate's user, but nothing to be sure from."""
+    from bench.store import load
+
+    if not path.exists():
+        raise NothingSureError(
+            f"there is no {side}: {path} is not there. Measure it with `bench run --results {path}`."
+        )
+    return load([path], say=lambda line: typer.echo(f"bench: {line}", err=True))
