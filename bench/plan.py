@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.case import Case, digest
 from bench.cells import BUILT_IN, find_cell
+from bench.dtypes import find_dtype
 from bench.errors import UsageError, unknown
 from bench.kernels import find_kernel, refusal
 from bench.machine import check_device
@@ -142,6 +143,7 @@ def _check_names(suite: Suite) -> None:
         "networks": find_network,
         "kernels": find_kernel,
         "devices": check_device,
+        "dtypes": find_dtype,
         "tasks": find_task,
         "backends": _find_backend,
     }
@@ -177,10 +179,19 @@ def _check_sizes(case: Case, suite: Suite) -> None:
 # about 13 ms for SimpleRNN and 27 ms for LSTM, which leaves 74 µs for each of the 112 dependent steps and 59 GFLOP/s.
 _SECONDS_PER_DEPENDENT_STEP = 74e-6
 _FLOPS_PER_SECOND = 59e9
-_COMPILE_SECONDS = 4.0
 _PREDICT_SECONDS = 0.1
 _UNKNOWN_GATES = 4  # a cell whose arithmetic is unknown is expected to cost what an LSTM does
-_KERNEL_FACTOR = {"xla": 3.5}
+
+# (backend, kernel) → seconds of tracing and compiling, and the steps' time as a multiple of TensorFlow's generic
+# kernel: means over the three cells, of what such a machine showed.
+_COSTS = {
+    ("tensorflow", "unrolled"): (7.0, 1.0),
+    ("tensorflow", "xla"): (12.0, 3.5),
+    ("jax", "generic"): (12.0, 0.8),
+    ("jax", "unrolled"): (35.0, 2.3),
+    ("torch", "generic"): (3.0, 2.0),
+}
+_TENSORFLOW_GENERIC = (4.0, 1.0)
 
 
 def estimate_seconds(case: Case) -> float:
@@ -199,7 +210,9 @@ def estimate_seconds(case: Case) -> float:
     # through Keras's `predict` and compiled; the larger batches together are about 30 calls of 1,024 samples each
     answers = case.latency_calls * (_PREDICT_SECONDS + serial)
     answers += min(case.latency_calls, 30) * (_PREDICT_SECONDS + serial + 2 * 1024 * flops.forward / _FLOPS_PER_SECOND)
-    return _COMPILE_SECONDS + (work + answers) * _KERNEL_FACTOR.get(case.kernel, 1.0)
+    same_as_generic = _COSTS.get((case.backend, "generic"), _TENSORFLOW_GENERIC)
+    compiling, factor = _COSTS.get((case.backend, case.kernel), same_as_generic)
+    return compiling + (work + answers) * factor
 
 
 def estimate_all(cases: Sequence[Case]) -> float:

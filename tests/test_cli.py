@@ -281,7 +281,7 @@ def test_a_plan_as_it_is_shown(run: Bench) -> None:
         "     4  gru kernel=auto seed=1   10914b9b2251be6d\n"
         "left out\n"
         "  cuDNN runs on NVIDIA GPUs only, and the device is cpu\n"
-        "    lstm kernel=cudnn, gru kernel=cudnn\n"
+        "    lstm × cudnn, gru × cudnn\n"
     )
     well_set(ended.out)
 

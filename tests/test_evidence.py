@@ -9,7 +9,19 @@ from __future__ import annotations
 
 import pytest
 
-from bench.worker.evidence import Evidence, agreed, judge_graph, read_hlo, read_profile, scope_of, tells_in_graph
+from bench.worker.evidence import (
+    OUTSIDE,
+    Evidence,
+    Node,
+    agreed,
+    agreed_by_layer,
+    judge_graph,
+    read_graph,
+    read_hlo,
+    read_profile,
+    scope_of,
+    tells_in_graph,
+)
 
 STEPS = 28
 LAYERS = ("recurrent_a", "recurrent_b")
@@ -18,14 +30,21 @@ LAYERS = ("recurrent_a", "recurrent_b")
 @pytest.mark.parametrize(
     ("operations", "kernel"),
     [
-        ({"MatMul": 16, "StatelessWhile": 2, "While": 2}, "generic"),  # lstm, training, two traces
-        ({"MatMul": 8, "While": 2}, "generic"),  # lstm, evaluation
-        ({"MatMul in XLA": 8, "While in XLA": 2}, "xla"),
+        ({"MatMul in a loop": 12, "MatMul": 4, "StatelessWhile": 2, "While": 2}, "generic"),  # lstm, training
+        ({"MatMul in a loop": 60, "While": 2}, "generic"),  # a loop's products are the loop's, however many
+        ({"MatMul in a loop in XLA": 8, "While in XLA": 2}, "xla"),
         ({"MatMul": 56}, "unrolled"),
         ({"MatMul in XLA": 56}, "unrolled_xla"),
         ({"CudnnRNNV3": 1, "CudnnRNNBackpropV3": 1}, "cudnn"),
         ({"MatMul": 27}, "none"),  # fewer products than steps: not a recurrence
         ({}, "none"),
+        ({"EagerPyFunc": 1, "MatMul": 2}, "opaque"),
+        # decoys: whatever else is there is seen too
+        ({"MatMul": 56, "While": 1}, "mixed"),
+        ({"CudnnRNNV3": 1, "While": 1}, "mixed"),
+        ({"MatMul": 28, "MatMul in XLA": 28}, "mixed"),
+        ({"While": 1, "While in XLA": 1}, "mixed"),
+        ({"MapDefun": 1}, "generic"),
     ],
 )
 def test_what_operations_of_a_graph_show(operations: dict[str, int], kernel: str) -> None:
@@ -35,6 +54,26 @@ def test_what_operations_of_a_graph_show(operations: dict[str, int], kernel: str
 def test_operations_that_tell_nothing_are_not_counted() -> None:
     assert not any(map(tells_in_graph, ("Tanh", "TensorListPushBack", "Whilst", "PartitionedCall")))
     assert all(map(tells_in_graph, ("While", "CudnnRNNBackpropV3", "MatMul")))
+
+
+def test_a_graph_is_read_by_the_outermost_layer_and_what_lies_outside_is_seen() -> None:
+    def shown(*named: tuple[str, str, int]) -> dict[str, str]:
+        nodes = [Node(name, operation, False, "body" in name) for name, operation, n in named for _ in range(n)]
+        return {layer: one.kernel for layer, one in read_graph(nodes, "aa", LAYERS, STEPS).items()}
+
+    # a layer inside recurrent_a that was given the other one's name: its loop is recurrent_a's
+    nested = ("functional_1/recurrent_a_1/recurrent_b_1/while", "While", 1)
+    unrolled = ("functional_1/recurrent_b_1/MatMul", "MatMul", 56)
+    assert shown(nested, unrolled) == {"recurrent_a": "generic", "recurrent_b": "unrolled"}
+    # products for show in the layer's scope, and the loop somewhere else
+    decoy = ("functional_1/recurrent_a_1/MatMul", "MatMul", 56)
+    assert shown(decoy, unrolled, ("elsewhere/while", "While", 1)) == {
+        "recurrent_a": "unrolled",
+        "recurrent_b": "unrolled",
+        OUTSIDE: "generic",
+    }
+    # the dense layers' products are no recurrence
+    assert OUTSIDE not in shown(decoy, unrolled, ("functional_1/dense_1/MatMul", "MatMul", 6))
 
 
 @pytest.mark.parametrize(
@@ -86,9 +125,30 @@ def test_a_product_inside_a_loop_is_the_loop_s() -> None:
     assert read_hlo(SCAN, LAYERS, STEPS)["recurrent_a"].operations == {"while": 1}
 
 
-def test_a_dropouts_own_loop_is_not_the_layers() -> None:
-    text = '%w.1 = (s32[]) while(%t), metadata={op_name="jit(train_step)/jvp(dropout)/jit(_bernoulli)/while"}'
-    assert kernels(text) == ["none", "none"]
+@pytest.mark.parametrize("scope", ["jvp(dropout)", "jvp(recurrent_a)"])
+def test_a_random_generators_own_loop_is_nobodys(scope: str) -> None:
+    """A dropout's, and a recurrent dropout's too."""
+    text = f'%w.1 = (s32[]) while(%t), metadata={{op_name="jit(train_step)/{scope}/jit(_bernoulli)/while"}}'
+    shown = read_hlo(text, LAYERS, STEPS)
+    assert [one.kernel for one in shown.values()] == ["none", "none"]
+
+
+def test_what_a_compiled_program_does_besides_is_seen() -> None:
+    elsewhere = UNROLLED + '\n %w.1 = (s32[]) while(%t), metadata={op_name="jit(train_step)/jvp(mine)/while"}'
+    assert {layer: one.kernel for layer, one in read_hlo(elsewhere, LAYERS, STEPS).items()} == {
+        "recurrent_a": "unrolled",
+        "recurrent_b": "unrolled",
+        OUTSIDE: "generic",
+    }
+    decoy = SCAN + UNROLLED.replace("train_step", "test_step")
+    assert kernels(decoy) == ["mixed", "mixed"]
+    callback = (
+        '%c.1 = (f32[8]) custom-call(%t), custom_call_target="xla_ffi_python_cpu_callback", '
+        'metadata={op_name="jit(train_step)/jvp(recurrent_a)/pure_callback"}'
+    )
+    assert kernels(callback) == ["opaque", "none"]
+    # the compiler's own loop, of a scatter, is no recurrence
+    assert kernels('%w.1 = (s32[]) while(%t), metadata={op_name="jit(f)/jvp(recurrent_a)/scatter-add"}')[0] == "none"
 
 
 @pytest.mark.parametrize(
@@ -100,6 +160,7 @@ def test_a_dropouts_own_loop_is_not_the_layers() -> None:
         ({"aten::mkldnn_rnn_layer": 1}, "onednn"),
         ({"aten::_thnn_fused_lstm_cell": 28, "aten::mm": 29}, "fused_cells"),
         ({"aten::mm": 2}, "none"),
+        ({"aten::_cudnn_rnn": 1, "aten::mm": 56}, "mixed"),  # one for show
     ],
 )
 def test_what_a_profile_shows(operations: dict[str, int], kernel: str) -> None:
@@ -113,3 +174,9 @@ def test_programs_that_differ_are_mixed_and_all_are_named() -> None:
     both = agreed([loop, unrolled, loop])
     assert both == Evidence("mixed", {"While": 2, "MatMul": 28}, "aa+bb")
     assert agreed([loop, loop]).kernel == "generic"
+
+
+def test_what_only_some_programs_show_outside_the_layers_is_kept() -> None:
+    loop, unrolled = Evidence("generic", {"While": 1}, "aa"), Evidence("unrolled", {"MatMul": 28}, "bb")
+    found = agreed_by_layer([{"recurrent_a": unrolled}, {"recurrent_a": unrolled, OUTSIDE: loop}])
+    assert {layer: one.kernel for layer, one in found.items()} == {"recurrent_a": "unrolled", OUTSIDE: "generic"}

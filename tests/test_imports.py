@@ -18,7 +18,7 @@ PACKAGE = Path(bench.__file__).parent
 
 LINE = (
     ("errors", "case", "proc", "stats", "predictions"),
-    ("cells", "tasks", "networks", "machine", "wire", "campaign", "verdict"),
+    ("cells", "tasks", "networks", "dtypes", "machine", "wire", "campaign", "verdict"),
     ("gate",),
     ("suite",),
     ("kernels", "noise", "fetch", "store", "duel"),

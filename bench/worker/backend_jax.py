@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import jax
 import keras
 import numpy as np
+from jax._src.lib import cuda_versions
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
-from bench.worker.evidence import Evidence, agreed, read_hlo
+from bench.wire import FailedRun
+from bench.worker.evidence import Program, agreed_by_layer, read_hlo
 from bench.worker.inference import Answer
 
 _PROGRAMS = {
@@ -29,8 +33,15 @@ class JaxBackend:
         """Kept, because its programs are among the client's only as long as it lives."""
 
     def configure(self, device: str, threads: int) -> None:
+        if threads:
+            # read when the client is made, which is now: JAX has no setting for it
+            os.environ["PJRT_NPROC"] = str(threads)
         kind, _, index = device.partition(":")
-        jax.config.update("jax_default_device", jax.devices(kind)[int(index or 0)])
+        try:
+            chosen = jax.devices(kind)[int(index or 0)]
+        except (RuntimeError, IndexError):
+            raise FailedRun(f"JAX sees no {device}: its build here is for the processor, or finds no CUDA") from None
+        jax.config.update("jax_default_device", chosen)
 
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from NumPy's random numbers it
@@ -64,25 +75,39 @@ class JaxBackend:
         self._compiled = lambda x: np.asarray(compiled(trainable, fixed, x))
         return self._compiled
 
-    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
-        found: dict[str, dict[str, Evidence]] = {}
-        for phase, name in _PROGRAMS.items():
-            programs = [read_hlo(module.to_string(), layers, steps) for module in _modules(name)]
-            if programs:
-                found[phase] = {layer: agreed([program[layer] for program in programs]) for layer in layers}
-        return found
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+        loaded = {
+            phase: [read_hlo(module.to_string(), layers, steps) for module in _modules(name)]
+            for phase, name in _PROGRAMS.items()
+        }
+        return {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
-        client = jax.devices()[0].client
+        client = _client()
         return {
-            "jit_compile": model.jit_compile,
             "platform": client.platform,
             "platform_version": client.platform_version,
             "default_matmul_precision": jax.config.jax_default_matmul_precision,
             "enable_x64": jax.config.jax_enable_x64,
+            "threads": _threads() if client.platform == "cpu" else None,
+            "cudnn_version": cuda_versions.cudnn_get_version() if cuda_versions else None,
         }
 
 
+def _client() -> Any:
+    """Of the device that was chosen: a machine with a GPU has the processor's beside it."""
+    return jax.config.jax_default_device.client
+
+
+def _threads() -> int | None:
+    """The threads that XLA on a processor shares one operation out to, counted by their name; None where none has one.
+
+    JAX tells their number nowhere.
+    """
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return names.count("tf_XLAEigen") or None
+
+
 def _modules(name: str) -> list[Any]:
-    modules = (module for one in jax.devices()[0].client.live_executables() for module in one.hlo_modules())
+    modules = (module for one in _client().live_executables() for module in one.hlo_modules())
     return [module for module in modules if module.name == name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +12,8 @@ import keras
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from bench.worker.evidence import IN_XLA, Evidence, agreed, judge_graph, scope_of, tells_in_graph
+from bench.wire import FailedRun
+from bench.worker.evidence import Node, Program, agreed_by_layer, is_loop, read_graph
 from bench.worker.inference import Answer
 
 _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
@@ -31,8 +32,10 @@ class TensorFlowBackend:
         if device == "cpu":
             tf.config.set_visible_devices([], "GPU")
         else:
-            gpu = tf.config.list_physical_devices("GPU")[int(device.partition(":")[2])]
-            tf.config.set_visible_devices([gpu], "GPU")
+            gpus, index = tf.config.list_physical_devices("GPU"), int(device.partition(":")[2])
+            if index >= len(gpus):
+                raise FailedRun(f"TensorFlow sees no {device}: its build here is for the processor, or finds no CUDA")
+            tf.config.set_visible_devices([gpus[index]], "GPU")
 
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         # with a batch, not an iterator: plain `fit` draws none on TensorFlow
@@ -60,23 +63,21 @@ class TensorFlowBackend:
         found = {phase: _concrete(model, name) for phase, name in _FUNCTIONS.items()}
         return found | {"compiled": self._compiled._list_all_concrete_functions() if self._compiled else []}
 
-    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
-        found: dict[str, dict[str, Evidence]] = {}
-        for phase, functions in self._executed(model).items():
-            traces = [_read_trace(function, layers, steps) for function in functions]
-            if traces:
-                found[phase] = {layer: agreed([trace[layer] for trace in traces]) for layer in layers}
-        return found
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+        traces = {
+            phase: [_read_trace(function, layers, steps) for function in functions]
+            for phase, functions in self._executed(model).items()
+        }
+        return {phase: agreed_by_layer(programs) for phase, programs in traces.items() if programs}
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         build = tf.sysconfig.get_build_info()
         return {
-            "jit_compile": model.jit_compile,
             "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
             "op_determinism": tf.config.experimental.is_op_determinism_enabled()
             if hasattr(tf.config.experimental, "is_op_determinism_enabled")
             else None,
-            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+            "threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "cudnn_version": build.get("cudnn_version"),
             "cuda_version": build.get("cuda_version"),
         }
@@ -98,35 +99,29 @@ def _concrete(model: keras.Model, attribute: str) -> list[Any]:
     return functions
 
 
-def _nodes(graph_def: Any, whole_in_xla: bool) -> Iterator[tuple[Any, bool]]:
-    """Every node that the graph can reach, with whether it is compiled by XLA; `library.function` is walked too."""
+def _nodes(graph_def: Any, whole_in_xla: bool) -> Iterator[Node]:
+    """Every node that the graph can reach; `library.function` is walked too, each function once in each situation."""
     library = {function.signature.name: function for function in graph_def.library.function}
-    queue: deque[tuple[Any, bool]] = deque([(graph_def.node, whole_in_xla)])
-    seen: set[tuple[str, bool]] = set()
+    queue: deque[tuple[Any, bool, bool]] = deque([(graph_def.node, whole_in_xla, False)])
+    seen: set[tuple[str, bool, bool]] = set()
     while queue:
-        nodes, compiled = queue.popleft()
+        nodes, compiled, looped = queue.popleft()
         for node in nodes:
-            inside = compiled or ("_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b)
-            yield node, inside
+            in_xla = compiled or ("_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b)
+            yield Node(node.name, node.op, in_xla, looped)
+            in_loop = looped or is_loop(node.op)
             for attribute in node.attr.values():
                 for function in (attribute.func, *attribute.list.func):
-                    name = function.name
-                    if name in library and (name, inside) not in seen:
-                        seen.add((name, inside))
-                        body = library[name]
-                        queue.append((body.node_def, inside or body.attr["_XlaMustCompile"].b))
+                    key = (function.name, in_xla, in_loop)
+                    if function.name in library and key not in seen:
+                        seen.add(key)
+                        body = library[function.name]
+                        queue.append((body.node_def, in_xla or body.attr["_XlaMustCompile"].b, in_loop))
 
 
-def _read_trace(function: Any, layers: tuple[str, ...], steps: int) -> dict[str, Evidence]:
+def _read_trace(function: Any, layers: tuple[str, ...], steps: int) -> Program:
     graph_def = function.graph.as_graph_def()
     artefact = hashlib.sha256(graph_def.SerializeToString(deterministic=True)).hexdigest()[:16]
-    scopes = {layer: scope_of(layer) for layer in layers}
-    counts: dict[str, Counter[str]] = {layer: Counter() for layer in layers}
     # a function that was compiled says so itself, not its nodes
     whole_in_xla = function.function_def.attr["_XlaMustCompile"].b
-    for node, compiled in _nodes(graph_def, whole_in_xla):
-        if tells_in_graph(node.op):
-            for layer, scope in scopes.items():
-                if scope.search(node.name):
-                    counts[layer][node.op + IN_XLA if compiled else node.op] += 1
-    return {layer: Evidence(judge_graph(counts[layer], steps), dict(counts[layer]), artefact) for layer in layers}
+    return read_graph(_nodes(graph_def, whole_in_xla), artefact, layers, steps)

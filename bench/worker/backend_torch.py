@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,7 +12,8 @@ import torch
 from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bench.worker.evidence import Evidence, read_profile
+from bench.wire import FailedRun
+from bench.worker.evidence import Program, agreed_by_layer, read_profile
 from bench.worker.inference import Answer, Inputs
 from bench.worker.warmup import Snapshot
 
@@ -20,10 +22,13 @@ class TorchBackend:
     """See `bench.worker.backends.Backend`."""
 
     def __init__(self) -> None:
-        self._batch: tuple[Any, Any] | None = None
+        self._batches: list[tuple[Any, Any]] = []
+        """One of each shape that `fit` trains on."""
         self._compiled: Answer | None = None
 
     def configure(self, device: str, threads: int) -> None:
+        if device != "cpu" and int(device.partition(":")[2]) >= torch.cuda.device_count():
+            raise FailedRun(f"torch sees no {device}: its build here is for the processor, or finds no CUDA")
         if threads:
             torch.set_num_threads(threads)
         # Keras chooses CUDA where it is there; its device scope says otherwise
@@ -34,10 +39,11 @@ class TorchBackend:
         # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from torch's random numbers it
         # must take here too
         model._symbolic_build(iterator=TorchEpochIterator(x=x, y=y, batch_size=batch_size, shuffle=True))
-        self._batch = (x[:batch_size], y[:batch_size])
+        partial = len(x) % batch_size
+        self._batches = [(x[:size], y[:size]) for size in (min(batch_size, len(x)), partial) if size]
 
     def synchronise(self) -> None:
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
+        if _in_cuda():
             torch.cuda.synchronize()
 
     def random_state(self) -> Any:
@@ -57,31 +63,27 @@ class TorchBackend:
 
         def answer(x: Inputs) -> object:
             with torch.inference_mode():
-                return model(torch.from_numpy(x).to(device), training=False).cpu().numpy()
+                return keras.ops.convert_to_numpy(model(torch.from_numpy(x).to(device), training=False))
 
         self._compiled = answer
         return answer
 
-    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
-        if self._batch is None:
-            return {}
-        x, y = self._batch
-        phases: dict[str, Callable[[], object]] = {
-            "train": lambda: model.train_on_batch(x, y),
-            "evaluate": lambda: model.test_on_batch(x, y),
-        }
-        if model.predict_function is not None:
-            phases["predict"] = lambda: model.predict(x, batch_size=len(x), verbose=0)
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+        phases: dict[str, Callable[..., object]] = {"train": model.train_on_batch, "evaluate": model.test_on_batch}
+        if model.predict_function is not None:  # it was executed
+            phases["predict"] = lambda x, _y: model.predict(x, batch_size=len(x), verbose=0)
         if (compiled := self._compiled) is not None:
-            phases["compiled"] = lambda: compiled(x)
+            phases["compiled"] = lambda x, _y: compiled(x)
         trained = Snapshot(model, self)
-        found = {phase: _profiled(model, run, layers, steps) for phase, run in phases.items()}
-        trained.restore()  # the profiled training was a step more
+        found = {
+            phase: agreed_by_layer([_profiled(model, partial(run, *batch), layers, steps) for batch in self._batches])
+            for phase, run in phases.items()
+        }
+        trained.restore()  # the profiled training was a step or two more
         return found
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         return {
-            "jit_compile": model.jit_compile,
             "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
             "tf32_cudnn": torch.backends.cudnn.allow_tf32,
             "cudnn_version": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
@@ -90,13 +92,15 @@ class TorchBackend:
         }
 
 
-def _profiled(
-    model: keras.Model, run: Callable[[], object], layers: tuple[str, ...], steps: int
-) -> dict[str, Evidence]:
+def _in_cuda() -> bool:
+    return bool(torch.cuda.is_available() and torch.cuda.is_initialized())
+
+
+def _profiled(model: keras.Model, run: Callable[[], object], layers: tuple[str, ...], steps: int) -> Program:
     """Run a step under the profiler, each recurrent layer's forward pass marked with its name."""
     handles = [handle for layer in layers for handle in _mark(model.get_layer(layer), layer)]
     try:
-        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if _in_cuda() else [])]) as profiler:
             run()
     finally:
         for handle in handles:
@@ -126,5 +130,6 @@ def _inside(events: Any, mark: str) -> Counter[str]:
     while queue:
         event = queue.pop()
         counts[event.name] += 1
+        counts.update(kernel.name for kernel in event.kernels)  # those that it started on the GPU
         queue += event.cpu_children
     return counts

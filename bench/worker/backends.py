@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import keras
 
-from bench.worker.evidence import Evidence
+from bench.worker.evidence import Program
 from bench.worker.inference import Answer
 
 
@@ -15,7 +15,11 @@ class Backend(Protocol):
     """One of Keras's backends, as the measuring code sees it."""
 
     def configure(self, device: str, threads: int) -> None:
-        """Set the device and the threads; the first call that may touch a device."""
+        """Set the device and the threads; the first call that may touch a device.
+
+        Raises:
+            FailedRun: the backend does not see the device.
+        """
 
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         """Create every variable that `fit` would create, leaving random state as plain `fit` would have it."""
@@ -36,11 +40,11 @@ class Backend(Protocol):
         """The call that a service would make: compiled where the backend compiles. `programs` counts it from then on,
         and `attest` reads it as the phase `compiled`."""
 
-    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, dict[str, Evidence]]:
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
         """phase → layer → evidence, read from the programs that were executed. Not told which kernel was asked for."""
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
-        """Settings as the backend has them after the run: jit_compile, TF32, library versions."""
+        """Settings as the backend has them after the run: `threads` (None where it doesn't tell), TF32, versions."""
 
 
 def load_backend(name: str) -> Backend:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -18,24 +18,41 @@ class Evidence:
 
     kernel: str
     """`generic`, `unrolled`, `xla`, `cudnn`, `onednn`; `unrolled_xla` for an unrolled layer inside XLA; `fused_cells`
-    for torch's fused cells in a loop; `none` where no recurrence is seen; `mixed` where programs differ."""
+    for torch's fused cells in a loop; `opaque` for Python called from within the program, which shows nothing of what
+    it does; `none` where no recurrence is seen; `mixed` where several of these are, or programs differ."""
     operations: Mapping[str, int]
     """The operations in the layer's scope that the judgement rests on, counted."""
     artefact: str
     """Digest of the program that was read, `+` between several."""
 
 
+Program = Mapping[str, Evidence]
+"""What one program shows: layer → evidence, and `OUTSIDE` → evidence where there is any."""
+
+OUTSIDE = "outside the recurrent layers"
+"""Where a recurrence is seen that no recurrent layer's scope holds: a layer that computes elsewhere, or another one."""
+
+
 def agreed(programs: Sequence[Evidence]) -> Evidence:
     """One piece of evidence for all executed programs of a phase."""
-    kernels = {program.kernel for program in programs}
     operations: Counter[str] = Counter()
     for program in programs:
         operations.update(program.operations)
     return Evidence(
-        kernels.pop() if len(kernels) == 1 else "mixed",
+        _only({program.kernel for program in programs}),
         dict(operations),
         "+".join(sorted({program.artefact for program in programs})),
     )
+
+
+def agreed_by_layer(programs: Sequence[Program]) -> Program:
+    """The same for each layer; what only some programs show outside the layers is kept."""
+    layers = dict.fromkeys(layer for program in programs for layer in program)
+    return {layer: agreed([program[layer] for program in programs if layer in program]) for layer in layers}
+
+
+def _only(kernels: set[str]) -> str:
+    return kernels.pop() if len(kernels) == 1 else "mixed"
 
 
 def scope_of(layer: str) -> re.Pattern[str]:
@@ -43,78 +60,132 @@ def scope_of(layer: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|[/(]){re.escape(layer)}(?:_\d+)?[/)]")
 
 
+def owner(name: str, scopes: Mapping[str, re.Pattern[str]]) -> str:
+    """The layer that an operation belongs to, or `OUTSIDE`.
+
+    The outermost scope decides: a layer inside another may have been given any name, that of the other recurrent layer
+    too.
+    """
+    found = [(match.start(), layer) for layer, scope in scopes.items() if (match := scope.search(name))]
+    return min(found)[1] if found else OUTSIDE
+
+
+def _program(counts: Mapping[str, Counter[str]], artefact: str, judge: Callable[[Mapping[str, int]], str]) -> Program:
+    """Evidence for each layer; for what lies outside them only where it amounts to a recurrence."""
+    program = {layer: Evidence(judge(own), dict(own), artefact) for layer, own in counts.items()}
+    return {layer: one for layer, one in program.items() if layer != OUTSIDE or one.kernel != "none"}
+
+
 # TensorFlow: operations of the graph
 
 IN_XLA = " in XLA"
 """Behind the type of an operation that XLA compiles."""
-_TF_LOOPS = frozenset({"While", "StatelessWhile"})
+IN_LOOP = " in a loop"
+"""Behind the type of an operation in a loop's body, before `IN_XLA`."""
+_TF_LOOPS = frozenset({"While", "StatelessWhile", "For", "MapDefun"})
 _TF_PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "_FusedMatMul"})
+_TF_OPAQUE = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operation that a TensorFlow graph can reach."""
+
+    name: str
+    operation: str
+    """Its type: `MatMul`, `While`, …"""
+    compiled: bool
+    """By XLA."""
+    looped: bool
+    """Inside a loop's body or condition."""
+
+
+def read_graph(nodes: Iterable[Node], artefact: str, layers: Sequence[str], steps: int) -> Program:
+    """What a TensorFlow graph shows of each layer: its loops, its products, cuDNN's operations."""
+    scopes = {layer: scope_of(layer) for layer in layers}
+    counts: dict[str, Counter[str]] = {layer: Counter() for layer in (*layers, OUTSIDE)}
+    for node in nodes:
+        if tells_in_graph(node.operation):
+            kind = f"{node.operation}{IN_LOOP if node.looped else ''}{IN_XLA if node.compiled else ''}"
+            counts[owner(node.name, scopes)][kind] += 1
+    return _program(counts, artefact, lambda operations: judge_graph(operations, steps))
 
 
 def tells_in_graph(operation: str) -> bool:
     """Whether a TensorFlow operation's type says anything of the kernel."""
-    return operation in _TF_LOOPS or operation in _TF_PRODUCTS or operation.startswith("CudnnRNN")
+    return operation in _TF_LOOPS | _TF_PRODUCTS | _TF_OPAQUE or operation.startswith("CudnnRNN")
+
+
+def is_loop(operation: str) -> bool:
+    """Whether a TensorFlow operation runs a function again and again."""
+    return operation in _TF_LOOPS
 
 
 def judge_graph(operations: Mapping[str, int], steps: int) -> str:
     """The kernel that the operations in a layer's scope of a TensorFlow graph show."""
-    loops = products = cudnn = 0
-    compiled = False
+    seen: set[str] = set()
+    products: Counter[str] = Counter()
     for operation, count in operations.items():
-        name = operation.removesuffix(IN_XLA)
-        compiled |= name != operation
-        loops += count if name in _TF_LOOPS else 0
-        products += count if name in _TF_PRODUCTS else 0
-        cudnn += count if name.startswith("CudnnRNN") else 0
-    if cudnn:
-        return "cudnn"
-    if loops:
-        return "xla" if compiled else "generic"
-    # a product with the state for every step, or there is no recurrence here
-    if products >= steps:
-        return "unrolled_xla" if compiled else "unrolled"
-    return "none"
+        name, in_xla, _ = operation.partition(IN_XLA)
+        kind, looped, _ = name.partition(IN_LOOP)
+        if kind.startswith("CudnnRNN"):
+            seen.add("cudnn")
+        elif kind in _TF_OPAQUE:
+            seen.add("opaque")
+        elif kind in _TF_LOOPS:
+            seen.add("xla" if in_xla else "generic")
+        elif not looped:
+            products["unrolled_xla" if in_xla else "unrolled"] += count
+    # a product with the state for every step, or there is no recurrence here; those of a loop's body are the loop's
+    seen |= {kernel for kernel, count in products.items() if count >= steps}
+    return _only(seen) if seen else "none"
 
 
-# JAX: the text of an optimised HLO module
+# JAX: the text of an HLO module
 
 _INSTRUCTION = re.compile(r"= .*? (?P<opcode>while|dot|custom-call|fusion|call)\((?P<rest>.*)$", re.MULTILINE)
 _SCOPE = re.compile(r'op_name="([^"]*)"')
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _CUDNN_TARGET = "cudnn_rnn"  # of `jax.experimental.rnn`: cudnn_rnn_ffi, cudnn_rnn_bwd_ffi
+_CALLBACK_TARGET = "callback"  # xla_ffi_python_cpu_callback, xla_python_gpu_callback and their like
 _PRODUCT = "dot_general"
+_RANDOM = re.compile(r"threefry|random_bits|jit\(_(?:bernoulli|uniform|normal|randint|shuffle|truncated_normal)\)")
+"""In the scope of a random generator's own loop."""
 
 
-def read_hlo(text: str, layers: Sequence[str], steps: int) -> dict[str, Evidence]:
-    """What an optimised HLO module shows of each layer: its loops, its products, cuDNN's custom calls."""
-    counts: dict[str, Counter[str]] = {layer: Counter() for layer in layers}
+def read_hlo(text: str, layers: Sequence[str], steps: int) -> Program:
+    """What an HLO module shows of each layer: its loops, its products, cuDNN's custom calls."""
     scopes = {layer: scope_of(layer) for layer in layers}
+    counts: dict[str, Counter[str]] = {layer: Counter() for layer in (*layers, OUTSIDE)}
     for instruction in _INSTRUCTION.finditer(text):
         named = _SCOPE.search(instruction["rest"])
-        operation = named and _hlo_operation(instruction["opcode"], instruction["rest"], named[1])
-        for layer, scope in scopes.items():
-            if named and operation and scope.search(named[1]):
-                counts[layer][operation] += 1
+        scope = named[1] if named else ""
+        operation = _hlo_operation(instruction["opcode"], instruction["rest"], scope)
+        if operation:
+            counts[owner(scope, scopes)][operation] += 1
     artefact = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return {layer: Evidence(_judge_hlo(counts[layer], steps), dict(counts[layer]), artefact) for layer in layers}
+    return _program(counts, artefact, lambda operations: _judge_hlo(operations, steps))
 
 
 def _hlo_operation(opcode: str, rest: str, scope: str) -> str | None:
     if opcode == "while":
-        return opcode
+        # the compiler makes loops of its own, of a scatter for one: those bear that operation's name
+        return opcode if scope.endswith("/while") and not _RANDOM.search(scope) else None
     target = _TARGET.search(rest)
-    if target and _CUDNN_TARGET in target[1]:
+    if target and (_CUDNN_TARGET in target[1] or _CALLBACK_TARGET in target[1]):
         return target[1]
     # a product inside a loop's body bears the loop's scope too: there it is the loop that counts
     return _PRODUCT if _PRODUCT in scope and "/while/" not in scope else None
 
 
 def _judge_hlo(operations: Mapping[str, int], steps: int) -> str:
-    if any(_CUDNN_TARGET in name for name in operations):
-        return "cudnn"
+    seen = {"cudnn" for name in operations if _CUDNN_TARGET in name}
+    seen |= {"opaque" for name in operations if _CALLBACK_TARGET in name}
     if operations.get("while"):
-        return "generic"  # JAX's scan, which XLA always compiles
-    return "unrolled" if operations.get(_PRODUCT, 0) >= steps else "none"
+        seen.add("generic")  # JAX's scan, which XLA always compiles
+    if operations.get(_PRODUCT, 0) >= steps:
+        seen.add("unrolled")
+    return _only(seen) if seen else "none"
 
 
 # torch: the operations of a layer's forward pass under the profiler
@@ -125,14 +196,18 @@ _TORCH_FUSED = {
     "fused_cells": frozenset({"aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell"}),
 }
 _TORCH_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"})
+_TORCH_DEVICE = re.compile(r"(?:void )?(?:\w+::)*\w*(?:RNN_|LSTM_|GRU_|persistRNN)")
+"""Names of cuDNN's own kernels on the device: "cuDNN" is several of them, persistent ones and standard ones."""
 
 
 def read_profile(operations: Mapping[str, int], steps: int) -> Evidence:
     """What the profiled operations show. torch's loop and an unrolled layer are the same operations: both `generic`."""
     telling = _TORCH_PRODUCTS.union(*_TORCH_FUSED.values())
     artefact = hashlib.sha256(repr(sorted(operations.items())).encode()).hexdigest()[:16]
-    kernel = next((kernel for kernel, names in _TORCH_FUSED.items() if names & operations.keys()), None)
-    if kernel is None:
-        products = sum(operations.get(name, 0) for name in _TORCH_PRODUCTS)
-        kernel = "generic" if products >= steps else "none"
-    return Evidence(kernel, {name: count for name, count in sorted(operations.items()) if name in telling}, artefact)
+    seen = {kernel for kernel, names in _TORCH_FUSED.items() if names & operations.keys()}
+    # the product with the state at each step; a fused cell is called at each step too, beside such products
+    if "fused_cells" not in seen and sum(operations.get(name, 0) for name in _TORCH_PRODUCTS) >= steps:
+        seen.add("generic")
+    telling |= {name for name in operations if _TORCH_DEVICE.match(name)}
+    counted = {name: count for name, count in sorted(operations.items()) if name in telling}
+    return Evidence(_only(seen) if seen else "none", counted, artefact)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
@@ -14,12 +13,13 @@ import numpy as np
 from bench import noise, predictions, tasks
 from bench.case import ENTRIES, Case, Observation, RunFacts
 from bench.cells import find_cell
+from bench.dtypes import Dtype, find_dtype
 from bench.networks import Arithmetic, arithmetic
 from bench.wire import Began, Emit, FailedRun, InvalidRun, Request
+from bench.worker.attest import attest, contradictions
 from bench.worker.backends import Backend, load_backend
-from bench.worker.evidence import Evidence
 from bench.worker.inference import Answer, plan_calls, time_calls, warm_up
-from bench.worker.model import RECURRENT_LAYERS, build
+from bench.worker.model import build
 from bench.worker.warmup import Snapshot, warm_size
 
 _PREDICT_BATCH = 1000
@@ -36,14 +36,16 @@ def measure(request: Request, emit: Emit) -> None:
 
     Raises:
         FailedRun: the cell can't be built, or a loss isn't finite.
-        InvalidRun: the kernel that ran isn't the one asked for, or a timed epoch traced or compiled something.
+        InvalidRun: the kernel that ran isn't the one asked for, a setting reads back as another, or a timed epoch
+            traced or compiled something.
     """
     case, task = request.case, tasks.find_task(request.case.task, "a case")
     earlier = noise.read_cpu_times()
-    pin_keras(case)
+    dtype = find_dtype(case.dtype)
+    pin_keras(dtype)
     backend = load_backend(case.backend)
     backend.configure(case.device, case.threads)
-    data = _Data.load(request, task)
+    data = _Data.load(request, task, dtype)
     clock, usage = _Clock(backend, emit), noise.UsageMeter(earlier)
     facts = RunFacts(rss_start_bytes=noise.resident_bytes(), data_digest=task.digest)
     try:
@@ -67,26 +69,23 @@ def measure(request: Request, emit: Emit) -> None:
         if case.latency_calls:
             _answer(model, data, case, clock)
         facts = replace(facts, test_predictions=_predict(model, data))
-        evidence = backend.attest(model, RECURRENT_LAYERS, task.steps)
+        found = attest(model, backend, task.steps, ("train", "evaluate", *(ENTRIES if case.latency_calls else ())))
         facts = replace(
             facts,
-            attested_kernel=overall_kernel(evidence),
-            attestation_json=json.dumps(
-                {phase: {name: asdict(one) for name, one in layers.items()} for phase, layers in evidence.items()},
-                sort_keys=True,
-            ),
-            extra_json=json.dumps(backend.read_back(model), sort_keys=True),
+            attested_kernel=found.kernel,
+            attestation_json=found.to_json(),
+            extra_json=found.settings_json(),
         )
     finally:
         emit(replace(facts, **asdict(usage.stop())))
-    _check_evidence(case, evidence)
-    compare_kernel(case, evidence)
+    if said := contradictions(case, found):
+        raise InvalidRun("; ".join(said))
 
 
-def pin_keras(case: Case) -> None:
+def pin_keras(dtype: Dtype) -> None:
     """Set what `~/.keras/keras.json` and KERAS_MAX_* may have set otherwise for this user, and no record would show."""
-    keras.config.set_floatx(case.dtype)
-    keras.config.set_dtype_policy(case.dtype)
+    keras.config.set_floatx(dtype.variables)
+    keras.config.set_dtype_policy(dtype.name)
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
     # meant for debugging: they would end `fit` early without a word
@@ -96,22 +95,22 @@ def pin_keras(case: Case) -> None:
 
 @dataclass(frozen=True)
 class _Data:
-    """What `fit` is given: float32 in 0 … 1, as the notebook has it."""
+    """What `fit` is given: 0 … 1 in the dtype of the variables, as Keras would turn it into; float32 by default."""
 
-    x_train: np.ndarray[Any, np.dtype[np.float32]]
+    x_train: np.ndarray[Any, np.dtype[np.floating[Any]]]
     y_train: np.ndarray[Any, np.dtype[np.uint8]]
-    x_test: np.ndarray[Any, np.dtype[np.float32]]
+    x_test: np.ndarray[Any, np.dtype[np.floating[Any]]]
     y_test: np.ndarray[Any, np.dtype[np.uint8]]
 
     @classmethod
-    def load(cls, request: Request, task: tasks.Task) -> _Data:
+    def load(cls, request: Request, task: tasks.Task, dtype: Dtype) -> _Data:
         arrays = tasks.load(request.data, task)
         count = request.case.train_samples or task.train_samples
-        scale = np.float32(255)
+        kind = np.dtype(dtype.variables)
         return cls(
-            np.divide(arrays.x_train[:count], scale, dtype=np.float32),
+            np.divide(arrays.x_train[:count], 255, dtype=kind),
             arrays.y_train[:count],
-            np.divide(arrays.x_test, scale, dtype=np.float32),
+            np.divide(arrays.x_test, 255, dtype=kind),
             arrays.y_test,
         )
 
@@ -251,29 +250,3 @@ def _arithmetic(case: Case, task: tasks.Task) -> Arithmetic | None:
     if gates is None:
         return None
     return arithmetic(gates, case.units, steps=task.steps, features=task.features, classes=task.classes)
-
-
-def _check_evidence(case: Case, evidence: dict[str, dict[str, Evidence]]) -> None:
-    for entry in ENTRIES if case.latency_calls else ():
-        if entry not in evidence:
-            raise InvalidRun(f"no program is left to show what the entry {entry} of inference ran")
-
-
-def overall_kernel(evidence: dict[str, dict[str, Evidence]]) -> str:
-    """The kernel that all layers and phases show, or `mixed`."""
-    kernels = {one.kernel for layers in evidence.values() for one in layers.values()}
-    return kernels.pop() if len(kernels) == 1 else "mixed"
-
-
-def compare_kernel(case: Case, evidence: dict[str, dict[str, Evidence]]) -> None:
-    """Compare what ran with what was asked for.
-
-    Raises:
-        InvalidRun: they differ.
-    """
-    if case.kernel == "auto":
-        return
-    for phase, layers in evidence.items():
-        for layer, one in layers.items():
-            if one.kernel != case.kernel:
-                raise InvalidRun(f"asked for the kernel {case.kernel}, but {layer} ran {one.kernel} in {phase}")

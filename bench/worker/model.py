@@ -97,6 +97,11 @@ def _factory(name: str) -> Callable[..., Any]:
     return made
 
 
+def is_told_kernel(cell: str) -> bool:
+    """Whether the cell's factory is told the kernel asked for, so that its layers have to bear its switches."""
+    return find_cell(cell).built_in or _takes_kernel(_factory(cell))
+
+
 def _layer(
     factory: Callable[..., Any], case: Case, activation: str, return_sequences: bool, name: str
 ) -> keras.layers.Layer:

@@ -7,10 +7,8 @@ on any backend, and nothing of ours in it. Starting a `fit` for each turn would 
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -18,11 +16,13 @@ import numpy as np
 
 from bench import tasks
 from bench.case import RunFacts
-from bench.wire import Emit, Request, Turn
+from bench.dtypes import find_dtype
+from bench.wire import Emit, InvalidRun, Request, Turn
+from bench.worker.attest import attest, contradictions
 from bench.worker.backends import Backend, load_backend
-from bench.worker.measure import compare_kernel, overall_kernel, pin_keras
+from bench.worker.measure import pin_keras
 from bench.worker.measure import preload as preload
-from bench.worker.model import RECURRENT_LAYERS, build
+from bench.worker.model import build
 
 _MANY_EPOCHS = 1_000_000_000
 
@@ -35,7 +35,7 @@ def measure(request: Request, emit: Emit) -> None:
         InvalidRun: the kernel that ran isn't the one asked for.
     """
     case, task = request.case, tasks.find_task(request.case.task, "a duel")
-    pin_keras(case)
+    pin_keras(find_dtype(case.dtype))
     backend = load_backend(case.backend)
     backend.configure(case.device, case.threads)
     arrays = tasks.load(request.data, task)
@@ -50,17 +50,17 @@ def measure(request: Request, emit: Emit) -> None:
         else:
             while turns.steps == steps:
                 model.predict(x, case.batch_size, verbose=0, callbacks=[turns])
-    evidence = backend.attest(model, RECURRENT_LAYERS, task.steps)
-    shown = {phase: {name: asdict(one) for name, one in layers.items()} for phase, layers in evidence.items()}
+    found = attest(model, backend, task.steps, (request.phase,))
     emit(
         RunFacts(
             parameters=model.count_params(),
-            attested_kernel=overall_kernel(evidence),
-            attestation_json=json.dumps(shown, sort_keys=True),
-            extra_json=json.dumps(backend.read_back(model), sort_keys=True),
+            attested_kernel=found.kernel,
+            attestation_json=found.to_json(),
+            extra_json=found.settings_json(),
         )
     )
-    compare_kernel(case, evidence)
+    if said := contradictions(case, found):
+        raise InvalidRun("; ".join(said))
 
 
 def _batches(arrays: tasks.Arrays, steps: int, batch_size: int) -> tuple[Any, Any]:
