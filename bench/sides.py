@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -28,6 +28,10 @@ from bench.suite import CASE_FIELD
 BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 WORKER_PACKAGES = ("keras", "numpy", "psutil")
 """What a side needs beside its backend."""
+
+_THREADS = {"TF_NUM_INTEROP_THREADS": "1"}
+"""On both sides, unless the user has set it: with more, TensorFlow on few cores runs for seconds on end in one of two
+modes, 1.8 times apart in wall time at the same processor time, which would drown what is asked."""
 
 _SETTING = re.compile(r"(\w+)=([^=\s]\S*)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,-]+\])?(===|==|~=|!=|<=|>=|<|>)\S+")
@@ -97,6 +101,14 @@ def settings_of(text: str, letter: str) -> list[str]:
             raise UsageError(f"{word!r} (side {letter}) has several values: a side of a duel is one configuration.")
         found.append(f"{axes.get(key, key)}={value}")
     return found
+
+
+def with_threads(place: Place, backend: str) -> Place:
+    """The same place, its threads pinned where that makes a backend's times steadier."""
+    if backend != "tensorflow":
+        return place
+    pinned = {name: value for name, value in _THREADS.items() if name not in os.environ}
+    return replace(place, variables={**pinned, **place.variables})
 
 
 # --- commits ---

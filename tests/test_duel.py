@@ -48,19 +48,33 @@ def turns(*times: tuple[float, float]) -> list[Slice]:
     return [a_slice(n, side, t) for n, both in enumerate(times) for side, t in zip("ab", both, strict=True)]
 
 
-def test_a_pairs_ratio_is_the_median_over_its_turns() -> None:
+def test_a_pairs_ratio_is_the_median_of_the_means_of_two_turns() -> None:
     times = [(0.5, 0.55), (0.6, 0.6), (0.5, 0.75), (0.4, 0.42), (0.9, 0.95)]
-    ratio = pair_log_ratio(turns(*times))
-    assert ratio == pytest.approx(statistics.median(math.log(b / a) for a, b in times))
-    # a disturbed slice of one side, and one of the other, move it hardly
-    assert pair_log_ratio(turns(*times, (5.0, 0.5), (0.5, 5.0))) == pytest.approx(ratio)
+    logs = [math.log(b / a) for a, b in times]
+    walsh = [(logs[i] + logs[j]) / 2 for i in range(5) for j in range(i, 5)]
+    assert pair_log_ratio(turns(*times)) == pytest.approx(statistics.median(walsh))
+
+
+def test_disturbed_turns_move_a_pairs_ratio_hardly_and_it_is_surer_than_the_median() -> None:
+    generator = np.random.default_rng(11)
+    found: list[float] = []
+    medians: list[float] = []
+    for _ in range(300):
+        logs = generator.normal(0.0, 0.06, 16)
+        ratio = pair_log_ratio(turns(*((0.5, 0.5 * math.exp(log)) for log in logs)))
+        assert ratio is not None
+        found.append(ratio)
+        medians.append(float(np.median(logs)))
+    assert np.std(found) < 0.9 * np.std(medians)
+    quiet = [(0.5, 0.55)] * 12
+    assert pair_log_ratio(turns(*quiet, (5.0, 0.5), (0.5, 5.0), (0.5, 5.0))) == pytest.approx(math.log(1.1))
 
 
 def test_a_turn_in_which_the_idle_side_used_the_processors_is_dropped() -> None:
-    slices = turns((0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.5, 1.0), (0.5, 1.0))
+    slices = turns(*[(0.5, 0.5)] * 7, (0.5, 1.0), (0.5, 1.0))
     assert pair_log_ratio(slices) == pytest.approx(0.0)
-    spun = [replace(one, idle_cpu_seconds=0.06) if one.turn < 2 and one.side == "a" else one for one in slices]
-    assert pair_log_ratio(spun) == pytest.approx(math.log(2))
+    late = [replace(one, idle_cpu_seconds=0.06) if one.turn < 4 and one.side == "a" else one for one in slices]
+    assert pair_log_ratio(late) == pytest.approx(math.log(2) / 2)  # three turns and two are left
     at_a_tick = [replace(one, idle_cpu_seconds=0.01) for one in slices]
     assert pair_log_ratio(at_a_tick) == pytest.approx(0.0)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,17 +34,12 @@ from bench.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from bench.arena import Result
     from bench.case import Case
-    from bench.isolation import Place
     from bench.sides import Kind, Made
     from bench.verdict import Margins
 
 _SUITE = "quick"
 _USUAL = {"cells": "lstm", "seeds": "0", "epochs": "1"}
 """What is duelled where nothing else is said: the notebook's LSTM on the digits that come with the program."""
-
-_THREADS = {"TF_NUM_INTEROP_THREADS": "1"}
-"""On both sides, unless the user has set it: with more, TensorFlow on few cores runs for seconds on end in one of two
-modes, 1.8 times apart in wall time at the same processor time, which would drown what is asked."""
 
 
 def duel(
@@ -160,7 +154,7 @@ def execute(
                 arena.Side(
                     title=one.title,
                     case=case,
-                    place=_with_threads(one.place, case),
+                    place=sides.with_threads(one.place, case.backend),
                     worker=worker or arena.WORKER,
                 )
                 for one, case in zip(made, cases, strict=True)
@@ -246,13 +240,6 @@ def _made(base: str, new: str, kind: Kind, cases: tuple[Case, Case], scratch: Pa
         else:
             made.append(sides.Made(title=text))
     return made[0], made[1]
-
-
-def _with_threads(place: Place, case: Case) -> Place:
-    if case.backend != "tensorflow":
-        return place
-    pinned = {name: value for name, value in _THREADS.items() if name not in os.environ}
-    return replace(place, variables={**pinned, **place.variables})
 
 
 def _made_folder(folder: Path) -> Path:

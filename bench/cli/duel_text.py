@@ -174,7 +174,7 @@ def remarks_on(record: Mapping[str, Any]) -> list[str]:
             f"The whole interval lies beyond the floor of {floor}, and not within the tolerance of {tolerance}."
         )
     said.append(
-        f"The unit is the pair of processes: the median ratio of {record['slices_a_side']} slices a side of "
+        f"The unit is the pair of processes: the robust ratio of {record['slices_a_side']} slices a side of "
         f"{record['steps_a_slice']} steps each, in turns A B B A. Looks at "
         f"{', '.join(map(str, record['looks']))} pairs; all intervals together hold the ratio with 95 %."
     )

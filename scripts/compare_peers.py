@@ -1,0 +1,148 @@
+"""Other tools' rules on the same recorded slices: false alarms and power of each, beside the duel's.
+
+    python -m scripts.compare_peers results/reference/duels/recording --duels results/reference/duels/duels.json \\
+        --out results/reference/duels/peers.json
+
+Needs asv, pyperf and pytest-benchmark installed beside this; each one's own code decides:
+
+- pytest-benchmark, `--benchmark-compare-fail=mean:5%`: `pytest_benchmark.utils.parse_compare_fail(...)`'s check on the
+  means of one process each, the new one of the pair of processes that came next: base, then head, on one runner.
+- asv, `asv continuous` with its two interleaved rounds and factor 1.1: `asv.commands.compare._is_result_better` with
+  `asv_runner.statistics.compute_stats` over the slices of two processes a side, A B B A.
+- pyperf, `pyperf compare_to`: `pyperf._utils.is_significant` over three values of each of twenty processes a side.
+
+They get what suits them: neighbouring processes, a machine that was left alone, and no baseline of another day. What
+they can't have by design is the pairing. A tool that says only that something changed has found a slowdown where it is
+slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import random
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scripts.recordings import Recorded, halves, read
+from scripts.simulate_duels import SLOWDOWNS, share
+
+Rule = Callable[[list[Recorded], random.Random, float], tuple[str, float]]
+"""(one cell's pairs, random numbers, slowdown) → what it says (`same`, `slower`, `faster`), and how many minutes of
+slices it took."""
+
+
+def pytest_benchmark_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> tuple[str, float]:
+    """Mean of one process against the mean of one before it; it only knows regressions."""
+    from pytest_benchmark.utils import parse_compare_fail
+
+    check = parse_compare_fail("mean:5%")
+    at = draw.randrange(len(pairs) - 1)
+    base = pairs[at].times("a")
+    new = [(1 + slowdown) * time for time in pairs[at + 1].times("b")]
+    failed = check.fails({"mean": statistics.mean(new)}, {"mean": statistics.mean(base)})
+    return "slower" if failed else "same", _minutes(pairs[at], "a") + _minutes(pairs[at + 1], "b")
+
+
+def asv_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> tuple[str, float]:
+    """Two processes a side, interleaved; its Mann-Whitney test, and its factor."""
+    from asv.commands.compare import _is_result_better
+    from asv_runner.statistics import compute_stats
+
+    at = draw.randrange(len(pairs) - 1)
+    both = pairs[at : at + 2]
+    base = [time for pair in both for time in pair.times("a")]
+    new = [(1 + slowdown) * time for pair in both for time in pair.times("b")]
+    (a, a_stats), (b, b_stats) = compute_stats(base, 1), compute_stats(new, 1)
+    spent = sum(_minutes(pair, side) for pair in both for side in "ab")
+    if _is_result_better(a, b, (a_stats, base), (b_stats, new), 1.1):
+        return "slower", spent
+    return "faster" if _is_result_better(b, a, (b_stats, new), (a_stats, base), 1.1) else "same", spent
+
+
+def pyperf_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> tuple[str, float]:
+    """Twenty processes of each, one side after the other, three values a process; its t-test."""
+    from pyperf._utils import is_significant
+
+    processes, values = 20, 3
+    at = draw.randrange(len(pairs))
+    order = [pairs[(at + offset) % len(pairs)] for offset in range(2 * processes)]
+    base = [time for pair in order[:processes] for time in pair.times("a")[:values]]
+    new = [(1 + slowdown) * time for pair in order[processes:] for time in pair.times("b")[:values]]
+    spent = sum(values * statistics.mean(one.seconds for one in pair.slices) for pair in order) / 60
+    if not is_significant(base, new)[0]:
+        return "same", spent
+    return ("slower" if statistics.mean(new) > statistics.mean(base) else "faster"), spent
+
+
+def _minutes(pair: Recorded, side: str) -> float:
+    return sum(one.seconds for one in pair.slices if one.side == side) / 60
+
+
+RULES: dict[str, tuple[str, Rule]] = {
+    "pytest-benchmark mean:5%": ("pytest-benchmark", pytest_benchmark_rule),
+    "asv continuous, factor 1.1": ("asv", asv_rule),
+    "pyperf compare_to, t-test": ("pyperf", pyperf_rule),
+}
+
+
+def main() -> None:
+    """Judge as often as the duels were simulated, on the same half of the recording."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--duels", type=Path, required=True, help="duels.json of scripts/simulate_duels.py")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--number", type=int, default=2000)
+    arguments = parser.parse_args()
+    _, later = halves(read(arguments.recording))
+    ours = json.loads(arguments.duels.read_text())
+    rows: list[dict[str, Any]] = [
+        {
+            "rule": "bench duel",
+            "slowdown": row["slowdown"],
+            "slower": row["slower"],
+            "faster": row["faster"],
+            "minutes": row["median_minutes"],
+        }
+        for row in ours["rates"]
+    ]
+    versions = {}
+    for name, (package, rule) in RULES.items():
+        versions[package] = importlib.metadata.version(package)
+        for slowdown in SLOWDOWNS:
+            said, minutes = [], []
+            for index in range(arguments.number):
+                cell = sorted(later)[index % len(later)]
+                verdict, spent = rule(later[cell], random.Random(f"{name}/{slowdown}/{index}"), slowdown)
+                said.append(verdict)
+                minutes.append(spent)
+            rows.append(
+                {
+                    "rule": name,
+                    "slowdown": slowdown,
+                    "slower": share(said.count("slower"), len(said)),
+                    "faster": share(said.count("faster"), len(said)),
+                    "minutes": statistics.median(minutes),
+                }
+            )
+    arguments.out.write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n")
+    print(table(rows))
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """In markdown: false alarms (either way) of equal sides, and the share of slowdowns found."""
+    lines = ["| rule | false alarms | " + " | ".join(f"{100 * s:g} % found" for s in SLOWDOWNS[1:]) + " | minutes |"]
+    lines.append("|---|--:|" + "--:|" * len(SLOWDOWNS))
+    for name in dict.fromkeys(row["rule"] for row in rows):
+        own = {row["slowdown"]: row for row in rows if row["rule"] == name}
+        alarms = own[0.0]["slower"]["share"] + own[0.0]["faster"]["share"]
+        found = " | ".join(f"{100 * own[s]['slower']['share']:.1f} %" for s in SLOWDOWNS[1:])
+        lines.append(f"| {name} | {100 * alarms:.1f} % | {found} | {own[0.0]['minutes']:.1f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

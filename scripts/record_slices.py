@@ -1,0 +1,155 @@
+"""Records real paired slices, A against A, as data: what simulated duels are drawn from (`scripts/simulate_duels.py`).
+
+    python scripts/record_slices.py results/reference/duels/recording --minutes 75
+
+Each pair of processes is what a pair of `bench duel` is: two fresh processes of the same case that take turns, A B B A;
+only there are more turns, so that fewer can be tried on the same data. The cells take their pairs in turn, so that a
+disturbance of an hour hits all of them. Each pair is stored when it has ended; interrupted, the same command goes on
+where it was, until the slices that are recorded, and nothing else, add up to so many minutes. Then the parts become one
+file, `slices.parquet`, beside `about.json`. The machine's lock is held for a pair at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from bench.arena import Arena, Side
+from bench.campaign import publish
+from bench.case import Case
+from bench.errors import BenchError
+from bench.fetch import obtain
+from bench.isolation import Place, machine_lock
+from bench.machine import read_machine, read_software
+from bench.sides import with_threads
+from bench.tasks import find_task
+
+_MOST_FAILURES = 5
+
+
+def recorded(folder: Path) -> pd.DataFrame:
+    """The slices that are there: of the parts, and of the file that they were folded into."""
+    files = [*sorted((folder / "pairs").glob("*.parquet")), *folder.glob("slices.parquet")]
+    frames = [pd.read_parquet(file) for file in files]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"cell": [], "pair": [], "seconds": []})
+
+
+class Recorder:
+    """Two servers a cell, kept from pair to pair: importing TensorFlow for each would take most of the time."""
+
+    def __init__(self, folder: Path, cells: list[str], turns: int, logs: Path) -> None:
+        self._folder, self._turns = folder, turns
+        self._arenas: dict[str, Arena] = {}
+        for cell in cells:
+            case = Case(cell=cell, task="mnist_5k", epochs=1)
+            data = obtain(find_task(case.task, "a recording"), data_dir=None, say=_say)
+            side = Side(title="A", case=case, place=with_threads(Place(), case.backend))
+            (logs / cell).mkdir()
+            self._arenas[cell] = Arena(side, side, data=data, folder=logs / cell)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for arena in self._arenas.values():
+            arena.__exit__()
+
+    def record(self, frame: pd.DataFrame) -> str:
+        """One more pair of the cell that has fewest; a line about it."""
+        counts = {cell: int(frame.loc[frame["cell"] == cell, "pair"].nunique()) for cell in self._arenas}
+        cell = min(counts, key=lambda name: counts[name])
+        number, mine = counts[cell], frame[frame["cell"] == cell]
+        with machine_lock(_say):
+            begun = time.monotonic()
+            pair = self._arenas[cell].fight(number, int(mine["steps"].iloc[0]) if number else None, self._turns, begun)
+        slices = pd.DataFrame([asdict(one) for one in pair.slices]).assign(
+            cell=cell, pair_seconds=pair.seconds, recorded_at=datetime.now(UTC).isoformat(timespec="seconds")
+        )
+        publish(
+            self._folder / "pairs" / f"{cell}-{number:04d}.parquet",
+            lambda file: slices.to_parquet(file, index=False),
+        )
+        wide = slices.pivot(index="turn", columns="side", values="seconds")
+        ratio = float((wide["b"] / wide["a"]).median())
+        return f"{cell} pair {number + 1}: B / A {ratio:.4f} in {pair.seconds:.0f} s"
+
+
+def fold(folder: Path) -> None:
+    """All parts into one file, and they are gone."""
+    parts = sorted((folder / "pairs").glob("*.parquet"))
+    if parts:
+        frame = recorded(folder).sort_values(["cell", "pair", "turn", "side"], ignore_index=True)
+        whole, old = folder / "slices.parquet", folder / "slices.old.parquet"
+        if whole.exists():
+            whole.rename(old)
+        publish(whole, lambda file: frame.to_parquet(file, index=False, compression="zstd"))
+        for part in [*parts, old]:
+            part.unlink(missing_ok=True)
+        (folder / "pairs").rmdir()
+
+
+def _about(folder: Path, turns: int) -> None:
+    machine, software = read_machine(), read_software("tensorflow")
+    content = {
+        "what": "paired slices of duels, A against A; see scripts/record_slices.py",
+        "turns": turns,
+        "machine": json.loads(machine.to_json()),
+        "machine_fingerprint": machine.fingerprint,
+        "software": json.loads(software.to_json()),
+        "software_fingerprint": software.fingerprint,
+    }
+    file = folder / "about.json"
+    if file.exists():
+        before = json.loads(file.read_text())
+        for name in ("machine_fingerprint", "software_fingerprint", "turns"):
+            if before[name] != content[name]:
+                raise SystemExit(f"{folder} was recorded with another {name}: name another folder.")
+    else:
+        publish(file, lambda out: out.write(json.dumps(content, indent=1).encode()))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Record until there is enough; may be interrupted and called again."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float, default=75.0, help="of slices, summed up")
+    parser.add_argument("--cells", default="simple_rnn,lstm,gru")
+    parser.add_argument("--turns", type=int, default=24, help="slices a side of each pair")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    _about(folder, arguments.turns)
+    failures = 0
+    with (
+        tempfile.TemporaryDirectory() as logs,
+        Recorder(folder, arguments.cells.split(","), arguments.turns, Path(logs)) as recorder,
+    ):
+        while (minutes := (frame := recorded(folder))["seconds"].sum() / 60) < arguments.minutes:
+            try:
+                line = recorder.record(frame)
+            except BenchError as error:  # a pair that went wrong is no data
+                failures += 1
+                _say(f"left out: {error}")
+                if failures == _MOST_FAILURES:
+                    raise
+                continue
+            _say(f"[{minutes:5.1f} of {arguments.minutes:g} min] {line}")
+    fold(folder)
+    frame = recorded(folder)
+    _say(f"{frame.groupby('cell')['pair'].nunique().to_dict()} pairs in {folder / 'slices.parquet'}")
+
+
+if __name__ == "__main__":
+    main()

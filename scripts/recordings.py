@@ -1,0 +1,106 @@
+"""Recorded slices, replayed: pairs of processes that fight again on a clock of their own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from bench.arena import Pair
+from bench.case import RunFacts
+from bench.duel import Look, Schedule, Slice
+
+_FIELDS = tuple(Slice.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One recorded pair of processes, A against A."""
+
+    cell: str
+    slices: tuple[Slice, ...]
+    seconds: float
+    """What the pair took, from the start of both processes to the end of both."""
+
+    def shortened(self, turns: int) -> Recorded:
+        """As if it had ended after so many turns."""
+        kept = tuple(one for one in self.slices if one.turn < turns)
+        spared = sum(one.seconds for one in self.slices) - sum(one.seconds for one in kept)
+        return replace(self, slices=kept, seconds=self.seconds - spared)
+
+    def slowed(self, slowdown: float) -> Recorded:
+        """As if each of B's slices had taken that share longer."""
+        slices = tuple(replace(one, seconds=one.seconds * (1 + slowdown * (one.side == "b"))) for one in self.slices)
+        longer = sum(one.seconds for one in slices) - sum(one.seconds for one in self.slices)
+        return replace(self, slices=slices, seconds=self.seconds + longer)
+
+    def swapped(self) -> Recorded:
+        """The sides with each other's names."""
+        return replace(self, slices=tuple(replace(one, side="ba"["ab".index(one.side)]) for one in self.slices))
+
+    def times(self, side: str) -> list[float]:
+        """The side's seconds a step, slice by slice."""
+        ordered = sorted((one for one in self.slices if one.side == side), key=lambda one: one.turn)
+        return [one.seconds / one.steps for one in ordered]
+
+
+def read(folder: Path) -> dict[str, list[Recorded]]:
+    """By cell: the recorded pairs in the order in which they were recorded."""
+    files = [*sorted((folder / "pairs").glob("*.parquet")), *folder.glob("slices.parquet")]
+    if not files:
+        raise SystemExit(f"there is no recording in {folder}: make one with scripts/record_slices.py.")
+    frame = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    found: dict[str, list[Recorded]] = {}
+    for (cell, _), rows in frame.sort_values(["cell", "pair", "turn", "side"]).groupby(["cell", "pair"], sort=True):
+        slices = tuple(
+            Slice(**dict(zip(_FIELDS, row, strict=True))) for row in rows[list(_FIELDS)].itertuples(index=False)
+        )
+        found.setdefault(str(cell), []).append(Recorded(str(cell), slices, float(rows["pair_seconds"].iloc[0])))
+    return found
+
+
+def halves(recording: dict[str, list[Recorded]]) -> tuple[dict[str, list[Recorded]], dict[str, list[Recorded]]]:
+    """The earlier half of each cell's pairs, to calibrate on, and the later half, to judge on."""
+    first = {cell: pairs[: len(pairs) // 2] for cell, pairs in recording.items()}
+    return first, {cell: pairs[len(pairs) // 2 :] for cell, pairs in recording.items()}
+
+
+class Replay:
+    """What `bench.arena.duel_until_sure` needs of an arena: pairs drawn from recorded ones, on a clock of its own.
+
+    They are drawn with replacement, in runs of neighbours, so that what a disturbance did to neighbouring pairs stays
+    together. In each pair it is drawn too which side is called A: both ran the same, so the true ratio of what is drawn
+    is exactly 1, where that of some thirty recorded pairs is off by a few tenths of a percent by chance.
+    """
+
+    NEIGHBOURS = 3
+
+    def __init__(self, pairs: Sequence[tuple[Recorded, Recorded]], seed: str) -> None:
+        """`pairs`: each as it was recorded, and with its sides swapped."""
+        self.now = 0.0
+        self._pairs, self._random = pairs, random.Random(seed)
+        self._at, self._left = 0, 0
+
+    def clock(self) -> float:
+        """Seconds that the duel has taken."""
+        return self.now
+
+    def fight(self, number: int, steps: int | None, turns: int = 0, begun: float = 0.0) -> Pair:
+        """The next pair; how many turns it takes was decided before."""
+        if self._left == 0:
+            self._at, self._left = self._random.randrange(len(self._pairs)), self.NEIGHBOURS
+        pair = self._random.choice(self._pairs[self._at % len(self._pairs)])
+        self._at, self._left = self._at + 1, self._left - 1
+        self.now += pair.seconds
+        facts = RunFacts()
+        return Pair(slices=pair.slices, facts=(facts, facts), steps=pair.slices[0].steps, seconds=pair.seconds)
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def pair_ended(self, log_ratio: float | None, so_far: Look, schedule: Schedule, seconds: float) -> None:
+        """See `bench.arena.Reporter`."""

@@ -1,0 +1,208 @@
+"""Simulated duels, drawn from recorded slices: how often they err, and what they find in how many minutes.
+
+    python -m scripts.simulate_duels results/reference/duels/recording --out results/reference/duels
+
+The earlier half of each cell's recorded pairs is there to choose by: it prints, for several numbers of turns a pair,
+how much the pairs' ratios vary and how narrow ten minutes would make the interval. The later half is judged on: 2,000
+duels with equal sides, and as many at each injected slowdown (B's slices made longer by exactly that). Each of them is
+`bench.arena.duel_until_sure` itself, with pairs drawn from the recording on a clock of their own.
+
+Writes `duels.csv` (a row a duel), `duels.json` (the rates, with Clopper-Pearson intervals) and `power.png`. All of it
+is conditional on the recording: another machine has another noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import betaincinv
+
+from bench.arena import TURNS, duel_until_sure
+from bench.duel import MARGINS, pair_log_ratio
+from bench.stats import mean_t
+from scripts.recordings import Recorded, Replay, Silent, halves, read
+
+SLOWDOWNS = (0.0, 0.01, 0.02, 0.05, 0.10)
+
+
+def share(hits: int, of: int) -> dict[str, float | int]:
+    """A share, with its 95 % interval by Clopper and Pearson (1934)."""
+    low = float(betaincinv(hits, of - hits + 1, 0.025)) if hits else 0.0
+    high = float(betaincinv(hits + 1, of - hits, 0.975)) if hits < of else 1.0
+    return {"hits": hits, "of": of, "share": hits / of, "low": low, "high": high}
+
+
+def explore(recording: dict[str, list[Recorded]], budget_seconds: float) -> list[dict[str, Any]]:
+    """By cell and number of turns: the spread of the pairs' log-ratios, and the standard error after the budget."""
+    rows = []
+    for cell, pairs in recording.items():
+        most = 1 + max(one.turn for one in pairs[0].slices)
+        for turns in (n for n in (4, 8, 12, 16, 24, 32, 48, 64) if n <= most):
+            shortened = [pair.shortened(turns) for pair in pairs]
+            by_mean, by_median = zip(*(_plain(pair) for pair in shortened), strict=True)
+            ratios = [r for r in (pair_log_ratio(pair.slices) for pair in shortened) if r is not None]
+            if len(ratios) < 2:
+                continue
+            seconds = statistics.mean(pair.seconds for pair in shortened)
+            spread, robust = (
+                statistics.stdev(ratios),
+                1.4826 * float(np.median(np.abs(np.array(ratios) - np.median(ratios)))),
+            )
+            mean = mean_t(ratios)
+            rows.append(
+                {
+                    "cell": cell,
+                    "turns": turns,
+                    "pairs": len(ratios),
+                    "pair_seconds": seconds,
+                    "mean_percent": 100 * mean.value,
+                    "mean_low_percent": 100 * mean.interval.low if mean.interval else None,
+                    "mean_high_percent": 100 * mean.interval.high if mean.interval else None,
+                    "sd_percent": 100 * spread,
+                    "robust_sd_percent": 100 * robust,
+                    "sd_of_means_percent": 100 * statistics.stdev(by_mean),
+                    "sd_of_medians_percent": 100 * statistics.stdev(by_median),
+                    "standard_error_after_budget_percent": 100 * spread / math.sqrt(budget_seconds / seconds),
+                }
+            )
+    return rows
+
+
+def _plain(pair: Recorded) -> tuple[float, float]:
+    """The mean and the median of a pair's log-ratios, which the pair's own estimate is to beat."""
+    ratios = [math.log(b / a) for a, b in zip(pair.times("a"), pair.times("b"), strict=True)]
+    return statistics.mean(ratios), statistics.median(ratios)
+
+
+def simulate(
+    pairs: dict[str, list[Recorded]], slowdown: float, number: int, turns: int, budget_seconds: float
+) -> list[dict[str, Any]]:
+    """So many duels, the cells in turn."""
+    cells = sorted(pairs)
+    shortened = {cell: [pair.shortened(turns) for pair in own] for cell, own in pairs.items()}
+    slowed = {
+        cell: [(pair.slowed(slowdown), pair.swapped().slowed(slowdown)) for pair in own]
+        for cell, own in shortened.items()
+    }
+    rows = []
+    for index in range(number):
+        cell = cells[index % len(cells)]
+        replay = Replay(slowed[cell], f"{slowdown}/{index}")
+        result = duel_until_sure(
+            replay, Silent(), budget_seconds=budget_seconds, margins=MARGINS, turns=turns, clock=replay.clock
+        )
+        look = result.look
+        rows.append(
+            {
+                "slowdown": slowdown,
+                "duel": index,
+                "cell": cell,
+                "verdict": look.verdict.value,
+                "minutes": result.seconds / 60,
+                "pairs": look.pairs,
+                "ratio": look.ratio,
+                "low": look.low,
+                "high": look.high,
+            }
+        )
+    return rows
+
+
+def rates(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each slowdown: the share of each verdict, and of those found within 3 and within 10 minutes."""
+    rows = []
+    for slowdown in SLOWDOWNS:
+        duels = frame[frame["slowdown"] == slowdown]
+        row: dict[str, Any] = {"slowdown": slowdown}
+        for verdict in ("same", "slower", "faster", "inconclusive"):
+            row[verdict] = share(int((duels["verdict"] == verdict).sum()), len(duels))
+        slower = duels[duels["verdict"] == "slower"]
+        row["slower_within_3_minutes"] = share(int((slower["minutes"] <= 3).sum()), len(duels))
+        wrong = {"faster"}
+        if slowdown == 0:
+            wrong.add("slower")
+        elif slowdown > MARGINS.tolerance:
+            wrong.add("same")
+        row["wrong"] = share(int(duels["verdict"].isin(wrong).sum()), len(duels))
+        held = (duels["low"] <= 1 + slowdown) & (1 + slowdown <= duels["high"])
+        row["interval_holds_the_truth"] = share(int(held.sum()), int(duels["low"].notna().sum()))
+        row["median_minutes"] = float(duels["minutes"].median())
+        rows.append(row)
+    return rows
+
+
+def draw(frame: pd.DataFrame, path: Path, budget_minutes: float) -> None:
+    """The share of duels that have ended with the right verdict, against minutes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    minutes = np.linspace(0, budget_minutes, 400)
+    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    for slowdown in SLOWDOWNS:
+        duels = frame[frame["slowdown"] == slowdown]
+        right = "same" if slowdown == 0 else "slower"
+        at = duels.loc[duels["verdict"] == right, "minutes"].to_numpy()
+        found = [100 * (at <= minute).sum() / len(duels) for minute in minutes]
+        label = "equal sides: same" if slowdown == 0 else f"{100 * slowdown:g} % slower: slower"
+        axes.step(minutes, found, where="post", label=label, linestyle="--" if slowdown == 0 else "-")
+    axes.axhline(95, color="grey", linewidth=0.7)
+    axes.set(xlabel="minutes of the duel", ylabel="duels that have said so, %", ylim=(0, 101), xlim=(0, budget_minutes))
+    axes.legend(loc="center right")
+    axes.set_title("What a duel finds, in how long (simulated from recorded slices)")
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def main() -> None:
+    """Explore, simulate, and write what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--duels", type=int, default=2000)
+    parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--budget", type=float, default=10.0, help="minutes")
+    parser.add_argument("--explore-only", action="store_true")
+    arguments = parser.parse_args()
+    earlier, later = halves(read(arguments.recording))
+    explored = explore(earlier, 60 * arguments.budget)
+    print(pd.DataFrame(explored).round(3).to_string(index=False))
+    if arguments.explore_only:
+        return
+    rows = [
+        row
+        for slowdown in SLOWDOWNS
+        for row in simulate(later, slowdown, arguments.duels, arguments.turns, 60 * arguments.budget)
+    ]
+    frame = pd.DataFrame(rows)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    frame.round(6).to_csv(arguments.out / "duels.csv", index=False)
+    found = {
+        "what": "simulated duels, conditional on the recording; see scripts/simulate_duels.py",
+        "budget_minutes": arguments.budget,
+        "turns": arguments.turns,
+        "tolerance": MARGINS.tolerance,
+        "floor": MARGINS.floor,
+        "judged_pairs": {cell: len(pairs) for cell, pairs in later.items()},
+        "rates": rates(frame),
+        "explored_on_the_other_half": explored,
+    }
+    (arguments.out / "duels.json").write_text(json.dumps(found, indent=1) + "\n")
+    draw(frame, arguments.out / "power.png", arguments.budget)
+    for row in found["rates"]:
+        shares = "  ".join(
+            f"{name} {100 * row[name]['share']:.1f} %" for name in ("same", "slower", "faster", "inconclusive")
+        )
+        three = f"slower within 3 min {100 * row['slower_within_3_minutes']['share']:.1f} %"
+        print(f"{100 * row['slowdown']:g} %: {shares}  {three}  wrong {100 * row['wrong']['share']:.2f} %")
+
+
+if __name__ == "__main__":
+    main()
