@@ -6,7 +6,7 @@ import math
 import reprlib
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -157,9 +157,24 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> Suite:
     for table in _TABLES:
         if not isinstance(raw.setdefault(table, {}), dict):
             raise UsageError(f"{table!r} in {str(path)!r} must be a table: write [{table}] on a line of its own.")
+    return _made({"name": path.stem, **raw}, overrides, str(path))
+
+
+def crossed(name: str, axes: Mapping[str, Sequence[Any]], overrides: Iterable[str] = ()) -> Suite:
+    """A suite of these axes, with `--set axis=value,value` overrides applied.
+
+    Raises:
+        UsageError: as `load` does.
+    """
+    raw = {"name": name, "axes": {axis: list(values) for axis, values in axes.items()}, "settings": {}}
+    return _made(raw, overrides, f"bench {name}")
+
+
+def _made(raw: dict[str, Any], overrides: Iterable[str], rest: str) -> Suite:
+    """The validated suite; `rest` is where that came from which no override gave."""
     raw, given = _with_overrides(raw, overrides)
-    origins = {**given, _REST: str(path)}
-    suite = _validated({"name": path.stem, **raw}, origins)
+    origins = {**given, _REST: rest}
+    suite = _validated(raw, origins)
     suite._origins.update(origins)
     runs = suite.configurations * suite.runs_each
     if runs > MAX_RUNS:

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from bench.case import ENTRIES, Case, Status
+from bench.kernels import KERNELS
 from bench.stats import Estimate, RunFigure, mean_t, median_runs, paired_ratio, quantiles, run_figure
 
 REFERENCE_CELL = "simple_rnn"
@@ -108,6 +109,8 @@ class Row:
     compile_seconds: Estimate | None
     ratio: Estimate | None
     """`train_seconds` over the reference cell's, all else equal, paired by campaign and block; 1 for the reference."""
+    generic_ratio: Estimate | None
+    """The same over the same cell's `generic` kernel: what this kernel gives; 1 for `generic` itself."""
     memory_bytes: Estimate | None
     answers: tuple[Answers, ...]
     """Inference, an entry each; empty where none was timed."""
@@ -338,6 +341,10 @@ def _section(key: _SectionKey, runs: Sequence[_Run]) -> Section:
     rows = [_row(case, own, axes) for case, own in by_configuration.items()]
     references = {row.setting: row for row in rows if row.cell == REFERENCE_CELL}
     rows = [replace(row, ratio=_ratio(row, references.get(row.setting))) for row in rows]
+    same = {row.configuration: row for row in rows}
+    rows = [
+        replace(row, generic_ratio=_ratio(row, same.get(replace(row.configuration, kernel="generic")))) for row in rows
+    ]
     keras = {row.configuration: row for row in rows}
     rows = [_against_keras(row, keras) for row in rows]
     task, data_digest, machine, software, cells_digest = key
@@ -373,6 +380,7 @@ def _row(configuration: Case, runs: Sequence[_Run], axes: Sequence[str]) -> Row:
         first_epoch_seconds=_median(r.first_epoch_seconds for r in records),
         compile_seconds=_median(r.compile_seconds for r in records),
         ratio=None,
+        generic_ratio=None,
         memory_bytes=_median(r.memory_bytes for r in records),
         answers=_answers(good),
         predict_ratio=_known(paired_ratio(*_latencies_of_both(records))),
@@ -451,7 +459,7 @@ def _paired(new: Row, base: Row, figure: Callable[[RunRecord], float | None]) ->
 def _ratio(row: Row, reference: Row | None) -> Estimate | None:
     if reference is None or row.train_seconds is None:
         return None
-    if row is reference:
+    if row.configuration == reference.configuration:
         return Estimate(1.0, None, row.train_seconds.n)
     return _known(paired_ratio(*paired_train_seconds(row, reference)))
 
@@ -469,7 +477,7 @@ def _against_keras(row: Row, rows: Mapping[Case, Row]) -> Row:
 
 def _reason(run: _Run) -> str:
     asked, ran = run.configuration.kernel, run.facts["attested_kernel"]
-    if run.status == Status.INVALID and ran is not None and asked not in ("auto", ran):
+    if run.status == Status.INVALID and ran not in (None, "mixed", asked) and asked != "auto":
         return f"asked {asked}, ran {ran}"
     lines = [line.strip() for line in str(run.facts["error"] or "").splitlines() if line.strip()]
     if not lines:
@@ -479,7 +487,9 @@ def _reason(run: _Run) -> str:
 
 def _row_order(row: Row) -> tuple[Any, ...]:
     known = row.cell in _CELLS_IN_ORDER
-    return (*row.axes.values(), not known, _CELLS_IN_ORDER.index(row.cell) if known else 0, row.cell)
+    kernels = list(KERNELS)
+    axes = (kernels.index(value) if name == "kernel" else value for name, value in row.axes.items())
+    return (*axes, not known, _CELLS_IN_ORDER.index(row.cell) if known else 0, row.cell)
 
 
 def _median(values: Iterable[float | None]) -> Estimate | None:

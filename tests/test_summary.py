@@ -202,3 +202,18 @@ def test_a_record_of_the_machine_that_cannot_be_read_costs_its_name_and_nothing_
     (section,) = summarise(table)
     assert (section.machine, section.software) == ({}, {})
     assert section.rows[0].accuracy is not None
+
+
+def test_a_kernels_ratio_is_to_the_same_cells_generic_kernel_paired_by_block() -> None:
+    section = only(
+        *(run(Case(cell="lstm", kernel="generic", seed=s), epoch_seconds=(9.0, 2.0 + s)) for s in range(3)),
+        *(run(Case(cell="lstm", kernel="xla", seed=s), epoch_seconds=(9.0, 3 * (2.0 + s)), ran="xla") for s in (0, 1)),
+        run(Case(cell="gru", kernel="xla"), ran="xla"),
+    )
+    ratio = row_of(section, "lstm", kernel="xla").generic_ratio
+    assert ratio is not None
+    assert ratio.value == pytest.approx(3.0)
+    assert ratio.n == 2
+    assert row_of(section, "lstm", kernel="generic").generic_ratio == Estimate(1.0, None, 3)
+    assert row_of(section, "gru", kernel="xla").generic_ratio is None
+    assert [row.configuration.kernel for row in section.rows] == ["generic", "xla", "xla"]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import bench
-from bench.cli import compact, compare, data, duel, env, listing, plan, run, show, table
+from bench.cli import compact, compare, data, duel, env, kernels, listing, plan, run, show, table
 from bench.errors import BenchError, ExitCode
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command("env")(env.env)
 app.command("show")(show.show)
 app.command("cells")(listing.cells)
 app.command("tasks")(listing.tasks)
+app.command("kernels")(kernels.kernels)
 app.command("suites")(listing.suites)
 app.command("compact")(compact.compact)
 app.add_typer(data.app, name="data", help="Get the data sets.")

@@ -149,6 +149,15 @@ def _ratio(row: Row) -> _Two:
     return ("1", "") if row.cell == REFERENCE_CELL and row.ratio else ranged(row.ratio)
 
 
+def _generic_ratio(row: Row) -> _Two:
+    return ("1", "") if row.configuration.kernel == "generic" and row.generic_ratio else ranged(row.generic_ratio)
+
+
+def _against_generic(section: Section) -> bool:
+    """Whether some cell ran on its generic kernel and on another."""
+    return any(row.generic_ratio and row.configuration.kernel != "generic" for row in section.rows)
+
+
 def _plain(estimate: Estimate | None) -> str:
     return ranged(estimate)[0]
 
@@ -205,6 +214,7 @@ def _wide_columns(section: Section) -> list[_Column]:
         _Column("loss", _with_interval(_loss)),
         _Column("s/epoch", _with_interval(_train)),
         _Column("ratio to SimpleRNN", _with_interval(_ratio)),
+        *([_Column("ratio to generic", _with_interval(_generic_ratio))] if _against_generic(section) else []),
         _Column("samples/s", _speed),
         _Column("first s", lambda row: _plain(row.first_epoch_seconds)),
         _Column("compile s", lambda row: _plain(row.compile_seconds)),
@@ -215,7 +225,7 @@ def _wide_columns(section: Section) -> list[_Column]:
     ]
 
 
-def _narrow_columns(_section: Section) -> list[_Column]:
+def _narrow_columns(section: Section) -> list[_Column]:
     """Two lines a row, so that three cells fit 80 columns; the axes stand above each group of rows."""
     return [
         _Column("cell\nparameters", _stacked(lambda row: (clean(row.cell), _parameters(row))), left=True),
@@ -226,7 +236,9 @@ def _narrow_columns(_section: Section) -> list[_Column]:
         _Column(
             "first s\ncompile", _stacked(lambda row: (_plain(row.first_epoch_seconds), _plain(row.compile_seconds)))
         ),
-        _Column("memory", _memory),
+        _Column("memory\n× generic", _stacked(lambda row: (_memory(row), _generic_ratio(row)[0])))
+        if _against_generic(section)
+        else _Column("memory", _memory),
         _Column("kernel\n→ ran", _stacked(_kernel), left=True),
         _Column("runs\nseeds", _stacked(lambda row: (_runs(row), str(row.seeds)))),
     ]
@@ -287,6 +299,13 @@ def _notes(section: Section) -> list[str]:
             "first s, compile s: seconds of the first epoch and of compiling, medians over runs, in no other figure. "
             "memory: peak above the start, median, 1 MB = 10⁶ bytes. kernel: asked → ran. runs: ended ok (/ all).",
         ]
+    if "kernel" in section.axes:
+        notes.append(
+            "kernel auto: what Keras picks by itself, which is what people get. generic: the same loop for every cell, "
+            "which is the fair comparison of cells."
+        )
+    if _against_generic(section):
+        notes.append("ratio to generic (× generic): of s/epoch, to the same cell's generic kernel, paired by block.")
     figures = [f for row in rows for f in (row.accuracy, row.loss, row.train_seconds) if f]
     if any(figure.interval is None for figure in figures):
         notes.append("No interval where there is one value only, or all are equal.")
@@ -471,6 +490,7 @@ def _row_object(row: Row) -> dict[str, Any]:
         "first_epoch_seconds": _estimate_object(row.first_epoch_seconds),
         "compile_seconds": _estimate_object(row.compile_seconds),
         "ratio_to_simple_rnn": _estimate_object(row.ratio),
+        "ratio_to_generic": _estimate_object(row.generic_ratio),
         "memory_above_start_bytes": _estimate_object(row.memory_bytes),
         "inference": [_answers_object(answers) for answers in row.answers],
         "predict_over_compiled": _estimate_object(row.predict_ratio),

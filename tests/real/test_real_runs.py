@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -190,20 +191,47 @@ def test_a_cell_whose_phases_differ_is_mixed(
     assert run["attested_kernel"] == "mixed"
 
 
-def test_a_kernel_that_is_claimed_and_not_run_makes_the_run_invalid(tmp_path: Path) -> None:
-    (tmp_path / "my_cells.py").write_text((Path(__file__).parent / "user_cells.py").read_text())
-    cells = "my_cells:claims_unrolled,my_cells:loops_in_training"
+def deceived(folder: Path, kernels: str, names: list[str], *options: str) -> tuple[str, dict[tuple[str, str], Any]]:
+    """What the table says, and the runs of these users' cells, by cell and kernel."""
+    (folder / "my_cells.py").write_text((Path(__file__).parent / "user_cells.py").read_text())
+    cells = ",".join(f"my_cells:{name}" for name in names)
     done = bench(
-        *("run", *TINY, "--set", f"cells={cells}", "--set", "kernels=unrolled"),
-        *("--isolation", "spawn", "--results", str(tmp_path / "out")),
-        cwd=tmp_path,
+        *("run", *TINY, "--set", f"cells={cells}", "--set", f"kernels={kernels}"),
+        *(*options, "--results", str(folder / "out")),
+        cwd=folder,
     )
-    assert done.returncode == 4
-    runs = load([tmp_path / "out"], say=pytest.fail)
-    runs = runs[runs["phase"] == "run"]
-    assert list(runs["status"]) == ["invalid", "invalid"]
-    assert set(runs["isolation"]) == {"spawn"}
-    errors = dict(zip(runs["cell"], runs["error"], strict=True))
-    assert "recurrent_a ran generic in train" in errors["my_cells:claims_unrolled"]
-    assert "recurrent_a ran generic in train" in errors["my_cells:loops_in_training"]
-    assert "ran generic" in done.stdout  # the table says why
+    assert done.returncode == 4, done.stderr
+    frame = load([folder / "out"], say=pytest.fail)
+    runs: list[dict[Any, Any]] = frame[frame["phase"] == "run"].to_dict("records")
+    return done.stdout, {(run["cell"].removeprefix("my_cells:"), run["kernel"]): run for run in runs}
+
+
+def test_a_kernel_that_is_claimed_and_not_run_makes_the_run_invalid(tmp_path: Path) -> None:
+    said = {
+        "claims_unrolled": "recurrent_a ran generic in train and evaluate",
+        "loops_in_training": "recurrent_a ran generic in train",
+        "loops_elsewhere": "outside the recurrent layers ran generic in train and evaluate",
+    }
+    table, runs = deceived(tmp_path, "unrolled", list(said), "--isolation", "spawn")
+    for name, what in said.items():
+        run = runs[name, "unrolled"]
+        assert (run["status"], run["isolation"]) == ("invalid", "spawn")
+        assert what in run["error"]
+    assert "ran generic" in table  # it says why
+
+
+def test_a_switch_that_keras_resets_or_turns_off_makes_the_run_invalid(tmp_path: Path) -> None:
+    """On a processor the program is the same for `use_cudnn` "auto" and False; on a GPU it would not be."""
+    table, runs = deceived(tmp_path, "generic,xla", ["resets_cudnn", "cloned", "refuses_jit"])
+    for name in ("resets_cudnn", "cloned"):
+        run = runs[name, "generic"]
+        assert run["status"] == "invalid"
+        assert run["attested_kernel"] == "generic"
+        assert "asked for use_cudnn=False, but recurrent_a reads back auto" in run["error"]
+        assert json.loads(run["extra_json"])["recurrent_b"]["use_cudnn"] == "auto"
+    run = runs["refuses_jit", "xla"]
+    assert run["status"] == "invalid"
+    assert "recurrent_a ran generic in" in run["error"]
+    assert "asked for jit_compile=True, but Keras reads back False" in run["error"]
+    assert runs["refuses_jit", "generic"]["status"] == "ok"
+    assert "reads back auto" in table

@@ -61,6 +61,56 @@ def loops_in_training(units: int, activation: str, return_sequences: bool, name:
     return _LoopsInTraining(units, activation, return_sequences, name)
 
 
+def resets_cudnn(units: int, activation: str, return_sequences: bool, name: str, kernel: str) -> keras.layers.Layer:
+    """Is made with the switch that the kernel pins, which is then quietly reset."""
+    layer = keras.layers.LSTM(
+        units, activation=activation, return_sequences=return_sequences, name=name, use_cudnn=False
+    )
+    layer.use_cudnn = "auto"
+    return layer
+
+
+def cloned(units: int, activation: str, return_sequences: bool, name: str, kernel: str) -> keras.layers.Layer:
+    """A clone, as fine-tuning code makes them: `use_cudnn` isn't serialised, and comes back as "auto"."""
+    layer = keras.layers.GRU(
+        units, activation=activation, return_sequences=return_sequences, name=name, use_cudnn=False
+    )
+    model = keras.Sequential([keras.Input((None, units)), layer])
+    return keras.models.clone_model(model).layers[0]
+
+
+def refuses_jit(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    """One layer that XLA can't compile, and Keras turns it off for the whole model, with a warning."""
+    layer = keras.layers.SimpleRNN(units, activation=activation, return_sequences=return_sequences, name=name)
+    layer.supports_jit = False
+    return layer
+
+
+class _LoopsElsewhere(keras.layers.Layer):  # type: ignore[misc] # keras has no type information
+    """As many products as an unrolled layer has, for show, and the loop under another name."""
+
+    def __init__(self, units: int, activation: str, return_sequences: bool, name: str) -> None:
+        super().__init__(name=name)
+        self.loop = keras.layers.SimpleRNN(units, activation=activation, return_sequences=return_sequences)
+
+    def build(self, shape: Any) -> None:
+        self.loop.build(shape)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return self.loop.compute_output_shape(shape)
+
+    def call(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        shown = sum(keras.ops.mean(keras.ops.matmul(x[:, step], self.loop.cell.kernel)) for step in range(28))
+        with tf.name_scope("elsewhere/"):
+            return self.loop(x) + 0.0 * shown
+
+
+def loops_elsewhere(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    return _LoopsElsewhere(units, activation, return_sequences, name)
+
+
 class _Diverges(keras.layers.Layer):  # type: ignore[misc] # keras has no type information
     def __init__(self, units: int, activation: str, return_sequences: bool, name: str) -> None:
         super().__init__(name=name)
