@@ -283,8 +283,8 @@ def _of_groups(
         remarks.append("the source of the cell differs")
     # A run that both sides hold would agree with itself, and speak for `same`: the base keeps it.
     shared = {run.run_id for run in base.runs}
-    ours = _readings(new.runs if same_runs else [run for run in new.runs if run.run_id not in shared])
-    for (metric, detail), before in _readings(base.runs).items():
+    ours = readings(new.runs if same_runs else [run for run in new.runs if run.run_id not in shared])
+    for (metric, detail), before in readings(base.runs).items():
         after = ours.get((metric, detail), [])
         question = _Question(case, ground, metric, detail, _sample(after, before), same_runs, tuple(remarks))
         if mixed:
@@ -346,7 +346,7 @@ _Block = tuple[int, int]
 _Reading = tuple[_Block, float]
 
 
-def _readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[_Reading]]:
+def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[_Reading]]:
     """By metric and detail: a value for each run, and for accuracy and loss one for each seed."""
     found: dict[tuple[Metric, str], list[_Reading]] = {}
     for (name, detail), figure in _figures(runs).items():

@@ -67,6 +67,17 @@ METRICS: dict[str, Metric] = {
 }
 
 
+def find_metric(name: str, origin: str) -> Metric:
+    """A metric by its name.
+
+    Raises:
+        UsageError: there is none; `origin` says where the name came from.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    raise unknown("metric", name, METRICS, origin)
+
+
 @dataclass(frozen=True)
 class Gate:
     """The margins of each metric, and those metrics that a gate must be sure of.
@@ -129,8 +140,7 @@ def _required(value: object, origin: str) -> frozenset[str]:
     if not isinstance(value, list) or not value:
         raise UsageError(f'require ({origin}) must be a list of metrics, as in require = ["train_seconds"].')
     for name in value:
-        if name not in METRICS:
-            raise unknown("metric", str(name), METRICS, f"require in {origin}")
+        find_metric(str(name), f"require in {origin}")
     return frozenset(value)
 
 

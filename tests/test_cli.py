@@ -559,6 +559,8 @@ VERBS = [
     "compare",
     "gate",
     "duel",
+    "history",
+    "export",
     "env",
     "show",
     "cells",

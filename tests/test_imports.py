@@ -27,6 +27,7 @@ LINE = (
     ("run", "probe", "arena", "sides"),
     ("summary",),
     ("compare",),
+    ("history",),
     ("report",),
     ("cli",),
 )
@@ -149,6 +150,8 @@ LIGHT = [
     "table STORE --format md",
     "show last STORE",
     "compare STORE STORE",
+    "history STORE",
+    "export STORE --format pytest-benchmark",
     "gate STORE STORE --format json",
     "compact --help",
     "compact --results STORE",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import bench
-from bench.cli import compact, compare, data, duel, env, kernels, listing, plan, run, show, table
+from bench.cli import compact, compare, data, duel, env, export, history, kernels, listing, plan, run, show, table
 from bench.errors import BenchError, ExitCode
 
 app = typer.Typer(
@@ -42,6 +42,8 @@ app.command("table")(table.table)
 app.command("compare")(compare.compare)
 app.command("gate")(compare.gate)
 app.command("duel")(duel.duel)
+app.command("history")(history.history)
+app.command("export")(export.export)
 app.command("env")(env.env)
 app.command("show")(show.show)
 app.command("cells")(listing.cells)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -80,6 +81,24 @@ def listed(items: Sequence[tuple[str, str]]) -> Table:
     for mark, text in items:
         grid.add_row(Text(mark), Text(text))
     return grid
+
+
+def grid(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    left: Collection[str],
+    widths: Sequence[int] = (),
+    head: bool = True,
+) -> Table:
+    """For the console: rows below headings and a line; those in `left` are left-aligned, `widths` fixes the columns."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), show_header=head)
+    for i, name in enumerate(heads):
+        width = widths[i] if widths else None
+        table.add_column(Text(name), justify="left" if name in left else "right", overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "&#96;"})

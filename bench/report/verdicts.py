@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, assert_never
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from bench.case import Case
@@ -21,6 +19,7 @@ from bench.report.text import (
     NONE,
     clean,
     escaped,
+    grid,
     listed,
     machine_words,
     markdown_table,
@@ -265,7 +264,7 @@ def _text(comparison: Comparison, gate: Gate, width: int) -> str:
 def _print_findings(console: Console, findings: Sequence[Finding], axes: Sequence[str]) -> None:
     """One table where the width allows; else one below the name of each configuration, their columns in line."""
     labelled = [(label(finding.configuration, axes), _cells(finding)) for finding in findings]
-    wide = _grid(("configuration", *_HEADS), [[name, *cells] for name, cells in _once(labelled)])
+    wide = grid(("configuration", *_HEADS), [[name, *cells] for name, cells in _once(labelled)], left=_LEFT)
     if console.measure(wide, options=console.options.update(width=10_000)).maximum <= console.width:
         console.print(wide)
         return
@@ -277,7 +276,7 @@ def _print_findings(console: Console, findings: Sequence[Finding], axes: Sequenc
         groups[name].append(cells)
     for number, (name, rows) in enumerate(groups.items()):
         console.print(Text(name))
-        console.print(_grid(_HEADS, rows, widths, head=number == 0))
+        console.print(grid(_HEADS, rows, left=_LEFT, widths=widths, head=number == 0))
 
 
 def _once(labelled: Sequence[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:
@@ -288,20 +287,6 @@ def _once(labelled: Sequence[tuple[str, list[str]]]) -> list[tuple[str, list[str
         rows.append(("" if name == before else name, cells))
         before = name
     return rows
-
-
-def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int] = (), head: bool = True) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), show_header=head)
-    for i, name in enumerate(heads):
-        table.add_column(
-            Text(name),
-            justify="left" if name in _LEFT else "right",
-            overflow="fold",
-            width=widths[i] if widths else None,
-        )
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
 
 
 # --- markdown ---

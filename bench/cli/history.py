@@ -1,0 +1,55 @@
+"""`bench history`: a metric over commits or dates, with change points."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import Format, FormatOption, ResultsArgument, measured
+from bench.errors import NothingSureError
+
+
+def history(
+    results: ResultsArgument = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric",
+            help="train_seconds, compile_seconds, latency_seconds, throughput, memory_bytes, accuracy or loss.",
+        ),
+    ] = "train_seconds",
+    by_date: Annotated[
+        bool, typer.Option("--by-date", help="A point for each campaign, instead of one for each commit.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw it too, as .png, .svg or .pdf.")
+    ] = None,
+    fmt: FormatOption = Format.TEXT,
+) -> None:
+    """Show a metric over commits, where its level changed, and between which commits.
+
+    A level is at least five points; a spike of one is no change.
+
+    Examples:
+
+      bench history results/nightly --plot reports/figures/history.svg
+
+      bench history results/nightly --metric accuracy --format md
+    """
+    from bench.gate import find_metric
+    from bench.history import By, series
+    from bench.report import over_time
+    from bench.store import load
+
+    asked = find_metric(metric, "--metric")
+    frame = load(measured(results), say=lambda line: typer.echo(f"bench: {line}", err=True))
+    found = series(frame, asked, By.DATE if by_date else By.COMMIT)
+    if not found:
+        raise NothingSureError(f"no run of these results has the metric {metric}.")
+    typer.echo(over_time.render(found, fmt.value, width=shutil.get_terminal_size((100, 24)).columns), nl=False)
+    if plot is not None:
+        over_time.plot(found, plot)
+        typer.echo(f"bench: drawn in {plot}", err=True)
