@@ -87,6 +87,16 @@ def quantiles(values: Iterable[float], *at: float) -> tuple[float, ...]:
     return tuple(float(x) for x in np.quantile(sample, at)) if sample.size else (math.nan,) * len(at)
 
 
+def quantile_of_sorted(values: Floats, at: float) -> float:
+    """One of `quantiles`, of finite values in ascending order: without their sorting, thousands take no time."""
+    if not values.size:
+        return math.nan
+    place = at * (values.size - 1)
+    below = int(place)
+    above = min(below + 1, values.size - 1)
+    return float(values[below] + (values[above] - values[below]) * (place - below))
+
+
 def mean_t(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
     """The mean, with Student's t interval."""
     sample = _finite(values)

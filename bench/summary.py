@@ -7,6 +7,7 @@ come from runs, from pairs of runs, or, for accuracy and loss, from seeds.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter, defaultdict
@@ -14,11 +15,33 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.case import ENTRIES, Case, Status
 from bench.kernels import KERNELS
-from bench.stats import Estimate, RunFigure, mean_t, median_runs, paired_ratio, quantiles, run_figure
+from bench.stats import (
+    Estimate,
+    Floats,
+    RunFigure,
+    mean_t,
+    median_runs,
+    paired_ratio,
+    quantile_of_sorted,
+    run_figure,
+)
+
+NEEDED = (
+    *("run_id", "campaign_id", "campaign_started_at", "started_at", "suite", "status", "error", "attempt"),
+    *("block", "position", "program_version", "program_commit", "project_commit", "cells_digest"),
+    *(f.name for f in fields(Case)),
+    *("machine_fingerprint", "software_fingerprint", "machine_json", "software_json"),
+    *("parameters", "attested_kernel", "attestation_json", "data_digest", "rss_start_bytes", "peak_rss_bytes"),
+    *("phase", "epoch", "seconds", "samples", "loss", "accuracy", "entry", "predict_batch"),
+)
+"""The columns of the store that `summarise` and whoever narrows its frame read: `load` them alone."""
+CALLS = ("phase", "entry", "predict_batch", "seconds")
+"""The columns that single calls of inference need, by far the most rows of a large store."""
 
 REFERENCE_CELL = "simple_rnn"
 """The cell that training times are divided by."""
@@ -177,13 +200,18 @@ class Section:
     rows: tuple[Row, ...]
 
 
-def summarise(frame: pd.DataFrame) -> tuple[Section, ...]:
-    """The sections of a frame of observations, ordered by task, machine and software; none for an empty frame."""
+def summarise(frame: pd.DataFrame, calls: pd.DataFrame | None = None) -> tuple[Section, ...]:
+    """The sections of a frame of observations, ordered by task, machine and software; none for an empty frame.
+
+    Args:
+        frame: observations, each run with one row at least.
+        calls: the calls of inference (`CALLS`), where they are kept apart; else they are among the observations.
+    """
     if frame.empty:
         return ()
     facts = frame.drop_duplicates("run_id").astype(object)
     facts = facts.where(facts.notna(), None)
-    figures = _figures_of_runs(frame)
+    figures = _figures_of_runs(frame, frame if calls is None else calls)
     runs = [_Run(row, figures) for row in facts.to_dict("records")]
     sections = defaultdict(list)
     for run, key in zip(runs, _section_keys(runs), strict=True):
@@ -238,7 +266,7 @@ class _Figures:
     answers: dict[str, dict[str, EntryRecord]]
 
 
-def _figures_of_runs(frame: pd.DataFrame) -> _Figures:
+def _figures_of_runs(frame: pd.DataFrame, calls: pd.DataFrame) -> _Figures:
     evaluate = _of_phase(frame, "evaluate")
     train = _of_phase(frame, "train").dropna(subset=["epoch"])
     seconds: dict[str, list[tuple[int, float]]] = defaultdict(list)
@@ -256,7 +284,7 @@ def _figures_of_runs(frame: pd.DataFrame) -> _Figures:
         first_epoch={run_id: took for run_id, epochs in seconds.items() for epoch, took in epochs if epoch == 1},
         train={run_id: _run_figure(epochs) for run_id, epochs in seconds.items()},
         speed={run_id: _run_figure(epochs) for run_id, epochs in speed.items()},
-        answers=_answers_of_runs(frame),
+        answers=_answers_of_runs(calls),
     )
 
 
@@ -267,20 +295,32 @@ def _answers_of_runs(frame: pd.DataFrame) -> dict[str, dict[str, EntryRecord]]:
     calls = frame.loc[
         (frame["phase"] == "predict") & frame["entry"].notna(), ["run_id", "entry", "predict_batch", "seconds"]
     ]
-    taken: dict[tuple[str, str], dict[int, pd.Series[float]]] = defaultdict(dict)
-    key: Any
-    for key, seconds in calls.groupby(["run_id", "entry", "predict_batch"], observed=True)["seconds"]:
-        run_id, entry, batch = key
-        taken[str(run_id), str(entry)][int(batch)] = seconds
+    kept = calls[np.isfinite(calls["seconds"].astype("float64"))]
+    # a group each for run, entry and batch, sorted by time within: a large store has a million calls
+    keys: list[Any] = [
+        kept["run_id"].astype("category"),
+        kept["entry"].astype("category"),
+        kept["predict_batch"].astype(int),
+    ]
+    run, entry, batch = keys[0].cat.codes.to_numpy(), keys[1].cat.codes.to_numpy(), keys[2].to_numpy()
+    seconds = kept["seconds"].to_numpy("float64")
+    order = np.lexsort((seconds, batch, entry, run))
+    run, entry, batch, seconds = run[order], entry[order], batch[order], seconds[order]
+    changes = (np.diff(run) != 0) | (np.diff(entry) != 0) | (np.diff(batch) != 0)
+    bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(seconds)] if len(seconds) else [0]
+    runs, entries = keys[0].cat.categories, keys[1].cat.categories
+    taken: dict[tuple[str, str], dict[int, Floats]] = defaultdict(dict)
+    for start, stop in itertools.pairwise(bounds):
+        taken[str(runs[run[start]]), str(entries[entry[start]])][int(batch[start])] = seconds[start:stop]
     found: dict[str, dict[str, EntryRecord]] = defaultdict(dict)
-    for (run_id, entry), batches in taken.items():
-        p50, p95, p99 = quantiles(batches.pop(1, ()), 0.5, 0.95, 0.99)
-        medians = {batch: quantiles(seconds, 0.5)[0] for batch, seconds in sorted(batches.items())}
-        found[run_id][entry] = EntryRecord(
+    for (run_id, name), batches in taken.items():
+        p50, p95, p99 = (quantile_of_sorted(batches.get(1, seconds[:0]), at) for at in (0.5, 0.95, 0.99))
+        medians = {size: quantile_of_sorted(own, 0.5) for size, own in batches.items() if size != 1}
+        found[run_id][name] = EntryRecord(
             p50_seconds=_finite(p50),
             p95_seconds=_finite(p95),
             p99_seconds=_finite(p99),
-            samples_per_second={batch: batch / median for batch, median in medians.items() if median > 0},
+            samples_per_second={size: size / median for size, median in medians.items() if median > 0},
         )
     return found
 

@@ -14,6 +14,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import stats
 from bench.stats import (
     Estimate,
     Interval,
@@ -376,3 +377,12 @@ def test_a_run_whose_steady_epochs_have_no_time_does_not_fall_back_on_the_first(
 
 def test_a_run_without_epochs_has_no_figure() -> None:
     assert math.isnan(run_figure([], []).value)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]))
+def test_quantiles_of_sorted_values_are_the_quantiles(values: list[float], at: float) -> None:
+    assert stats.quantile_of_sorted(np.sort(values), at) == pytest.approx(stats.quantiles(values, at)[0], abs=1e-9)
+
+
+def test_nothing_has_no_quantile() -> None:
+    assert math.isnan(stats.quantile_of_sorted(np.empty(0), 0.5))

@@ -9,7 +9,22 @@ from typing import Annotated
 import typer
 
 import bench
-from bench.cli import compact, compare, data, duel, env, export, history, kernels, listing, plan, run, show, table
+from bench.cli import (
+    compact,
+    compare,
+    data,
+    duel,
+    env,
+    export,
+    history,
+    kernels,
+    listing,
+    plan,
+    report,
+    run,
+    show,
+    table,
+)
 from bench.errors import BenchError, ExitCode
 
 app = typer.Typer(
@@ -39,6 +54,7 @@ def _root(
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("table")(table.table)
+app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("gate")(compare.gate)
 app.command("duel")(duel.duel)

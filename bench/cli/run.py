@@ -206,8 +206,9 @@ def _begin(plan: Plan, campaign: Campaign, resumed: bool, results: Path, machine
 def _end(outcome: Outcome, campaign: Campaign, results: Path, fmt: Format) -> None:
     from bench.cli.table import print_table
     from bench.store import load
+    from bench.summary import NEEDED
 
-    frame = load([results], say=_say)
+    frame = load([results], columns=NEEDED, say=_say)
     print_table(frame[frame["campaign_id"] == campaign.id], fmt)
     if outcome.measured_fraction is not None:
         _say(

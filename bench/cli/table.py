@@ -27,9 +27,9 @@ def table(
     """The comparison table of what has been measured, with the notebook's claims judged by it."""
     from bench.report.table import render, write_between_markers
     from bench.store import load
-    from bench.summary import summarise
+    from bench.summary import NEEDED, summarise
 
-    frame = load(measured(results), say=lambda line: typer.echo(f"bench: {line}", err=True))
+    frame = load(measured(results), columns=NEEDED, say=lambda line: typer.echo(f"bench: {line}", err=True))
     if suite is not None:
         there = ", ".join(sorted(map(str, frame["suite"].unique())))
         frame = frame[frame["suite"] == suite]

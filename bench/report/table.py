@@ -29,7 +29,7 @@ from rich.text import Text
 from bench.case import Case
 from bench.errors import UsageError
 from bench.report.claims import judge
-from bench.report.inference import NOTE, findings, inference_grid, label
+from bench.report.inference import NOTE, Grid, findings, inference_grid, label
 from bench.report.text import (
     NONE,
     clean,
@@ -225,6 +225,13 @@ def _wide_columns(section: Section) -> list[_Column]:
     ]
 
 
+def comparison_grid(section: Section) -> Grid:
+    """The table, a line a row."""
+    columns = _wide_columns(section)
+    heads = tuple((column.head, column.left) for column in columns)
+    return Grid(heads, tuple(tuple(column.cell(row) for column in columns) for row in section.rows))
+
+
 def _narrow_columns(section: Section) -> list[_Column]:
     """Two lines a row, so that three cells fit 80 columns; the axes stand above each group of rows."""
     return [
@@ -257,11 +264,13 @@ _SETTING_WORDS: dict[str, Callable[[Any], str]] = {
 _PROTOCOL = Case(cell="")
 
 
-def _heading(section: Section) -> str:
+def heading(section: Section) -> str:
+    """What a section is of: the task, and what all its rows share of network, backend and device."""
     return " · ".join([clean(section.task), *_setting(section, ("network", "backend", "device"))])
 
 
-def _subheadings(section: Section) -> list[str]:
+def subheadings(section: Section) -> list[str]:
+    """The rest of what its rows share: the setting, the machine, the software; some may be empty."""
     others = [name for name in section.shared if name not in {"task", "network", "backend", "device"}]
     own = [f"users' cells of source {section.cells_digest}"] if section.cells_digest else []
     return [
@@ -286,11 +295,12 @@ def _setting(section: Section, names: Sequence[str]) -> list[str]:
     return words
 
 
-def _notes(section: Section) -> list[str]:
+def notes(section: Section) -> list[str]:
+    """What the figures of the table mean, and what isn't in them."""
     rows = section.rows
-    notes = []
+    said = []
     if any(row.runs for row in rows):
-        notes += [
+        said += [
             "Intervals are 95 %. Accuracy and loss, on the test set: mean over seeds, Student's t.",
             "s/epoch, training alone: each run's median over its epochs from 2 on, then the median over runs; the "
             "interval is between order statistics from 6 runs on, Student's t on the logarithms below.",
@@ -300,38 +310,38 @@ def _notes(section: Section) -> list[str]:
             "memory: peak above the start, median, 1 MB = 10⁶ bytes. kernel: asked → ran. runs: ended ok (/ all).",
         ]
     if "kernel" in section.axes:
-        notes.append(
+        said.append(
             "kernel auto: what Keras picks by itself, which is what people get. generic: the same loop for every cell, "
             "which is the fair comparison of cells."
         )
     if _against_generic(section):
-        notes.append("ratio to generic (× generic): of s/epoch, to the same cell's generic kernel, paired by block.")
+        said.append("ratio to generic (× generic): of s/epoch, to the same cell's generic kernel, paired by block.")
     figures = [f for row in rows for f in (row.accuracy, row.loss, row.train_seconds) if f]
     if any(figure.interval is None for figure in figures):
-        notes.append("No interval where there is one value only, or all are equal.")
+        said.append("No interval where there is one value only, or all are equal.")
     if any(row.first_epoch_only for row in rows):
-        notes.append(f"{_FIRST_ONLY} first epoch only: the runs had one epoch, which is not a steady one.")
+        said.append(f"{_FIRST_ONLY} first epoch only: the runs had one epoch, which is not a steady one.")
     if any(row.ratio is None and row.train_seconds for row in rows):
-        notes.append(f"The ratio is {NONE} where SimpleRNN has no result at the same setting and block.")
+        said.append(f"The ratio is {NONE} where SimpleRNN has no result at the same setting and block.")
     for name in ("accuracy", "loss"):
         for row in rows:
             figure: Estimate | None = getattr(row, name)
             lost = row.seeds - (figure.n if figure else 0)
             if lost:
-                notes.append(f"{label(row)}: no finite {name} for {lost} of {row.seeds} seeds; left out of it.")
+                said.append(f"{label(row)}: no finite {name} for {lost} of {row.seeds} seeds; left out of it.")
     for row in rows:
         if row.irreproducible_seeds:
-            notes.append(
+            said.append(
                 f"{label(row)}: {row.irreproducible_seeds} of {row.seeds} seeds gave another test loss when run again."
             )
     for row in rows:
         for out in row.left_out:
-            notes.append(f"{label(row)}: {clean(out.reason)} ({out.runs} {out.status}; in no figure).")
+            said.append(f"{label(row)}: {clean(out.reason)} ({out.runs} {out.status}; in no figure).")
     if len(section.commits) > 1:
-        notes.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
+        said.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
     if inference_grid(section, stacked=False):
-        notes.append(NOTE)
-    return [*notes, *findings(section)]
+        said.append(NOTE)
+    return [*said, *findings(section)]
 
 
 # --- text ---
@@ -345,15 +355,15 @@ def _text(sections: Sequence[Section], width: int) -> str:
     for i, section in enumerate(sections):
         if i:
             console.print()
-        console.print(Text(_heading(section)))
-        console.print(Text("\n".join(filter(None, _subheadings(section)))))
+        console.print(Text(heading(section)))
+        console.print(Text("\n".join(filter(None, subheadings(section)))))
         console.print()
         for part in _text_table(section, console):
             console.print(part)
         for part in _text_inference(section, console):
             console.print(part)
         console.print()
-        console.print(listed([("·", note) for note in _notes(section)]))
+        console.print(listed([("·", note) for note in notes(section)]))
         console.print()
         console.print(listed(_judged(section)))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
@@ -437,13 +447,13 @@ def _markdown(sections: Sequence[Section]) -> str:
 
 def _markdown_section(section: Section) -> str:
     columns = _wide_columns(section)
-    lines = [f"### {escaped(_heading(section))}", ""]
-    lines += ["  \n".join(escaped(line) for line in _subheadings(section) if line), ""]
+    lines = [f"### {escaped(heading(section))}", ""]
+    lines += ["  \n".join(escaped(line) for line in subheadings(section) if line), ""]
     figures = [[column.cell(row) for column in columns] for row in section.rows]
     lines += markdown_table([(column.head, column.left) for column in columns], figures)
     if grid := inference_grid(section, stacked=False):
         lines += ["", *markdown_table(grid.heads, grid.rows)]
-    lines += ["", *(f"- {escaped(note)}" for note in _notes(section)), ""]
+    lines += ["", *(f"- {escaped(note)}" for note in notes(section)), ""]
     claims = [[claim.text, claim.verdict, claim.evidence] for claim in judge(section)]
     lines += markdown_table([("the notebook's claim", True), ("verdict", True), ("figures", True)], claims)
     return "\n".join(lines) + "\n"

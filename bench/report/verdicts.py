@@ -6,7 +6,7 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, assert_never
 
 from rich.console import Console
@@ -70,6 +70,41 @@ def headline(comparison: Comparison, gate: Gate) -> str:
 
 
 # --- what the cells say ---
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """Findings on one ground (a task, its data, the machine and the software of both sides), as text."""
+
+    lines: tuple[str, ...]
+    heads: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[str, ...], ...]
+    remarks: tuple[str, ...]
+
+
+def grounded(comparison: Comparison) -> tuple[Grounded, ...]:
+    """All findings, for a page that lays them out itself."""
+    axes = comparison.axes
+    heads = tuple((head, head in _LEFT) for head in ("configuration", *_HEADS))
+    return tuple(
+        Grounded(
+            tuple(_ground_lines(ground)),
+            heads,
+            tuple((label(f.configuration, axes), *_cells(f)) for f in findings),
+            tuple(_remarks(findings, axes)),
+        )
+        for ground, findings in _by_ground(comparison.findings)
+    )
+
+
+def sides(comparison: Comparison) -> list[tuple[str, str]]:
+    """What the two sides are."""
+    return _sides(comparison)
+
+
+def notes(comparison: Comparison, gate: Gate) -> list[str]:
+    """What the verdicts rest on."""
+    return _notes(comparison, gate)
 
 
 def label(case: Case, axes: Sequence[str]) -> str:

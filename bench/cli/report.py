@@ -1,0 +1,69 @@
+"""`bench report`: the page, the same in markdown, and the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import measured as results_or_local
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.report.page import Compared
+
+REPORTS = Path("reports")
+"""Where the report is written if nothing else is named."""
+
+
+def report(
+    results: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[A [B]]", help="The results to report on; with two, B is compared with its base A."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write it.")] = REPORTS,
+    suite: Annotated[str | None, typer.Option("--suite", help="Only what this suite measured.")] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+) -> None:
+    """Write a page that says which cell to use here, and how sure that is: index.html, report.md and figures/.
+
+    Examples:
+
+      bench report --open
+
+      bench report results/reference/mnist_rows
+
+      bench report results/main results/local --out /tmp/compared
+    """
+    from bench.report.measured import read
+    from bench.report.page import make, write
+
+    stores = results_or_local(results)
+    if len(stores) > 2:
+        raise UsageError(
+            f"{len(stores)} results folders: name one to report on, or two to compare; to report on several as one, "
+            "copy their files into one folder."
+        )
+    measured = read(stores[-1:], suite=suite, say=_say)
+    compared = _compared(*stores) if len(stores) == 2 else None
+    page = write(make(measured, compared), out)
+    typer.echo(f"{page}: {len(measured.sections)} section{'s' if len(measured.sections) != 1 else ''}", err=True)
+    if open_page:
+        typer.launch(page.absolute().as_uri())
+
+
+def _compared(base: Path, new: Path) -> Compared:
+    from bench.compare import compare
+    from bench.gate import find_gate
+    from bench.report.page import compared
+    from bench.store import load
+    from bench.summary import NEEDED
+
+    gate = find_gate(None)
+    before, after = (load([path], columns=NEEDED, say=_say) for path in (base, new))
+    return compared(compare(before, after, gate, names=(str(base), str(new))), gate)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"bench: {line}", err=True)

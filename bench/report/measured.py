@@ -1,0 +1,100 @@
+"""What a report is made from: the observations, the calls of inference apart, the predictions, and the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import pandas as pd
+
+from bench.campaign import Manifest, read_manifests
+from bench.errors import NothingSureError
+from bench.store import load
+from bench.summary import CALLS, NEEDED, Section, summarise
+
+_PHASES = ("build", "compile", "train", "validate", "evaluate", "run")
+_FACTS = (
+    *("order_seed", "plan_hash", "isolation", "log", "host_json", "extra_json"),
+    *("training_flops_per_sample", "load_start", "load_end", "steal_fraction", "other_cpu_fraction"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """All that a report shows comes from here."""
+
+    frame: pd.DataFrame
+    """The observations but for the calls of inference; of each run one row at least."""
+    calls: pd.DataFrame
+    """The calls of inference: run_id, entry, predict_batch, seconds."""
+    predictions: Mapping[str, str]
+    """By run id: the test set's predictions, packed."""
+    sections: tuple[Section, ...]
+    manifests: tuple[Manifest, ...] = ()
+    """Of the campaigns in the frame, newest first, where they are at hand."""
+    warnings: tuple[str, ...] = ()
+    """Of what could not be read and is left out."""
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Self:
+        """From a whole frame, as `bench.store.load` gives it."""
+        inference = frame["phase"] == "predict"
+        texts = frame.dropna(subset=["test_predictions"]).drop_duplicates("run_id") if len(frame) else frame
+        one_each = ~frame["run_id"].duplicated()
+        return cls(
+            frame[~inference | one_each],
+            frame.loc[inference, ["run_id", *CALLS]],
+            dict(zip(texts["run_id"].astype(str), texts["test_predictions"].astype(str), strict=True)),
+            summarise(frame),
+        )
+
+    def runs_of(self, section: Section) -> pd.DataFrame:
+        """A row for each run of a section, those that failed too."""
+        runs = self.frame.drop_duplicates("run_id")
+        own = (
+            (runs["task"] == section.task)
+            & (runs["machine_fingerprint"] == section.machine_fingerprint)
+            & (runs["software_fingerprint"] == section.software_fingerprint)
+        )
+        return runs[own].sort_values(["started_at", "run_id"])
+
+
+def read(paths: Sequence[Path], *, suite: str | None, say: Callable[[str], None]) -> Measured:
+    """Read stores for a report; `say` is told of each part that can't be read.
+
+    Raises:
+        UsageError: a path is not there, cannot be read, or was written by a newer bench.
+        NothingSureError: there is nothing measured in any of them, or nothing of the suite.
+    """
+    warnings: list[str] = []
+
+    def warn(text: str) -> None:
+        if text not in warnings:  # the same part is read three times
+            warnings.append(text)
+            say(text)
+
+    frame = load(paths, columns=(*NEEDED, *_FACTS), phases=_PHASES, say=warn)
+    calls = load(paths, columns=CALLS, phases=("predict",), say=warn)
+    texts = load(paths, columns=("test_predictions",), phases=(), say=warn).dropna(subset=["test_predictions"])
+    if suite is not None:
+        there = ", ".join(sorted(map(str, frame["suite"].unique())))
+        frame = frame[frame["suite"] == suite]
+        if frame.empty:
+            raise NothingSureError(f"nothing of the suite {suite!r} is in these results; measured: {there}.")
+        calls = calls[calls["run_id"].isin(set(frame["run_id"]))]
+    campaigns = set(frame["campaign_id"].astype(str))
+    manifests = [one for path in paths if path.is_dir() for one in read_manifests(path, say=warn)]
+    return Measured(
+        frame,
+        calls[calls["phase"] == "predict"],
+        dict(zip(texts["run_id"].astype(str), texts["test_predictions"].astype(str), strict=True)),
+        summarise(frame, calls),
+        tuple(_once(one for one in manifests if one.campaign.id in campaigns)),
+        tuple(warnings),
+    )
+
+
+def _once(manifests: Iterable[Manifest]) -> Iterable[Manifest]:
+    return {manifest.campaign.id: manifest for manifest in manifests}.values()
