@@ -40,7 +40,7 @@ from bench.isolation import Ended, Workers
 from bench.plan import Plan, Planned
 from bench.stats import paired_ratio
 from bench.tasks import TASKS
-from bench.wire import Event, Request
+from bench.wire import Event, Request, Started
 
 EPOCHS_A_TURN = 2
 SAMPLES = 8_000
@@ -103,32 +103,36 @@ class PlainSide:
 
 
 class HarnessSide:
-    """A real run of the harness in a thread of this process; its child is stopped after each turn's epochs."""
+    """A real run of the harness, in a thread of this process; its child is stopped after each turn's epochs.
 
-    def __init__(self, progress: Progress, planned: Planned) -> None:
+    One server forks the children of all pairs, as in a campaign.
+    """
+
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._epochs: list[Seconds] = []
         self._turns: queue.Queue[Seconds] = queue.Queue()
-        self._child = 0
-        self.ended: Ended | None = None
-        progress.run_started(planned, 1, 1, 0.0)
+        self._ended: Ended | None = None
+        self.workers = Workers(silence_seconds=900.0, on_event=self._event, on_tick=progress.tick)
 
-    def event(self, event: Event) -> None:
+    def _event(self, event: Event) -> None:
         self._progress.event(event)
+        if isinstance(event, Started):
+            self._child = event.pid
         if isinstance(event, Observation) and event.phase == "train":
             assert event.seconds is not None
             assert event.cpu_seconds is not None
             self._epochs.append(Seconds(event.seconds, event.cpu_seconds))
             if len(self._epochs) == EPOCHS_A_TURN:
-                self._child = self._child or _youngest_worker()
                 os.kill(self._child, signal.SIGSTOP)
                 walls, processors = zip(*self._epochs, strict=True)
                 self._turns.put(Seconds(sum(walls), sum(processors)))
                 self._epochs = []
 
-    def start(self, workers: Workers, request: Request) -> None:
-        """Begin the run, and let it go through its first turn, which isn't counted."""
-        self._thread = threading.Thread(target=lambda: setattr(self, "ended", workers.run(request)))
+    def start(self, request: Request) -> None:
+        """Begin a run, and let it go through its first turn, which isn't counted."""
+        self._progress.run_started(Planned(request.case, 0, 0), 1, 1, 0.0)
+        self._thread = threading.Thread(target=lambda: setattr(self, "_ended", self.workers.run(request)))
         self._thread.start()
         self._turns.get(timeout=300)
 
@@ -138,18 +142,14 @@ class HarnessSide:
         return self._turns.get(timeout=300)
 
     def close(self) -> None:
+        """Let the run end."""
         os.kill(self._child, signal.SIGCONT)
         self._thread.join(timeout=120)
+        if self._ended is None or self._ended.status is not Status.OK:
+            raise SystemExit(f"the harness's run went wrong: {self._ended}")
 
 
-def _youngest_worker() -> int:
-    import psutil
-
-    processes = [p for p in psutil.Process().children(recursive=True) if "bench.worker" in " ".join(p.cmdline())]
-    return max(processes, key=lambda process: (process.create_time(), process.pid)).pid
-
-
-def pair(progress: Progress, cell: str, number: int, turns: int, data: Path, folder: Path) -> Seconds:
+def pair(harness: HarnessSide, cell: str, number: int, turns: int, data: Path, folder: Path) -> Seconds:
     """The harness's training seconds over the plain script's, wall and processor, of one fresh pair of processes."""
     case = Case(
         cell=cell,
@@ -158,21 +158,18 @@ def pair(progress: Progress, cell: str, number: int, turns: int, data: Path, fol
         epochs=EPOCHS_A_TURN * (turns + 1),
         seed=number,
     )
-    harness, plain = HarnessSide(progress, Planned(case, 0, 0)), PlainSide(case, data)
+    plain = PlainSide(case, data)
+    plain.turn()  # traces and compiles
+    harness.start(Request(case=case, data=data, log=folder / f"{number}.log"))
     logs: list[Seconds] = []
-    with Workers(silence_seconds=900.0, on_event=harness.event, on_tick=progress.tick) as workers:
-        harness.start(workers, Request(case=case, data=data, log=folder / f"{number}.log"))
-        plain.turn()  # traces and compiles
-        for turn in range(turns):
-            if turn % 2 == number % 2:
-                ours, theirs = harness.turn(), plain.turn()
-            else:
-                theirs, ours = plain.turn(), harness.turn()
-            logs.append(Seconds(*(math.log(a / b) for a, b in zip(ours, theirs, strict=True))))
-        plain.close()
-        harness.close()
-    if harness.ended is None or harness.ended.status is not Status.OK:
-        raise SystemExit(f"the harness's run went wrong: {harness.ended}")
+    for turn in range(turns):
+        if turn % 2 == number % 2:
+            ours, theirs = harness.turn(), plain.turn()
+        else:
+            theirs, ours = plain.turn(), harness.turn()
+        logs.append(Seconds(*(math.log(a / b) for a, b in zip(ours, theirs, strict=True))))
+    plain.close()
+    harness.close()
     return Seconds(*(math.exp(statistics.median(kind)) for kind in zip(*logs, strict=True)))
 
 
@@ -189,9 +186,11 @@ def main() -> None:
     plan = Plan("overhead", "", 0, 900.0, (), ())
     ratios: list[Seconds] = []
     with tempfile.TemporaryDirectory() as folder, Progress(plan, sys.stderr) as progress:
-        for number in range(arguments.pairs):
-            ratios.append(pair(progress, arguments.cell, number, arguments.turns, data, Path(folder)))
-            progress.note(f"pair {number + 1}: harness / plain {ratios[-1].wall:.4f} ({ratios[-1].processor:.4f})")
+        harness = HarnessSide(progress)
+        with harness.workers:
+            for number in range(arguments.pairs):
+                ratios.append(pair(harness, arguments.cell, number, arguments.turns, data, Path(folder)))
+                progress.note(f"pair {number + 1}: harness / plain {ratios[-1].wall:.4f} ({ratios[-1].processor:.4f})")
     print("harness / plain fit, training an epoch:")
     for name, kind in zip(("wall seconds", "processor seconds"), zip(*ratios, strict=True), strict=True):
         estimate = paired_ratio(kind, [1.0] * len(kind))
