@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RESULTS ?= results/local
 BASE ?= results/reference/mnist_rows
+# make gpu: the backends, each in an environment of its own ($(VENV)-gpu-jax, …), and where the observations go
+GPU_BACKENDS ?= jax torch tensorflow
+GPU_RESULTS ?= results/reference/gpu
 # arguments for the command behind a target: make bench ARGS="--set seeds=0..9"
 ARGS ?=
 
-.PHONY: help setup extras bench quick table gate test lint clean
+.PHONY: help setup extras bench quick table gate gpu test lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +19,7 @@ help:
 	@echo 'make quick   the same on the 5,000 digits that come with the program (about 2 minutes)'
 	@echo 'make table   the comparison table in README.md, again from the committed results'
 	@echo 'make gate    compare what was measured with BASE, and end with 1 where something got worse'
+	@echo 'make gpu     what cuDNN gives on a GPU, by cell and backend: the suite gpu on JAX, torch and TensorFlow (hours)'
 	@echo 'make test    the tests'
 	@echo 'make lint    style and types'
 	@echo 'make setup   only set up .venv'
@@ -37,6 +41,14 @@ table: $(VENV)/.base
 gate: $(VENV)/.base
 	@$(BIN)/bench gate $(BASE) $(RESULTS) $(ARGS)
 
+# One backend after another into one store; one that cannot run here is said, and is no reason to leave out the others.
+gpu: $(GPU_BACKENDS:%=$(VENV)-gpu-%/.ready)
+	@for backend in $(GPU_BACKENDS); do \
+		$(VENV)-gpu-$$backend/bin/bench run gpu --set backends=$$backend --results $(GPU_RESULTS) $(ARGS) || \
+			{ code=$$?; echo "make gpu: $$backend ended with $$code" >&2; [ $$code -ne 130 ] || exit 130; }; \
+	done
+	@$(firstword $(GPU_BACKENDS:%=$(VENV)-gpu-%))/bin/bench table $(GPU_RESULTS)
+
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=bench --cov-report=term-missing:skip-covered $(ARGS)
 
@@ -46,7 +58,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) $(VENV)-gpu-* .mypy_cache .pytest_cache .ruff_cache .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -67,4 +79,17 @@ $(VENV)/.dev: locks/dev.txt $(VENV)/.base
 
 $(VENV)/.extras: locks/extras.txt $(VENV)/.base
 	@$(PIP) -c locks/extras.txt jax torch onnx onnxruntime tf2onnx
+	@touch $@
+
+# Each backend wants CUDA libraries of another version, so none shares its environment with another's: the base, whose
+# TensorFlow has no CUDA libraries and sees no GPU, and the one backend with its own.
+GPU_jax := 'jax[cuda13]'
+GPU_torch := torch
+GPU_tensorflow := 'tensorflow[and-cuda]'
+
+$(VENV)-gpu-%/.ready: locks/base.txt locks/extras.txt pyproject.toml
+	@$(PYTHON) -m venv $(VENV)-gpu-$*
+	@$(VENV)-gpu-$*/bin/python -m pip install --quiet --no-deps --require-hashes -r locks/base.txt
+	@$(VENV)-gpu-$*/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@$(VENV)-gpu-$*/bin/python -m pip install --quiet -c locks/extras.txt $(GPU_$*)
 	@touch $@

@@ -1,11 +1,13 @@
 """The judgement of a kernel by what an executed program shows.
 
-The counts of TensorFlow's CPU graphs were printed by runs of this project (TensorFlow 2.21). The HLO lines are composed
-in the form that JAX 0.10.2 prints on a CPU, shortened; those of cuDNN follow the names in the sources of Keras, JAX and
-torch, since no GPU was at hand: they are no recording.
+The counts of TensorFlow's CPU graphs were printed by runs of this project (TensorFlow 2.21). The HLO lines here are
+composed in the form that JAX 0.10.2 prints on a CPU, shortened. What stands in `tests/recordings` was recorded.
 """
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 
@@ -180,3 +182,41 @@ def test_what_only_some_programs_show_outside_the_layers_is_kept() -> None:
     loop, unrolled = Evidence("generic", {"While": 1}, "aa"), Evidence("unrolled", {"MatMul": 28}, "bb")
     found = agreed_by_layer([{"recurrent_a": unrolled}, {"recurrent_a": unrolled, OUTSIDE: loop}])
     assert {layer: one.kernel for layer, one in found.items()} == {"recurrent_a": "unrolled", OUTSIDE: "generic"}
+
+
+# Programs that a GPU would be given: tests/recordings/README.md says where they come from
+
+RECORDINGS = Path(__file__).parent / "recordings"
+
+
+@pytest.mark.parametrize(("cell", "kernel"), [("simple_rnn", "generic"), ("lstm", "cudnn"), ("gru", "generic")])
+def test_what_jax_is_given_for_a_gpu(cell: str, kernel: str) -> None:
+    """Its GRU takes `use_cudnn`, and is a scan."""
+    program = read_hlo((RECORDINGS / f"jax_cuda_{cell}.hlo").read_text(), LAYERS, STEPS)
+    assert {layer: one.kernel for layer, one in program.items()} == dict.fromkeys(LAYERS, kernel)
+    if kernel == "cudnn":
+        assert program["recurrent_a"].operations == {"cudnn_rnn_ffi": 1, "cudnn_rnn_bwd_ffi": 1}
+
+
+@pytest.mark.parametrize(("cell", "kernel"), [("simple_rnn", "generic"), ("lstm", "cudnn"), ("gru", "cudnn")])
+def test_what_tensorflow_is_given_for_a_gpu(cell: str, kernel: str) -> None:
+    recorded = json.loads((RECORDINGS / "tensorflow_gpu_graph.json").read_text())[cell]
+    program = read_graph([Node(name, kind, False, looped) for name, kind, looped in recorded], "aa", LAYERS, STEPS)
+    assert {layer: one.kernel for layer, one in program.items()} == dict.fromkeys(LAYERS, kernel)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"aten::lstm": 1, "aten::_cudnn_rnn": 1, "void RNN_blockPersist_fp_LSTM<float, float, float, 128>(": 8},
+        {
+            **{"aten::gru": 10, "aten::_cudnn_rnn": 10, "RNN_blockPersist_fp_GRU<f,f,f,128>": 20},
+            **{"persistRNN_addBias<f,f>": 20, "cutlass_80_tensorop_s1688gemm_128x256_16x3_tn_align4": 20},
+        },
+    ],
+)
+def test_what_torch_profiled_on_a_gpu(keys: dict[str, int]) -> None:
+    evidence = read_profile(keys, STEPS)
+    assert evidence.kernel == "cudnn"
+    assert any("blockPersist" in name for name in evidence.operations), "which of cuDNN's kernels it was is kept"
+    assert "aten::gru" not in evidence.operations

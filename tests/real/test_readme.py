@@ -83,6 +83,33 @@ def test_every_command_in_the_readme_works(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.extra("jax")
+@pytest.mark.extra("torch")
+def test_make_gpu_stands_ready_as_far_as_a_processor_shows_it(tmp_path: Path) -> None:
+    """Each backend in its own environment (here, this one), one after another, into one store."""
+    for backend in ("jax", "torch"):
+        (tmp_path / f"venv-gpu-{backend}").mkdir()
+        (tmp_path / f"venv-gpu-{backend}" / "bin").symlink_to(Path(sys.executable).parent)
+        (tmp_path / f"venv-gpu-{backend}" / ".ready").touch()
+    less = " ".join(f"--set {axis}={value}" for axis, value in LESS.items())
+    axes = "--set devices=cpu --set cells=simple_rnn --set networks=cudnn_ready --set kernels=generic,cudnn"
+    done = subprocess.run(
+        [
+            *("make", "gpu", f"VENV={tmp_path}/venv", "GPU_BACKENDS=jax torch"),
+            *(f"GPU_RESULTS={tmp_path}/results", f"ARGS={less} {axes}"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    for backend in ("jax", "torch"):  # once after its own runs, and once in the table of all
+        assert done.stdout.count(f"mnist_5k · cudnn_ready network · {backend} · cpu") == 2
+    assert "Keras has no cuDNN path for SimpleRNN" in done.stderr
+
+
 def test_make_test_is_what_ci_runs() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 

@@ -75,7 +75,8 @@ def cloned(units: int, activation: str, return_sequences: bool, name: str, kerne
     layer = keras.layers.GRU(
         units, activation=activation, return_sequences=return_sequences, name=name, use_cudnn=False
     )
-    model = keras.Sequential([keras.Input((None, units)), layer])
+    features = 28 if return_sequences else units  # of the rows, or of the first layer's outputs
+    model = keras.Sequential([keras.Input((28, features)), layer])
     return keras.models.clone_model(model).layers[0]
 
 
