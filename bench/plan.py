@@ -17,6 +17,7 @@ from bench.errors import UsageError, unknown
 from bench.kernels import find_kernel, refusal
 from bench.machine import check_device
 from bench.networks import arithmetic, find_network
+from bench.runtimes import find_runtime, runtime_refusal
 from bench.suite import CASE_FIELD, Suite
 from bench.tasks import find_task
 
@@ -85,6 +86,7 @@ def make_plan(
     order_seed: int,
     device_problem: Callable[[str], str | None],
     backend_problems: Mapping[str, str | None],
+    runtime_problems: Mapping[str, str | None] | None = None,
     substitutes: Mapping[str, str] | None = None,
 ) -> Plan:
     """Cross the axes, leave out what can't run here, and order the rest in shuffled blocks.
@@ -94,6 +96,7 @@ def make_plan(
         order_seed: the recorded number that the order inside each block is drawn from.
         device_problem: says why a device can't be used here; None where it can.
         backend_problems: for each backend, why it can't be used here; None where it can.
+        runtime_problems: the same for each runtime; none where it is not given.
         substitutes: tasks that are run in the place of others whose data can't be had; the caller has said so.
 
     Raises:
@@ -114,7 +117,13 @@ def make_plan(
             latency_calls=settings.latency_calls,
         )
         _check_sizes(case, suite)
-        reason = backend_problems[case.backend] or device_problem(case.device) or refusal(case)
+        reason = (
+            backend_problems[case.backend]
+            or device_problem(case.device)
+            or runtime_refusal(case)
+            or (runtime_problems or {}).get(case.runtime)
+            or refusal(case)
+        )
         if reason:
             left_out.append(LeftOut(case, reason))
         else:
@@ -146,6 +155,7 @@ def _check_names(suite: Suite) -> None:
         "dtypes": find_dtype,
         "tasks": find_task,
         "backends": _find_backend,
+        "runtimes": find_runtime,
     }
     for axis, find in finders.items():
         for name in getattr(suite.axes, axis):

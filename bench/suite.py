@@ -88,6 +88,8 @@ class Settings(BaseModel):
     decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-6
     latency_calls: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Timed calls of inference at batch 1, for each entry; 0 times no inference."""
+    bounds: bool = False
+    """Measure first how fast this machine could be (`bench.bounds`), where it isn't known."""
     silence_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
     """A run that reports nothing (no phase, no epoch ended) for so long is killed."""
     fallback_task: str = ""
@@ -238,6 +240,10 @@ def _scalar(key: str, text: str, origin: str) -> Any:
                 return convert(text)
             except ValueError:
                 raise UsageError(f"{key} = {_short(text)!r} ({origin}) is not {article}.") from None
+    if _SCALARS[key] is bool:
+        if text not in ("true", "false"):
+            raise UsageError(f"{key} = {_short(text)!r} ({origin}) is neither true nor false.")
+        return text == "true"
     return text
 
 

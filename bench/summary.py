@@ -13,12 +13,15 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bench.bounds import Bound, Limits, Shape, limits
 from bench.case import ENTRIES, Case, Status
+from bench.errors import BenchError
 from bench.kernels import KERNELS
 from bench.stats import (
     Estimate,
@@ -30,13 +33,15 @@ from bench.stats import (
     quantile_of_sorted,
     run_figure,
 )
+from bench.tasks import TASKS
 
 NEEDED = (
     *("run_id", "campaign_id", "campaign_started_at", "started_at", "suite", "status", "error", "attempt"),
     *("block", "position", "program_version", "program_commit", "project_commit", "cells_digest"),
     *(f.name for f in fields(Case)),
     *("machine_fingerprint", "software_fingerprint", "machine_json", "software_json"),
-    *("parameters", "attested_kernel", "attestation_json", "data_digest", "rss_start_bytes", "peak_rss_bytes"),
+    *("parameters", "forward_flops_per_sample", "training_flops_per_sample"),
+    *("attested_kernel", "attestation_json", "data_digest", "rss_start_bytes", "peak_rss_bytes"),
     *("phase", "epoch", "seconds", "samples", "loss", "accuracy", "entry", "predict_batch"),
 )
 """The columns of the store that `summarise` and whoever narrows its frame read: `load` them alone."""
@@ -143,6 +148,8 @@ class Row:
     """`train_seconds` over those of Keras, all but the runtime equal, paired by campaign and block; None for Keras."""
     keras_answer_ratio: Estimate | None
     """The same of the compiled call's median latency."""
+    limits: Limits | None
+    """How near training comes to what this machine could do; None for a cell whose arithmetic is unknown."""
     kernels_attested: tuple[str, ...]
     """The kernels that ran, by the evidence of the runs that ended ok; `configuration.kernel` is what was asked."""
     runs: tuple[RunRecord, ...]
@@ -200,12 +207,19 @@ class Section:
     rows: tuple[Row, ...]
 
 
-def summarise(frame: pd.DataFrame, calls: pd.DataFrame | None = None) -> tuple[Section, ...]:
+Bounds = Mapping[tuple[Shape, str, str], Bound]
+"""By shape, machine and software (`Bound.key`)."""
+
+
+def summarise(
+    frame: pd.DataFrame, calls: pd.DataFrame | None = None, *, bounds: Bounds = MappingProxyType({})
+) -> tuple[Section, ...]:
     """The sections of a frame of observations, ordered by task, machine and software; none for an empty frame.
 
     Args:
         frame: observations, each run with one row at least.
         calls: the calls of inference (`CALLS`), where they are kept apart; else they are among the observations.
+        bounds: what was measured of how fast the machines could be; where there are none, shares of them are None.
     """
     if frame.empty:
         return ()
@@ -216,7 +230,9 @@ def summarise(frame: pd.DataFrame, calls: pd.DataFrame | None = None) -> tuple[S
     sections = defaultdict(list)
     for run, key in zip(runs, _section_keys(runs), strict=True):
         sections[key].append(run)
-    return tuple(_section(key, sections[key]) for key in sorted(sections, key=lambda key: [part or "" for part in key]))
+    return tuple(
+        _section(key, sections[key], bounds) for key in sorted(sections, key=lambda key: [part or "" for part in key])
+    )
 
 
 _SectionKey = tuple[str, str | None, str | None, str | None, str]
@@ -371,7 +387,7 @@ def _section_keys(runs: Sequence[_Run]) -> list[_SectionKey]:
     ]
 
 
-def _section(key: _SectionKey, runs: Sequence[_Run]) -> Section:
+def _section(key: _SectionKey, runs: Sequence[_Run], bounds: Bounds) -> Section:
     by_configuration: dict[Case, list[_Run]] = defaultdict(list)
     for run in runs:
         by_configuration[run.configuration].append(run)
@@ -385,6 +401,7 @@ def _section(key: _SectionKey, runs: Sequence[_Run]) -> Section:
     rows = [
         replace(row, generic_ratio=_ratio(row, same.get(replace(row.configuration, kernel="generic")))) for row in rows
     ]
+    rows = [replace(row, limits=_limits(row, by_configuration[row.configuration], bounds)) for row in rows]
     keras = {row.configuration: row for row in rows}
     rows = [_against_keras(row, keras) for row in rows]
     task, data_digest, machine, software, cells_digest = key
@@ -400,6 +417,26 @@ def _section(key: _SectionKey, runs: Sequence[_Run]) -> Section:
         shared={name: getattr(some, name) for name in names if name not in axes},
         axes=axes,
         rows=tuple(sorted(rows, key=_row_order)),
+    )
+
+
+def _limits(row: Row, runs: Sequence[_Run], bounds: Bounds) -> Limits | None:
+    task, speed = TASKS.get(row.configuration.task), row.samples_per_second
+    facts = next((run.facts for run in runs if run.facts.get("training_flops_per_sample") is not None), None)
+    if task is None or speed is None or facts is None:
+        return None
+    try:
+        shape = Shape.of(row.configuration, task)
+    except BenchError:  # a user's cell that isn't here
+        shape = None
+    where = (str(facts["machine_fingerprint"]), str(facts["software_fingerprint"]))
+    return limits(
+        samples_per_second=speed.value,
+        forward_flops=float(facts["forward_flops_per_sample"]),
+        training_flops=float(facts["training_flops_per_sample"]),
+        batch_size=row.configuration.batch_size,
+        steps=task.steps,
+        bound=bounds.get((shape, *where)) if shape else None,
     )
 
 
@@ -424,6 +461,7 @@ def _row(configuration: Case, runs: Sequence[_Run], axes: Sequence[str]) -> Row:
         memory_bytes=_median(r.memory_bytes for r in records),
         answers=_answers(good),
         predict_ratio=_known(paired_ratio(*_latencies_of_both(records))),
+        limits=None,
         keras_train_ratio=None,
         keras_answer_ratio=None,
         kernels_attested=tuple(sorted({str(k) for run in good if (k := run.facts["attested_kernel"]) is not None})),

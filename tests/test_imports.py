@@ -21,10 +21,10 @@ LINE = (
     ("cells", "tasks", "networks", "dtypes", "machine", "wire", "campaign", "verdict"),
     ("gate",),
     ("suite",),
-    ("kernels", "noise", "fetch", "store", "duel"),
+    ("kernels", "runtimes", "noise", "fetch", "store", "duel", "bounds"),
     ("plan", "matrix"),
     ("worker", "isolation"),
-    ("run", "probe", "arena", "sides"),
+    ("run", "probe", "arena", "sides", "peak"),
     ("summary",),
     ("compare",),
     ("history",),
@@ -33,7 +33,15 @@ LINE = (
 )
 """The rooms from the bottom up: each may import only what stands in a line above its own here, or itself."""
 
-FRAMEWORKS = {"keras", "tensorflow", "jax", "jaxlib", "torch"}
+FRAMEWORKS = {"keras", "tensorflow", "jax", "jaxlib", "torch", "onnx", "onnxruntime", "tf2onnx"}
+OWN_ROOM = {
+    "backend_tensorflow": {"tensorflow"},
+    "backend_jax": {"jax"},
+    "backend_torch": {"torch"},
+    "runtime_torch": {"torch"},
+    "runtime_onnx": {"tensorflow", "onnx", "onnxruntime", "tf2onnx"},
+}
+"""The modules of the worker that may import more than Keras."""
 PLOTS = {"seaborn", "matplotlib"}
 DATA = {"pandas", "pyarrow", "scipy", "duckdb"}
 WORKERS = {"keras", "numpy", "psutil"}
@@ -112,7 +120,7 @@ def test_nothing_imports_the_worker() -> None:
 def test_each_backend_is_imported_in_its_own_module_only(name: str, path: Path) -> None:
     """With JAX or torch the worker runs where TensorFlow isn't installed."""
     backends = {imported.split(".")[0] for imported in imports(path)} & (FRAMEWORKS - {"keras"})
-    assert backends <= {name.rpartition("backend_")[2]}
+    assert backends <= OWN_ROOM.get(name.removeprefix("bench.worker."), set())
 
 
 def test_the_worker_needs_only_keras_numpy_and_psutil() -> None:

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from bench.cli.layout import paragraph, section
-from bench.cli.options import DataFormat, DataFormatOption
+from bench.cli.layout import paragraph, section, table
+from bench.cli.options import (
+    LOCAL_RESULTS,
+    CpusOption,
+    DataFormat,
+    DataFormatOption,
+    ResultsOption,
+    SetOption,
+)
+from bench.errors import NothingSureError
 
 
-def env(fmt: DataFormatOption = DataFormat.TEXT) -> None:
-    """This machine, its versions, both fingerprints, and how quiet it is, each remark with advice."""
+def env(
+    peak: Annotated[
+        bool, typer.Option("--peak", help="Measure how fast it could be, for the configurations of --suite; keep it.")
+    ] = False,
+    suite: Annotated[str, typer.Option("--suite", help="With --peak: the suite whose shapes are measured.")] = "quick",
+    overrides: SetOption = None,
+    results: ResultsOption = LOCAL_RESULTS,
+    cpus: CpusOption = None,
+    fmt: DataFormatOption = DataFormat.TEXT,
+) -> None:
+    """This machine, its versions, both fingerprints, and how quiet it is, each remark with advice.
+
+    Examples:
+
+      bench env
+
+      bench env --peak --suite peers
+    """
+    if peak:
+        _measure_peak(suite, overrides, results, cpus, fmt)
+        return
     from bench.machine import installed_backends, read_host, read_machine, read_software
     from bench.noise import read_quiet, remarks
 
@@ -45,3 +74,40 @@ def env(fmt: DataFormatOption = DataFormat.TEXT) -> None:
         paragraph("nothing disturbs a measurement here", indent="  ", fg="green")
     for remark in noted:
         paragraph(f"{remark.text}: {remark.advice}", indent="  ", fg="yellow")
+
+
+def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: str | None, fmt: DataFormat) -> None:
+    """Both bounds (`bench.bounds`) of a suite's configurations, measured anew and kept in the store."""
+    from bench.cli.prepare import parse_cpus, prepare
+    from bench.machine import read_software
+    from bench.peak import measure_bounds
+
+    pinned = parse_cpus(cpus)
+    prepared = prepare(suite, overrides, 0, pinned)
+    plan = prepared.plan()
+    found = measure_bounds(
+        plan,
+        results,
+        machine=prepared.machine,
+        software={backend: read_software(backend) for backend in {one.case.backend for one in plan.planned}},
+        again=True,
+        cpus=pinned,
+        say=lambda line: typer.echo(f"bench: {line}", err=True),
+    )
+    if not found:
+        raise NothingSureError(f"no bound of the suite {suite} could be measured here; see `bench plan {suite}`.")
+    if fmt is DataFormat.JSON:
+        typer.echo(json.dumps([asdict(bound) for bound in found], indent=1))
+        return
+    rows = [
+        (
+            *(bound.shape.backend, bound.shape.device, bound.shape.dtype, str(bound.shape.threads or "default")),
+            f"{bound.shape.gates} × {bound.shape.units}",
+            str(bound.shape.batch_size),
+            f"{bound.peak_flops_per_second / 1e9:.4g}",
+            f"{1000 * bound.serial_seconds:.3g}",
+        )
+        for bound in found
+    ]
+    heads = ("backend", "device", "dtype", "threads", "gates × units", "batch", "GFLOP/s", "serial ms")
+    table(heads, rows, wrap=0, right=(5, 6, 7))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bench.errors import UsageError
 from bench.machine import Machine, device_problem, installed_backends, read_machine
 from bench.plan import Plan, make_plan
+from bench.runtimes import installed_runtimes
 from bench.suite import Suite, load
 
 
@@ -28,6 +29,7 @@ class Prepared:
             order_seed=self.order_seed,
             device_problem=lambda device: device_problem(device, self.machine, os.environ.get("CUDA_VISIBLE_DEVICES")),
             backend_problems=installed_backends(),
+            runtime_problems=installed_runtimes(),
             substitutes=substitutes,
         )
 

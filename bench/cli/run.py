@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bench.cli.prepare import Prepared
     from bench.machine import Machine, Software
     from bench.plan import Plan
-    from bench.run import Outcome
+    from bench.run import Outcome, Setting
 
 
 def run(
@@ -134,6 +134,8 @@ def execute(
             worker=worker,
         )
         try:
+            if prepared.suite.settings.bounds:
+                _bounds(plan, setting)
             with Progress(plan, sys.stderr) as progress:
                 outcome = run_campaign(plan, setting, progress, retry_failed=retry_failed)
         except BrokenPipeError:
@@ -203,13 +205,29 @@ def _begin(plan: Plan, campaign: Campaign, resumed: bool, results: Path, machine
         _say(f"warning: {remark.text}: {remark.advice}")
 
 
+def _bounds(plan: Plan, setting: Setting) -> None:
+    from bench.peak import measure_bounds
+
+    measure_bounds(
+        plan,
+        setting.folder,
+        machine=setting.machine,
+        software=setting.software,
+        again=False,
+        cpus=setting.cpus,
+        isolation=setting.isolation,
+        say=_say,
+    )
+
+
 def _end(outcome: Outcome, campaign: Campaign, results: Path, fmt: Format) -> None:
+    from bench.bounds import load as load_bounds
     from bench.cli.table import print_table
     from bench.store import load
     from bench.summary import NEEDED
 
     frame = load([results], columns=NEEDED, say=_say)
-    print_table(frame[frame["campaign_id"] == campaign.id], fmt)
+    print_table(frame[frame["campaign_id"] == campaign.id], fmt, load_bounds([results], say=_say))
     if outcome.measured_fraction is not None:
         _say(
             f"{outcome.done_now} runs in {duration(outcome.wall_seconds)}; "

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from bench.report.text import NONE, clean, ranged
+from bench.report.text import NONE, Grid, clean, ranged
 from bench.stats import Estimate
 from bench.summary import Answers, Row, Section
 
@@ -15,14 +14,6 @@ NOTE = (
     "ONNX session). p50, p95, p99: of a call at batch 1, each run's, then the median over runs, its interval as of "
     "s/epoch. samples/s: the batch over the run's median call, median over runs."
 )
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Headings, each with whether its column is left-aligned, and rows of text; a line break stacks two in a cell."""
-
-    heads: tuple[tuple[str, bool], ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def inference_grid(section: Section, *, stacked: bool) -> Grid | None:
@@ -74,13 +65,13 @@ def findings(section: Section) -> list[str]:
         if row.keras_answer_ratio:
             kernels = next((", ".join(own.kernels_attested) for own in row.answers if own.entry == "compiled"), "")
             found.append(
-                f"{label(row)}: {runtime} answers in {_times(row.keras_answer_ratio, 'blocks')} the time of Keras's "
+                f"{label(row)}: answers in {_times(row.keras_answer_ratio, 'blocks')} the time of Keras's "
                 f"compiled call at batch 1; it ran {clean(kernels) or 'an unknown kernel'}."
             )
         if row.keras_train_ratio and runtime != "onnxruntime":  # there it is Keras that trains
             kernels = ", ".join(row.kernels_attested)
             found.append(
-                f"{label(row)}: {runtime} trains an epoch in {_times(row.keras_train_ratio, 'blocks')} Keras's time; "
+                f"{label(row)}: trains an epoch in {_times(row.keras_train_ratio, 'blocks')} Keras's time; "
                 f"it ran {clean(kernels) or 'an unknown kernel'}."
             )
     return found

@@ -29,9 +29,11 @@ from rich.text import Text
 from bench.case import Case
 from bench.errors import UsageError
 from bench.report.claims import judge
-from bench.report.inference import NOTE, Grid, findings, inference_grid, label
+from bench.report.inference import NOTE, findings, inference_grid, label
+from bench.report.limits import LIMITS_NOTE, limits_grid
 from bench.report.text import (
     NONE,
+    Grid,
     clean,
     escaped,
     listed,
@@ -341,6 +343,8 @@ def notes(section: Section) -> list[str]:
         said.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
     if inference_grid(section, stacked=False):
         said.append(NOTE)
+    if limits_grid(section, stacked=False):
+        said.append(LIMITS_NOTE)
     return [*said, *findings(section)]
 
 
@@ -360,7 +364,7 @@ def _text(sections: Sequence[Section], width: int) -> str:
         console.print()
         for part in _text_table(section, console):
             console.print(part)
-        for part in _text_inference(section, console):
+        for part in (*_text_grid(inference_grid, section, console), *_text_grid(limits_grid, section, console)):
             console.print(part)
         console.print()
         console.print(listed([("·", note) for note in notes(section)]))
@@ -399,10 +403,10 @@ def _text_table(section: Section, console: Console) -> list[RenderableType]:
     return parts
 
 
-def _text_inference(section: Section, console: Console) -> list[RenderableType]:
-    """The table of inference; nothing where none was timed."""
+def _text_grid(make: Callable[..., Grid | None], section: Section, console: Console) -> list[RenderableType]:
+    """A table beneath the comparison; nothing where there is nothing to tell."""
     for stacked in (False, True):
-        grid = inference_grid(section, stacked=stacked)
+        grid = make(section, stacked=stacked)
         if grid is None:
             return []
         lay_out = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, leading=int(stacked))
@@ -451,7 +455,7 @@ def _markdown_section(section: Section) -> str:
     lines += ["  \n".join(escaped(line) for line in subheadings(section) if line), ""]
     figures = [[column.cell(row) for column in columns] for row in section.rows]
     lines += markdown_table([(column.head, column.left) for column in columns], figures)
-    if grid := inference_grid(section, stacked=False):
+    for grid in filter(None, (inference_grid(section, stacked=False), limits_grid(section, stacked=False))):
         lines += ["", *markdown_table(grid.heads, grid.rows)]
     lines += ["", *(f"- {escaped(note)}" for note in notes(section)), ""]
     claims = [[claim.text, claim.verdict, claim.evidence] for claim in judge(section)]
@@ -502,6 +506,7 @@ def _row_object(row: Row) -> dict[str, Any]:
         "ratio_to_simple_rnn": _estimate_object(row.ratio),
         "ratio_to_generic": _estimate_object(row.generic_ratio),
         "memory_above_start_bytes": _estimate_object(row.memory_bytes),
+        "limits": asdict(row.limits) if row.limits else None,
         "inference": [_answers_object(answers) for answers in row.answers],
         "predict_over_compiled": _estimate_object(row.predict_ratio),
         "train_seconds_over_keras": _estimate_object(row.keras_train_ratio),

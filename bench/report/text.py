@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -18,6 +19,14 @@ from rich.text import Text
 from bench.stats import Estimate
 
 NONE = "–"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Headings, each with whether its column is left-aligned, and rows of text; a line break stacks two in a cell."""
+
+    heads: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 def significant(x: float, decimals: int | None = None) -> str:

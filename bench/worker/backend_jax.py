@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,13 @@ class JaxBackend:
         )
         self._compiled = lambda x: np.asarray(compiled(trainable, fixed, x))
         return self._compiled
+
+    def array(self, values: Any, dtype: str) -> Any:
+        return jax.numpy.asarray(values, dtype=dtype)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        made: Callable[..., Any] = jax.jit(function)
+        return made
 
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
         loaded = {

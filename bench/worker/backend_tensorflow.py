@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -62,6 +62,13 @@ class TensorFlowBackend:
         """By phase: the concrete functions."""
         found = {phase: _concrete(model, name) for phase, name in _FUNCTIONS.items()}
         return found | {"compiled": self._compiled._list_all_concrete_functions() if self._compiled else []}
+
+    def array(self, values: Any, dtype: str) -> Any:
+        return tf.constant(values, dtype=dtype)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        made: Callable[..., Any] = tf.function(function, autograph=False)
+        return made
 
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
         traces = {

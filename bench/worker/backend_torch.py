@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import keras
 import torch
+from keras.src.backend.torch.core import get_device
 from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -68,15 +69,23 @@ class TorchBackend:
         self._compiled = answer
         return answer
 
+    def array(self, values: Any, dtype: str) -> Any:
+        return torch.as_tensor(values, dtype=getattr(torch, dtype), device=get_device())
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        made: Callable[..., Any] = torch.inference_mode()(function)
+        return made
+
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
         phases: dict[str, Callable[..., object]] = {"train": model.train_on_batch, "evaluate": model.test_on_batch}
         if model.predict_function is not None:  # it was executed
             phases["predict"] = lambda x, _y: model.predict(x, batch_size=len(x), verbose=0)
         if (compiled := self._compiled) is not None:
             phases["compiled"] = lambda x, _y: compiled(x)
+        modules = {layer: model.get_layer(layer) for layer in layers}
         trained = Snapshot(model, self)
         found = {
-            phase: agreed_by_layer([_profiled(model, partial(run, *batch), layers, steps) for batch in self._batches])
+            phase: agreed_by_layer([profiled(modules, partial(run, *batch), steps) for batch in self._batches])
             for phase, run in phases.items()
         }
         trained.restore()  # the profiled training was a step or two more
@@ -96,9 +105,9 @@ def _in_cuda() -> bool:
     return bool(torch.cuda.is_available() and torch.cuda.is_initialized())
 
 
-def _profiled(model: keras.Model, run: Callable[[], object], layers: tuple[str, ...], steps: int) -> Program:
-    """Run a step under the profiler, each recurrent layer's forward pass marked with its name."""
-    handles = [handle for layer in layers for handle in _mark(model.get_layer(layer), layer)]
+def profiled(layers: Mapping[str, Any], run: Callable[[], object], steps: int) -> Program:
+    """Run a step under the profiler, the forward pass of each of `layers` (name → module) marked with its name."""
+    handles = [handle for layer, module in layers.items() for handle in _mark(module, layer)]
     try:
         with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if _in_cuda() else [])]) as profiler:
             run()

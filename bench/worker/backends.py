@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 
 from bench.worker.evidence import Program
 from bench.worker.inference import Answer
@@ -39,6 +41,12 @@ class Backend(Protocol):
     def compile_inference(self, model: keras.Model) -> Answer:
         """The call that a service would make: compiled where the backend compiles. `programs` counts it from then on,
         and `attest` reads it as the phase `compiled`."""
+
+    def array(self, values: np.ndarray[Any, Any], dtype: str) -> Any:
+        """The values on the device, which `@` and slices know."""
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function of such arrays, compiled where the backend compiles; without gradients."""
 
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
         """phase → layer → evidence, read from the programs that were executed. Not told which kernel was asked for."""

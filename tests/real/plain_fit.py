@@ -65,11 +65,11 @@ def bench(case: dict[str, Any], data: Path) -> Result:
     """The same through `bench.worker`."""
     from bench.case import Case, Observation
     from bench.wire import Event, Request
-    from bench.worker import measure
+    from bench.worker import measure, runtime_keras
 
     result: Result = {"train": [], "validate": [], "evaluate": []}
     models: list[keras.Model] = []
-    build = vars(measure)["build"]
+    build = vars(runtime_keras)["build"]
 
     def keep(*arguments: Any) -> keras.Model:
         models.append(build(*arguments))
@@ -79,7 +79,7 @@ def bench(case: dict[str, Any], data: Path) -> Result:
         if isinstance(event, Observation) and event.phase in result:
             result[event.phase].append([event.loss, event.accuracy])
 
-    vars(measure)["build"] = keep
+    vars(runtime_keras)["build"] = keep
     measure.measure(Request(case=Case(**case), data=data, log=Path("unused")), emit)
     return {**result, "weights": _digest(models[0])}
 

@@ -1,0 +1,101 @@
+"""Inference and the other runtimes through the command line: a campaign for each backend."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.store import load
+from tests.real.test_real_runs import TINY, bench
+
+pytestmark = pytest.mark.real
+
+CALLS = 3
+
+
+def measured(out: Path, *arguments: str) -> pd.DataFrame:
+    settings = [word for one in (*arguments, f"latency_calls={CALLS}") for word in ("--set", one)]
+    done = bench("run", *TINY, *settings, "--results", str(out))
+    assert done.returncode == 0, done.stderr
+    return load([out], say=pytest.fail)
+
+
+def calls(frame: pd.DataFrame, runtime: str) -> dict[tuple[str, int], int]:
+    """How many calls were timed, by entry and batch."""
+    timed = frame[(frame["phase"] == "predict") & (frame["runtime"] == runtime)]
+    assert (timed["seconds"] > 0).all()
+    assert (timed["samples"] == timed["predict_batch"]).all()
+    last = timed.groupby(["entry", "predict_batch"], observed=True)["call"].max().reset_index()
+    return {(str(one.entry), int(one.predict_batch)): int(one.call) for one in last.itertuples()}  # type: ignore[arg-type]
+
+
+def kernels(frame: pd.DataFrame, **chosen: str) -> dict[str, dict[str, str]]:
+    """By phase: what ran in each layer."""
+    run = frame[frame["phase"] == "run"]
+    for name, value in chosen.items():
+        run = run[run[name] == value]
+    (evidence,) = [json.loads(text) for text in run["attestation_json"]]
+    return {phase: {layer: one["kernel"] for layer, one in layers.items()} for phase, layers in evidence.items()}
+
+
+def both(kernel: str) -> dict[str, str]:
+    return {"recurrent_a": kernel, "recurrent_b": kernel}
+
+
+BATCHES = {1: CALLS, 32: CALLS, 256: CALLS}
+
+
+def of(*entries: str) -> dict[tuple[str, int], Any]:
+    return {(entry, batch): count for entry in entries for batch, count in BATCHES.items()}
+
+
+@pytest.mark.extra("onnxruntime")
+def test_tensorflow_answers_by_itself_and_through_onnx_runtime(tmp_path: Path) -> None:
+    frame = measured(tmp_path, "runtimes=keras,onnxruntime", "cells=lstm,gru")
+    assert calls(frame, "keras") == of("predict", "compiled")
+    assert calls(frame, "onnxruntime") == of("compiled")
+    generic = {phase: both("generic") for phase in ("train", "evaluate", "predict", "compiled")}
+    assert kernels(frame, runtime="keras", cell="lstm") == generic
+    fused = kernels(frame, runtime="onnxruntime", cell="lstm")
+    assert (fused["train"], fused["compiled"]) == (both("generic"), both("fused"))
+    assert kernels(frame, runtime="onnxruntime", cell="gru")["compiled"] == both("generic")
+    runs = frame[frame["phase"] == "run"].set_index(["runtime", "cell"])
+    assert runs["output_difference"].loc["keras"].isna().all()
+    assert (runs["output_difference"].loc["onnxruntime"] < 1e-5).all()
+    # the model is trained before it is exported, as Keras trains it
+    losses = frame[frame["phase"] == "evaluate"].set_index(["runtime", "cell"])["loss"]
+    assert losses["keras", "lstm"] == losses["onnxruntime", "lstm"]
+    assert json.loads(str(runs.loc[("onnxruntime", "gru"), "extra_json"]))["onnxruntime"]
+
+
+@pytest.mark.extra("jax")
+def test_jax_answers_through_predict_and_a_jitted_call(tmp_path: Path) -> None:
+    frame = measured(tmp_path, "backends=jax", "cells=simple_rnn")
+    assert calls(frame, "keras") == of("predict", "compiled")
+    assert kernels(frame)["compiled"] == both("generic")
+
+
+@pytest.mark.extra("torch")
+def test_torch_answers_through_keras_and_trains_and_answers_without_it(tmp_path: Path) -> None:
+    choices = ("backends=torch", "networks=cudnn_ready", "runtimes=keras,torch.nn", "cells=lstm", "threads=1")
+    frame = measured(tmp_path / "lstm", *choices)
+    assert calls(frame, "keras") == of("predict", "compiled")
+    assert calls(frame, "torch.nn") == of("compiled")
+    assert kernels(frame, runtime="torch.nn") == {p: both("onednn") for p in ("train", "evaluate", "compiled")}
+    native = frame[frame["runtime"] == "torch.nn"]
+    phases = [(r.phase, r.epoch) for r in native[native["call"].isna()].fillna({"epoch": 0}).itertuples()]
+    assert phases == [
+        *(("build", 0), ("compile", 0), ("warmup", 0)),
+        *(("train", 1), ("validate", 1), ("train", 2), ("validate", 2), ("evaluate", 0)),
+        *(("warmup", 0), ("run", 0)),
+    ]
+    # the same parameters, but for a second bias of 4 · 8 in each layer
+    parameters = frame[frame["phase"] == "run"].set_index("runtime")["parameters"]
+    assert parameters["torch.nn"] == parameters["keras"] + 2 * 4 * 8
+    losses = native[native["phase"] == "train"]["loss"]
+    assert losses.between(1.5, 3.5).all()
+    assert losses.iloc[0] != losses.iloc[1]
