@@ -565,6 +565,7 @@ VERBS = [
     "show",
     "cells",
     "tasks",
+    "kernels",
     "suites",
     "compact",
     "data",
