@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("bench", deadline=None)  # that a machine is busy is no finding
+settings.load_profile("bench")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -104,7 +104,6 @@ suites = st.builds(
 )
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(suites, st.integers(0, 2**63))
 def test_each_block_has_each_configuration_once_with_one_seed_and_repeat(suite: Suite, number: int) -> None:
     made = plan(suite, order_seed=number)
@@ -279,7 +278,7 @@ cases = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(cases)
 def test_estimates_are_positive_and_grow_with_the_epochs(case: Case) -> None:
     seconds = estimate_seconds(case)
