@@ -1,4 +1,4 @@
-"""Pure statistics: estimates with 95 % intervals, paired ratios, the bootstrap, Holm's correction.
+"""Pure statistics: estimates with 95 % intervals, ratios and differences, paired or not.
 
 One rule holds everywhere: where the data cannot carry an interval there is none (`None`), and a reader of intervals
 must take that as "not known". So it is for one value, and for values that are all equal: a zero-width interval would
@@ -8,14 +8,14 @@ claim a certainty that a small sample does not give. Values that are not finite 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 # scipy.stats takes a second to import; these are the same functions without its frame.
-from scipy.special import bdtr, ndtr, ndtri, stdtrit
+from scipy.special import bdtr, stdtrit
 
 Floats = npt.NDArray[np.float64]
 
@@ -189,55 +189,6 @@ def assumed_interval(value: float, spread: float, n: int, confidence: float = CO
     return _interval(value - half, value + half)
 
 
-def bootstrap(
-    values: Iterable[float],
-    statistic: Callable[[Floats], Floats],
-    *,
-    seed: int,
-    resamples: int = 9999,
-    confidence: float = CONFIDENCE,
-) -> Estimate:
-    """A statistic with its BCa interval (Efron, 1987: bias-corrected and accelerated).
-
-    Where the correction cannot be computed (all resamples on one side, no acceleration) it is the percentile interval;
-    where the resamples are all equal there is none.
-
-    Args:
-        values: independent values (runs, never epochs); those not finite are left out.
-        statistic: maps an array (m, n) to m figures, one for each row.
-        seed: of the random numbers; the same seed gives the same interval.
-        resamples: how many samples are drawn with replacement.
-        confidence: the interval's nominal coverage.
-    """
-    sample = _finite(values)
-    n = int(sample.size)
-    if not n:
-        return NOTHING
-    value = float(statistic(sample[np.newaxis, :])[0])
-    if _all_equal(sample):
-        return Estimate(value, None, n)
-    drawn = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
-    figures = statistic(sample[drawn])
-    if not np.isfinite(figures).all() or _all_equal(figures):
-        return Estimate(value, None, n)
-    tails = _bca_tails(sample, statistic, value, figures, np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
-    low, high = np.quantile(figures, tails)
-    return Estimate(value, _interval(low, high), n)
-
-
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's step-down adjusted p-values (1979), in the order given; they hold the family-wise error rate.
-
-    A p-value that is NaN belongs to a test that could not be made: it shows nothing, so it counts as 1.
-    """
-    p = np.nan_to_num(np.asarray(p_values, dtype=np.float64), nan=1.0)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * (p.size - np.arange(p.size)))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return tuple(float(x) for x in adjusted)
-
-
 def _finite(values: Iterable[float]) -> Floats:
     array = np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.float64)
     kept: Floats = array[np.isfinite(array)]
@@ -279,26 +230,3 @@ def _order_rank(n: int, confidence: float) -> int:
     """The largest k for which the k-th smallest and largest of n values hold the median with this confidence; or 0."""
     below = bdtr(np.arange(n // 2), n, 0.5)  # P(fewer than k = i + 1 values lie below the median)
     return int(np.count_nonzero(below <= (1 - confidence) / 2))
-
-
-def _bca_tails(
-    sample: Floats, statistic: Callable[[Floats], Floats], value: float, figures: Floats, tails: Floats
-) -> Floats:
-    # Ties, which rounding may hide, count half, or a discrete statistic would look biased.
-    tied = np.isclose(figures, value, rtol=_EQUAL, atol=0)
-    share = float(np.mean((figures < value) & ~tied) + np.mean(tied) / 2)
-    n = sample.size
-    left_one_out = sample[np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)]
-    jackknife = statistic(left_one_out)
-    deviation = jackknife.mean() - jackknife
-    scale = 6 * float(np.sum(deviation**2)) ** 1.5
-    if not (0 < share < 1 and scale > 0 and math.isfinite(scale)):
-        return tails
-    bias = ndtri(share)
-    acceleration = float(np.sum(deviation**3)) / scale
-    shifted = bias + ndtri(tails)
-    remaining = 1 - acceleration * shifted
-    if not (remaining > 0).all():
-        return tails
-    corrected: Floats = ndtr(bias + shifted / remaining)
-    return corrected

@@ -556,6 +556,7 @@ VERBS = [
     "run",
     "plan",
     "table",
+    "report",
     "compare",
     "gate",
     "duel",
