@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from bench.verdict import Margins
 
 _SUITE = "quick"
+_OWN_CELL = re.compile(r"\s*cells\s*=\s*[\w.]+:\w+\s*")
+_STAND_IN = "cells=lstm"
+"""In the plan, for a cell of the user's own."""
 _USUAL = {"cells": "lstm", "seeds": "0", "epochs": "1"}
 """What is duelled where nothing else is said: the notebook's LSTM on the digits that come with the program."""
 
@@ -193,6 +197,9 @@ def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case,
     from bench.cli.prepare import prepare
 
     found = []
+    own_cell = None if kind is sides.Kind.SETTINGS else next(filter(_OWN_CELL.fullmatch, overrides), None)
+    if own_cell:  # the sides have it, each its own; here it needn't be
+        overrides = [_STAND_IN if one == own_cell else one for one in overrides]
     for letter, text in (("A", base), ("B", new)):
         own = sides.settings_of(text, letter) if kind is sides.Kind.SETTINGS else []
         keys = {one.partition("=")[0].strip() for one in [*overrides, *own]}
@@ -209,7 +216,8 @@ def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case,
             raise UsageError(
                 f"a duel is over one configuration, and {len(plan.planned)} were asked for: give one value for {axes}."
             )
-        found.append(plan.planned[0].case)
+        case = plan.planned[0].case
+        found.append(replace(case, cell=own_cell.partition("=")[2].strip()) if own_cell else case)
     a, b = found
     if kind is sides.Kind.SETTINGS and a == b:
         raise UsageError(f"both sides are the same configuration ({base}): a duel needs two.")
@@ -227,14 +235,14 @@ def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case,
 
 def _made(base: str, new: str, kind: Kind, cases: tuple[Case, Case], scratch: Path, cache: Path) -> tuple[Made, Made]:
     from bench import sides
-    from bench.cells import find_cell
+    from bench.cells import BUILT_IN
 
     made = []
     for letter, text, case in zip("ab", (base, new), cases, strict=True):
         own = scratch / letter
         own.mkdir()
         if kind is sides.Kind.COMMITS:
-            made.append(sides.commit_side(text, own, case, find_cell(case.cell).built_in))
+            made.append(sides.commit_side(text, own, case, case.cell in BUILT_IN))
         elif kind is sides.Kind.ENVIRONMENTS:
             made.append(sides.environment_side(text, case, cache, own, _say))
         else:

@@ -114,6 +114,7 @@ def to_data(bout: Bout, result: Result) -> dict[str, Any]:
             letter: {
                 "title": side.title,
                 "case": asdict(side.case),
+                "parameters": facts.parameters,
                 "attested_kernel": kernel,
                 "evidence": json.loads(facts.attestation_json or "{}"),
                 "step_seconds": steps[letter],

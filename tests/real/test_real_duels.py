@@ -1,0 +1,88 @@
+"""Real duels end to end: two commits of a small repository, and two virtual environments; only shorter ones.
+
+What differs is large (another cell), so that five pairs of few and short slices are enough on any machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_sides import git
+from tests.wheels import a_wheel, an_environment
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parents[2]
+SHORT = """
+import functools, bench.arena, bench.cli.duel as command
+bench.arena.SLICE_SECONDS, bench.arena._TRIAL_STEPS = 0.1, 2
+command.execute = functools.partial(command.execute, turns=2)
+from bench.cli import main
+main()
+"""
+CELL = """
+import keras
+
+
+def cell(units, activation, return_sequences, name):
+    recurrent = keras.layers.LSTM({hidden}, return_sequences=return_sequences)
+    return keras.Sequential([recurrent, keras.layers.Dense(units, activation)], name=name)
+"""
+SMALL, LARGE = CELL.format(hidden=8), CELL.format(hidden=256)
+"""Some ten times apart in time."""
+
+
+def duel(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Its exit code, its record, and what it said beside."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT, "duel", *arguments, "--set", "units=16", "--budget", "6", "--format", "json"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def test_two_commits_of_a_project(tmp_path: Path) -> None:
+    """The later one's cell does far more work: a regression, seen as one."""
+    project = tmp_path / "project"
+    project.mkdir()
+    git(project, "init", "-q", "-b", "main")
+    for text in (SMALL, LARGE):
+        (project / "my_cells.py").write_text(text)
+        git(project, "add", "-A")
+        git(project, "commit", "-qm", "a cell")
+    code, record, said = duel(project, "HEAD~1", "HEAD", "--set", "cells=my_cells:cell")
+    assert code == 1, said
+    assert record["verdict"] == "slower"
+    a, b = record["sides"].values()
+    assert a["title"].startswith("HEAD~1 (")
+    assert (a["attested_kernel"], b["attested_kernel"]) == ("generic", "generic")
+    # each side trained its own commit's cell
+    assert a["parameters"] < b["parameters"]
+    assert git(project, "status", "--porcelain") == "?? results/"
+
+
+def test_two_environments(tmp_path: Path) -> None:
+    """Each has its own version of the package with the cell; the later one is the faster."""
+    environments = []
+    for version, text in (("1.0", LARGE), ("2.0", SMALL)):
+        wheel = a_wheel(tmp_path / "wheels", "cellar", version, text)
+        environments.append(str(an_environment(tmp_path / f"env-{version}", wheel)))
+    code, record, said = duel(tmp_path, *environments, "--set", "cells=cellar:cell", "--phase", "predict")
+    assert code == 0, said
+    assert record["verdict"] == "faster"
+    assert record["different_packages"] == {"cellar": ["1.0", "2.0"]}
+    a, b = record["sides"].values()
+    assert a["parameters"] > b["parameters"]
+    assert set(a["evidence"]) == {"predict"}
