@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -71,6 +72,12 @@ def test_equal_sides_are_green_and_the_progress_narrows(duel: Duel) -> None:
     assert "so far" not in lines[0]
     assert all("so far" in line and "|" in line for line in lines[1:])
     assert lines[-1].endswith("a look")
+
+
+def test_the_readme_has_a_command_that_works(duel: Duel) -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    (command,) = [line for line in lines if line.startswith("bench duel --a kernel")]
+    assert duel(*shlex.split(command)[2:], noise=0.002).returncode == 0
 
 
 def test_markdown_is_fit_for_a_pull_request(duel: Duel) -> None:

@@ -219,6 +219,9 @@ def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case,
         case = plan.planned[0].case
         found.append(replace(case, cell=own_cell.partition("=")[2].strip()) if own_cell else case)
     a, b = found
+    for case in found:
+        if case.runtime != "keras":
+            raise UsageError(f"a duel is fought in Keras, and runtimes={case.runtime} was asked for: leave it out.")
     if kind is sides.Kind.SETTINGS and a == b:
         raise UsageError(f"both sides are the same configuration ({base}): a duel needs two.")
     if a.batch_size != b.batch_size:

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench import tasks
 from bench.case import RunFacts
-from bench.dtypes import find_dtype
+from bench.dtypes import Dtype, find_dtype
 from bench.wire import Emit, InvalidRun, Request, Turn
 from bench.worker.attest import attest, contradictions
 from bench.worker.backends import Backend, load_backend
@@ -35,16 +35,17 @@ def measure(request: Request, emit: Emit) -> None:
         InvalidRun: the kernel that ran isn't the one asked for.
     """
     case, task = request.case, tasks.find_task(request.case.task, "a duel")
-    pin_keras(find_dtype(case.dtype))
+    dtype = find_dtype(case.dtype)
+    pin_keras(dtype)
     backend = load_backend(case.backend)
     backend.configure(case.device, case.threads)
     arrays = tasks.load(request.data, task)
     keras.utils.set_random_seed(case.seed)
     model = build(case, task)
-    backend.build_symbolically(model, *_batches(arrays, 1, case.batch_size), case.batch_size)
+    backend.build_symbolically(model, *_batches(arrays, 1, case.batch_size, dtype), case.batch_size)
     turns = _Turns(backend, emit)
     while steps := turns.steps:
-        x, y = _batches(arrays, steps, case.batch_size)
+        x, y = _batches(arrays, steps, case.batch_size, dtype)
         if request.phase == "train":
             model.fit(x, y, case.batch_size, epochs=_MANY_EPOCHS, verbose=0, callbacks=[turns])
         else:
@@ -63,10 +64,10 @@ def measure(request: Request, emit: Emit) -> None:
         raise InvalidRun("; ".join(said))
 
 
-def _batches(arrays: tasks.Arrays, steps: int, batch_size: int) -> tuple[Any, Any]:
+def _batches(arrays: tasks.Arrays, steps: int, batch_size: int, dtype: Dtype) -> tuple[Any, Any]:
     """So many full batches, from the first sample on, and round again: no partial one, which would compile again."""
     chosen = np.arange(steps * batch_size) % len(arrays.x_train)
-    return np.divide(arrays.x_train[chosen], np.float32(255), dtype=np.float32), arrays.y_train[chosen]
+    return np.divide(arrays.x_train[chosen], 255, dtype=np.dtype(dtype.variables)), arrays.y_train[chosen]
 
 
 class _Turns(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
