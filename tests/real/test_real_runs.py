@@ -222,7 +222,7 @@ def test_a_kernel_that_is_claimed_and_not_run_makes_the_run_invalid(tmp_path: Pa
 
 def test_a_switch_that_keras_resets_or_turns_off_makes_the_run_invalid(tmp_path: Path) -> None:
     """On a processor the program is the same for `use_cudnn` "auto" and False; on a GPU it would not be."""
-    table, runs = deceived(tmp_path, "generic,xla", ["resets_cudnn", "cloned", "refuses_jit"])
+    table, runs = deceived(tmp_path, "generic,xla", ["resets_cudnn", "cloned", "refuses_jit"], "--set", "threads=1")
     for name in ("resets_cudnn", "cloned"):
         run = runs[name, "generic"]
         assert run["status"] == "invalid"
@@ -234,4 +234,5 @@ def test_a_switch_that_keras_resets_or_turns_off_makes_the_run_invalid(tmp_path:
     assert "recurrent_a ran generic in" in run["error"]
     assert "asked for jit_compile=True, but Keras reads back False" in run["error"]
     assert runs["refuses_jit", "generic"]["status"] == "ok"
+    assert json.loads(runs["refuses_jit", "generic"]["extra_json"])["threads"] == 1
     assert "reads back auto" in table
