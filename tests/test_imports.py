@@ -26,7 +26,7 @@ LINE = (
     ("worker", "isolation"),
     ("run", "probe", "arena", "sides", "peak"),
     ("summary",),
-    ("compare",),
+    ("compare", "verify"),
     ("history",),
     ("report",),
     ("cli",),

@@ -24,6 +24,7 @@ from bench.cli import (
     run,
     show,
     table,
+    verify,
 )
 from bench.errors import BenchError, ExitCode
 
@@ -55,6 +56,7 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("table")(table.table)
 app.command("report")(report.report)
+app.command("verify")(verify.verify)
 app.command("compare")(compare.compare)
 app.command("gate")(compare.gate)
 app.command("duel")(duel.duel)

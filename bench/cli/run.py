@@ -109,8 +109,8 @@ def execute(
     if not plan.planned:
         reasons = [f"{names}: {reason}" for reason, names in left_out(plan)]
         raise NothingSureError("\n  ".join(["nothing of this suite can run here:", *reasons]))
-    software = _software(plan)
-    wanted = _campaign(plan, prepared.machine, software)
+    software = software_of(plan)
+    wanted = campaign_of(plan, prepared.machine, software)
 
     with locked(results):  # before a campaign begins: the folder may be unwritable, or a newer bench's
         attempts = store.attempts(results, say=_say)
@@ -170,13 +170,15 @@ def _data(
     return data, substitutes
 
 
-def _software(plan: Plan) -> dict[str, Software]:
+def software_of(plan: Plan) -> dict[str, Software]:
+    """The software that each backend of a plan would use, by backend."""
     from bench.machine import read_software
 
     return {backend: read_software(backend) for backend in sorted({p.case.backend for p in plan.planned})}
 
 
-def _campaign(plan: Plan, machine: Machine, software: dict[str, Software]) -> Campaign:
+def campaign_of(plan: Plan, machine: Machine, software: dict[str, Software]) -> Campaign:
+    """The campaign that would begin now."""
     from bench.campaign import Campaign, commit_of
     from bench.cells import sources_digest
 

@@ -1,0 +1,175 @@
+"""`bench verify`: one case of a store is run again, and its losses compared with those that are stored."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.layout import count, table
+from bench.cli.options import DataDirOption
+from bench.errors import ExitCode, NothingSureError, UsageError
+from bench.isolation import WORKER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.case import Case
+
+REFERENCE = Path("results/reference/mnist_rows")
+"""What is verified if nothing is named."""
+_NEEDED = ("status", "machine_fingerprint", "software_fingerprint", "epoch", "loss", "accuracy", "seconds")
+
+
+def verify(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The results to check.")] = REFERENCE,
+    case: Annotated[
+        str | None,
+        typer.Option("--case", metavar="CELL|ID", help="A cell, or the beginning of a case's or a run's id."),
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Run one case of a store again here, and compare its losses with the stored ones.
+
+    Without --case it is the one that took the shortest. On the machine and software that it was measured on, losses
+    must agree to the last bit; on others, within the spread of the store's own seeds. Ends with 0 if all agree, 1 if
+    not, 3 if the case can't be run here, 4 if the run failed.
+    """
+    verify_again(store, case, data_dir)
+
+
+def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, worker: str = WORKER) -> None:
+    """`bench verify` behind its options. `worker` is the module that does a run; tests name another."""
+    from bench.machine import read_machine, read_software
+    from bench.verify import check
+
+    frame = _load(store)
+    run = _choose(frame, wanted, store)
+    stored = frame[frame["run_id"] == run]
+    case = _case(stored)
+    machine, software = read_machine(), read_software(case.backend)
+    theirs = stored.iloc[0]
+    same_machine = theirs["machine_fingerprint"] == machine.fingerprint
+    same_software = theirs["software_fingerprint"] == software.fingerprint
+    exact = bool(same_machine and same_software)
+    _say(f"run {run}: {case.label()}, {case.task}, {count(case.epochs, 'epoch')}, kernel {case.kernel}")
+    if exact:
+        _say("the same machine and software: losses must agree to the last bit")
+    else:
+        same = {"machine": same_machine, "software": same_software}
+        differ = " and ".join(name for name, agrees in same.items() if not agrees)
+        _say(f"another {differ}: losses must lie within the spread of the store's own seeds")
+    again = _run_again(case, data_dir, worker)
+    seeds = frame[(frame["configuration_id"] == theirs["configuration_id"]) & (frame["status"] == "ok")]
+    checks = check(stored, again, seeds, exact=exact)
+    rows = [
+        (
+            f"{one.phase} {one.epoch or ''}".strip(),
+            one.metric,
+            f"{one.stored:.8g}",
+            "–" if one.again is None else f"{one.again:.8g}",
+            "bit for bit" if one.within == 0 else f"{one.centre:.6g} ± {one.within:.2g}",
+            "agrees" if one.ok else "DIFFERS",
+        )
+        for one in checks
+    ]
+    table(("phase", "figure", "stored", "again", "must be", "verdict"), rows, wrap=4, right=(2, 3))
+    wrong = sum(not one.ok for one in checks)
+    if not checks:
+        raise NothingSureError(f"the run {run} has no losses to compare.")
+    _say(f"{wrong} of {count(len(checks), 'figure')} differ" if wrong else f"all {len(checks)} figures agree")
+    if wrong:
+        raise typer.Exit(ExitCode.REGRESSION)
+
+
+def _load(store: Path) -> pd.DataFrame:
+    from dataclasses import fields
+
+    from bench.case import Case
+    from bench.store import load
+
+    names = (*_NEEDED, "configuration_id", *(field.name for field in fields(Case)))
+    return load([store], columns=names, phases=("train", "validate", "evaluate", "run"), say=_say)
+
+
+def _choose(frame: pd.DataFrame, wanted: str | None, store: Path) -> str:
+    """The id of the run to make again: of those that match, the one that took the shortest."""
+    runs = frame[(frame["phase"] == "run") & (frame["status"] == "ok")]
+    if runs.empty:
+        raise NothingSureError(f"no run in {store} ended ok: there is nothing to verify.")
+    if wanted is not None:
+        cell = runs["cell"].astype(str) == wanted
+        by_id = runs["case_id"].astype(str).str.startswith(wanted) | runs["run_id"].astype(str).str.startswith(wanted)
+        cells = ", ".join(sorted(runs["cell"].astype(str).unique()))
+        runs = runs[cell if cell.any() else by_id]
+        if runs.empty:
+            raise UsageError(f"no ok run in {store} matches --case {wanted}: give an id, or one of the cells {cells}.")
+    return str(runs.sort_values(["seconds", "run_id"])["run_id"].iloc[0])
+
+
+def _case(rows: pd.DataFrame) -> Case:
+    from dataclasses import fields
+
+    from bench.case import Case
+
+    first = rows.iloc[0]
+    values: dict[str, Any] = {}
+    for field in fields(Case):
+        kind = type(field.default) if isinstance(field.default, int | float) else str
+        values[field.name] = kind(first[field.name])
+    return Case(**values)
+
+
+def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
+    """The observations of the case, run here now, in a store that is gone afterwards.
+
+    Raises:
+        NothingSureError: it can't be run here.
+        typer.Exit: the run failed, with its error said.
+    """
+    import tempfile
+
+    from bench.cli.progress import Progress
+    from bench.cli.run import campaign_of, software_of, terminated_as_interrupted
+    from bench.fetch import obtain
+    from bench.kernels import refusal
+    from bench.machine import device_problem, installed_backends, read_machine
+    from bench.plan import Plan, Planned
+    from bench.run import Setting, run_campaign
+    from bench.store import load
+    from bench.tasks import find_task
+
+    machine = read_machine()
+    reason = installed_backends()[case.backend] or device_problem(case.device, machine) or refusal(case)
+    if reason:
+        raise NothingSureError(f"{case.label()} can't be run here: {reason}.")
+    plan = Plan("verify", "", 0, _SILENCE_SECONDS, (Planned(case, 0, 0),), ())
+    data = {case.task: obtain(find_task(case.task, "the store"), data_dir=data_dir, say=_say)}
+    software = software_of(plan)
+    with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder, terminated_as_interrupted():
+        setting = Setting(
+            folder=Path(folder),
+            campaign=campaign_of(plan, machine, software),
+            machine=machine,
+            software=software,
+            data=data,
+            worker=worker,
+        )
+        with Progress(plan, sys.stderr) as progress:
+            run_campaign(plan, setting, progress)
+        frame = load([Path(folder)], say=_say)
+    first = frame.iloc[0]
+    if first["status"] != "ok":
+        _say(f"the run ended {first['status']}: {first['error']}")
+        raise typer.Exit(ExitCode.RUNS_FAILED)
+    return frame
+
+
+_SILENCE_SECONDS = 600.0
+"""How long the run may say nothing before it is taken for dead; suites have the same."""
+
+
+def _say(line: str) -> None:
+    typer.echo(f"bench: {line}", err=True)
