@@ -11,7 +11,7 @@ GPU_RESULTS ?= results/reference/gpu
 # arguments for the command behind a target: make bench ARGS="--set seeds=0..9"
 ARGS ?=
 
-.PHONY: help setup extras bench quick table gate gpu test lint clean
+.PHONY: help setup extras bench quick table report docs gate gpu test lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo 'make table   the comparison table in README.md, again from the committed results'
 	@echo 'make gate    compare what was measured with BASE, and end with 1 where something got worse'
 	@echo 'make gpu     what cuDNN gives on a GPU, by cell and backend: the suite gpu on JAX, torch and TensorFlow (hours)'
+	@echo 'make report  the page in reports/, from the committed results'
+	@echo 'make docs    the documentation site, in site/'
 	@echo 'make test    the tests'
 	@echo 'make lint    style and types'
 	@echo 'make setup   only set up .venv'
@@ -37,6 +39,13 @@ quick: $(VENV)/.base
 
 table: $(VENV)/.base
 	@$(BIN)/bench table $(BASE) --write README.md
+
+report: $(VENV)/.base
+	@$(BIN)/bench report $(BASE) $(ARGS)
+
+docs: $(VENV)/.dev
+	@$(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'site/index.html'
 
 gate: $(VENV)/.base
 	@$(BIN)/bench gate $(BASE) $(RESULTS) $(ARGS)

@@ -69,9 +69,7 @@ def commands() -> str:
     """The help of every command, as it prints it."""
     lines = ["# Commands", "", "Each command says the same with `--help`.", ""]
     for words in _names():
-        done = CliRunner().invoke(
-            app, [*words, "--help"], env={"COLUMNS": _WIDTH, "TERM": "dumb", "NO_COLOR": "1"}, prog_name="bench"
-        )
+        done = CliRunner().invoke(app, [*words, "--help"], env=_TERMINAL, prog_name="bench")
         if done.exit_code:
             raise RuntimeError(f"bench {' '.join(words)} --help ended with {done.exit_code}: {done.output}")
         shown = "\n".join(line.rstrip() for line in done.output.strip("\n").splitlines())

@@ -114,8 +114,11 @@ def test_make_test_is_what_ci_runs() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_query_in_the_readme_answers() -> None:
-    (query,) = blocks("sql")
-    rows = duckdb.connect().execute(query.replace("'results/", f"'{ROOT}/results/")).fetchall()
-    assert {row[0] for row in rows} == {"simple_rnn", "lstm", "gru"}
-    assert all(row[3] > 0 for row in rows)
+def test_the_queries_in_the_readme_answer() -> None:
+    timed, seeds, order = (
+        duckdb.connect().execute(query.replace("'results/", f"'{ROOT}/results/")).fetchall() for query in blocks("sql")
+    )
+    assert {row[0] for row in timed} == {row[0] for row in seeds} == {"simple_rnn", "lstm", "gru"}
+    assert all(row[3] > 0 for row in timed)
+    assert all(0.9 < row[2] < 1 for row in seeds)
+    assert len(order) == sum(row[1] for row in seeds)
