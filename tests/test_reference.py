@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.report.measured import read
+from bench.report.page import make
 from bench.report.table import render, write_between_markers
 from bench.store import load
 from bench.summary import summarise
@@ -53,3 +55,14 @@ def test_the_readmes_table_is_made_from_it(frame: pd.DataFrame, tmp_path: Path) 
     copy = tmp_path / "README.md"
     copy.write_bytes((ROOT / "README.md").read_bytes())
     assert not write_between_markers(copy, render(summarise(frame), "md")), "run `make table`"
+
+
+def test_the_committed_report_is_made_from_it() -> None:
+    """Its text, and the figures' data, rounded; drawings differ between versions of the plotting library."""
+    made = make(read([REFERENCE], suite=None, say=pytest.fail)).files()
+    reports = ROOT / "reports"
+    assert (reports / "report.md").read_text() == made["report.md"].decode(), "run `make report`"
+    committed, new = json.loads((reports / "figures" / "data.json").read_text()), json.loads(made["figures/data.json"])
+    assert committed == new, "run `make report`"
+    names = {path.relative_to(reports).as_posix() for path in reports.rglob("*") if path.is_file()}
+    assert names == set(made)

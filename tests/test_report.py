@@ -16,6 +16,8 @@ from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_sc
 from typer.testing import CliRunner
 
 import bench.report
+from bench import bounds
+from bench.bounds import Bound, Shape
 from bench.case import Case, Observation, RunFacts, Status
 from bench.cli import app
 from bench.errors import NothingSureError, UsageError
@@ -26,8 +28,10 @@ from bench.report.page import Report, make
 from bench.report.quality import judge_quality
 from bench.store import load, write_run
 from bench.summary import summarise
+from bench.tasks import TASKS
 from tests.frames import CELLS, frame, notebook_like, run, runs
-from tests.stored import a_run
+from tests.roots import LAPTOP
+from tests.stored import SOFTWARE, a_run
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "mnist_rows"
@@ -63,8 +67,9 @@ def a_full_run(position: int, case: Case, draw: np.random.Generator, **changes: 
             ]  # fmt: skip
     rows.append(Observation(phase="run", seconds=20.0))
     facts = replace(
-        a_run(0, case).facts, attested_kernel=case.kernel, test_predictions=pack(labels, shares), load_start=0.4
-    )
+        a_run(0, case).facts, attested_kernel=case.kernel, test_predictions=pack(labels, shares), load_start=0.4,
+        training_flops_per_sample=8.7e6,
+    )  # fmt: skip
     return a_run(position, case, facts=facts, observations=tuple(rows), **changes)
 
 
@@ -78,7 +83,22 @@ def a_full_store(folder: Path, *, cells: tuple[str, ...] = CELLS, seeds: int = 3
                 case = Case(cell=cell, task="mnist_5k", kernel=kernel, epochs=3, latency_calls=20, seed=seed)
                 write_run(folder, a_full_run(position, case, draw, block=seed))
                 position += 1
+    for gates in (1, 3, 4):
+        bounds.save(folder, a_bound(gates))
     return folder
+
+
+def a_bound(gates: int) -> Bound:
+    shape = Shape.of(Case(cell={1: "simple_rnn", 3: "gru", 4: "lstm"}[gates]), TASKS["mnist_5k"])
+    assert shape is not None
+    return Bound(
+        shape=shape,
+        machine_fingerprint=LAPTOP.fingerprint,
+        software_fingerprint=SOFTWARE.fingerprint,
+        measured_at=bounds.now(),
+        peak_flops_per_second=1e11,
+        serial_seconds=0.001 * gates,
+    )
 
 
 def said(_: str) -> None:

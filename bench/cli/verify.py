@@ -138,11 +138,17 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.machine import device_problem, installed_backends, read_machine
     from bench.plan import Plan, Planned
     from bench.run import Setting, run_campaign
+    from bench.runtimes import installed_runtimes
     from bench.store import load
     from bench.tasks import find_task
 
     machine = read_machine()
-    reason = installed_backends()[case.backend] or device_problem(case.device, machine) or refusal(case)
+    reason = (
+        installed_backends()[case.backend]
+        or device_problem(case.device, machine)
+        or refusal(case)
+        or installed_runtimes().get(case.runtime)
+    )
     if reason:
         raise NothingSureError(f"{case.label()} can't be run here: {reason}.")
     plan = Plan("verify", "", 0, _SILENCE_SECONDS, (Planned(case, 0, 0),), ())

@@ -514,7 +514,7 @@ def _latency(measured: Measured, section: Section) -> _Drawing:
         raise _NothingToShowError("no call was timed at batch 1")
     order = sorted(found, key=lambda key: float(np.median(found[key][1])))
     drawn = sorted(order[:_LINES])
-    fig, ax = _axes(height=3.6)
+    fig, ax = _axes(height=4.2)
     styles, data = _lines(section, [found[key][0] for key in drawn]), []
     for key in drawn:
         row, seconds = found[key]
@@ -530,7 +530,7 @@ def _latency(measured: Measured, section: Section) -> _Drawing:
     _plain_numbers(ax.xaxis)
     ax.set_xlabel("milliseconds a call at batch 1 (log)")
     ax.set_ylabel("share of calls at most so long")
-    ax.legend(loc="lower right")
+    fig.legend(loc="outside lower center", ncols=2)
     best = fastest_to_answer(section)
     value = min(data, key=lambda one: one["value"])
     sure = "answers fastest" if best is not None and best.sure else "has the shortest median call"
@@ -559,7 +559,7 @@ def _throughput(measured: Measured, section: Section) -> _Drawing:
             "no inference was timed at several batches: set latency_calls (`bench run inference`)"
         )
     drawn = sorted(lines, key=lambda line: -max(e.value for e in line[2].values()))[:_LINES]
-    fig, ax = _axes(height=3.4)
+    fig, ax = _axes(height=4.2)
     styles, data = _lines(section, [row for row, _, _ in drawn]), []
     for row, entry, speeds in drawn:
         batches = sorted(speeds)
@@ -582,7 +582,7 @@ def _throughput(measured: Measured, section: Section) -> _Drawing:
     _plain_numbers(ax.yaxis)
     ax.set_xlabel("samples a call (log)")
     ax.set_ylabel("samples a second (log)")
-    ax.legend(loc="lower right")
+    fig.legend(loc="outside lower center", ncols=2)
     top = max(data, key=lambda one: one["value"])
     title = f"{top['row']} ({top['entry']}) answers most samples a second: {top['value']:,.0f} at batch {top['batch']}"
     n = _runs_in([row for row, _, _ in drawn])
@@ -723,6 +723,44 @@ def _drift(measured: Measured, section: Section) -> _Drawing:
     return _Drawing(title, caption, alt, fig, data)
 
 
+def _limit(_: Measured, section: Section) -> _Drawing:
+    rows = [row for row in section.rows if row.limits and row.limits.peak_fraction is not None]
+    if not rows:
+        known = any(row.runs for row in section.rows)
+        raise _NothingToShowError(
+            "no bound of this machine and shape was measured beside these runs" if known else _no_runs(section)
+        )
+    fig, ax = _axes(len(rows), height=2.4)
+    colours, data = _colours(section), []
+    for place, row in enumerate(rows):
+        assert row.limits is not None
+        peak, serial = row.limits.peak_fraction, row.limits.serial_fraction
+        for share, mark in ((peak, "o"), (serial, "D")):
+            if share is not None:
+                ax.plot([100 * share], [place], marker=mark, color=colours[row.cell], markersize=6, linestyle="none")
+        data.append(
+            _record(
+                row,
+                unit="%",
+                value=100 * (serial if serial is not None else peak or 0.0),
+                peak_percent=None if peak is None else 100 * peak,
+                serial_percent=None if serial is None else 100 * serial,
+                flops_per_second=row.limits.flops_per_second,
+                seconds_per_dependent_step=row.limits.seconds_per_dependent_step,
+            )
+        )
+    _lined(ax, [_name(row) for row in rows])
+    ax.set_xlim(left=0)
+    ax.set_xlabel("share of the limit that training reached, %")
+    top = max(data, key=lambda one: one["value"])
+    title = f"{top['row']} comes nearest to the machine's limit: {significant(top['value'])} % of the serial bound"
+    caption = (
+        "A disc is the share of a large matrix product's speed, a diamond that of the serial bound: the chain of small "
+        f"products that wait for each other. Medians over runs, no interval. {_runs_in(rows)}."
+    )
+    return _Drawing(title, caption, f"Share of the serial bound reached: {_in_words(data, '%')}.", fig, data)
+
+
 FIGURES: dict[str, tuple[str, Callable[[Measured, Section], _Drawing]]] = {
     "training_seconds": ("Training seconds an epoch", _training),
     "learning_curves": ("Learning curves", _learning),
@@ -733,5 +771,6 @@ FIGURES: dict[str, tuple[str, Callable[[Measured, Section], _Drawing]]] = {
     "kernel_speed_up": ("Speed-up of each kernel over generic", _speed_ups),
     "memory": ("Memory", _memory),
     "drift": ("Drift", _drift),
+    "machine_limit": ("Share of the machine's limit", _limit),
 }
 """By name: what a figure is about, and what draws it."""

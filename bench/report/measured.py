@@ -9,6 +9,7 @@ from typing import Self
 
 import pandas as pd
 
+from bench import bounds
 from bench.campaign import Manifest, read_manifests
 from bench.errors import NothingSureError
 from bench.store import load
@@ -90,7 +91,7 @@ def read(paths: Sequence[Path], *, suite: str | None, say: Callable[[str], None]
         frame,
         calls[calls["phase"] == "predict"],
         dict(zip(texts["run_id"].astype(str), texts["test_predictions"].astype(str), strict=True)),
-        summarise(frame, calls),
+        summarise(frame, calls, bounds=bounds.load(paths, say=warn)),
         tuple(_once(one for one in manifests if one.campaign.id in campaigns)),
         tuple(warnings),
     )
