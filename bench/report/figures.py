@@ -499,7 +499,7 @@ def _calls_of(measured: Measured, section: Section) -> dict[tuple[int, str, int]
     number = calls["run_id"].map(home)
     known = number.notna().to_numpy() & np.isfinite(calls["seconds"].to_numpy("float64"))
     if not known.any():
-        raise _NothingToShowError("no inference was timed: set latency_calls (`bench run inference`)")
+        raise _NothingToShowError("no inference was timed: the suite has latency_calls = 0")
     kept = calls[known].assign(row=number[known].astype(int))
     groups = kept.groupby(["row", "entry", "predict_batch"], observed=True)["seconds"]
     return {
@@ -556,7 +556,7 @@ def _throughput(measured: Measured, section: Section) -> _Drawing:
                 lines.append((row, own.entry, single | dict(own.samples_per_second)))
     if not lines:
         raise _NothingToShowError(
-            "no inference was timed at several batches: set latency_calls (`bench run inference`)"
+            "no inference was timed at several batches"
         )
     drawn = sorted(lines, key=lambda line: -max(e.value for e in line[2].values()))[:_LINES]
     fig, ax = _axes(height=4.2)
