@@ -197,8 +197,8 @@ _UNKNOWN_GATES = 4  # a cell whose arithmetic is unknown is expected to cost wha
 _COSTS = {
     ("tensorflow", "unrolled"): (7.0, 1.0),
     ("tensorflow", "xla"): (12.0, 3.5),
-    ("jax", "generic"): (12.0, 0.8),
-    ("jax", "unrolled"): (35.0, 2.3),
+    ("jax", "generic"): (10.0, 0.8),
+    ("jax", "unrolled"): (28.0, 2.3),
     ("torch", "generic"): (3.0, 2.0),
 }
 _TENSORFLOW_GENERIC = (4.0, 1.0)
