@@ -555,9 +555,7 @@ def _throughput(measured: Measured, section: Section) -> _Drawing:
             if own.samples_per_second:
                 lines.append((row, own.entry, single | dict(own.samples_per_second)))
     if not lines:
-        raise _NothingToShowError(
-            "no inference was timed at several batches"
-        )
+        raise _NothingToShowError("no inference was timed at several batches")
     drawn = sorted(lines, key=lambda line: -max(e.value for e in line[2].values()))[:_LINES]
     fig, ax = _axes(height=4.2)
     styles, data = _lines(section, [row for row, _, _ in drawn]), []

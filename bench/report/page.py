@@ -172,6 +172,7 @@ def write(report: Report, folder: Path) -> Path:
 def _part(measured: Measured, section: Section, anchor: str) -> Part:
     grid, inference = tables.comparison_grid(section), inference_grid(section, stacked=False)
     claims = tuple((claim.text, str(claim.verdict), claim.evidence) for claim in judge(section))
+    answering = (NOTE, *findings(section)) if inference else tuple(findings(section))
     quality = [found for row in section.rows if (found := judge_quality(row, measured.predictions))]
     return Part(
         anchor=anchor,
@@ -180,14 +181,14 @@ def _part(measured: Measured, section: Section, anchor: str) -> Part:
         answer=answer(section),
         exchange=exchange(pareto(section)),
         table=Table("Comparison, a row a configuration", grid.heads, grid.rows),
-        notes=tuple(tables.notes(section)),
+        notes=tuple(note for note in tables.notes(section) if note not in answering),
         inference=Table(
             "Inference of the trained models",
             inference.heads if inference else (),
             inference.rows if inference else (),
             empty="No inference was timed: the suite has latency_calls = 0.",
         ),
-        inference_notes=(NOTE, *findings(section)) if inference else (),
+        inference_notes=answering,
         claims=Table("The notebook's claims", (("claim", True), ("verdict", True), ("evidence", True)), claims),
         figures=drawing.draw_all(measured, section),
         quality=_quality(quality, section),
