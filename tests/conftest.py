@@ -6,6 +6,7 @@ The tests run in two processes side by side: each has a temporary folder of its 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ settings.load_profile("bench")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # a shell's background jobs ignore Ctrl-C, and so would the programs that the tests start and interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "extra(name): needs an optional dependency: jax, torch")
 
 

@@ -305,7 +305,7 @@ def test_many_reasons_are_told_once_each(run: Bench) -> None:
     ended = run("plan", "quick", "--set", "devices=gpu:7", "--set", "units=1,2")
     assert ended.code == ExitCode.NOTHING_SURE
     assert ended.out.count("gpu:7: ") == 1
-    assert "simple_rnn units=1, simple_rnn units=2, lstm units=1 and 3 more" in ended.out
+    assert "simple_rnn × units=1, simple_rnn × units=2, lstm × units=1 and 3 more" in ended.out
     well_set(ended.out)
 
 
@@ -557,6 +557,7 @@ VERBS = [
     "plan",
     "table",
     "report",
+    "verify",
     "compare",
     "gate",
     "duel",

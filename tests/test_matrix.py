@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import bench.cli.prepare
 import bench.machine
 from bench.case import Case, Status
 from bench.cli import main
@@ -93,10 +94,11 @@ def test_a_cache_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> No
 def shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *options: str, machine: Machine = LAPTOP
 ) -> str:
-    monkeypatch.setattr(bench.machine, "read_machine", lambda *_: machine)
-    monkeypatch.setattr(
-        bench.machine, "installed_backends", lambda: {"tensorflow": None, "jax": None, "torch": "torch: install it"}
-    )
+    for module in (bench.machine, bench.cli.prepare):
+        monkeypatch.setattr(module, "read_machine", lambda *_: machine)
+        monkeypatch.setattr(
+            module, "installed_backends", lambda: {"tensorflow": None, "jax": None, "torch": "torch: install it"}
+        )
     monkeypatch.setattr("sys.argv", ["bench", "kernels", *options])
     with pytest.raises(SystemExit) as ended:
         main()

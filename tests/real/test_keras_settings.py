@@ -15,8 +15,8 @@ pytestmark = pytest.mark.real
 CODE = """
 import json
 import keras
-from bench.case import Case
-from bench.worker import measure
+from bench.dtypes import find_dtype
+from bench.worker.measure import pin_keras
 
 def settings():
     config = keras.config
@@ -24,7 +24,7 @@ def settings():
             config.max_epochs(), config.max_steps_per_epoch()]
 
 before = settings()
-measure._pin_keras(Case(cell="lstm"))
+pin_keras(find_dtype("float32"))
 print(json.dumps([before, settings()]))
 """
 
