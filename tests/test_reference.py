@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.campaign import read_manifests
+from bench.case import Status
 from bench.report.measured import read
 from bench.report.page import make
 from bench.report.table import render, write_between_markers
@@ -66,3 +68,22 @@ def test_the_committed_report_is_made_from_it() -> None:
     assert committed == new, "run `make report`"
     names = {path.relative_to(reports).as_posix() for path in reports.rglob("*") if path.is_file()}
     assert names == set(made)
+
+
+@pytest.mark.parametrize("suite", ["kernels", "inference", "peers"])
+def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite: str) -> None:
+    folder = ROOT / "results" / "reference" / suite
+    (manifest,) = read_manifests(folder)
+    frame = load([folder], say=pytest.fail)
+    runs = frame[frame["phase"] == "run"]
+    assert set(runs["case_id"]) == set(manifest.case_ids)
+    assert set(runs["status"]) == {Status.OK}
+    asked = runs[runs["kernel"] != "auto"]
+    assert (asked["kernel"].astype(str) == asked["attested_kernel"].astype(str)).all()
+    assert not runs["program_commit"].astype(str).str.contains("dirty").any()
+    if suite != "kernels":
+        calls = frame[(frame["phase"] == "predict") & (frame["predict_batch"] == 1)]
+        assert (calls.groupby(["run_id", "entry"], observed=True).size() == runs["latency_calls"].iloc[0]).all()
+    differences = runs.loc[runs["runtime"] == "onnxruntime", "output_difference"]
+    assert (differences < 1e-5).all()
+    assert len(differences) == (9 if suite == "inference" else 0)
