@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -40,6 +43,28 @@ def test_jax_loops_and_unrolls_and_the_loaded_programs_show_it(tmp_path: Path) -
     settings = json.loads(str(runs.loc["unrolled", "extra_json"]))
     assert (settings["jit_compile"], settings["threads"]) == (True, 1)
     assert settings["recurrent_a"] == {"dtype": "float32", "use_cudnn": None, "unroll": True}
+
+
+SYNCHRONISED = """
+import numpy as np
+from bench.worker.backends import load_backend
+
+backend = load_backend("jax")
+backend.configure("cpu", 0)
+square = backend.array(np.ones((2048, 2048)), "float32")
+product = backend.compiled(lambda a, b: a @ b)
+product(square, square).block_until_ready()
+for _ in range(5):
+    result = product(square, square)
+    backend.synchronise()
+    assert result.is_ready()
+"""
+
+
+@pytest.mark.extra("jax")
+def test_jax_has_finished_when_it_is_synchronised() -> None:
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", SYNCHRONISED], check=True, env=environment, timeout=120)
 
 
 @pytest.mark.extra("torch")
