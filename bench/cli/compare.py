@@ -110,9 +110,10 @@ def _compared(
 def _loaded(path: Path, side: str) -> pd.DataFrame:
     """The observations of a side. One that is not there is no mistake of a gate's user, but nothing to be sure from."""
     from bench.store import load
+    from bench.summary import NEEDED
 
     if not path.exists():
         raise NothingSureError(
             f"there is no {side}: {path} is not there. Measure it with `bench run --results {path}`."
         )
-    return load([path], say=lambda line: typer.echo(f"bench: {line}", err=True))
+    return load([path], columns=NEEDED, say=lambda line: typer.echo(f"bench: {line}", err=True))
