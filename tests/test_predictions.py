@@ -57,8 +57,14 @@ def test_any_probabilities_come_back_in_their_order(probabilities: np.ndarray) -
     assert (kept.predicted == probabilities.argmax(axis=1)).all()
     order = np.argsort(probabilities, axis=None, kind="stable")
     assert (np.diff(kept.probabilities.ravel()[order]) >= 0).all()
-    # half a step of asinh(logit), between -5.4 and 3.6, is 0.04, and the slope of p is largest at 1/2
-    assert np.abs(kept.probabilities - probabilities).max(initial=0) < 0.041 / 4 + 1e-6
+    # half a step of asinh(logit), between -5.4 and 3.6, is 0.0401; along it p rises by p (1 - p) cosh(asinh(logit)) at
+    # most, which is largest, 0.279, at logits of ±1.1
+    assert np.abs(kept.probabilities - probabilities).max(initial=0) < 0.0402 * 0.279 + 1e-6
+
+
+def test_a_probability_where_the_scale_is_steepest_comes_back() -> None:
+    kept = unpack(pack(np.array([0]), np.array([[1.0, 0.2109375, 0.0]], np.float32)))
+    assert np.abs(kept.probabilities - [[1.0, 0.2109375, 0.0]]).max() < 0.0402 * 0.279 + 1e-6
 
 
 def test_certainty_and_impossibility_can_be_packed() -> None:
