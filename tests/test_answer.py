@@ -8,6 +8,7 @@ import pytest
 
 from bench.case import Case
 from bench.report.answer import answer, exchange, fastest_to_answer, fastest_to_train, most_accurate, pareto
+from bench.report.claims import Verdict, judge
 from bench.summary import Section, summarise
 from tests.frames import CELLS, frame, notebook_like, run, runs
 
@@ -77,6 +78,31 @@ def test_many_rows_need_wider_intervals() -> None:
         assert best is not None
         called += best.sure
     assert called <= 2
+
+
+def test_of_three_cells_the_answer_agrees_with_the_claim() -> None:
+    """A page that called SimpleRNN the fastest in one place and not in another would be believed in neither."""
+    import numpy as np
+
+    draw, held = np.random.default_rng(11), 0
+    for _ in range(40):
+        times = {cell: draw.normal(mean, 1.0, 3) for cell, mean in (("simple_rnn", 8), ("lstm", 11), ("gru", 12))}
+        one = section(*runs(CELLS, range(3), lambda c, s, t=times: {"epoch_seconds": (float(t[c][s]),) * 2}))
+        quick, claim = fastest_to_train(one), judge(one)[2]
+        assert quick is not None
+        assert (quick.sure and quick.row.cell == "simple_rnn") == (claim.verdict is Verdict.HOLDS)
+        held += claim.verdict is Verdict.HOLDS
+    assert 5 < held < 35  # both kinds were seen
+
+
+def test_of_more_rows_the_wider_intervals_are_named() -> None:
+    cells = {f"own:{n}": 0.9 + n / 50 for n in range(5)}
+    one = section(
+        *runs(cells, range(5), lambda c, s: {"accuracy": cells[c] + s / 1000 + (c == "own:4") * (s % 2) / 1000})
+    )
+    assert (
+        "(5 seeds); its 97.5 % (95 % over all rows) interval against every other row is on its side." in answer(one)[0]
+    )
 
 
 def test_nothing_ended_well() -> None:

@@ -1,8 +1,10 @@
 """The answer: which cell to use here, and how sure that is, in sentences that are true of a section. Pure.
 
-A row is called the best only if its 95 % interval against every other row lies on its side. Those are several chances
-to err, so the intervals are Bonferroni's: 1 - 0.05 / (rows - 1). Accuracies are compared by seed, times by block. Where
-a row can't be told from the best, the sentence says so and names it; one seed or one block never tells.
+A row is called the best only if its interval against every other row lies on its side. Whichever of k rows is the
+best, the other k - 1 are chances to call a wrong one, so each interval may leave 0.05 / (k - 1) on that side: then a
+wrong row is called the best with 5 % at most (Berger, 1982, for each row; Bonferroni over the rows). Of up to three
+rows those are intervals of 95 %, and the answer agrees with the claims. Accuracies are compared by seed, times by
+block. Where a row can't be told from the best, the sentence says so and names it; one seed or one block never tells.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ class Best:
     figure: Estimate
     rivals: tuple[Row, ...]
     others: int
+    confidence: float
+    """Of the intervals that it was compared by."""
 
     @property
     def sure(self) -> bool:
@@ -93,8 +97,9 @@ def _best(
         return None
     row, own = min(known, key=lambda one: sign * one[1].value)
     others = [other for other, _ in known if other is not row]
-    confidence = 1 - (1 - CONFIDENCE) / max(1, len(others))
-    return Best(row, own, tuple(other for other in others if not beats(row, other, confidence)), len(others))
+    confidence = max(CONFIDENCE, 1 - 2 * (1 - CONFIDENCE) / max(1, len(others)))
+    rivals = tuple(other for other in others if not beats(row, other, confidence))
+    return Best(row, own, rivals, len(others), confidence)
 
 
 def pareto(section: Section) -> tuple[Row, ...]:
@@ -142,12 +147,18 @@ def _sentence(best: Best, what: str, figure: str, unit: str) -> str:
     if not best.others:
         return f"{what}: only {name} was measured, with {figure}; there is nothing to compare it with."
     if best.sure:
-        return f"{what}: {name}, with {figure}; its 95 % interval against every other row is on its side."
+        return f"{what}: {name}, with {figure}; {_level(best)} interval against every other row is on its side."
     rivals = " or ".join(label(row) for row in best.rivals[:_NAMED])
     rest = len(best.rivals) - _NAMED
     more = f" or {rest} more" if rest > 0 else ""
     why = f" from one {unit}" if best.figure.n == 1 else ""
     return f"{what}: can't tell yet. {name} leads with {figure}, but it can't be told{why} from {rivals}{more}."
+
+
+def _level(best: Best) -> str:
+    if best.confidence <= CONFIDENCE:
+        return "its 95 %"
+    return f"its {100 * best.confidence:.1f} % (95 % over all rows)"
 
 
 def _trade(accurate: Best, quick: Best) -> str:
