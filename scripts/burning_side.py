@@ -18,20 +18,21 @@ from bench.worker.side import preload as preload
 
 
 class _Burn(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
-    """Spins after each step for a share of what the step took."""
+    """Spins after each step for a share of what has passed since it last ended: the step, and what lies between two."""
 
     def __init__(self, fraction: float) -> None:
         super().__init__()
         self._fraction = fraction
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._start = time.perf_counter_ns()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         now = time.perf_counter_ns()
         until = now + (now - self._start) * self._fraction
-        while time.perf_counter_ns() < until:
+        while (now := time.perf_counter_ns()) < until:
             pass
+        self._start = now
 
 
 def measure(request: Request, emit: Emit) -> None:

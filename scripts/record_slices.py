@@ -1,6 +1,6 @@
 """Records real paired slices, A against A, as data: what simulated duels are drawn from (`scripts/simulate_duels.py`).
 
-    python scripts/record_slices.py results/reference/duels/recording --minutes 75
+    python -m scripts.record_slices results/reference/duels/recording --minutes 75
 
 Each pair of processes is what a pair of `bench duel` is: two fresh processes of the same case that take turns, A B B A;
 only there are more turns, so that fewer can be tried on the same data. The cells take their pairs in turn, so that a
@@ -31,15 +31,9 @@ from bench.isolation import Place, machine_lock
 from bench.machine import read_machine, read_software
 from bench.sides import with_threads
 from bench.tasks import find_task
+from scripts.recordings import PARTS, fold, recorded
 
 _MOST_FAILURES = 5
-
-
-def recorded(folder: Path) -> pd.DataFrame:
-    """The slices that are there: of the parts, and of the file that they were folded into."""
-    files = [*sorted((folder / "pairs").glob("*.parquet")), *folder.glob("slices.parquet")]
-    frames = [pd.read_parquet(file) for file in files]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"cell": [], "pair": [], "seconds": []})
 
 
 class Recorder:
@@ -74,26 +68,12 @@ class Recorder:
             cell=cell, pair_seconds=pair.seconds, recorded_at=datetime.now(UTC).isoformat(timespec="seconds")
         )
         publish(
-            self._folder / "pairs" / f"{cell}-{number:04d}.parquet",
+            self._folder / PARTS / f"{cell}-{number:04d}.parquet",
             lambda file: slices.to_parquet(file, index=False),
         )
         wide = slices.pivot(index="turn", columns="side", values="seconds")
         ratio = float((wide["b"] / wide["a"]).median())
         return f"{cell} pair {number + 1}: B / A {ratio:.4f} in {pair.seconds:.0f} s"
-
-
-def fold(folder: Path) -> None:
-    """All parts into one file, and they are gone."""
-    parts = sorted((folder / "pairs").glob("*.parquet"))
-    if parts:
-        frame = recorded(folder).sort_values(["cell", "pair", "turn", "side"], ignore_index=True)
-        whole, old = folder / "slices.parquet", folder / "slices.old.parquet"
-        if whole.exists():
-            whole.rename(old)
-        publish(whole, lambda file: frame.to_parquet(file, index=False, compression="zstd"))
-        for part in [*parts, old]:
-            part.unlink(missing_ok=True)
-        (folder / "pairs").rmdir()
 
 
 def _about(folder: Path, turns: int) -> None:

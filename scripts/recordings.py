@@ -1,7 +1,8 @@
-"""Recorded slices, replayed: pairs of processes that fight again on a clock of their own."""
+"""Recorded slices: their files, and pairs of processes that fight again on a clock of their own."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,11 @@ from bench.arena import Pair
 from bench.case import RunFacts
 from bench.duel import Look, Schedule, Slice
 
+PARTS = "pairs"
+"""The folder of a recording that has a file for each pair until they are folded."""
+
+_WHOLE = "slices.parquet"
+_KEY = ["cell", "pair", "turn", "side"]
 _FIELDS = tuple(Slice.__dataclass_fields__)
 
 
@@ -47,14 +53,33 @@ class Recorded:
         return [one.seconds / one.steps for one in ordered]
 
 
+def recorded(folder: Path) -> pd.DataFrame:
+    """The slices that are there, each once: of the parts, and of the file that they are folded into."""
+    files = [*folder.glob(_WHOLE), *sorted((folder / PARTS).glob("*.parquet"))]
+    if not files:
+        return pd.DataFrame({name: [] for name in ("cell", "pair", "seconds")})
+    frame = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    return frame.drop_duplicates(_KEY).sort_values(_KEY, ignore_index=True)
+
+
+def fold(folder: Path) -> None:
+    """All parts into one file, and they are gone. Whenever it is killed, every slice is in one or the other."""
+    part, whole = folder / f"{_WHOLE}.part", folder / _WHOLE
+    recorded(folder).to_parquet(part, index=False, compression="zstd")
+    part.replace(whole)
+    for one in (folder / PARTS).glob("*.parquet"):
+        one.unlink()
+    with contextlib.suppress(FileNotFoundError):
+        (folder / PARTS).rmdir()
+
+
 def read(folder: Path) -> dict[str, list[Recorded]]:
     """By cell: the recorded pairs in the order in which they were recorded."""
-    files = [*sorted((folder / "pairs").glob("*.parquet")), *folder.glob("slices.parquet")]
-    if not files:
+    frame = recorded(folder)
+    if frame.empty:
         raise SystemExit(f"there is no recording in {folder}: make one with scripts/record_slices.py.")
-    frame = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
     found: dict[str, list[Recorded]] = {}
-    for (cell, _), rows in frame.sort_values(["cell", "pair", "turn", "side"]).groupby(["cell", "pair"], sort=True):
+    for (cell, _), rows in frame.groupby(["cell", "pair"], sort=True):
         slices = tuple(
             Slice(**dict(zip(_FIELDS, row, strict=True))) for row in rows[list(_FIELDS)].itertuples(index=False)
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from scripts.recordings import Recorded, read
 from tests.test_sides import git
 from tests.wheels import a_wheel, an_environment
 
@@ -86,3 +87,30 @@ def test_two_environments(tmp_path: Path) -> None:
     a, b = record["sides"].values()
     assert a["parameters"] > b["parameters"]
     assert set(a["evidence"]) == {"predict"}
+
+
+def test_a_recording_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Real pairs, A against A: so few that they say nothing, but stored, numbered and folded."""
+
+    def record(minutes: float) -> dict[str, list[Recorded]]:
+        command = [sys.executable, "-m", "scripts.record_slices", str(tmp_path / "recording"), "--cells", "simple_rnn"]
+        done = subprocess.run(
+            [*command, "--turns", "2", "--minutes", str(minutes)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr
+        return read(tmp_path / "recording")
+
+    first = record(0.01)
+    more = record(0.06)
+    assert len(more["simple_rnn"]) > len(first["simple_rnn"]) > 0
+    assert more["simple_rnn"][: len(first["simple_rnn"])] == first["simple_rnn"]
+    for number, pair in enumerate(more["simple_rnn"]):
+        assert [(one.pair, one.turn, one.side) for one in pair.slices] == [
+            (number, turn, side) for turn in (0, 1) for side in "ab"
+        ]
+        assert all(0.05 < one.seconds < 5 for one in pair.slices)
+    assert {path.name for path in (tmp_path / "recording").iterdir()} == {"about.json", "slices.parquet"}
