@@ -23,7 +23,7 @@ from bench.cli import app
 from bench.errors import NothingSureError, UsageError
 from bench.predictions import pack
 from bench.report.figures import FIGURES, Empty, Figure, draw_all
-from bench.report.measured import Measured, read
+from bench.report.measured import Measured, read, read_sections
 from bench.report.page import Report, make
 from bench.report.quality import judge_quality
 from bench.store import load, write_run
@@ -372,3 +372,28 @@ def test_a_run_that_never_reaches_an_accuracy_is_counted(tmp_path: Path) -> None
     assert by["lstm", 95.0]["never"] == 1
     assert "1 of 2 runs reached 95 %" in shown.title
     assert isinstance(pd.DataFrame(shown.data), pd.DataFrame)
+
+
+def test_what_a_table_reads_is_what_the_whole_store_says(tmp_path: Path) -> None:
+    """The calls are read apart, with few columns; of a suite or a campaign, with that one's calls alone."""
+    told: list[str] = []
+    for position, (cell, suite) in enumerate([("lstm", "quick"), ("gru", "quick"), ("lstm", "own"), ("gru", "own")]):
+        calls = [
+            Observation(phase="predict", entry=entry, predict_batch=1, call=call, seconds=0.001 * call + position)
+            for entry in ("predict", "compiled")
+            for call in range(1, 6)
+        ]
+        base = a_run(position, Case(cell=cell, latency_calls=5))
+        campaign = replace(base.campaign, suite=suite)
+        write_run(tmp_path, replace(base, campaign=campaign, observations=(*base.observations, *calls)))
+    (tmp_path / "runs" / "broken.parquet").write_bytes(b"PAR1")
+    whole = load([tmp_path], say=lambda _: None)
+    assert read_sections([tmp_path], say=told.append) == summarise(whole)
+    assert len(told) == 1
+    assert "broken.parquet" in told[0]
+    for name, value in (("suite", "own"), ("campaign_id", str(whole["campaign_id"].iloc[-1]))):
+        (section,) = read_sections([tmp_path], **{name.removesuffix("_id"): value}, say=told.append)
+        assert (section,) == summarise(whole[whole[name] == value])
+        assert all(row.answers for row in section.rows)
+    with pytest.raises(NothingSureError, match=r"suite 'peers' is in these results; measured: own, quick\."):
+        read_sections([tmp_path], suite="peers", say=told.append)

@@ -223,13 +223,10 @@ def _bounds(plan: Plan, setting: Setting) -> None:
 
 
 def _end(outcome: Outcome, campaign: Campaign, results: Path, fmt: Format) -> None:
-    from bench.bounds import load as load_bounds
     from bench.cli.table import print_table
-    from bench.store import load
-    from bench.summary import NEEDED
+    from bench.report.measured import read_sections
 
-    frame = load([results], columns=NEEDED, say=_say)
-    print_table(frame[frame["campaign_id"] == campaign.id], fmt, load_bounds([results], say=_say))
+    print_table(read_sections([results], campaign=campaign.id, say=_say), fmt)
     if outcome.measured_fraction is not None:
         _say(
             f"{outcome.done_now} runs in {duration(outcome.wall_seconds)}; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -71,30 +71,65 @@ def read(paths: Sequence[Path], *, suite: str | None, say: Callable[[str], None]
     """
     warnings: list[str] = []
 
-    def warn(text: str) -> None:
-        if text not in warnings:  # the same part is read three times
-            warnings.append(text)
-            say(text)
+    def keep(text: str) -> None:
+        warnings.append(text)
+        say(text)
 
-    frame = load(paths, columns=(*NEEDED, *_FACTS), phases=_PHASES, say=warn)
-    calls = load(paths, columns=CALLS, phases=("predict",), say=warn)
+    warn = _each_once(keep)
+    frame, calls = _observations(paths, (*NEEDED, *_FACTS), "suite", suite, warn)
     texts = load(paths, columns=("test_predictions",), phases=(), say=warn).dropna(subset=["test_predictions"])
-    if suite is not None:
-        there = ", ".join(sorted(map(str, frame["suite"].unique())))
-        frame = frame[frame["suite"] == suite]
-        if frame.empty:
-            raise NothingSureError(f"nothing of the suite {suite!r} is in these results; measured: {there}.")
-        calls = calls[calls["run_id"].isin(set(frame["run_id"]))]
     campaigns = set(frame["campaign_id"].astype(str))
     manifests = [one for path in paths if path.is_dir() for one in read_manifests(path, say=warn)]
     return Measured(
         frame,
-        calls[calls["phase"] == "predict"],
+        calls,
         dict(zip(texts["run_id"].astype(str), texts["test_predictions"].astype(str), strict=True)),
         summarise(frame, calls, bounds=bounds.load(paths, say=warn)),
         tuple(_once(one for one in manifests if one.campaign.id in campaigns)),
         tuple(warnings),
     )
+
+
+def read_sections(
+    paths: Sequence[Path], *, suite: str | None = None, campaign: str | None = None, say: Callable[[str], None]
+) -> tuple[Section, ...]:
+    """The sections of stores alone, of a suite or a campaign where one is named: what a table needs.
+
+    Raises:
+        UsageError, NothingSureError: as `read`.
+    """
+    warn = _each_once(say)
+    name, value = ("campaign_id", campaign) if campaign is not None else ("suite", suite)
+    frame, calls = _observations(paths, NEEDED, name, value, warn)
+    return summarise(frame, calls, bounds=bounds.load(paths, say=warn))
+
+
+def _observations(
+    paths: Sequence[Path], columns: Collection[str], name: str, value: str | None, say: Callable[[str], None]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The observations of the runs whose column `name` has that value, and their calls, which need few columns."""
+    frame = load(paths, columns=columns, phases=_PHASES, say=say)
+    calls = load(paths, columns=CALLS, phases=("predict",), say=say)
+    calls = calls[calls["phase"] == "predict"]
+    if value is not None:
+        there = ", ".join(sorted(map(str, frame[name].unique())))
+        frame = frame[frame[name] == value]
+        if frame.empty:
+            raise NothingSureError(f"nothing of the {name} {value!r} is in these results; measured: {there}.")
+        calls = calls[calls["run_id"].isin(set(frame["run_id"]))]
+    return frame, calls
+
+
+def _each_once(say: Callable[[str], object]) -> Callable[[str], None]:
+    """Tells each text once: a part that can't be read is met at each reading."""
+    told: set[str] = set()
+
+    def warn(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            say(text)
+
+    return warn
 
 
 def _once(manifests: Iterable[Manifest]) -> Iterable[Manifest]:
