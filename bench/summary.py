@@ -151,7 +151,8 @@ class Row:
     limits: Limits | None
     """How near training comes to what this machine could do; None for a cell whose arithmetic is unknown."""
     kernels_attested: tuple[str, ...]
-    """The kernels that ran, by the evidence of the runs that ended ok; `configuration.kernel` is what was asked."""
+    """The kernels that ran in training and evaluation, by the evidence of the runs that ended ok; what was asked is
+    `configuration.kernel`, and what answered is in `answers`."""
     runs: tuple[RunRecord, ...]
     left_out: tuple[LeftOut, ...]
     failed: tuple[RunRecord, ...]
@@ -251,7 +252,9 @@ class _Run:
         train = figures.train.get(run_id)
         self.first_epoch_only = train is not None and train.first_epoch_only
         speed = figures.speed.get(run_id)
-        self.answer_kernels = _answer_kernels(facts.get("attestation_json"))
+        evidence = _object(facts.get("attestation_json"))
+        self.answer_kernels = _answer_kernels(evidence)
+        self.kernel = _training_kernel(evidence, facts["attested_kernel"])
         self.record = RunRecord(
             run_id=run_id,
             campaign_id=str(facts["campaign_id"]),
@@ -341,9 +344,17 @@ def _answers_of_runs(frame: pd.DataFrame) -> dict[str, dict[str, EntryRecord]]:
     return found
 
 
-def _answer_kernels(attestation: object) -> dict[str, str]:
+def _training_kernel(evidence: Mapping[str, Any], attested: object) -> str | None:
+    """What ran in training and evaluation, where the inference after it ran something else (ONNX Runtime)."""
+    if attested is None:
+        return None
+    phases = [layers for phase, layers in evidence.items() if phase not in ENTRIES]
+    kernels = {str(layer["kernel"]) for layers in phases for layer in layers.values()}
+    return kernels.pop() if len(kernels) == 1 else str(attested)
+
+
+def _answer_kernels(evidence: Mapping[str, Any]) -> dict[str, str]:
     """By entry of inference: what ran in it, the recurrent layers in their order."""
-    evidence = _object(attestation)
     kernels = {
         entry: [str(evidence[entry][layer]["kernel"]) for layer in sorted(evidence[entry])]
         for entry in ENTRIES
@@ -464,7 +475,7 @@ def _row(configuration: Case, runs: Sequence[_Run], axes: Sequence[str]) -> Row:
         limits=None,
         keras_train_ratio=None,
         keras_answer_ratio=None,
-        kernels_attested=tuple(sorted({str(k) for run in good if (k := run.facts["attested_kernel"]) is not None})),
+        kernels_attested=tuple(sorted({run.kernel for run in good if run.kernel is not None})),
         runs=records,
         left_out=tuple(
             LeftOut(status=status, reason=reason, runs=count) for (status, reason), count in sorted(reasons.items())
