@@ -22,7 +22,7 @@ from bench.case import Case, Observation, RunFacts, Status
 from bench.cli import app
 from bench.errors import NothingSureError, UsageError
 from bench.predictions import pack
-from bench.report.figures import FIGURES, Empty, Figure, draw_all
+from bench.report.figures import FIGURES, Empty, Figure, _label_points, draw_all
 from bench.report.measured import Measured, read, read_sections
 from bench.report.page import Report, make
 from bench.report.quality import judge_quality
@@ -397,3 +397,21 @@ def test_what_a_table_reads_is_what_the_whole_store_says(tmp_path: Path) -> None
         assert all(row.answers for row in section.rows)
     with pytest.raises(NothingSureError, match=r"suite 'peers' is in these results; measured: own, quick\."):
         read_sections([tmp_path], suite="peers", say=told.append)
+
+
+def test_the_labels_of_close_points_hide_neither_a_point_nor_each_other() -> None:
+    from matplotlib import pyplot
+
+    points = [(100.0, 98.2, "gru"), (105.0, 98.0, "lstm"), (50.0, 95.0, "simple_rnn"), (103.0, 98.5, "own")]
+    figure, ax = pyplot.subplots(figsize=(4.6, 3.4), layout="constrained")
+    for x, y, _ in points:
+        ax.plot([x], [y], marker="o", markersize=7)
+    _label_points(ax, points)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    places = ax.transData.transform([(x, y) for x, y, _ in points])
+    pyplot.close(figure)
+    assert [text.get_text() for text in ax.texts] == [name for *_, name in points]
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:number])
+        assert not any(box.contains(x, y) for x, y in places)

@@ -19,6 +19,7 @@ import pytest
 from bench import store
 from bench.campaign import Campaign
 from bench.case import Status
+from bench.cli.run import _command
 from bench.errors import UsageError
 from bench.isolation import Isolation
 from bench.machine import Software
@@ -448,6 +449,12 @@ def test_an_unfinished_campaign_is_resumed(lab: Laboratory, bench: Callable[...,
     assert "resuming the campaign" in answer.err
     assert re.search(r"bench: 1 runs? in", answer.err)
     assert violations(lab.results) == []
+
+
+@pytest.mark.parametrize("where", [["--results", "/home/me/x y"], ["--results=/home/me/x y"], []])
+def test_the_command_that_makes_it_again_names_no_folder_of_whom_it_was(where: list[str]) -> None:
+    assert _command(["run", *where, "quick", "--set", "seeds=0..9"]) == "bench run quick --set seeds=0..9"
+    assert _command(["run", "my suite.toml", *where]) == "bench run 'my suite.toml'"
 
 
 def test_isolation_can_be_asked_for(lab: Laboratory, bench: Callable[..., Answer]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,7 +120,7 @@ def execute(
         return [case for case, (_, status) in done.items() if status is Status.OK or not retry_failed]
 
     with terminated_as_interrupted():
-        content = {"command": _command(), **plan.to_data()}
+        content = {"command": _command(sys.argv[1:]), **plan.to_data()}
         campaign, resumed = open_campaign(results, wanted, content, finished, new=new, say=_say)
         _begin(plan, campaign, resumed, results, prepared.machine)
         setting = Setting(
@@ -242,10 +242,16 @@ def _say(line: str) -> None:
     typer.echo(f"bench: {line}", err=True)
 
 
-def _command() -> str:
+def _command(arguments: Sequence[str]) -> str:
+    """What makes the campaign again; where its results are kept is no part of that."""
     import shlex
 
-    return shlex.join(["bench", *sys.argv[1:]])
+    kept = [
+        one
+        for before, one in zip(["", *arguments], arguments, strict=False)
+        if "--results" not in (before, one) and not one.startswith("--results=")
+    ]
+    return shlex.join(["bench", *kept])
 
 
 @contextmanager

@@ -351,7 +351,9 @@ def _trade(_: Measured, section: Section) -> _Drawing:
     if not rows:
         raise _NothingToShowError(_no_runs(section))
     fig, ax = _axes(height=3.4)
-    colours, data, front = _colours(section), [], pareto(section)
+    colours, front = _colours(section), pareto(section)
+    data: list[dict[str, Any]] = []
+    names: list[tuple[float, float, str]] = []
     markers = itertools.cycle("osD^vP*X")
     kinds: dict[str, str] = {}
     for row in rows:
@@ -373,14 +375,7 @@ def _trade(_: Measured, section: Section) -> _Drawing:
                 alpha=0.6,
             )
         ax.plot([time.value], [accuracy.value], marker=kinds[kind], color=colour, markersize=7, linestyle="none")
-        if len(rows) <= _LINES:
-            ax.annotate(
-                _short(label(row), 24),
-                (time.value, accuracy.value),
-                xytext=(6, -11),
-                textcoords="offset points",
-                fontsize=8,
-            )
+        names.append((time.value, accuracy.value, _short(label(row), 24)))
         data.append(
             _record(
                 row,
@@ -399,9 +394,11 @@ def _trade(_: Measured, section: Section) -> _Drawing:
     _plain_numbers(ax.xaxis)
     ax.set_xlabel("training seconds of a run, all its epochs (log)")
     ax.set_ylabel("test accuracy, %")
-    names = ", ".join(label(row) for row in front[:4]) + (f" and {len(front) - 4} more" if len(front) > 4 else "")
+    if len(rows) <= _LINES:
+        _label_points(ax, names)
+    best = ", ".join(label(row) for row in front[:4]) + (f" and {len(front) - 4} more" if len(front) > 4 else "")
     one = len(front) == 1
-    title = f"{names} {'is' if one else 'are'} on the Pareto front of accuracy and training time"
+    title = f"{best} {'is' if one else 'are'} on the Pareto front of accuracy and training time"
     caption = (
         f"Mean test accuracy over seeds, median training time over runs, 95 % intervals as lines; the dotted line is "
         f"the Pareto front of the estimates, whatever their intervals. {_runs_in(rows)}."
@@ -410,6 +407,36 @@ def _trade(_: Measured, section: Section) -> _Drawing:
         f"{one['row']} {one['accuracy_percent']:.2f} % in {significant(one['value'])} s" for one in data[:12]
     )
     return _Drawing(title, caption, f"Test accuracy against training time: {told}.", fig, data)
+
+
+def _headroom(ax: Any) -> None:
+    """For a legend above the points."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.3 * (high - low))
+
+
+_CORNERS = (("left", 8, -15), ("left", 8, 7), ("right", -8, -15), ("right", -8, 7))
+"""Where a point's label may stand: how it is aligned, and its offset in points."""
+
+
+def _label_points(ax: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """A label at each point (x, y, text), at the first corner where it hides no point and no other label."""
+    ax.figure.draw_without_rendering()  # only now is it known where the points lie
+    places = ax.transData.transform([(x, y) for x, y, _ in points]) * 72 / ax.figure.dpi
+    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
+    for (x, y, text), (left, bottom) in zip(points, places, strict=True):
+        width, height = 5 * len(text), 9  # of letters of 8 points, rather too large
+        starts = [(left + dx - (width if side == "right" else 0), bottom + dy) for side, dx, dy in _CORNERS]
+        boxes = [(x0, y0, x0 + width, y0 + height) for x0, y0 in starts]
+        free = (n for n, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken))
+        corner = next(free, 0)
+        side, dx, dy = _CORNERS[corner]
+        taken.append(boxes[corner])
+        ax.annotate(text, (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=8, ha=side)
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _kind(row: Row) -> str:
@@ -690,6 +717,7 @@ def _drift(measured: Measured, section: Section) -> _Drawing:
     upper.axhline(1, color=INK, lw=1, linestyle=":")
     upper.set_ylabel("seconds an epoch,\n× its row's median")
     upper.legend(loc="upper left", ncols=3, handletextpad=0.1, columnspacing=0.8)
+    _headroom(upper)
     for key, name, mark in (("load", "load at the start", "o"), ("steal_percent", "steal, %", "^")):
         own = [one for one in data if one[key] is not None]
         if own:
@@ -699,6 +727,7 @@ def _drift(measured: Measured, section: Section) -> _Drawing:
     lower.set_xlabel("run, in the order in which they ran")
     if lower.get_legend_handles_labels()[0]:
         lower.legend(loc="upper left", ncols=2)
+        _headroom(lower)
     worst = max(data, key=lambda one: abs(math.log(one["value"])))
     calm = abs(math.log(worst["value"])) < math.log(1.1)
     title = (

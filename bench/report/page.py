@@ -180,7 +180,7 @@ def _part(measured: Measured, section: Section, anchor: str) -> Part:
         subheadings=tuple(filter(None, tables.subheadings(section))),
         answer=answer(section),
         exchange=exchange(pareto(section)),
-        table=Table("Comparison, a row a configuration", grid.heads, grid.rows),
+        table=Table("A row a configuration", grid.heads, grid.rows),
         notes=tuple(note for note in tables.notes(section) if note not in answering),
         inference=Table(
             "Inference of the trained models",
@@ -189,7 +189,9 @@ def _part(measured: Measured, section: Section, anchor: str) -> Part:
             empty="No inference was timed: the suite has latency_calls = 0.",
         ),
         inference_notes=answering,
-        claims=Table("The notebook's claims", (("claim", True), ("verdict", True), ("evidence", True)), claims),
+        claims=Table(
+            "What the measurements say of each", (("claim", True), ("verdict", True), ("evidence", True)), claims
+        ),
         figures=drawing.draw_all(measured, section),
         quality=_quality(quality, section),
         recalls=_recalls(quality),
@@ -231,7 +233,7 @@ def _quality(found: Sequence[Quality], section: Section) -> Table:
                 f"{taken_for} taken for {taken}: {100 * share:.2f} %",
             )
         )
-    return Table("Quality beyond accuracy", heads, tuple(rows), empty=_no_quality(section))
+    return Table("Scores on the test set", heads, tuple(rows), empty=_no_quality(section))
 
 
 def _no_quality(section: Section) -> str:
