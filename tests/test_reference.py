@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -87,3 +88,13 @@ def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite:
     differences = runs.loc[runs["runtime"] == "onnxruntime", "output_difference"]
     assert (differences < 1e-5).all()
     assert len(differences) == (9 if suite == "inference" else 0)
+
+
+@pytest.mark.parametrize("suite", ["mnist_rows", "kernels", "inference", "peers"])
+def test_no_reference_names_a_folder_or_a_host_of_the_machine_it_was_made_on(suite: str) -> None:
+    folder = ROOT / "results" / "reference" / suite
+    frame = load([folder], say=pytest.fail)
+    texts = {str(value) for name in frame.select_dtypes(["category", "object"]) for value in frame[name].unique()}
+    texts |= {path.read_text() for path in folder.glob("campaigns/*.json")}
+    named = re.compile(r"/(?:tmp|home|root|work|Users|srv|mnt)/|https?://")
+    assert not [match[0] for text in texts if (match := re.search(rf".{{0,20}}(?:{named.pattern}).{{0,20}}", text))]
