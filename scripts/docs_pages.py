@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
+REPORT = "reports"
+"""The folder of the report of the reference results, which the site shows too."""
+
 MEASURING = "How it measures"
 NO_GUIDES = ("Two commands", MEASURING, "Licence")
 _TERMINAL = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
@@ -33,6 +36,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     for name, content in pages().items():
         files.append(File.generated(config, name, content=content))
+    for path in sorted((ROOT / REPORT).rglob("*")):
+        if path.suffix in {".html", ".svg", ".png"}:
+            files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 
 
@@ -59,10 +65,10 @@ def readme() -> tuple[str, dict[str, str]]:
 
 
 def _linkless(text: str) -> str:
-    """Links into the repository lead nowhere on the site: their words remain. Pages of the site are linked as such."""
+    """Links into the repository lead nowhere on the site: their words remain. What the site has is linked as such."""
     text = re.sub(r"\]\(docs/([\w-]+\.md)", r"](\1", text)
-    text = re.sub(r"!\[[^\]]*\]\((?!https?:)[^)]*\)", "", text)
-    return re.sub(r"\[([^\]]+)\]\((?!https?:|#|[\w-]+\.md\b)[^)]*\)", r"\1", text)
+    text = text.replace(f"]({REPORT}/report.md)", f"]({REPORT}/index.html)")
+    return re.sub(rf"(?<!!)\[([^\]]+)\]\((?!https?:|#|[\w-]+\.md\b|{REPORT}/)[^)]*\)", r"\1", text)
 
 
 def commands() -> str:

@@ -46,6 +46,14 @@ def test_guides_and_how_sure_are_there(site: Path) -> None:
     assert (site / "how-sure" / "index.html").is_file()
 
 
+def test_the_reference_report_and_its_first_figure_are_there(site: Path) -> None:
+    first = (site / "index.html").read_text()
+    (figure,) = re.findall(r"<img[^>]+src=\"(reports/[^\"]+)", first)
+    assert (site / figure).read_bytes() == (ROOT / figure).read_bytes()
+    assert 'href="reports/index.html"' in first
+    assert (site / "reports" / "index.html").read_bytes() == (ROOT / "reports" / "index.html").read_bytes()
+
+
 def test_a_reader_asks_no_other_host_for_fonts_or_scripts(site: Path) -> None:
     for page in site.rglob("*.html"):
         loaded = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(https?://[^\"' >]+)", page.read_text())

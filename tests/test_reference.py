@@ -11,7 +11,8 @@ import pytest
 
 from bench.campaign import read_manifests
 from bench.case import Status
-from bench.report.measured import read
+from bench.report.claims import Verdict, judge
+from bench.report.measured import read, read_sections
 from bench.report.page import make
 from bench.report.table import render, write_between_markers
 from bench.store import load
@@ -34,7 +35,7 @@ def test_it_is_the_whole_protocol_on_the_whole_data(frame: pd.DataFrame) -> None
         ("notebook", 128, 32, 3, 0)
     }
     assert sorted(zip(runs["cell"], runs["seed"], strict=True)) == [
-        (cell, seed) for cell in ("gru", "lstm", "simple_rnn") for seed in (0, 1, 2)
+        (cell, seed) for cell in ("gru", "lstm", "simple_rnn") for seed in range(10)
     ]
     assert set(frame.loc[frame["phase"] == "train", "samples"]) == {60_000}
     assert not runs["program_commit"].astype(str).str.contains("dirty").any()
@@ -54,10 +55,27 @@ def test_every_run_has_the_evidence_of_its_kernel(frame: pd.DataFrame) -> None:
         assert {layer["kernel"] for layers in phases.values() for layer in layers.values()} == {"generic"}
 
 
-def test_the_readmes_table_is_made_from_it(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_readmes_table_is_made_from_it(tmp_path: Path) -> None:
     copy = tmp_path / "README.md"
     copy.write_bytes((ROOT / "README.md").read_bytes())
-    assert not write_between_markers(copy, render(summarise(frame), "md")), "run `make table`"
+    assert not write_between_markers(copy, render(read_sections([REFERENCE], say=pytest.fail), "md")), (
+        "run `make table`"
+    )
+
+
+def test_the_readmes_figure_is_the_reports_and_says_in_words_what_it_shows() -> None:
+    text, path = re.findall(r"^!\[(.*)\]\((.*)\)$", (ROOT / "README.md").read_text(), re.M)[0]
+    titles = json.loads((ROOT / "reports" / "figures" / "data.json").read_text())
+    assert (ROOT / path).is_file()
+    assert text == f"Test accuracy against training time: {titles[Path(path).stem]['title']}"
+
+
+def test_ten_seeds_tell_what_one_could_not(frame: pd.DataFrame) -> None:
+    """The notebook's claims hold, all of them; three seeds could not tell GRU from LSTM."""
+    (section,) = summarise(frame)
+    assert {claim.verdict for claim in judge(section)} == {Verdict.HOLDS}
+    (few,) = summarise(frame[frame["seed"] < 3])
+    assert judge(few)[0].verdict is Verdict.CANNOT_TELL
 
 
 def test_the_committed_report_is_made_from_it() -> None:

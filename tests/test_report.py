@@ -246,12 +246,24 @@ def test_two_tasks_and_two_machines_are_sections_of_their_own(tmp_path: Path) ->
 
 
 def test_an_older_schema_says_why_it_has_no_quality() -> None:
-    report = report_of(REFERENCE)
+    report = report_of(Path(__file__).parent / "recordings" / "schema_1")
     (part,) = report.parts
     assert not part.quality.rows
     assert "keep no predictions" in report.html()
-    assert report.campaigns.rows[0][1] == "bench run mnist_rows --results results/local"
+    assert not part.limits.rows
+    assert "no bound was measured" in report.html()
+    assert report.campaigns.rows[0][1] == "bench run mnist_rows"
     assert len([one for one in part.figures if isinstance(one, Figure)]) >= 6
+
+
+def test_a_file_of_the_report_can_be_seen_on_a_dark_page(full_report: Report) -> None:
+    """Repositories show the figures on their own ground; the page shows its own on its own."""
+    files, page = full_report.files(), full_report.html()
+    ground = "fill: #ffffff"
+    drawn = [content.decode() for name, content in files.items() if name.endswith(".svg")]
+    assert len(drawn) >= 6
+    assert all(ground in svg for svg in drawn)
+    assert ground not in page
 
 
 def test_a_corrupt_part_is_named_once_and_left_out(tmp_path: Path) -> None:

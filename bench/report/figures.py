@@ -101,7 +101,7 @@ def draw(name: str, measured: Measured, section: Section) -> Figure | Empty:
             "\n".join(textwrap.wrap(made.title, 62)), x=0.01, ha="left", fontweight="bold", fontsize=10
         )
         svg, png = io.BytesIO(), io.BytesIO()
-        made.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        made.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
         made.figure.savefig(png, format="png", metadata={"Software": None}, dpi=120, facecolor="white")
         plt.close(made.figure)
     return Figure(
@@ -418,20 +418,28 @@ def _headroom(ax: Any) -> None:
 _CORNERS = (("left", 8, -15), ("left", 8, 7), ("right", -8, -15), ("right", -8, 7))
 """Where a point's label may stand: how it is aligned, and its offset in points."""
 
+_FAR = 40.0
+"""Points away from a label, and it is no matter how far."""
+
 
 def _label_points(ax: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """A label at each point (x, y, text), at the first corner where it hides no point and no other label."""
+    """A label at each point (x, y, text), at the corner that is farthest from the others and hides none of them."""
     ax.figure.draw_without_rendering()  # only now is it known where the points lie
     places = ax.transData.transform([(x, y) for x, y, _ in points]) * 72 / ax.figure.dpi
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
-    for (x, y, text), (left, bottom) in zip(points, places, strict=True):
+    for number, (x, y, text) in enumerate(points):
         width, height = 5 * len(text), 9  # of letters of 8 points, rather too large
-        starts = [(left + dx - (width if side == "right" else 0), bottom + dy) for side, dx, dy in _CORNERS]
-        boxes = [(x0, y0, x0 + width, y0 + height) for x0, y0 in starts]
-        free = (n for n, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken))
-        corner = next(free, 0)
+        others = np.delete(places, number, axis=0)
+        ranked: list[tuple[bool, float, int, tuple[float, float, float, float]]] = []
+        for side, dx, dy in _CORNERS:
+            left, bottom = places[number] + (dx - (width if side == "right" else 0), dy)
+            box = (left, bottom, left + width, bottom + height)
+            hides = any(_overlap(box, other) for other in taken)
+            away = np.hypot(*(others - (left + width / 2, bottom + height / 2)).T).min(initial=_FAR)
+            ranked.append((hides, -min(away, _FAR), len(ranked), box))
+        *_, corner, box = min(ranked)
+        taken.append(box)
         side, dx, dy = _CORNERS[corner]
-        taken.append(boxes[corner])
         ax.annotate(text, (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=8, ha=side)
 
 

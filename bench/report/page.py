@@ -25,6 +25,7 @@ from bench.report import verdicts
 from bench.report.answer import answer, exchange, pareto
 from bench.report.claims import judge
 from bench.report.inference import NOTE, findings, inference_grid, label
+from bench.report.limits import limits_grid
 from bench.report.measured import Measured
 from bench.report.network import drawn, layers_of
 from bench.report.quality import Quality, judge_quality
@@ -63,6 +64,7 @@ class Part:
     answer: tuple[str, ...]
     exchange: tuple[str, ...]
     table: Table
+    limits: Table
     notes: tuple[str, ...]
     inference: Table
     inference_notes: tuple[str, ...]
@@ -171,6 +173,7 @@ def write(report: Report, folder: Path) -> Path:
 
 def _part(measured: Measured, section: Section, anchor: str) -> Part:
     grid, inference = tables.comparison_grid(section), inference_grid(section, stacked=False)
+    limits = limits_grid(section, stacked=False)
     claims = tuple((claim.text, str(claim.verdict), claim.evidence) for claim in judge(section))
     answering = (NOTE, *findings(section)) if inference else tuple(findings(section))
     quality = [found for row in section.rows if (found := judge_quality(row, measured.predictions))]
@@ -181,6 +184,12 @@ def _part(measured: Measured, section: Section, anchor: str) -> Part:
         answer=answer(section),
         exchange=exchange(pareto(section)),
         table=Table("A row a configuration", grid.heads, grid.rows),
+        limits=Table(
+            "How near training comes to this machine's limit",
+            limits.heads if limits else (),
+            limits.rows if limits else (),
+            empty="no bound was measured with these results (bench env --peak measures them).",
+        ),
         notes=tuple(note for note in tables.notes(section) if note not in answering),
         inference=Table(
             "Inference of the trained models",
@@ -444,14 +453,15 @@ def _template() -> Any:
 
 
 def _inline(figure: drawing.Figure, anchor: str) -> Any:
-    """The SVG for a place in the page: ids of its own, the page's ink and grid, and a text for who can't see it."""
+    """The SVG for a place in the page: ids of its own, the page's ground, ink and grid, a text for who can't see it."""
     import markupsafe
 
     svg = figure.svg[figure.svg.index("<svg") :]
     own = f"{anchor}{figure.name}-"
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{own}\1"', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{own}", svg)
-    svg = svg.replace(drawing.INK, "currentColor").replace(drawing.GRID, "var(--grid)")
+    for fixed, own_colour in (("#ffffff", "none"), (drawing.INK, "currentColor"), (drawing.GRID, "var(--grid)")):
+        svg = svg.replace(fixed, own_colour)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # the size in points would not shrink with a narrow screen
     head, rest = svg.split(">", 1)
@@ -510,7 +520,7 @@ def _markdown_compared(compared: Compared) -> list[str]:
 def _markdown_part(part: Part) -> list[str]:
     lines = [f"## {escaped(part.heading)}", "", "  \n".join(map(escaped, part.subheadings)), ""]
     lines += ["### The answer", "", *_bullets([*part.answer, *part.exchange])]
-    lines += ["### Comparison", "", *_markdown_of(part.table), *_bullets(part.notes)]
+    lines += ["### Comparison", "", *_markdown_of(part.table), *_markdown_of(part.limits), *_bullets(part.notes)]
     lines += ["### Inference", "", *_markdown_of(part.inference), *_bullets(part.inference_notes)]
     lines += ["### The notebook's claims", "", *_markdown_of(part.claims)]
     lines += ["### Figures", ""]
