@@ -29,7 +29,7 @@ from bench.errors import BenchError
 from bench.fetch import obtain
 from bench.isolation import Place, machine_lock
 from bench.machine import read_machine, read_software
-from bench.sides import with_threads
+from bench.sides import steadied
 from bench.tasks import find_task
 from scripts.recordings import PARTS, fold, recorded
 
@@ -45,7 +45,7 @@ class Recorder:
         for cell in cells:
             case = Case(cell=cell, task="mnist_5k", epochs=1)
             data = obtain(find_task(case.task, "a recording"), data_dir=None, say=_say)
-            side = Side(title="A", case=case, place=with_threads(Place(), case.backend))
+            side = Side(title="A", case=case, place=steadied(Place(), case.backend))
             (logs / cell).mkdir()
             self._arenas[cell] = Arena(side, side, data=data, folder=logs / cell)
 

@@ -23,7 +23,7 @@ from bench.duel import MARGINS
 from bench.fetch import obtain
 from bench.isolation import Place, machine_lock
 from bench.machine import read_machine
-from bench.sides import with_threads
+from bench.sides import steadied
 from bench.tasks import find_task
 
 WORKER = "scripts.burning_side"
@@ -35,7 +35,7 @@ def fight(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
 
     def side(title: str, fraction: float) -> Side:
         place = Place(variables={"BURN_FRACTION": str(fraction)})
-        return Side(title=title, case=case, place=with_threads(place, case.backend), worker=WORKER)
+        return Side(title=title, case=case, place=steadied(place, case.backend), worker=WORKER)
 
     base, new = side("as it is", 0.0), side(f"{percent:g} % burnt", percent / 100)
     with (

@@ -158,7 +158,7 @@ def execute(
                 arena.Side(
                     title=one.title,
                     case=case,
-                    place=sides.with_threads(one.place, case.backend),
+                    place=sides.steadied(one.place, case.backend),
                     worker=worker or arena.WORKER,
                 )
                 for one, case in zip(made, cases, strict=True)
