@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 import statistics
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def explore(recording: dict[str, list[Recorded]], budget_seconds: float) -> list
         most = 1 + max(one.turn for one in pairs[0].slices)
         for turns in (n for n in (4, 8, 12, 16, 24, 32, 48, 64) if n <= most):
             shortened = [pair.shortened(turns) for pair in pairs]
-            by_mean, by_median = zip(*(_plain(pair) for pair in shortened), strict=True)
+            by_mean, by_walsh = zip(*(_others(pair) for pair in shortened), strict=True)
             ratios = [r for r in (pair_log_ratio(pair.slices) for pair in shortened) if r is not None]
             if len(ratios) < 2:
                 continue
@@ -68,17 +69,17 @@ def explore(recording: dict[str, list[Recorded]], budget_seconds: float) -> list
                     "sd_percent": 100 * spread,
                     "robust_sd_percent": 100 * robust,
                     "sd_of_means_percent": 100 * statistics.stdev(by_mean),
-                    "sd_of_medians_percent": 100 * statistics.stdev(by_median),
+                    "sd_of_hodges_lehmann_percent": 100 * statistics.stdev(by_walsh),
                     "standard_error_after_budget_percent": 100 * spread / math.sqrt(budget_seconds / seconds),
                 }
             )
     return rows
 
 
-def _plain(pair: Recorded) -> tuple[float, float]:
-    """The mean and the median of a pair's log-ratios, which the pair's own estimate is to beat."""
+def _others(pair: Recorded) -> tuple[float, float]:
+    """The mean of a pair's log-ratios, and Hodges and Lehmann's estimate, which the pair's own estimate is to beat."""
     ratios = [math.log(b / a) for a, b in zip(pair.times("a"), pair.times("b"), strict=True)]
-    return statistics.mean(ratios), statistics.median(ratios)
+    return statistics.mean(ratios), statistics.median((a + b) / 2 for a, b in combinations_with_replacement(ratios, 2))
 
 
 def simulate(

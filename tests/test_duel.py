@@ -48,24 +48,23 @@ def turns(*times: tuple[float, float]) -> list[Slice]:
     return [a_slice(n, side, t) for n, both in enumerate(times) for side, t in zip("ab", both, strict=True)]
 
 
-def test_a_pairs_ratio_is_the_median_of_the_means_of_two_turns() -> None:
+def test_a_pairs_ratio_is_the_median_of_its_turns() -> None:
     times = [(0.5, 0.55), (0.6, 0.6), (0.5, 0.75), (0.4, 0.42), (0.9, 0.95)]
-    logs = [math.log(b / a) for a, b in times]
-    walsh = [(logs[i] + logs[j]) / 2 for i in range(5) for j in range(i, 5)]
-    assert pair_log_ratio(turns(*times)) == pytest.approx(statistics.median(walsh))
+    assert pair_log_ratio(turns(*times)) == pytest.approx(statistics.median(math.log(b / a) for a, b in times))
 
 
-def test_disturbed_turns_move_a_pairs_ratio_hardly_and_it_is_surer_than_the_median() -> None:
+def test_disturbed_turns_move_a_pairs_ratio_hardly() -> None:
+    """One turn in seven is far off, as on real machines: the median is surer than Hodges and Lehmann's estimate."""
     generator = np.random.default_rng(11)
     found: list[float] = []
-    medians: list[float] = []
+    others: list[float] = []
     for _ in range(300):
-        logs = generator.normal(0.0, 0.06, 16)
+        logs = generator.normal(0.0, 0.02, 8) + (generator.random(8) < 1 / 7) * generator.normal(0.0, 0.8, 8)
         ratio = pair_log_ratio(turns(*((0.5, 0.5 * math.exp(log)) for log in logs)))
         assert ratio is not None
         found.append(ratio)
-        medians.append(float(np.median(logs)))
-    assert np.std(found) < 0.9 * np.std(medians)
+        others.append(statistics.median((logs[i] + logs[j]) / 2 for i in range(8) for j in range(i, 8)))
+    assert np.std(found) < 0.9 * np.std(others)
     quiet = [(0.5, 0.55)] * 12
     assert pair_log_ratio(turns(*quiet, (5.0, 0.5), (0.5, 5.0), (0.5, 5.0))) == pytest.approx(math.log(1.1))
 
@@ -74,7 +73,9 @@ def test_a_turn_in_which_the_idle_side_used_the_processors_is_dropped() -> None:
     slices = turns(*[(0.5, 0.5)] * 7, (0.5, 1.0), (0.5, 1.0))
     assert pair_log_ratio(slices) == pytest.approx(0.0)
     late = [replace(one, idle_cpu_seconds=0.06) if one.turn < 4 and one.side == "a" else one for one in slices]
-    assert pair_log_ratio(late) == pytest.approx(math.log(2) / 2)  # three turns and two are left
+    assert pair_log_ratio(late) == pytest.approx(0.0)  # three turns and two are left
+    later = [replace(one, idle_cpu_seconds=0.06) if one.turn < 5 and one.side == "a" else one for one in slices]
+    assert pair_log_ratio(later) is None  # two and two, of nine
     at_a_tick = [replace(one, idle_cpu_seconds=0.01) for one in slices]
     assert pair_log_ratio(at_a_tick) == pytest.approx(0.0)
 
