@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from bench.cli.layout import say
 from bench.cli.options import LOCAL_RESULTS, ResultsOption, measured
 
 
@@ -13,7 +14,7 @@ def compact(results: ResultsOption = LOCAL_RESULTS) -> None:
 
     if results == LOCAL_RESULTS:
         measured(None)
-    parts, rows = store.compact(results, say=lambda line: typer.echo(f"bench: {line}", err=True))
+    parts, rows = store.compact(results, say=say)
     typer.echo(
         f"{results}: folded {parts} parts into one of {rows:,} rows." if parts else f"{results}: nothing to fold."
     )

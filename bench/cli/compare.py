@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.layout import say
 from bench.cli.options import Format, FormatOption
 from bench.errors import ExitCode, NothingSureError
 
@@ -116,4 +117,4 @@ def _loaded(path: Path, side: str) -> pd.DataFrame:
         raise NothingSureError(
             f"there is no {side}: {path} is not there. Measure it with `bench run --results {path}`."
         )
-    return load([path], columns=NEEDED, say=lambda line: typer.echo(f"bench: {line}", err=True))
+    return load([path], columns=NEEDED, say=say)

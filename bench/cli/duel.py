@@ -28,7 +28,7 @@ from bench.cli.duel_text import (
     to_data,
     to_markdown,
 )
-from bench.cli.layout import paragraph, table
+from bench.cli.layout import paragraph, say, table
 from bench.cli.options import LOCAL_RESULTS, CpusOption, DataDirOption, Format, FormatOption, ResultsOption, SetOption
 from bench.errors import ExitCode, UsageError
 
@@ -147,7 +147,7 @@ def execute(
 
     kind = sides.common_kind(base, new)
     cases = _cases(base, new, kind, overrides)
-    data = obtain(find_task(cases[0].task, "a duel"), data_dir=data_dir, say=_say)
+    data = obtain(find_task(cases[0].task, "a duel"), data_dir=data_dir, say=say)
     machine = read_machine(cpus)
     folder = results / "duels" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     logs = _made_folder(folder / "logs")
@@ -165,20 +165,20 @@ def execute(
             )
             bout = Bout((fighters[0], fighters[1]), made, phase, margins, budget_seconds, machine)
             for remark in remarks(read_quiet(), machine):
-                _say(f"warning: {remark.text}: {remark.advice}")
+                say(f"warning: {remark.text}: {remark.advice}")
             progress = Progress(sys.stderr, budget_seconds)
             with (
-                machine_lock(_say),
+                machine_lock(say),
                 arena.Arena(*bout.sides, data=data, folder=logs, phase=phase.value, cpus=cpus) as ring,
             ):
-                _say(f"{described(cases[0], phase)}: A is {made[0].title}, B is {made[1].title}")
-                _say("both sides import their backend (in no time of the budget)")
+                say(f"{described(cases[0], phase)}: A is {made[0].title}, B is {made[1].title}")
+                say("both sides import their backend (in no time of the budget)")
                 ring.prepare()
                 result = arena.duel_until_sure(
                     ring, progress, budget_seconds=budget_seconds, margins=margins, turns=turns or arena.TURNS
                 )
     except KeyboardInterrupt:
-        _say("interrupted; an unfinished duel says nothing, and nothing of it is kept.")
+        say("interrupted; an unfinished duel says nothing, and nothing of it is kept.")
         shutil.rmtree(folder, ignore_errors=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     shutil.rmtree(logs)
@@ -247,7 +247,7 @@ def _made(base: str, new: str, kind: Kind, cases: tuple[Case, Case], scratch: Pa
         if kind is sides.Kind.COMMITS:
             made.append(sides.commit_side(text, own, case, case.cell in BUILT_IN))
         elif kind is sides.Kind.ENVIRONMENTS:
-            made.append(sides.environment_side(text, case, cache, own, _say))
+            made.append(sides.environment_side(text, case, cache, own, say))
         else:
             made.append(sides.Made(title=text))
     return made[0], made[1]
@@ -285,8 +285,4 @@ def _print(record: dict[str, Any], folder: Path, fmt: Format) -> None:
         table(HEADINGS, rows_of(record), wrap=1, right=(2,), indent="  ")
         for remark in remarks_on(record):
             paragraph(remark)
-    _say(f"slices: {folder / 'slices.parquet'}")
-
-
-def _say(line: str) -> None:
-    typer.echo(f"bench: {line}", err=True)
+    say(f"slices: {folder / 'slices.parquet'}")

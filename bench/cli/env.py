@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.layout import paragraph, section, table
+from bench.cli.layout import paragraph, say, section, table
 from bench.cli.options import (
     LOCAL_RESULTS,
     CpusOption,
@@ -92,7 +92,7 @@ def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: 
         software={backend: read_software(backend) for backend in {one.case.backend for one in plan.planned}},
         again=True,
         cpus=pinned,
-        say=lambda line: typer.echo(f"bench: {line}", err=True),
+        say=say,
     )
     if not found:
         raise NothingSureError(f"no bound of the suite {suite} could be measured here; see `bench plan {suite}`.")

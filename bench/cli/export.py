@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.layout import say
 from bench.cli.options import ResultsArgument, measured
 
 
@@ -35,7 +36,7 @@ def export(
     from bench.store import load
     from bench.summary import summarise
 
-    frame = load(measured(results), say=lambda line: typer.echo(f"bench: {line}", err=True))
+    frame = load(measured(results), say=say)
     sections = summarise(frame)
     if fmt is ExportFormat.PYTEST_BENCHMARK:
         document: object = pytest_benchmark(sections, frame["started_at"].min().isoformat())

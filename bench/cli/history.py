@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.layout import say
 from bench.cli.options import Format, FormatOption, ResultsArgument, measured
 from bench.errors import NothingSureError
 
@@ -45,7 +46,7 @@ def history(
     from bench.store import load
 
     asked = find_metric(metric, "--metric")
-    frame = load(measured(results), say=lambda line: typer.echo(f"bench: {line}", err=True))
+    frame = load(measured(results), say=say)
     found = series(frame, asked, By.DATE if by_date else By.COMMIT)
     if not found:
         raise NothingSureError(f"no run of these results has the metric {metric}.")

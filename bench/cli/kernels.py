@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.layout import paragraph, table
+from bench.cli.layout import paragraph, say, table
 from bench.cli.options import Format, FormatOption, SetOption
 
 if TYPE_CHECKING:
@@ -111,15 +111,11 @@ def _probe(cases: Sequence[Case], known: dict[str, Answers]) -> None:
         and find_dtype(case.dtype).problem is None
         and device_problem(case.device, machine, visible) is None
     ]
-    data = obtain(find_task("mnist_5k", "a probe"), data_dir=None, say=_say)
-    for number, (case, answer) in enumerate(probe(tried, data, _say), start=1):
+    data = obtain(find_task("mnist_5k", "a probe"), data_dir=None, say=say)
+    for number, (case, answer) in enumerate(probe(tried, data, say), start=1):
         known[case.backend].keep(case, answer)
         came_to = f"ran {answer.attested}" if answer.error is None else f"no: {answer.error}"
-        _say(f"[{number}/{len(tried)}] {case.cell} × {case.kernel} × {case.backend} × {case.device}: {came_to}")
-
-
-def _say(line: str) -> None:
-    typer.echo(f"bench: {line}", err=True)
+        say(f"[{number}/{len(tried)}] {case.cell} × {case.kernel} × {case.backend} × {case.device}: {came_to}")
 
 
 # --- how it is shown ---

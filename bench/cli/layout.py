@@ -18,6 +18,11 @@ def width() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
+def say(line: str) -> None:
+    """A line about what goes on, beside the output."""
+    typer.echo(f"bench: {line}", err=True)
+
+
 def section(heading: str, facts: Mapping[str, Any]) -> None:
     """Print the known facts below a heading, a line each: the name without its unit, the value with it."""
     typer.secho(heading, bold=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.layout import say
 from bench.cli.options import measured as results_or_local
 from bench.errors import UsageError
 
@@ -45,7 +46,7 @@ def report(
             f"{len(stores)} results folders: name one to report on, or two to compare; to report on several as one, "
             "copy their files into one folder."
         )
-    measured = read(stores[-1:], suite=suite, say=_say)
+    measured = read(stores[-1:], suite=suite, say=say)
     compared = _compared(*stores) if len(stores) == 2 else None
     page = write(make(measured, compared), out)
     typer.echo(f"{page}: {len(measured.sections)} section{'s' if len(measured.sections) != 1 else ''}", err=True)
@@ -61,9 +62,5 @@ def _compared(base: Path, new: Path) -> Compared:
     from bench.summary import NEEDED
 
     gate = find_gate(None)
-    before, after = (load([path], columns=NEEDED, say=_say) for path in (base, new))
+    before, after = (load([path], columns=NEEDED, say=say) for path in (base, new))
     return compared(compare(before, after, gate, names=(str(base), str(new))), gate)
-
-
-def _say(line: str) -> None:
-    typer.echo(f"bench: {line}", err=True)

@@ -15,7 +15,7 @@ import typer
 
 import bench
 from bench.case import Status, digest
-from bench.cli.layout import count, duration
+from bench.cli.layout import count, duration, say
 from bench.cli.options import (
     LOCAL_RESULTS,
     CpusOption,
@@ -104,7 +104,7 @@ def execute(
     from bench.cli.progress import Progress
     from bench.run import Setting, run_campaign
 
-    data, substitutes = _data(prepared, data_dir, _say)
+    data, substitutes = _data(prepared, data_dir, say)
     plan = prepared.plan(substitutes)
     if not plan.planned:
         reasons = [f"{names}: {reason}" for reason, names in left_out(plan)]
@@ -113,7 +113,7 @@ def execute(
     wanted = campaign_of(plan, prepared.machine, software)
 
     with locked(results):  # before a campaign begins: the folder may be unwritable, or a newer bench's
-        attempts = store.attempts(results, say=_say)
+        attempts = store.attempts(results, say=say)
 
     def finished(campaign_id: str) -> list[str]:
         done = attempts.get(campaign_id, {})
@@ -121,7 +121,7 @@ def execute(
 
     with terminated_as_interrupted():
         content = {"command": _command(sys.argv[1:]), **plan.to_data()}
-        campaign, resumed = open_campaign(results, wanted, content, finished, new=new, say=_say)
+        campaign, resumed = open_campaign(results, wanted, content, finished, new=new, say=say)
         _begin(plan, campaign, resumed, results, prepared.machine)
         setting = Setting(
             folder=results,
@@ -141,7 +141,7 @@ def execute(
         except BrokenPipeError:
             raise typer.Exit(ExitCode.INTERRUPTED) from None  # whoever read the progress has gone away
         except KeyboardInterrupt:
-            _say("interrupted; everything finished is kept, and the same command goes on from here.")
+            say("interrupted; everything finished is kept, and the same command goes on from here.")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
     _end(outcome, campaign, results, fmt)
 
@@ -199,12 +199,12 @@ def campaign_of(plan: Plan, machine: Machine, software: dict[str, Software]) -> 
 def _begin(plan: Plan, campaign: Campaign, resumed: bool, results: Path, machine: Machine) -> None:
     from bench.noise import read_quiet, remarks
 
-    _say(f"{'resuming' if resumed else 'beginning'} the campaign {campaign.id}: {plan.title or plan.suite}")
-    _say(f"{count(len(plan.planned), 'run')} in {count(plan.blocks, 'block')}, results in {results}")
+    say(f"{'resuming' if resumed else 'beginning'} the campaign {campaign.id}: {plan.title or plan.suite}")
+    say(f"{count(len(plan.planned), 'run')} in {count(plan.blocks, 'block')}, results in {results}")
     for reason, names in left_out(plan):
-        _say(f"left out: {names}: {reason}")
+        say(f"left out: {names}: {reason}")
     for remark in remarks(read_quiet(), machine):
-        _say(f"warning: {remark.text}: {remark.advice}")
+        say(f"warning: {remark.text}: {remark.advice}")
 
 
 def _bounds(plan: Plan, setting: Setting) -> None:
@@ -218,7 +218,7 @@ def _bounds(plan: Plan, setting: Setting) -> None:
         again=False,
         cpus=setting.cpus,
         isolation=setting.isolation,
-        say=_say,
+        say=say,
     )
 
 
@@ -226,20 +226,16 @@ def _end(outcome: Outcome, campaign: Campaign, results: Path, fmt: Format) -> No
     from bench.cli.table import print_table
     from bench.report.measured import read_sections
 
-    print_table(read_sections([results], campaign=campaign.id, say=_say), fmt)
+    print_table(read_sections([results], campaign=campaign.id, say=say), fmt)
     if outcome.measured_fraction is not None:
-        _say(
+        say(
             f"{outcome.done_now} runs in {duration(outcome.wall_seconds)}; "
             f"measured {100 * outcome.measured_fraction:.0f} % of the wall time (build to evaluate)"
         )
-    _say(f"observations: {results / 'runs'} (parquet); `bench table {results}` makes this table again")
+    say(f"observations: {results / 'runs'} (parquet); `bench table {results}` makes this table again")
     if outcome.troubled:
-        _say(f"{outcome.troubled} runs failed, timed out or were invalid; their logs are in {results / 'logs'}")
+        say(f"{outcome.troubled} runs failed, timed out or were invalid; their logs are in {results / 'logs'}")
         raise typer.Exit(ExitCode.RUNS_FAILED)
-
-
-def _say(line: str) -> None:
-    typer.echo(f"bench: {line}", err=True)
 
 
 def _command(arguments: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.case import Case, Observation, RunFacts
-from bench.cli.layout import UNKNOWN, in_words, section, table, worded
+from bench.cli.layout import UNKNOWN, in_words, say, section, table, worded
 from bench.cli.layout import measured as duration_measured
 from bench.cli.options import DataFormat, DataFormatOption, ResultsArgument, measured
 from bench.errors import UsageError
@@ -30,7 +30,7 @@ def show(
     """Show one run: its case, its phases, the evidence of its kernel, its environment."""
     from bench.store import load
 
-    frame = load(measured(results), say=lambda line: typer.echo(f"bench: {line}", err=True), all_attempts=True)
+    frame = load(measured(results), say=say, all_attempts=True)
     run = describe(_find(frame, run_id))
     if fmt is DataFormat.JSON:
         typer.echo(json.dumps(run, indent=1))

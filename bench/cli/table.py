@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.layout import say
 from bench.cli.options import Format, FormatOption, ResultsArgument, measured
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def table(
     from bench.report.measured import read_sections
     from bench.report.table import render, write_between_markers
 
-    sections = read_sections(measured(results), suite=suite, say=lambda line: typer.echo(f"bench: {line}", err=True))
+    sections = read_sections(measured(results), suite=suite, say=say)
     if write is None:
         print_table(sections, fmt)
         return

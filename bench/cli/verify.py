@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.layout import count, table
+from bench.cli.layout import count, say, table
 from bench.cli.options import DataDirOption
 from bench.errors import ExitCode, NothingSureError, UsageError
 from bench.isolation import WORKER
@@ -54,13 +54,13 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
     same_machine = theirs["machine_fingerprint"] == machine.fingerprint
     same_software = theirs["software_fingerprint"] == software.fingerprint
     exact = bool(same_machine and same_software)
-    _say(f"run {run}: {case.label()}, {case.task}, {count(case.epochs, 'epoch')}, kernel {case.kernel}")
+    say(f"run {run}: {case.label()}, {case.task}, {count(case.epochs, 'epoch')}, kernel {case.kernel}")
     if exact:
-        _say("the same machine and software: losses must agree to the last bit")
+        say("the same machine and software: losses must agree to the last bit")
     else:
         same = {"machine": same_machine, "software": same_software}
         differ = " and ".join(name for name, agrees in same.items() if not agrees)
-        _say(f"another {differ}: losses must lie within the spread of the store's own seeds")
+        say(f"another {differ}: losses must lie within the spread of the store's own seeds")
     again = _run_again(case, data_dir, worker)
     seeds = frame[(frame["configuration_id"] == theirs["configuration_id"]) & (frame["status"] == "ok")]
     checks = check(stored, again, seeds, exact=exact)
@@ -79,7 +79,7 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
     wrong = sum(not one.ok for one in checks)
     if not checks:
         raise NothingSureError(f"the run {run} has no losses to compare.")
-    _say(f"{wrong} of {count(len(checks), 'figure')} differ" if wrong else f"all {len(checks)} figures agree")
+    say(f"{wrong} of {count(len(checks), 'figure')} differ" if wrong else f"all {len(checks)} figures agree")
     if wrong:
         raise typer.Exit(ExitCode.REGRESSION)
 
@@ -91,7 +91,7 @@ def _load(store: Path) -> pd.DataFrame:
     from bench.store import load
 
     names = (*_NEEDED, "configuration_id", *(field.name for field in fields(Case)))
-    return load([store], columns=names, phases=("train", "validate", "evaluate", "run"), say=_say)
+    return load([store], columns=names, phases=("train", "validate", "evaluate", "run"), say=say)
 
 
 def _choose(frame: pd.DataFrame, wanted: str | None, store: Path) -> str:
@@ -152,7 +152,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     if reason:
         raise NothingSureError(f"{case.label()} can't be run here: {reason}.")
     plan = Plan("verify", "", 0, _SILENCE_SECONDS, (Planned(case, 0, 0),), ())
-    data = {case.task: obtain(find_task(case.task, "the store"), data_dir=data_dir, say=_say)}
+    data = {case.task: obtain(find_task(case.task, "the store"), data_dir=data_dir, say=say)}
     software = software_of(plan)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder, terminated_as_interrupted():
         setting = Setting(
@@ -165,17 +165,13 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
         )
         with Progress(plan, sys.stderr) as progress:
             run_campaign(plan, setting, progress)
-        frame = load([Path(folder)], say=_say)
+        frame = load([Path(folder)], say=say)
     first = frame.iloc[0]
     if first["status"] != "ok":
-        _say(f"the run ended {first['status']}: {first['error']}")
+        say(f"the run ended {first['status']}: {first['error']}")
         raise typer.Exit(ExitCode.RUNS_FAILED)
     return frame
 
 
 _SILENCE_SECONDS = 600.0
 """How long the run may say nothing before it is taken for dead; suites have the same."""
-
-
-def _say(line: str) -> None:
-    typer.echo(f"bench: {line}", err=True)
