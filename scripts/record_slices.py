@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=75.0, help="of slices, summed up")
     parser.add_argument("--cells", default="simple_rnn,lstm,gru")
-    parser.add_argument("--turns", type=int, default=24, help="slices a side of each pair")
+    parser.add_argument("--turns", type=int, default=16, help="slices a side of each pair")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
