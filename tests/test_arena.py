@@ -9,9 +9,10 @@ import pytest
 
 from bench.arena import Pair, Result, duel_until_sure
 from bench.case import RunFacts
-from bench.duel import MARGINS, Look, Schedule, Slice
+from bench.duel import MARGINS, Look, Schedule
 from bench.errors import UsageError
 from bench.verdict import Verdict
+from tests.test_duel import a_slice
 
 
 class MadeUp:
@@ -31,16 +32,7 @@ class MadeUp:
         self.now += self._pair_seconds
         ratio = self._slowdown * math.exp(self._random.gauss(0.0, self._noise))
         slices = tuple(
-            Slice(
-                pair=number,
-                turn=turn,
-                side=side,
-                steps=20,
-                seconds=0.5 * (ratio if side == "b" else 1.0),
-                cpu_seconds=0.5,
-                idle_cpu_seconds=0.4 if number < self._spoilt else 0.0,
-                start_seconds=self.now - begun,
-            )
+            a_slice(turn, side, 0.5 * (ratio if side == "b" else 1.0), 0.4 if number < self._spoilt else 0.0, number)
             for turn in range(turns)
             for side in "ab"
         )

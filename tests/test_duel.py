@@ -31,9 +31,9 @@ from scripts.duel_boundaries import MOST_PAIRS, smallest_constants
 NOISE = 0.016  # of a pair's log-ratio, as seen on a machine with two cores
 
 
-def a_slice(turn: int, side: str, seconds: float, idle: float = 0.0) -> Slice:
+def a_slice(turn: int, side: str, seconds: float, idle: float = 0.0, pair: int = 0) -> Slice:
     return Slice(
-        pair=0,
+        pair=pair,
         turn=turn,
         side=side,
         steps=20,

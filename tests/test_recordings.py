@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.duel import Slice, pair_log_ratio
+from bench.duel import pair_log_ratio
 from scripts.compare_peers import pytest_benchmark_rule, table
 from scripts.recordings import PARTS, Recorded, fold, halves, read, recorded
 from scripts.simulate_duels import SLOWDOWNS, explore, rates, share, simulate
+from tests.test_duel import a_slice
 
 
 def a_pair(cell: str, number: int, turns: int = 16, spread: float = 0.005) -> Recorded:
@@ -21,16 +22,7 @@ def a_pair(cell: str, number: int, turns: int = 16, spread: float = 0.005) -> Re
     draw = random.Random(f"{cell}{number}")
     offset = draw.gauss(0.0, spread)
     slices = tuple(
-        Slice(
-            pair=number,
-            turn=turn,
-            side=side,
-            steps=20,
-            seconds=0.5 * math.exp(draw.gauss(0.0, 0.01) + offset * (side == "b")),
-            cpu_seconds=0.9,
-            idle_cpu_seconds=0.0,
-            start_seconds=float(turn),
-        )
+        a_slice(turn, side, 0.5 * math.exp(draw.gauss(0.0, 0.01) + offset * (side == "b")), pair=number)
         for turn in range(turns)
         for side in "ab"
     )
