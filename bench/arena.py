@@ -35,6 +35,11 @@ TURNS = 8
 """Of a pair, after one that isn't counted. A fresh pair costs about four seconds and the turns eight; sixteen would
 make a pair surer by a seventh to two fifths, and leave time for three fifths as many."""
 
+PAIRS_A_SERVER = 4
+"""A pair's processes are forked from two servers, which have imported the backend and after so many pairs are replaced:
+where a server's libraries and heap lie, all its children inherit. New ones for each pair would take a quarter of the
+time."""
+
 _WARM_STEPS = 2
 _TRIAL_STEPS = 8
 _TRIALS = 3
@@ -81,7 +86,7 @@ class Pair:
     """Of A and of B."""
     steps: int
     seconds: float
-    """From the start of both processes to the end of both."""
+    """From the start of both processes to the end of both, and a share of what it took to start their servers."""
 
 
 class Arena:
@@ -114,40 +119,55 @@ class Arena:
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
         self._on_tick, self._clock = on_tick, clock
         self._servers: dict[int, Server] = {}
+        self._generation, self._starting_seconds = 0, 0.0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._close_servers()
+
+    def _close_servers(self) -> None:
         for server in self._servers.values():
             server.close()
+        self._servers.clear()
 
-    def prepare(self) -> None:
-        """Wait until both servers have imported their backend, so that this is in no pair's time.
+    def prepare(self, number: int = 0) -> None:
+        """Wait until both servers for the pair of this number have imported their backend.
 
         Raises:
             SideFailedError: one can't.
         """
-        for index, side in enumerate(self._sides):  # both import at once
-            server = self._servers.get(index)
+        generation = number // PAIRS_A_SERVER
+        if generation != self._generation:
+            self._close_servers()
+        self._generation = generation
+        begun = self._clock()
+        for index in _order(generation):  # both import at once
+            side, server = self._sides[index], self._servers.get(index)
             if server is not None and not server.settle():
                 server.close()
                 server = None
             if server is None:
                 isolation = default_isolation(side.case.device)
                 self._servers[index] = Server(side.case.backend, side.worker, isolation, self._cpus, side.place)
+        if all(server.ready for server in self._servers.values()):
+            return
         for index, side in enumerate(self._sides):
             server = self._servers[index]
             if not server.ready:
                 server.wait_ready(self._clock, self._on_tick)
             if server.problem:
                 raise SideFailedError(f"{_name(index)} ({side.title}): {server.problem}")
+        self._starting_seconds = self._clock() - begun
 
     def fight(self, number: int, steps: int | None, turns: int = TURNS, begun: float = 0.0) -> Pair:
         """One fresh pair of processes: they build, warm up, and take so many turns, A B B A.
 
+        Whatever one side must do first (a turn, the start of its process, of its server) the other does first as often.
+
         Args:
-            number: of the pair, from 0; it decides who begins.
+            number: of the pair, from 0; it decides who is first in what.
             steps: of each slice, the same on both sides; None finds out how many take `SLICE_SECONDS`.
             turns: slices of each side.
             begun: when the duel began, by the clock.
@@ -155,21 +175,21 @@ class Arena:
         Raises:
             SideFailedError: a side died, fell silent, or ran another kernel than the one asked for.
         """
-        self.prepare()
+        self.prepare(number)
         start = self._clock()
+        order = _order(number // 2)
         with contextlib.ExitStack() as stack:
-            both = [stack.enter_context(self._fighter(index, number)) for index in (0, 1)]
-            for fighter in both:  # they build and compile at the same time: nothing is timed yet
+            both = {index: stack.enter_context(self._fighter(index, number)) for index in order}
+            for fighter in both.values():  # they build and compile at the same time: nothing is timed yet
                 fighter.tell(_WARM_STEPS)
-            for fighter in both:
+            for fighter in both.values():
                 fighter.expect(Turn)
-            steps = steps or _steps(both)
-            for fighter in both:
+            steps = steps or _steps(list(both.values()))
+            for fighter in both.values():
                 fighter.turn(steps)
             slices: list[Slice] = []
             for turn in range(turns):
-                order = (0, 1) if (turn + number) % 2 == 0 else (1, 0)
-                for index in order:
+                for index in _order(turn + number):
                     began, idle = self._clock(), both[1 - index].cpu_seconds()
                     done = both[index].turn(steps)
                     slices.append(
@@ -184,10 +204,11 @@ class Arena:
                             start_seconds=began - begun,
                         )
                     )
-            a, b = (fighter.end() for fighter in both)
+            facts = {index: fighter.end() for index, fighter in both.items()}
         for server in self._servers.values():
             server.settle()  # until both processes are gone
-        return Pair(slices=tuple(slices), facts=(a, b), steps=steps, seconds=self._clock() - start)
+        seconds = self._clock() - start + self._starting_seconds / PAIRS_A_SERVER
+        return Pair(slices=tuple(slices), facts=(facts[0], facts[1]), steps=steps, seconds=seconds)
 
     @contextlib.contextmanager
     def _fighter(self, index: int, number: int) -> Iterator[_Fighter]:
@@ -287,6 +308,11 @@ def _steps(both: Sequence[_Fighter]) -> int:
         for trial, fighter in zip(seconds, both, strict=True):
             trial.append(fighter.turn(_TRIAL_STEPS).seconds / _TRIAL_STEPS)
     return max(1, round(SLICE_SECONDS / max(map(statistics.median, seconds))))
+
+
+def _order(number: int) -> tuple[int, int]:
+    """Which side is first, in turn."""
+    return (0, 1) if number % 2 == 0 else (1, 0)
 
 
 def _name(index: int) -> str:

@@ -3,10 +3,10 @@
     python -m scripts.record_slices results/reference/duels/recording --minutes 75
 
 Each pair of processes is what a pair of `bench duel` is: two fresh processes of the same case that take turns, A B B A;
-only there are more turns, so that fewer can be tried on the same data. The cells take their pairs in turn, so that a
-disturbance of an hour hits all of them. Each pair is stored when it has ended; interrupted, the same command goes on
-where it was, until the slices that are recorded, and nothing else, add up to so many minutes. Then the parts become one
-file, `slices.parquet`, beside `about.json`. The machine's lock is held for a pair at a time.
+with more turns than a duel has (`--turns 16`), fewer can be tried on the same data. The cells take their pairs in turn,
+so that a disturbance of an hour hits all of them. Each pair is stored when it has ended; interrupted, the same command
+goes on where it was, until the slices that are recorded, and nothing else, add up to so many minutes. Then the parts
+become one file, `slices.parquet`, beside `about.json`. The machine's lock is held for a pair at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.arena import Arena, Side
+from bench.arena import TURNS, Arena, Side
 from bench.campaign import publish
 from bench.case import Case
 from bench.errors import BenchError
@@ -76,11 +76,10 @@ class Recorder:
         return f"{cell} pair {number + 1}: B / A {ratio:.4f} in {pair.seconds:.0f} s"
 
 
-def _about(folder: Path, turns: int) -> None:
+def _about(folder: Path) -> None:
     machine, software = read_machine(), read_software("tensorflow")
     content = {
         "what": "paired slices of duels, A against A; see scripts/record_slices.py",
-        "turns": turns,
         "machine": json.loads(machine.to_json()),
         "machine_fingerprint": machine.fingerprint,
         "software": json.loads(software.to_json()),
@@ -89,7 +88,7 @@ def _about(folder: Path, turns: int) -> None:
     file = folder / "about.json"
     if file.exists():
         before = json.loads(file.read_text())
-        for name in ("machine_fingerprint", "software_fingerprint", "turns"):
+        for name in ("machine_fingerprint", "software_fingerprint"):
             if before[name] != content[name]:
                 raise SystemExit(f"{folder} was recorded with another {name}: name another folder.")
     else:
@@ -106,11 +105,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=75.0, help="of slices, summed up")
     parser.add_argument("--cells", default="simple_rnn,lstm,gru")
-    parser.add_argument("--turns", type=int, default=16, help="slices a side of each pair")
+    parser.add_argument("--turns", type=int, default=TURNS, help="slices a side of each pair")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    _about(folder, arguments.turns)
+    _about(folder)
     failures = 0
     with (
         tempfile.TemporaryDirectory() as logs,

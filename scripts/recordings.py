@@ -31,6 +31,11 @@ class Recorded:
     seconds: float
     """What the pair took, from the start of both processes to the end of both."""
 
+    @property
+    def turns(self) -> int:
+        """Slices of each side."""
+        return 1 + max(one.turn for one in self.slices)
+
     def shortened(self, turns: int) -> Recorded:
         """As if it had ended after so many turns."""
         kept = tuple(one for one in self.slices if one.turn < turns)

@@ -44,9 +44,10 @@ def explore(recording: dict[str, list[Recorded]], budget_seconds: float) -> list
     """By cell and number of turns: the spread of the pairs' log-ratios, and the standard error after the budget."""
     rows = []
     for cell, pairs in recording.items():
-        most = 1 + max(one.turn for one in pairs[0].slices)
-        for turns in (n for n in (4, 8, 12, 16, 24, 32, 48, 64) if n <= most):
-            shortened = [pair.shortened(turns) for pair in pairs]
+        for turns in (4, 8, 12, 16, 24, 32, 48, 64):
+            shortened = [pair.shortened(turns) for pair in pairs if pair.turns >= turns]
+            if not shortened:
+                continue
             by_mean, by_walsh = zip(*(_others(pair) for pair in shortened), strict=True)
             ratios = [r for r in (pair_log_ratio(pair.slices) for pair in shortened) if r is not None]
             if len(ratios) < 2:

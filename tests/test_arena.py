@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
 
-from bench.arena import Pair, Result, duel_until_sure
-from bench.case import RunFacts
+from bench.arena import PAIRS_A_SERVER, Arena, Pair, Result, Side, duel_until_sure
+from bench.case import Case, RunFacts
 from bench.duel import MARGINS, Look, Schedule
 from bench.errors import UsageError
+from bench.isolation import Isolation, Place, Server
 from bench.verdict import Verdict
+from bench.wire import Event, Request
+from tests.harness import FAKE_SIDE
 from tests.test_duel import a_slice
 
 
@@ -118,3 +123,61 @@ def test_a_machine_on_which_every_pair_is_spoilt_ends_the_duel_early() -> None:
     assert math.isnan(result.look.ratio)
     assert result.needed_seconds is None
     assert len(told.pairs) == 4
+
+
+def test_each_side_is_as_often_the_first_in_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real processes, with the fake side: over eight pairs each order of servers, processes and turns occurs once."""
+    servers: list[str] = []
+    processes: list[str] = []
+
+    class Watched(Server):
+        def __init__(
+            self, backend: str, worker: str, isolation: Isolation, cpus: tuple[int, ...], place: Place
+        ) -> None:
+            self.side = place.variables["SIDE"]
+            servers.append(self.side)
+            super().__init__(backend, worker, isolation, cpus, place)
+
+        def events(self, request: Request, commands: int | None = None) -> Generator[Event | None, None, None]:
+            processes.append(self.side)
+            return super().events(request, commands)
+
+    monkeypatch.setattr("bench.arena.Server", Watched)
+    case = Case(cell="gru", task="mnist_5k")
+    a, b = (Side(title=name, case=case, place=Place(variables={"SIDE": name}), worker=FAKE_SIDE) for name in "ab")
+    turns = []
+    with Arena(a, b, data=tmp_path / "none", folder=tmp_path) as arena:
+        for number in range(2 * PAIRS_A_SERVER):
+            pair = arena.fight(number, 10, turns=4)
+            begun = sorted(pair.slices, key=lambda one: one.start_seconds)
+            turns.append("".join(one.side for one in begun))
+    assert PAIRS_A_SERVER == 4
+    assert "".join(servers) == "abba"  # replaced once
+    assert "".join(processes) == "ababbaba" * 2
+    assert turns == ["abbaabba", "baabbaab"] * 4
+    orders = {
+        ("".join(servers[number // 4 * 2 :][:2]), "".join(processes[2 * number :][:2]), turns[number][:2])
+        for number in range(8)
+    }
+    assert len(orders) == 8
+
+
+def test_a_pair_takes_its_share_of_the_time_in_which_its_servers_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is planned from the first pair has to hold for those that need new servers."""
+    now, wait_ready = 0.0, Server.wait_ready
+
+    def slow(server: Server, clock: Callable[[], float], on_tick: Callable[[], None]) -> None:
+        nonlocal now
+        now += 10.0
+        wait_ready(server, clock, on_tick)
+
+    monkeypatch.setattr(Server, "wait_ready", slow)
+    side = Side(title="A", case=Case(cell="gru", task="mnist_5k"), worker=FAKE_SIDE)
+    with Arena(side, side, data=tmp_path / "none", folder=tmp_path, clock=lambda: now) as arena:
+        arena.prepare()
+        assert now == 20.0
+        seconds = [arena.fight(number, 10, turns=2).seconds for number in range(PAIRS_A_SERVER + 1)]
+    assert now == 40.0
+    assert seconds == [20.0 / PAIRS_A_SERVER] * (PAIRS_A_SERVER + 1)

@@ -122,6 +122,11 @@ def test_the_spread_is_what_was_put_in() -> None:
     assert rows[16]["mean_low_percent"] < 0 < rows[16]["mean_high_percent"]
 
 
+def test_only_pairs_that_had_so_many_turns_say_what_so_many_give() -> None:
+    pairs = [a_pair("gru", number, turns) for number, turns in enumerate((16, 16, 8, 8, 8))]
+    assert {row["turns"]: row["pairs"] for row in explore({"gru": pairs}, 600.0)} == {4: 5, 8: 5, 12: 2, 16: 2}
+
+
 def test_shares_have_exact_intervals() -> None:
     assert share(0, 2000)["high"] == pytest.approx(1 - 0.025 ** (1 / 2000))
     assert share(2000, 2000)["low"] == pytest.approx(0.025 ** (1 / 2000))
