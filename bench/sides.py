@@ -9,6 +9,7 @@ import fcntl
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ import bench
 from bench.case import Case, digest
 from bench.errors import UsageError
 from bench.isolation import HERE, Place
+from bench.proc import SYS, read_text
 from bench.suite import CASE_FIELD
 
 BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
@@ -41,6 +43,8 @@ _MEMORY = {
 of them share a set of the cache, so that each process has a speed of its own: where the arrays just about fill a core's
 cache (a GRU of 128 units, 1 MiB), the log-ratios of pairs of equal processes had a standard deviation of 4 to 6 %, and
 of 1 % like this."""
+
+_GLIBC_WITH_HUGE_PAGES = (2, 35)
 
 _SETTING = re.compile(r"(\w+)=([^=\s]\S*)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,-]+\])?(===|==|~=|!=|<=|>=|<|>)\S+")
@@ -117,6 +121,19 @@ def steadied(place: Place, backend: str) -> Place:
     wanted = {**_MEMORY, **(_THREADS if backend == "tensorflow" else {})}
     pinned = {name: value for name, value in wanted.items() if name not in os.environ}
     return replace(place, variables={**pinned, **place.variables})
+
+
+def unsteady_memory(sys_folder: Path = SYS) -> str | None:
+    """Why the arrays of a duel lie in small pages on this Linux; None where nothing stands against huge ones."""
+    chosen = re.search(r"\[(\w+)\]", read_text(sys_folder / "kernel/mm/transparent_hugepage/enabled") or "")
+    if "GLIBC_TUNABLES" in os.environ or chosen is None:
+        return None
+    if chosen[1] == "never":
+        return "the kernel's huge pages are off (/sys/kernel/mm/transparent_hugepage/enabled: madvise would do)"
+    name, version = platform.libc_ver()
+    if name != "glibc" or tuple(map(int, version.split("."))) < _GLIBC_WITH_HUGE_PAGES:
+        return f"huge pages want glibc 2.35 or newer, and this is {name or 'another library'} {version}".rstrip()
+    return None
 
 
 # --- commits ---

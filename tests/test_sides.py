@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -196,3 +197,31 @@ def test_threads_and_memory_are_pinned_on_both_sides_unless_the_user_has_set_the
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
     assert sides.steadied(Place(variables={"X": "1"}), "tensorflow").variables == {"X": "1"}
     assert sys.executable == Place().python
+
+
+@pytest.mark.parametrize(
+    ("pages", "libc", "said"),
+    [
+        ("always [madvise] never", ("glibc", "2.36"), None),
+        ("[always] madvise never", ("glibc", "2.35"), None),
+        ("always madvise [never]", ("glibc", "2.36"), "huge pages are off .*madvise would do"),
+        ("always [madvise] never", ("glibc", "2.31"), "glibc 2.35 or newer, and this is glibc 2.31$"),
+        ("always [madvise] never", ("", ""), "and this is another library$"),
+        (None, ("", ""), None),
+    ],
+)
+def test_what_stands_against_huge_pages_is_said(
+    pages: str | None, libc: tuple[str, str], said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    monkeypatch.setattr("platform.libc_ver", lambda: libc)
+    folder = tmp_path / "kernel/mm/transparent_hugepage"
+    folder.mkdir(parents=True)
+    if pages:
+        (folder / "enabled").write_text(f"{pages}\n")
+    reason = sides.unsteady_memory(tmp_path)
+    assert (reason is None) == (said is None)
+    if said:
+        assert re.search(said, reason or "")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    assert sides.unsteady_memory(tmp_path) is None

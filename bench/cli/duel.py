@@ -166,6 +166,8 @@ def execute(
             bout = Bout((fighters[0], fighters[1]), made, phase, margins, budget_seconds, machine)
             for remark in remarks(read_quiet(), machine):
                 say(f"warning: {remark.text}: {remark.advice}")
+            if reason := sides.unsteady_memory():
+                say(f"warning: {reason}: a process's speed will depend on where its memory happens to lie")
             progress = Progress(sys.stderr, budget_seconds)
             with (
                 machine_lock(say),
