@@ -27,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.report.text import markdown_table
 from scripts.recordings import Recorded, halves, read
 from scripts.simulate_duels import SLOWDOWNS, share
 
@@ -134,14 +135,14 @@ def main() -> None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """In markdown: false alarms (either way) of equal sides, and the share of slowdowns found."""
-    lines = ["| rule | false alarms | " + " | ".join(f"{100 * s:g} % found" for s in SLOWDOWNS[1:]) + " | minutes |"]
-    lines.append("|---|--:|" + "--:|" * len(SLOWDOWNS))
+    heads = ["rule", "false alarms", *(f"{100 * slowdown:g} % found" for slowdown in SLOWDOWNS[1:]), "minutes"]
+    cells = []
     for name in dict.fromkeys(row["rule"] for row in rows):
         own = {row["slowdown"]: row for row in rows if row["rule"] == name}
         alarms = own[0.0]["slower"]["share"] + own[0.0]["faster"]["share"]
-        found = " | ".join(f"{100 * own[s]['slower']['share']:.1f} %" for s in SLOWDOWNS[1:])
-        lines.append(f"| {name} | {100 * alarms:.1f} % | {found} | {own[0.0]['minutes']:.1f} |")
-    return "\n".join(lines)
+        found = (own[slowdown]["slower"]["share"] for slowdown in SLOWDOWNS[1:])
+        cells.append([name, *(f"{100 * part:.1f} %" for part in (alarms, *found)), f"{own[0.0]['minutes']:.1f}"])
+    return "\n".join(markdown_table([(head, head == "rule") for head in heads], cells))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 import statistics
+from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from scipy.special import betaincinv
 
 from bench.arena import TURNS, duel_until_sure
 from bench.duel import MARGINS, pair_log_ratio
+from bench.report.text import markdown_table
 from bench.stats import mean_t
 from scripts.recordings import Recorded, Replay, Silent, halves, read
 
@@ -140,6 +142,29 @@ def rates(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rates in markdown, each share with its interval."""
+    heads = ["B is slower by", "same", "slower", "slower within 3 min", "faster", "not sure", "wrong", "median"]
+    keys = ("same", "slower", "slower_within_3_minutes", "faster", "inconclusive", "wrong")
+    cells = [
+        [
+            f"{100 * row['slowdown']:g} %",
+            *(_percent(row[key]) for key in keys),
+            f"{row['median_minutes']:.1f} min",
+        ]
+        for row in rows
+    ]
+    return "\n".join(markdown_table([(head, False) for head in heads], cells))
+
+
+def _percent(part: Mapping[str, float]) -> str:
+    """`97.0 % (96.2 to 97.7)`, and no interval where all or none are."""
+    shown = f"{100 * part['share']:.1f} %"
+    return (
+        shown if part["hits"] in (0, part["of"]) else f"{shown} ({100 * part['low']:.1f} to {100 * part['high']:.1f})"
+    )
+
+
 def draw(frame: pd.DataFrame, path: Path, budget_minutes: float) -> None:
     """The share of duels that have ended with the right verdict, against minutes."""
     import matplotlib
@@ -198,12 +223,7 @@ def main() -> None:
     }
     (arguments.out / "duels.json").write_text(json.dumps(found, indent=1) + "\n")
     draw(frame, arguments.out / "power.png", arguments.budget)
-    for row in found["rates"]:
-        shares = "  ".join(
-            f"{name} {100 * row[name]['share']:.1f} %" for name in ("same", "slower", "faster", "inconclusive")
-        )
-        three = f"slower within 3 min {100 * row['slower_within_3_minutes']['share']:.1f} %"
-        print(f"{100 * row['slowdown']:g} %: {shares}  {three}  wrong {100 * row['wrong']['share']:.2f} %")
+    print(table(found["rates"]))
 
 
 if __name__ == "__main__":

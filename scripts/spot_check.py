@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from bench.duel import MARGINS
 from bench.fetch import obtain
 from bench.isolation import Place, machine_lock
 from bench.machine import read_machine
+from bench.report.text import markdown_table
 from bench.sides import steadied
 from bench.tasks import find_task
 
@@ -65,6 +67,24 @@ def fight(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
     }
 
 
+def table(done: Sequence[Mapping[str, Any]]) -> str:
+    """The duels in markdown, one a line, the slowest sides last."""
+    heads = ["B burns", "cell", "verdict", "ratio", "interval", "pairs", "minutes"]
+    cells = [
+        [
+            f"{one['percent']:g} %",
+            one["cell"],
+            one["verdict"],
+            f"{one['ratio']:.4f}",
+            f"{one['low']:.4f} to {one['high']:.4f}",
+            str(one["pairs"]),
+            f"{one['minutes']:.1f}",
+        ]
+        for one in sorted(done, key=lambda one: float(one["percent"]))
+    ]
+    return "\n".join(markdown_table([(head, head in ("cell", "verdict")) for head in heads], cells))
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -90,6 +110,7 @@ def main() -> None:
         last = done[-1]
         took = f"{last['minutes']:.1f} min"
         _say(f"{last['percent']:g} % on {last['cell']}: {last['verdict']}, {last['ratio']:.4f}, {took}")
+    print(table(done))
 
 
 if __name__ == "__main__":
