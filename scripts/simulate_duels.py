@@ -1,14 +1,15 @@
 """Simulated duels, drawn from recorded slices: how often they err, and what they find in how many minutes.
 
-    python -m scripts.simulate_duels results/reference/duels/recording --out results/reference/duels
+    python -m scripts.simulate_duels results/reference/duels/recording --out results/reference/duels \\
+        --figure docs/duel-power.svg
 
 The earlier half of each cell's recorded pairs is there to choose by: it prints, for several numbers of turns a pair,
 how much the pairs' ratios vary and how narrow ten minutes would make the interval. The later half is judged on: 2,000
 duels with equal sides, and as many at each injected slowdown (B's slices made longer by exactly that). Each of them is
 `bench.arena.duel_until_sure` itself, with pairs drawn from the recording on a clock of their own.
 
-Writes `duels.csv` (a row a duel), `duels.json` (the rates, with Clopper-Pearson intervals) and `power.png`. All of it
-is conditional on the recording: another machine has another noise.
+Writes `duels.csv` (a row a duel), `duels.json` (the rates, with Clopper-Pearson intervals) and the figure. All of it is
+conditional on the recording: another machine has another noise.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from bench.stats import mean_t
 from scripts.recordings import Recorded, Replay, Silent, halves, read
 
 SLOWDOWNS = (0.0, 0.01, 0.02, 0.05, 0.10)
+_COLOURS = ("#000000", "#e69f00", "#009e73", "#0072b2", "#d55e00")
+"""Of Okabe and Ito's palette, which the colour-blind can tell apart."""
 
 
 def share(hits: int, of: int) -> dict[str, float | int]:
@@ -166,26 +169,37 @@ def _percent(part: Mapping[str, float]) -> str:
 
 
 def draw(frame: pd.DataFrame, path: Path, budget_minutes: float) -> None:
-    """The share of duels that have ended with the right verdict, against minutes."""
+    """As SVG: the share of duels that have ended with the right verdict, against minutes."""
     import matplotlib
 
-    matplotlib.use("Agg")
+    matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    minutes = np.linspace(0, budget_minutes, 400)
-    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
-    for slowdown in SLOWDOWNS:
-        duels = frame[frame["slowdown"] == slowdown]
-        right = "same" if slowdown == 0 else "slower"
-        at = duels.loc[duels["verdict"] == right, "minutes"].to_numpy()
-        found = [100 * (at <= minute).sum() / len(duels) for minute in minutes]
-        label = "equal sides: same" if slowdown == 0 else f"{100 * slowdown:g} % slower: slower"
-        axes.step(minutes, found, where="post", label=label, linestyle="--" if slowdown == 0 else "-")
-    axes.axhline(95, color="grey", linewidth=0.7)
-    axes.set(xlabel="minutes of the duel", ylabel="duels that have said so, %", ylim=(0, 101), xlim=(0, budget_minutes))
-    axes.legend(loc="center right")
-    axes.set_title("What a duel finds, in how long (simulated from recorded slices)")
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    minutes = np.linspace(0, budget_minutes, 401)
+    with plt.rc_context({"svg.hashsalt": "bench", "font.size": 10}):
+        figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
+        for slowdown, colour, labelled in zip(SLOWDOWNS, _COLOURS, (45, 75, 60, 45, 30), strict=True):
+            duels = frame[frame["slowdown"] == slowdown]
+            at = duels.loc[duels["verdict"] == ("slower" if slowdown else "same"), "minutes"].to_numpy()
+            found = np.array([100 * (at <= minute).sum() / len(duels) for minute in minutes])
+            axes.plot(minutes, found, color=colour, linestyle="-" if slowdown else "--", linewidth=2)
+            label = f"{100 * slowdown:g} % slower" if slowdown else "equal: same"
+            place = min(int(np.searchsorted(found, min(labelled, found[-1]))), len(minutes) - 1)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+            axes.text(minutes[place], found[place], label, color=colour, ha="center", va="center", bbox=box)
+        axes.axhline(95, color="0.5", linewidth=0.7)
+        axes.text(0.1, 95.5, "95 %", color="0.4", va="bottom", fontsize=8)
+        axes.set(
+            xlabel="minutes since the duel began",
+            ylabel=f"of {len(frame) // len(SLOWDOWNS):,} duels, % that have ended rightly",
+            ylim=(0, 104),
+            xlim=(0, budget_minutes),
+            xticks=range(int(budget_minutes) + 1),
+        )
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title("What a duel finds, in how long", loc="left", fontweight="bold")
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
+        plt.close(figure)
 
 
 def main() -> None:
@@ -193,16 +207,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--figure", type=Path, required=True, help="an SVG file")
     parser.add_argument("--duels", type=int, default=2000)
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--budget", type=float, default=10.0, help="minutes")
-    parser.add_argument("--explore-only", action="store_true")
     arguments = parser.parse_args()
     earlier, later = halves(read(arguments.recording))
     explored = explore(earlier, 60 * arguments.budget)
     print(pd.DataFrame(explored).round(3).to_string(index=False))
-    if arguments.explore_only:
-        return
     rows = [
         row
         for slowdown in SLOWDOWNS
@@ -222,7 +234,7 @@ def main() -> None:
         "explored_on_the_other_half": explored,
     }
     (arguments.out / "duels.json").write_text(json.dumps(found, indent=1) + "\n")
-    draw(frame, arguments.out / "power.png", arguments.budget)
+    draw(frame, arguments.figure, arguments.budget)
     print(table(found["rates"]))
 
 
