@@ -10,7 +10,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
@@ -32,7 +32,7 @@ SLICE_SECONDS = 0.5
 """What a slice takes on the slower side: long beside what starts and ends it, short beside what drifts."""
 
 TURNS = 8
-"""Of a pair, after one that isn't counted. A fresh pair costs about four seconds and the turns eight; sixteen would
+"""Of a pair, after one that isn't counted. A fresh pair costs about three seconds and the turns eight; sixteen would
 make a pair surer by a seventh to two fifths, and leave time for three fifths as many."""
 
 PAIRS_A_SERVER = 4
@@ -180,13 +180,12 @@ class Arena:
         order = _order(number // 2)
         with contextlib.ExitStack() as stack:
             both = {index: stack.enter_context(self._fighter(index, number)) for index in order}
-            for fighter in both.values():  # they build and compile at the same time: nothing is timed yet
-                fighter.tell(_WARM_STEPS)
-            for fighter in both.values():
-                fighter.expect(Turn)
-            steps = steps or _steps(list(both.values()))
-            for fighter in both.values():
-                fighter.turn(steps)
+            # Both build and compile at the same time, and take a turn that isn't counted. It has to be as long as the
+            # others: a turn of another length begins a new `fit`.
+            _each(both, steps or _WARM_STEPS)
+            if steps is None:
+                steps = _steps(list(both.values()))
+                _each(both, steps)
             slices: list[Slice] = []
             for turn in range(turns):
                 for index in _order(turn + number):
@@ -299,6 +298,14 @@ class _Fighter:
 
     def _failed(self, what: str) -> SideFailedError:
         return SideFailedError(f"{self._name} failed: {what}; its log is {self._request.log}")
+
+
+def _each(both: Mapping[int, _Fighter], steps: int) -> None:
+    """A turn of both at once, of which nothing is timed."""
+    for fighter in both.values():
+        fighter.tell(steps)
+    for fighter in both.values():
+        fighter.expect(Turn)
 
 
 def _steps(both: Sequence[_Fighter]) -> int:

@@ -9,8 +9,8 @@ Turnbull, 1989, *J. R. Statist. Soc. B* 51, 305). So any rule that reads them in
 and the one for equivalence alike (Schuirmann, 1987: an interval inside the tolerance), and it doesn't matter when the
 duel stops. The boundaries are of Wang & Tsiatis's family (1987, *Biometrics* 43, 193), between Pocock's, equal at each
 look, and O'Brien & Fleming's, nearly closed at first; they are carried over to Student's t by their significance
-levels, as Pocock proposed (1977, *Biometrika* 64, 191), and their constant is found by simulation with t
-(`scripts/duel_boundaries.py`).
+levels, as Pocock proposed (1977, *Biometrika* 64, 191), and their constant is found by simulation with the trimmed t
+that is used here (`scripts/duel_boundaries.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from scipy.special import ndtr
 
-from bench.stats import mean_t
+from bench.stats import trimmed_t
 from bench.verdict import Margins, Verdict, judge
 
 CONFIDENCE = 0.95
@@ -40,6 +40,10 @@ SHAPE = 0.25
 
 CONSTANT = 2.17
 """The boundary at the last look, in standard errors of the normal distribution, for `CONFIDENCE` and `SHAPE`."""
+
+TRIMMED = 0.05
+"""Of a look's pairs, at either end: now and then a pair is off by ten times what the others are, and one would do to
+make the mean unsure. From twenty pairs on; fewer are all wanted."""
 
 SPIN_FRACTION = 0.1
 """Of a slice's time: a side that used more processor time while the other had its turn has disturbed it. At half a
@@ -105,7 +109,7 @@ class Look:
 
     pairs: int
     ratio: float
-    """Geometric mean over the pairs; NaN for none."""
+    """Geometric mean over the pairs, trimmed by `TRIMMED`; NaN for none."""
     low: float | None
     high: float | None
     """The interval, None where the pairs give none: fewer than two, or all equal."""
@@ -142,7 +146,7 @@ def spun(one: Slice) -> bool:
 
 def look(log_ratios: Sequence[float], level: float, margins: Margins) -> Look:
     """The estimate of so many pairs, its interval at this level, and what that says."""
-    estimate = mean_t(log_ratios, 1 - level)
+    estimate = trimmed_t(log_ratios, TRIMMED, 1 - level)
     ratio = math.exp(estimate.value) if estimate.n else math.nan
     if estimate.interval is None:
         return Look(estimate.n, ratio, None, None, Verdict.INCONCLUSIVE)

@@ -295,7 +295,7 @@ class Server:
         return os.pread(self._output.fileno(), 1 << 20, 0)
 
     def events(self, request: Request, commands: int | None = None) -> Generator[Event | None, None, None]:
-        """Ask for a run; its events as they come, and None once a second while there are none, until it has ended.
+        """Ask for a run, at once; its events as they come, and None once a second while there are none, until its end.
 
         Args:
             request: the run.
@@ -304,24 +304,22 @@ class Server:
         self._child, self._code, self.run_began = None, None, False
         read, write = os.pipe()
         try:
-            try:
-                self._busy = True
-                self._control.settimeout(_EXIT_SECONDS)
-                given = [write] if commands is None else [write, commands]
-                socket.send_fds(self._control, [request.to_line()], given)
-            except OSError:
-                self._connected = False
-            finally:
-                os.close(write)
-                if commands is not None:
-                    os.close(commands)
-            yield from self._events(read)
+            self._busy = True
+            self._control.settimeout(_EXIT_SECONDS)
+            given = [write] if commands is None else [write, commands]
+            socket.send_fds(self._control, [request.to_line()], given)
+        except OSError:
+            self._connected = False
         finally:
-            os.close(read)
+            os.close(write)
+            if commands is not None:
+                os.close(commands)
+        return self._events(os.fdopen(read, "rb", 0))  # an object, and no number: unread it is closed too
 
-    def _events(self, read: int) -> Iterator[Event | None]:
+    def _events(self, pipe: IO[bytes]) -> Generator[Event | None, None, None]:
+        read = pipe.fileno()
         buffer = b""
-        with selectors.DefaultSelector() as selector:
+        with pipe, selectors.DefaultSelector() as selector:
             selector.register(read, selectors.EVENT_READ)
             selector.register(self._control, selectors.EVENT_READ)
             while True:

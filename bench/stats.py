@@ -105,6 +105,28 @@ def mean_t(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
     return Estimate(float(sample.mean()), _t_interval(sample, confidence), int(sample.size))
 
 
+def trimmed_t(values: Iterable[float], share: float, confidence: float = CONFIDENCE) -> Estimate:
+    """The mean without so large a share of the values at either end, with Tukey & McLaughlin's t interval.
+
+    The standard error is that of the winsorized sample, over the share that is kept, with a degree of freedom less than
+    there are values left (Tukey & McLaughlin, 1963, *Sankhyā* A 25, 331). The share is rounded down to whole values;
+    with none to cut off it is `mean_t`. No interval where all values, or all that are left, are equal.
+    """
+    sample = np.sort(_finite(values))
+    n = int(sample.size)
+    cut = int(share * n)
+    kept = sample[cut : n - cut]
+    if cut == 0:
+        return mean_t(kept, confidence)
+    mean = float(kept.mean())
+    if _all_equal(kept):
+        return Estimate(mean, None, n)
+    winsorized = np.clip(sample, kept[0], kept[-1])
+    error = float(winsorized.std(ddof=1)) * math.sqrt(n) / kept.size
+    half = float(stdtrit(kept.size - 1, (1 + confidence) / 2)) * error
+    return Estimate(mean, _interval(mean - half, mean + half), n)
+
+
 def median_runs(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
     """The median over runs, with an interval that suits times: skewed, positive, few.
 

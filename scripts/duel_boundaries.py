@@ -1,4 +1,4 @@
-"""The constant of the duel's boundaries (`bench.duel.CONSTANT`), found by simulation with Student's t.
+"""The constant of the duel's boundaries (`bench.duel.CONSTANT`), found by simulation with its trimmed t.
 
     python scripts/duel_boundaries.py [--duels 400000] [--seed 1]
 
@@ -17,7 +17,7 @@ import argparse
 import numpy as np
 from scipy.special import ndtri, stdtr
 
-from bench.duel import CONFIDENCE, CONSTANT, SHAPE, Schedule
+from bench.duel import CONFIDENCE, CONSTANT, SHAPE, TRIMMED, Schedule
 
 MOST_PAIRS = (5, 6, 8, 10, 12, 15, 20, 28, 40, 60, 100)
 
@@ -27,9 +27,12 @@ def smallest_constants(schedule: Schedule, duels: int, seed: int) -> np.ndarray:
     pairs = np.random.default_rng(seed).standard_normal((duels, schedule.most))
     needed = np.zeros(duels)
     for at in schedule.looks:
-        seen = pairs[:, :at]
-        t = np.abs(seen.mean(axis=1)) / (seen.std(axis=1, ddof=1) / np.sqrt(at))
-        boundary = -ndtri(stdtr(at - 1, -t))  # the normal boundary of the same significance level
+        seen = np.sort(pairs[:, :at], axis=1)
+        cut = int(TRIMMED * at)
+        kept = seen[:, cut : at - cut]
+        winsorized = np.clip(seen, kept[:, :1], kept[:, -1:])
+        t = np.abs(kept.mean(axis=1)) / (winsorized.std(axis=1, ddof=1) * np.sqrt(at) / kept.shape[1])
+        boundary = -ndtri(stdtr(kept.shape[1] - 1, -t))  # the normal boundary of the same significance level
         needed = np.maximum(needed, boundary / (at / schedule.most) ** (SHAPE - 0.5))
     return needed
 

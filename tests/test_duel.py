@@ -98,6 +98,12 @@ def test_a_look_is_students_t_interval_at_its_level() -> None:
     assert seen.pairs == 6
 
 
+def test_one_pair_that_is_far_off_does_not_drown_the_others() -> None:
+    quiet = [0.001 * (-1) ** n for n in range(20)]
+    assert look([*quiet, 0.4], 0.01, MARGINS).verdict is Verdict.SAME
+    assert look([*quiet, 0.4, 0.4, 0.4], 0.01, MARGINS).verdict is Verdict.INCONCLUSIVE
+
+
 @given(
     st.lists(st.floats(-0.5, 0.5) | st.sampled_from([math.nan, math.inf, 0.0]), max_size=12),
     st.floats(1e-6, 0.2),

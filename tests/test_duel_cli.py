@@ -66,7 +66,7 @@ def test_equal_sides_are_green_and_the_progress_narrows(duel: Duel) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("B and A take the same time: ")
     assert "the whole interval lies within the tolerance of 1.5 %" in " ".join(done.stdout.split())
-    assert "\nbench: lstm, steps of training · notebook network · mnist_5k · tensorflow · cpu" in done.stderr
+    assert "bench: lstm, steps of training · notebook network · mnist_5k · tensorflow · cpu" in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("pair ")]
     assert lines[0].startswith("pair  1  B / A ")
     assert "so far" not in lines[0]

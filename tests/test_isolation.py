@@ -21,7 +21,7 @@ import pytest
 from bench import isolation
 from bench.case import Case, Status
 from bench.errors import UsageError
-from bench.isolation import Ended, Isolation, Workers, default_isolation, machine_lock
+from bench.isolation import Ended, Isolation, Server, Workers, default_isolation, machine_lock
 from bench.wire import Event, Request, Started
 from tests.fake_worker import SCRIPT
 from tests.harness import FAKE, ROOT
@@ -265,6 +265,18 @@ def test_silence_is_measured_on_the_clock_that_is_given(bed: Bed) -> None:
 
 
 # --- servers ---
+
+
+def test_a_run_is_asked_for_at_once_and_not_when_it_is_listened_to(bed: Bed) -> None:
+    """Two sides of a duel build at the same time only if the second needn't wait until the first is listened to."""
+    server = Server("tensorflow", FAKE, FORK, ())
+    try:
+        server.wait_ready(time.monotonic, lambda: None)
+        with contextlib.closing(server.events(bed.request())) as events:
+            assert gone(lambda: not bed.log.exists())
+            assert isinstance(next(event for event in events if event), Started)
+    finally:
+        server.close()
 
 
 def test_a_server_that_was_killed_while_idle_costs_no_run(bed: Bed) -> None:

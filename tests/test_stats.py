@@ -22,6 +22,7 @@ from bench.stats import (
     median_runs,
     paired_ratio,
     run_figure,
+    trimmed_t,
     unpaired_difference,
     unpaired_ratio,
 )
@@ -296,3 +297,22 @@ def test_quantiles_of_sorted_values_are_the_quantiles(values: list[float], at: f
 
 def test_nothing_has_no_quantile() -> None:
     assert math.isnan(stats.quantile_of_sorted(np.empty(0), 0.5))
+
+
+@pytest.mark.parametrize(("n", "share"), [(10, 0.1), (19, 0.1), (23, 0.2), (48, 0.1)])
+def test_the_trimmed_interval_is_scipys(n: int, share: float) -> None:
+    values = np.random.default_rng(n).standard_t(2, n)
+    found = trimmed_t(values, share, 0.99)
+    cut = int(share * n) / n  # scipy divides by the share that was asked for, not the one that was cut off
+    low, high = scipy.stats.mstats.trimmed_mean_ci(values, (cut, cut), alpha=0.01)
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
+    assert found.value == pytest.approx(scipy.stats.trim_mean(values, share))
+    assert found.n == n
+
+
+def test_too_few_values_to_trim_are_students() -> None:
+    values = [0.1, 0.2, 0.4, 0.3, 0.9]
+    assert trimmed_t(values, 0.1) == mean_t(values)
+    assert trimmed_t([], 0.1) == mean_t([])
+    assert trimmed_t([1.0] * 11 + [9.0], 0.1).interval is None  # what is left is all equal
