@@ -31,10 +31,6 @@ BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 WORKER_PACKAGES = ("keras", "numpy", "psutil")
 """What a side needs beside its backend."""
 
-_THREADS = {"TF_NUM_INTEROP_THREADS": "1"}
-"""On both sides, unless the user has set it: with more, TensorFlow on few cores runs for seconds on end in one of two
-modes, 1.8 times apart in wall time at the same processor time, which would drown what is asked."""
-
 _MEMORY = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=1073741824:"
     "glibc.malloc.top_pad=268435456:glibc.malloc.trim_threshold=4294967296"
@@ -116,10 +112,9 @@ def settings_of(text: str, letter: str) -> list[str]:
     return found
 
 
-def steadied(place: Place, backend: str) -> Place:
-    """The same place, its threads and its memory pinned where that makes a backend's times steadier."""
-    wanted = {**_MEMORY, **(_THREADS if backend == "tensorflow" else {})}
-    pinned = {name: value for name, value in wanted.items() if name not in os.environ}
+def steadied(place: Place) -> Place:
+    """The same place, its memory laid out so that a process's speed doesn't hang on chance."""
+    pinned = {name: value for name, value in _MEMORY.items() if name not in os.environ}
     return replace(place, variables={**pinned, **place.variables})
 
 

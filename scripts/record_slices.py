@@ -43,9 +43,9 @@ class Recorder:
         self._folder, self._turns = folder, turns
         self._arenas: dict[str, Arena] = {}
         for cell in cells:
-            case = Case(cell=cell, task="mnist_5k", epochs=1)
+            case = Case(cell=cell, task="mnist_5k", epochs=1, threads=1)
             data = obtain(find_task(case.task, "a recording"), data_dir=None, say=_say)
-            side = Side(title="A", case=case, place=steadied(Place(), case.backend))
+            side = Side(title="A", case=case, place=steadied(Place()))
             (logs / cell).mkdir()
             self._arenas[cell] = Arena(side, side, data=data, folder=logs / cell)
 

@@ -37,7 +37,7 @@ def fight(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
 
     def side(title: str, fraction: float) -> Side:
         place = Place(variables={"BURN_FRACTION": str(fraction)})
-        return Side(title=title, case=case, place=steadied(place, case.backend), worker=WORKER)
+        return Side(title=title, case=case, place=steadied(place), worker=WORKER)
 
     base, new = side("as it is", 0.0), side(f"{percent:g} % burnt", percent / 100)
     with (
@@ -101,7 +101,7 @@ def main() -> None:
     cells = arguments.cells.split(",")
     done: list[dict[str, Any]] = json.loads(arguments.file.read_text()) if arguments.file.exists() else []
     while (number := sum(one["percent"] == arguments.percent for one in done)) < arguments.duels:
-        case = Case(cell=cells[number % len(cells)], task="mnist_5k", epochs=1)
+        case = Case(cell=cells[number % len(cells)], task="mnist_5k", epochs=1, threads=1)
         done.append(fight(case, arguments.percent, 60 * arguments.budget))
         arguments.file.parent.mkdir(parents=True, exist_ok=True)
         part = arguments.file.with_suffix(".part")

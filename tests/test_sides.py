@@ -184,18 +184,13 @@ def test_requirements_that_cannot_be_met_are_refused_with_what_uv_says(
         environment_side("keras==0.0.1", OWN, tmp_path / "cache", tmp_path, print)
 
 
-def test_threads_and_memory_are_pinned_on_both_sides_unless_the_user_has_set_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("TF_NUM_INTEROP_THREADS", "GLIBC_TUNABLES"):
-        monkeypatch.delenv(name, raising=False)
-    pinned = sides.steadied(Place(), "tensorflow").variables
-    assert pinned["TF_NUM_INTEROP_THREADS"] == "1"
+def test_memory_is_in_huge_pages_on_both_sides_unless_the_user_has_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    pinned = sides.steadied(Place(variables={"X": "1"})).variables
     assert "glibc.malloc.hugetlb=1" in pinned["GLIBC_TUNABLES"]
-    assert set(sides.steadied(Place(), "jax").variables) == {"GLIBC_TUNABLES"}
-    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "4")
+    assert pinned["X"] == "1"
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
-    assert sides.steadied(Place(variables={"X": "1"}), "tensorflow").variables == {"X": "1"}
+    assert sides.steadied(Place(variables={"X": "1"})).variables == {"X": "1"}
     assert sys.executable == Place().python
 
 
