@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from bench.arena import Arena, Side
+from bench.case import Case
+from bench.fetch import obtain
+from bench.tasks import find_task
 from scripts.recordings import Recorded, read
 from tests.test_sides import git
 from tests.wheels import a_wheel, an_environment
@@ -87,6 +91,19 @@ def test_two_environments(tmp_path: Path) -> None:
     a, b = record["sides"].values()
     assert a["parameters"] > b["parameters"]
     assert set(a["evidence"]) == {"predict"}
+
+
+@pytest.mark.parametrize("phase", ["train", "predict"])
+def test_a_turn_is_its_steps_alone(phase: str, tmp_path: Path) -> None:
+    """What an epoch or a `predict` does before its first step and after its last varies more than all that is asked."""
+    case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, units=8, threads=1)
+    slow = Side(title="slow to begin", case=case, worker="tests.real.slow_start_side")
+    data = obtain(find_task(case.task, "a test"), data_dir=None, say=print)
+    with Arena(slow, slow, data=data, folder=tmp_path, phase=phase) as arena:
+        pair = arena.fight(0, steps=3, turns=2)
+    assert len(pair.slices) == 4
+    # three steps of so small a layer take some 15 ms; a turn with its beginning and end would take 1.2 s and more
+    assert all(one.steps == 3 and 0 < one.seconds < 0.6 for one in pair.slices)
 
 
 def test_a_recording_goes_on_where_it_was(tmp_path: Path) -> None:
