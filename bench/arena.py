@@ -23,13 +23,18 @@ from bench.duel import Look, Schedule, Slice
 from bench.errors import BenchError, ExitCode, UsageError
 from bench.isolation import HERE, Place, Server, default_isolation, killed_by
 from bench.verdict import Margins, Verdict
-from bench.wire import Event, Finished, Request, Started, Turn
+from bench.wire import Event, Finished, Request, Started, Stroke
 
 WORKER = "bench.worker.side"
 """The module that takes a side's turns; scripts and tests name another."""
 
 SLICE_SECONDS = 0.5
-"""What a slice takes on the slower side: long beside what starts and ends it, short beside what drifts."""
+"""What a slice takes on the slower side: long beside the ticks in which the system counts processor time."""
+
+STROKE_SECONDS = 0.03
+"""A slice is made of strokes, and the two sides' alternate: what neighbours on the machine do to a step changes it by a
+third, and comes and goes within tenths of a second. Of whole slices one side would have the better and the other the
+worse. A stroke is a step at least, and long beside the tenths of a millisecond between two."""
 
 TURNS = 8
 """Of a pair, after one that isn't counted. A fresh pair costs about three seconds and the turns eight; sixteen would
@@ -43,7 +48,7 @@ time."""
 _WARM_STEPS = 2
 _TRIAL_STEPS = 8
 _TRIALS = 3
-"""How the number of steps of a slice is found: the first pair's median step."""
+"""How the pace is found: by the first pair's median step."""
 
 _SPARE_FRACTION = 0.08
 """Of the time budget: later pairs may take longer than the first, from which the looks are planned."""
@@ -77,6 +82,22 @@ class Side:
     worker: str = WORKER
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How much of its work a side does at a time: the same on both sides, and in all pairs of a duel."""
+
+    steps: int
+    """Of a stroke."""
+    strokes: int
+    """Of a slice."""
+
+    @classmethod
+    def of(cls, step_seconds: float) -> Pace:
+        """The pace for steps that take so long."""
+        steps = max(1, round(STROKE_SECONDS / step_seconds))
+        return cls(steps, max(1, round(SLICE_SECONDS / (steps * step_seconds))))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pair:
     """What came of one pair of processes."""
@@ -84,7 +105,7 @@ class Pair:
     slices: tuple[Slice, ...]
     facts: tuple[RunFacts, RunFacts]
     """Of A and of B."""
-    steps: int
+    pace: Pace
     seconds: float
     """From the start of both processes to the end of both, and a share of what it took to start their servers."""
 
@@ -161,14 +182,14 @@ class Arena:
                 raise SideFailedError(f"{_name(index)} ({side.title}): {server.problem}")
         self._starting_seconds = self._clock() - begun
 
-    def fight(self, number: int, steps: int | None, turns: int = TURNS, begun: float = 0.0) -> Pair:
+    def fight(self, number: int, pace: Pace | None, turns: int = TURNS, begun: float = 0.0) -> Pair:
         """One fresh pair of processes: they build, warm up, and take so many turns, A B B A.
 
         Whatever one side must do first (a turn, the start of its process, of its server) the other does first as often.
 
         Args:
             number: of the pair, from 0; it decides who is first in what.
-            steps: of each slice, the same on both sides; None finds out how many take `SLICE_SECONDS`.
+            pace: None finds it out.
             turns: slices of each side.
             begun: when the duel began, by the clock.
 
@@ -180,34 +201,47 @@ class Arena:
         order = _order(number // 2)
         with contextlib.ExitStack() as stack:
             both = {index: stack.enter_context(self._fighter(index, number)) for index in order}
-            # Both build and compile at the same time, and take a turn that isn't counted. It has to be as long as the
-            # others: a turn of another length begins a new `fit`.
-            _each(both, steps or _WARM_STEPS)
-            if steps is None:
-                steps = _steps(list(both.values()))
-                _each(both, steps)
+            # both build and compile at the same time, and then take a turn that isn't counted
+            if pace is None:
+                _each(both, _WARM_STEPS)
+                pace = Pace.of(_step_seconds(list(both.values())))
+            for _ in range(pace.strokes):
+                _each(both, pace.steps)
             slices: list[Slice] = []
             for turn in range(turns):
-                for index in _order(turn + number):
-                    began, idle = self._clock(), both[1 - index].cpu_seconds()
-                    done = both[index].turn(steps)
+                for index, sums in sorted(self._turn(both, pace, turn + number).items()):
                     slices.append(
                         Slice(
                             pair=number,
                             turn=turn,
                             side="ab"[index],
-                            steps=steps,
-                            seconds=done.seconds,
-                            cpu_seconds=done.cpu_seconds,
-                            idle_cpu_seconds=both[1 - index].cpu_seconds() - idle,
-                            start_seconds=began - begun,
+                            steps=pace.steps * pace.strokes,
+                            seconds=math.fsum(sums.strokes),
+                            cpu_seconds=sums.cpu_seconds,
+                            idle_cpu_seconds=sums.idle_cpu_seconds,
+                            start_seconds=sums.start - begun,
+                            strokes=tuple(sums.strokes),
                         )
                     )
             facts = {index: fighter.end() for index, fighter in both.items()}
         for server in self._servers.values():
             server.settle()  # until both processes are gone
         seconds = self._clock() - start + self._starting_seconds / PAIRS_A_SERVER
-        return Pair(slices=tuple(slices), facts=(facts[0], facts[1]), steps=steps, seconds=seconds)
+        return Pair(slices=tuple(slices), facts=(facts[0], facts[1]), pace=pace, seconds=seconds)
+
+    def _turn(self, both: Mapping[int, _Fighter], pace: Pace, number: int) -> dict[int, _Sums]:
+        """A slice of each side, stroke by stroke: A B B A A B B A, or the other way round."""
+        sums = {index: _Sums() for index in both}
+        for stroke in range(pace.strokes):
+            for index in _order(number + stroke):
+                own, other = sums[index], both[1 - index]
+                began, idle = self._clock(), other.cpu_seconds()
+                done = both[index].stroke(pace.steps)
+                own.start = began if math.isnan(own.start) else own.start
+                own.strokes.append(done.seconds)
+                own.cpu_seconds += done.cpu_seconds
+                own.idle_cpu_seconds += other.cpu_seconds() - idle
+        return sums
 
     @contextlib.contextmanager
     def _fighter(self, index: int, number: int) -> Iterator[_Fighter]:
@@ -221,6 +255,17 @@ class Arena:
             fighter.close()
             if not fighter.finished:  # it is killed, with its server
                 self._servers.pop(index).close()
+
+
+@dataclass
+class _Sums:
+    """Over one side's strokes of a turn."""
+
+    start: float = math.nan
+    """When the first began, by the clock."""
+    strokes: list[float] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    idle_cpu_seconds: float = 0.0
 
 
 class _Fighter:
@@ -250,9 +295,9 @@ class _Fighter:
         with contextlib.suppress(BrokenPipeError):  # it has died, which `expect` finds out
             os.write(self._commands, f"{steps}\n".encode())
 
-    def turn(self, steps: int) -> Turn:
+    def stroke(self, steps: int) -> Stroke:
         self.tell(steps)
-        return self.expect(Turn)
+        return self.expect(Stroke)
 
     def end(self) -> RunFacts:
         self.tell(0)
@@ -301,20 +346,20 @@ class _Fighter:
 
 
 def _each(both: Mapping[int, _Fighter], steps: int) -> None:
-    """A turn of both at once, of which nothing is timed."""
+    """A stroke of both at once, whose time isn't looked at."""
     for fighter in both.values():
         fighter.tell(steps)
     for fighter in both.values():
-        fighter.expect(Turn)
+        fighter.expect(Stroke)
 
 
-def _steps(both: Sequence[_Fighter]) -> int:
-    """How many steps take `SLICE_SECONDS` on the slower side."""
+def _step_seconds(both: Sequence[_Fighter]) -> float:
+    """What a step takes on the slower side."""
     seconds: list[list[float]] = [[], []]
     for _ in range(_TRIALS):
         for trial, fighter in zip(seconds, both, strict=True):
-            trial.append(fighter.turn(_TRIAL_STEPS).seconds / _TRIAL_STEPS)
-    return max(1, round(SLICE_SECONDS / max(map(statistics.median, seconds))))
+            trial.append(fighter.stroke(_TRIAL_STEPS).seconds / _TRIAL_STEPS)
+    return max(map(statistics.median, seconds))
 
 
 def _order(number: int) -> tuple[int, int]:
@@ -329,7 +374,7 @@ def _name(index: int) -> str:
 class Fights(Protocol):
     """What `duel_until_sure` needs of an `Arena`."""
 
-    def fight(self, number: int, steps: int | None, turns: int = TURNS, begun: float = 0.0) -> Pair:
+    def fight(self, number: int, pace: Pace | None, turns: int = TURNS, begun: float = 0.0) -> Pair:
         """See `Arena.fight`."""
 
 
@@ -354,7 +399,7 @@ class Result:
     """Slices in whose time the other side used the processors."""
     slices: tuple[Slice, ...]
     facts: tuple[RunFacts, RunFacts]
-    steps: int
+    pace: Pace
     seconds: float
     needed_seconds: float | None
     """About how long it would have to be in all to be sure, where it isn't; None where no time would do."""
@@ -389,14 +434,14 @@ def duel_until_sure(
         SideFailedError: a side failed.
     """
     begun = clock()
-    record, schedule, steps = _Record(), Schedule.up_to(duel.FEWEST_PAIRS), None
+    record, schedule, pace = _Record(), Schedule.up_to(duel.FEWEST_PAIRS), None
     while True:
         number = len(record.pairs)
-        pair = arena.fight(number, steps, turns, begun)
+        pair = arena.fight(number, pace, turns, begun)
         record.pairs.append(pair)
-        if steps is None:
+        if pace is None:
             # the first pair's time says how many there can be; its ratio has no say in it
-            steps, schedule = pair.steps, _schedule(pair.seconds, budget_seconds)
+            pace, schedule = pair.pace, _schedule(pair.seconds, budget_seconds)
         ratio = duel.pair_log_ratio(pair.slices)
         if ratio is None:
             record.spoilt += 1
@@ -419,7 +464,7 @@ def duel_until_sure(
         dropped=sum(map(duel.spun, everything)),
         slices=tuple(everything),
         facts=record.pairs[-1].facts,
-        steps=steps,
+        pace=pace,
         seconds=clock() - begun,
         needed_seconds=_needed(stopped, record, margins),
     )

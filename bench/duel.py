@@ -55,12 +55,12 @@ _FEWEST_TURNS_FRACTION = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """One side's turn: the same steps on both sides, about half a second."""
+    """One side's part of a turn: the same steps on both sides, about half a second in all."""
 
     pair: int
     """From 0."""
     turn: int
-    """From 0 in each pair; both sides have one slice of each turn, and who begins changes from turn to turn."""
+    """From 0 in each pair; both sides have one slice of each turn, whose strokes alternate."""
     side: str
     """`a` or `b`."""
     steps: int
@@ -71,6 +71,8 @@ class Slice:
     """Processor time of the other side's process meanwhile, to a tick of the system (10 ms)."""
     start_seconds: float
     """When it began, since the beginning of the duel."""
+    strokes: tuple[float, ...]
+    """Seconds of each, as many on both sides: after the first of one side comes the first of the other, and so on."""
 
 
 MARGINS = Margins(tolerance=0.015, floor=0.005)
@@ -119,20 +121,20 @@ class Look:
 
 
 def pair_log_ratio(slices: Iterable[Slice]) -> float | None:
-    """The log-ratio B / A of one pair of processes, robustly over its turns; None where too few are left.
+    """The log-ratio B / A of one pair of processes, robustly over its strokes; None where too few turns are left.
 
-    It is the median of the turns'. With quiet noise the mean, or Hodges and Lehmann's estimate, would need a third
-    fewer turns; but of real turns on two cores one in seven is more than 10 % off, and there the median of 8 to 16
-    turns was the surest of those tried (docs/how-sure.md). A turn goes where either side used the processor in the
-    other's slice, or one slice is missing.
+    It is the median of all strokes' ratios, each to the neighbouring one of the other side. With quiet noise the mean
+    would need a third fewer; but on shared cores a stroke now and then takes three times as long (docs/how-sure.md). A
+    turn goes where either side used the processor in the other's slice, or one slice is missing.
     """
     turns: defaultdict[int, dict[str, Slice]] = defaultdict(dict)
     for one in slices:
         turns[one.turn][one.side] = one
-    ratios = [math.log(turn["b"].seconds / turn["a"].seconds) for turn in turns.values() if _clean(turn)]
-    if not ratios or len(ratios) < _FEWEST_TURNS_FRACTION * len(turns):
+    clean = [turn for turn in turns.values() if _clean(turn)]
+    if not clean or len(clean) < _FEWEST_TURNS_FRACTION * len(turns):
         return None
-    return statistics.median(ratios)
+    strokes = (both for turn in clean for both in zip(turn["a"].strokes, turn["b"].strokes, strict=True))
+    return statistics.median(math.log(b / a) for a, b in strokes)
 
 
 def _clean(turn: dict[str, Slice]) -> bool:
@@ -141,7 +143,7 @@ def _clean(turn: dict[str, Slice]) -> bool:
 
 def spun(one: Slice) -> bool:
     """Whether the other side used the processor in this slice, or its time is no time."""
-    return not one.seconds > 0 or one.idle_cpu_seconds > SPIN_FRACTION * one.seconds
+    return not all(seconds > 0 for seconds in one.strokes) or one.idle_cpu_seconds > SPIN_FRACTION * one.seconds
 
 
 def look(log_ratios: Sequence[float], level: float, margins: Margins) -> Look:

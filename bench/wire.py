@@ -58,8 +58,8 @@ class Began:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A duel's side has done the steps that it was told to do, and waits for its next turn."""
+class Stroke:
+    """A duel's side has done the steps that it was told to do, and waits to be told again."""
 
     steps: int
     seconds: float
@@ -77,11 +77,13 @@ class Finished:
     """Processor time of the run's process, its import left out."""
 
 
-Event = Started | Began | Observation | RunFacts | Turn | Finished
+Event = Started | Began | Observation | RunFacts | Stroke | Finished
 Emit = Callable[[Event], None]
 """How a run reports; what a worker's `measure(request, emit)` is given."""
 
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Started, Began, Observation, RunFacts, Turn, Finished)}
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (Started, Began, Observation, RunFacts, Stroke, Finished)
+}
 
 
 class InvalidRun(Exception):  # noqa: N818 - it names a status

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -22,9 +23,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.arena import TURNS, Arena, Side
+from bench.arena import TURNS, Arena, Pace, Side
 from bench.campaign import publish
 from bench.case import Case
+from bench.duel import pair_log_ratio
 from bench.errors import BenchError
 from bench.fetch import obtain
 from bench.isolation import Place, machine_lock
@@ -61,19 +63,23 @@ class Recorder:
         counts = {cell: int(frame.loc[frame["cell"] == cell, "pair"].nunique()) for cell in self._arenas}
         cell = min(counts, key=lambda name: counts[name])
         number, mine = counts[cell], frame[frame["cell"] == cell]
+        strokes = len(mine["strokes"].iloc[0]) if number else 0
+        pace = Pace(int(mine["steps"].iloc[0]) // strokes, strokes) if number else None
         with machine_lock(_say):
             begun = time.monotonic()
-            pair = self._arenas[cell].fight(number, int(mine["steps"].iloc[0]) if number else None, self._turns, begun)
+            pair = self._arenas[cell].fight(number, pace, self._turns, begun)
         slices = pd.DataFrame([asdict(one) for one in pair.slices]).assign(
-            cell=cell, pair_seconds=pair.seconds, recorded_at=datetime.now(UTC).isoformat(timespec="seconds")
+            cell=cell,
+            pair_seconds=pair.seconds,
+            recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         publish(
             self._folder / PARTS / f"{cell}-{number:04d}.parquet",
             lambda file: slices.to_parquet(file, index=False),
         )
-        wide = slices.pivot(index="turn", columns="side", values="seconds")
-        ratio = float((wide["b"] / wide["a"]).median())
-        return f"{cell} pair {number + 1}: B / A {ratio:.4f} in {pair.seconds:.0f} s"
+        ratio = pair_log_ratio(pair.slices)
+        said = "spoilt" if ratio is None else f"B / A {math.exp(ratio):.4f}"
+        return f"{cell} pair {number + 1}: {said} in {pair.seconds:.0f} s"
 
 
 def _about(folder: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from bench.arena import Pair
+from bench.arena import Pace, Pair
 from bench.case import RunFacts
 from bench.duel import Look, Schedule, Slice
 
@@ -36,6 +37,12 @@ class Recorded:
         """Slices of each side."""
         return 1 + max(one.turn for one in self.slices)
 
+    @property
+    def pace(self) -> Pace:
+        """Of all its slices."""
+        strokes = len(self.slices[0].strokes)
+        return Pace(self.slices[0].steps // strokes, strokes)
+
     def shortened(self, turns: int) -> Recorded:
         """As if it had ended after so many turns."""
         kept = tuple(one for one in self.slices if one.turn < turns)
@@ -44,7 +51,15 @@ class Recorded:
 
     def slowed(self, slowdown: float) -> Recorded:
         """As if each of B's slices had taken that share longer."""
-        slices = tuple(replace(one, seconds=one.seconds * (1 + slowdown * (one.side == "b"))) for one in self.slices)
+        factors = {"a": 1.0, "b": 1 + slowdown}
+        slices = tuple(
+            replace(
+                one,
+                seconds=one.seconds * factors[one.side],
+                strokes=tuple(seconds * factors[one.side] for seconds in one.strokes),
+            )
+            for one in self.slices
+        )
         longer = sum(one.seconds for one in slices) - sum(one.seconds for one in self.slices)
         return replace(self, slices=slices, seconds=self.seconds + longer)
 
@@ -78,6 +93,11 @@ def fold(folder: Path) -> None:
         (folder / PARTS).rmdir()
 
 
+def slice_of(row: Mapping[Any, Any]) -> Slice:
+    """A row of a file of slices."""
+    return Slice(**{name: row[name] for name in _FIELDS} | {"strokes": tuple(map(float, row["strokes"]))})
+
+
 def read(folder: Path) -> dict[str, list[Recorded]]:
     """By cell: the recorded pairs in the order in which they were recorded."""
     frame = recorded(folder)
@@ -85,9 +105,7 @@ def read(folder: Path) -> dict[str, list[Recorded]]:
         raise SystemExit(f"there is no recording in {folder}: make one with scripts/record_slices.py.")
     found: dict[str, list[Recorded]] = {}
     for (cell, _), rows in frame.groupby(["cell", "pair"], sort=True):
-        slices = tuple(
-            Slice(**dict(zip(_FIELDS, row, strict=True))) for row in rows[list(_FIELDS)].itertuples(index=False)
-        )
+        slices = tuple(slice_of(row) for row in rows.to_dict("records"))
         found.setdefault(str(cell), []).append(Recorded(str(cell), slices, float(rows["pair_seconds"].iloc[0])))
     return found
 
@@ -118,7 +136,7 @@ class Replay:
         """Seconds that the duel has taken."""
         return self.now
 
-    def fight(self, number: int, steps: int | None, turns: int = 0, begun: float = 0.0) -> Pair:
+    def fight(self, number: int, pace: Pace | None, turns: int = 0, begun: float = 0.0) -> Pair:
         """The next pair; how many turns it takes was decided before."""
         if self._left == 0:
             self._at, self._left = self._random.randrange(len(self._pairs)), self.NEIGHBOURS
@@ -126,7 +144,7 @@ class Replay:
         self._at, self._left = self._at + 1, self._left - 1
         self.now += pair.seconds
         facts = RunFacts()
-        return Pair(slices=pair.slices, facts=(facts, facts), steps=pair.slices[0].steps, seconds=pair.seconds)
+        return Pair(slices=pair.slices, facts=(facts, facts), pace=pair.pace, seconds=pair.seconds)
 
 
 class Silent:

@@ -12,7 +12,7 @@ import sys
 import time
 
 from bench.case import RunFacts
-from bench.wire import Emit, Request, Turn
+from bench.wire import Emit, Request, Stroke
 from tests.fake_worker import obey, read_script
 
 
@@ -33,7 +33,7 @@ def measure(request: Request, emit: Emit) -> None:
             obey("nothing" if what == "invalid" else what)
         seconds = steps * 1e-5 * request.case.units * math.exp(offset + noise.gauss(0.0, 0.01))
         time.sleep(script.get("seconds", 0.0))
-        emit(Turn(steps, seconds, seconds))
+        emit(Stroke(steps, seconds, seconds))
     emit(RunFacts(attested_kernel="generic", attestation_json="{}"))
     if what == "invalid":
         obey(what)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.arena import PAIRS_A_SERVER, Arena, Pair, Result, Side, duel_until_sure
+from bench.arena import PAIRS_A_SERVER, Arena, Pace, Pair, Result, Side, duel_until_sure
 from bench.case import Case, RunFacts
 from bench.duel import MARGINS, Look, Schedule
 from bench.errors import UsageError
@@ -25,15 +25,15 @@ class MadeUp:
 
     def __init__(self, slowdown: float, pair_seconds: float = 20.0, noise: float = 0.01, spoilt: int = 0) -> None:
         self.now = 100.0
-        self.asked: list[int | None] = []
+        self.asked: list[Pace | None] = []
         self._slowdown, self._pair_seconds, self._noise, self._spoilt = slowdown, pair_seconds, noise, spoilt
         self._random = random.Random(7)
 
     def clock(self) -> float:
         return self.now
 
-    def fight(self, number: int, steps: int | None, turns: int = 4, begun: float = 0.0) -> Pair:
-        self.asked.append(steps)
+    def fight(self, number: int, pace: Pace | None, turns: int = 4, begun: float = 0.0) -> Pair:
+        self.asked.append(pace)
         self.now += self._pair_seconds
         ratio = self._slowdown * math.exp(self._random.gauss(0.0, self._noise))
         slices = tuple(
@@ -41,7 +41,7 @@ class MadeUp:
             for turn in range(turns)
             for side in "ab"
         )
-        return Pair(slices=slices, facts=(RunFacts(), RunFacts()), steps=20, seconds=self._pair_seconds)
+        return Pair(slices=slices, facts=(RunFacts(), RunFacts()), pace=Pace(2, 10), seconds=self._pair_seconds)
 
 
 class Told:
@@ -67,7 +67,7 @@ def test_a_large_difference_is_found_at_the_first_look() -> None:
     # 600 s less what is spared, at 20 s a pair
     assert result.schedule == Schedule.up_to(27)
     assert len(told.pairs) == result.schedule.looks[0] == len(result.log_ratios)
-    assert made_up.asked == [None, *[20] * (len(told.pairs) - 1)]  # the first pair finds the steps out for all
+    assert made_up.asked == [None, *[Pace(2, 10)] * (len(told.pairs) - 1)]  # the first pair finds the pace out for all
     assert result.look.ratio == pytest.approx(1.2, rel=0.02)
     assert result.needed_seconds is None
     assert len(result.slices) == len(told.pairs) * 8
@@ -93,9 +93,9 @@ def test_what_is_not_sure_when_the_time_is_spent_is_inconclusive_and_says_how_lo
 
 def test_pairs_that_grow_slower_do_not_break_the_budget() -> None:
     class Tiring(MadeUp):
-        def fight(self, number: int, steps: int | None, turns: int = 4, begun: float = 0.0) -> Pair:
+        def fight(self, number: int, pace: Pace | None, turns: int = 4, begun: float = 0.0) -> Pair:
             self._pair_seconds = 20.0 + 5 * number
-            return super().fight(number, steps, turns, begun)
+            return super().fight(number, pace, turns, begun)
 
     result, _ = fought(Tiring(1.01, noise=0.06))
     assert result.seconds <= 600 + 60
@@ -148,7 +148,7 @@ def test_each_side_is_as_often_the_first_in_everything(tmp_path: Path, monkeypat
     turns = []
     with Arena(a, b, data=tmp_path / "none", folder=tmp_path) as arena:
         for number in range(2 * PAIRS_A_SERVER):
-            pair = arena.fight(number, 10, turns=4)
+            pair = arena.fight(number, Pace(5, 2), turns=4)
             begun = sorted(pair.slices, key=lambda one: one.start_seconds)
             turns.append("".join(one.side for one in begun))
     assert PAIRS_A_SERVER == 4
@@ -178,6 +178,6 @@ def test_a_pair_takes_its_share_of_the_time_in_which_its_servers_started(
     with Arena(side, side, data=tmp_path / "none", folder=tmp_path, clock=lambda: now) as arena:
         arena.prepare()
         assert now == 20.0
-        seconds = [arena.fight(number, 10, turns=2).seconds for number in range(PAIRS_A_SERVER + 1)]
+        seconds = [arena.fight(number, Pace(5, 2), turns=2).seconds for number in range(PAIRS_A_SERVER + 1)]
     assert now == 40.0
     assert seconds == [20.0 / PAIRS_A_SERVER] * (PAIRS_A_SERVER + 1)

@@ -41,6 +41,7 @@ def a_slice(turn: int, side: str, seconds: float, idle: float = 0.0, pair: int =
         cpu_seconds=seconds,
         idle_cpu_seconds=idle,
         start_seconds=0.0,
+        strokes=(0.5 * seconds, 0.5 * seconds),
     )
 
 

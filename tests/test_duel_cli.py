@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.duel import Slice, pair_log_ratio
+from bench.duel import pair_log_ratio
+from scripts.recordings import slice_of
 from tests.fake_worker import SCRIPT
 from tests.harness import ROOT, Siege, fake_bench
 
@@ -53,7 +54,7 @@ def test_a_slower_side_is_found_and_every_slice_is_kept(duel: Duel, tmp_path: Pa
     (folder,) = (tmp_path / "results" / "duels").iterdir()
     assert json.loads((folder / "duel.json").read_text()) == record
     frame = pd.read_parquet(folder / "slices.parquet")
-    slices = [Slice(**{str(name): value for name, value in row.items()}) for row in frame.to_dict("records")]
+    slices = [slice_of(row) for row in frame.to_dict("records")]
     again = [pair_log_ratio(one for one in slices if one.pair == pair) for pair in range(record["pairs"])]
     assert again == pytest.approx(record["log_ratios"])
     assert sorted(path.name for path in folder.iterdir()) == ["duel.json", "slices.parquet"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.case import Case, Observation, RunFacts, Status
-from bench.wire import Began, Event, Finished, Request, Started, Turn, decode, encode
+from bench.wire import Began, Event, Finished, Request, Started, Stroke, decode, encode
 
 _numbers = st.none() | st.floats(allow_nan=False)
 _counts = st.none() | st.integers(0, 2**53)
@@ -18,7 +18,7 @@ _events = st.one_of(
     st.builds(Began, st.text(), _counts),
     st.builds(Observation, phase=st.text(), epoch=_counts, seconds=_numbers, samples=_counts, loss=_numbers),
     st.builds(RunFacts, parameters=_counts, attested_kernel=_texts, extra_json=_texts, load_start=_numbers),
-    st.builds(Turn, st.integers(0, 2**31), st.floats(0, 1e6), st.floats(0, 1e6)),
+    st.builds(Stroke, st.integers(0, 2**31), st.floats(0, 1e6), st.floats(0, 1e6)),
     st.builds(Finished, st.sampled_from(Status), _texts, _numbers),
 )
 

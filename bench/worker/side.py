@@ -1,8 +1,8 @@
-"""One side of a duel: a model that trains, or predicts, when it is its turn, and waits when it isn't.
+"""One side of a duel: a model that trains, or predicts, when it is told to, and waits otherwise.
 
-What it is told comes by standard input, a line a turn: how many steps to do. 0 asks for the evidence of the kernel, and
-ends the side. A turn of training is an epoch of one long `fit` that waits between its epochs, a turn of inference a
-`predict`: exactly what these run, on any backend.
+What it is told comes by standard input, a line a stroke: how many steps to do. 0 asks for the evidence of the kernel,
+and ends the side. Strokes are parts of a long `fit`'s epochs, or of a `predict`, which waits between two of its steps:
+exactly what these run, on any backend.
 
 The time is that of the steps alone. Before an epoch's first step TensorFlow makes its iterator anew, and that takes
 12 ms, 100 ms or 560 ms, as it happens (two cores, 5 steps of an LSTM of 38 ms each): more than all that is asked.
@@ -20,7 +20,7 @@ import numpy as np
 from bench import tasks
 from bench.case import RunFacts
 from bench.dtypes import Dtype, find_dtype
-from bench.wire import Emit, InvalidRun, Request, Turn
+from bench.wire import Emit, InvalidRun, Request, Stroke
 from bench.worker.attest import attest, contradictions
 from bench.worker.backends import Backend, load_backend
 from bench.worker.measure import pin_keras
@@ -28,6 +28,8 @@ from bench.worker.measure import preload as preload
 from bench.worker.model import build
 
 _MANY_EPOCHS = 1_000_000_000
+_EPOCH_STEPS = 128
+"""Of `fit`, and of a `predict`: the more there are, the seldomer an epoch has to begin."""
 
 
 def measure(request: Request, emit: Emit) -> None:
@@ -46,14 +48,15 @@ def measure(request: Request, emit: Emit) -> None:
     keras.utils.set_random_seed(case.seed)
     model = build(case, task)
     backend.build_symbolically(model, *_batches(arrays, 1, case.batch_size, dtype), case.batch_size)
-    turns = _Turns(backend, emit)
-    while steps := turns.steps:
-        x, y = _batches(arrays, steps + 1, case.batch_size, dtype)
+    strokes = _Strokes(backend, emit)
+    while strokes.steps:
+        x, y = _batches(arrays, strokes.last + 1, case.batch_size, dtype)
         if request.phase == "train":
-            model.fit(x, y, case.batch_size, epochs=_MANY_EPOCHS, verbose=0, callbacks=[turns])
+            model.fit(x, y, case.batch_size, epochs=_MANY_EPOCHS, verbose=0, callbacks=[strokes])
         else:
-            while turns.steps == steps:
-                model.predict(x, case.batch_size, verbose=0, callbacks=[turns])
+            while not strokes.changed:
+                model.predict(x, case.batch_size, verbose=0, callbacks=[strokes])
+        strokes.changed = False
     found = attest(model, backend, task.steps, (request.phase,))
     emit(
         RunFacts(
@@ -73,40 +76,52 @@ def _batches(arrays: tasks.Arrays, steps: int, batch_size: int, dtype: Dtype) ->
     return np.divide(arrays.x_train[chosen], 255, dtype=np.dtype(dtype.variables)), arrays.y_train[chosen]
 
 
-class _Turns(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
-    """Times each turn, tells it, and waits for the next; one of other length ends this `fit`.
+class _Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
+    """Times each stroke, tells it, and waits for the next; one of other length ends this `fit`.
 
-    The time ends where one step more begins, which is there for that: a hook at a step's end would change how Keras
-    dispatches its callbacks, and so what is timed.
+    The time ends where the next step begins: a hook at a step's end would change how Keras dispatches its callbacks,
+    and so what is timed. Of an epoch the last step is there for that alone, and the side tells of its stroke when the
+    next epoch has begun: then it is the other's turn.
     """
 
     def __init__(self, backend: Backend, emit: Emit) -> None:
         super().__init__()
         self._backend, self._emit = backend, emit
+        self._done: Stroke | None = None
+        self._until = -1
+        self.changed = False
         self.steps = _next_command()
 
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if batch not in (0, self.steps):
-            return
-        self._backend.synchronise()
-        cpu, now = time.process_time_ns(), time.perf_counter_ns()
-        if batch == 0:
-            self._cpu, self._start = cpu, now
-        else:
-            self._turn = Turn(self.steps, (now - self._start) / 1e9, (cpu - self._cpu) / 1e9)
+    @property
+    def last(self) -> int:
+        """How many of an epoch's steps are timed."""
+        return max(1, _EPOCH_STEPS // self.steps) * self.steps
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._backend.synchronise()
-        self._emit(self._turn)
-        steps = _next_command()
-        if steps != self.steps:
-            self.steps, self.model.stop_training = steps, True
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if batch == self._until:
+            self._backend.synchronise()
+            cpu, now = time.process_time_ns(), time.perf_counter_ns()
+            self._done = Stroke(self.steps, (now - self._start) / 1e9, (cpu - self._cpu) / 1e9)
+        if batch == 0 or (batch == self._until and batch < self.last):
+            self._go_on(batch)
 
     def on_predict_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.on_train_batch_begin(batch)
 
-    def on_predict_end(self, logs: dict[str, float] | None = None) -> None:
-        self.on_epoch_end(0)
+    def _go_on(self, batch: int) -> None:
+        """Tell of the last stroke, and begin the next one with this step when told to."""
+        if self._done:
+            self._emit(self._done)
+            self._done = None
+            steps = _next_command()
+            if steps != self.steps:
+                self.steps, self.changed, self._until = steps, True, -1
+                self.model.stop_training = self.model.stop_predicting = True
+                return
+        self._until = batch + self.steps
+        self._backend.synchronise()
+        self._cpu = time.process_time_ns()
+        self._start = time.perf_counter_ns()
 
 
 def _next_command() -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.arena import Arena, Side
+from bench.arena import Arena, Pace, Side
 from bench.case import Case
 from bench.fetch import obtain
 from bench.tasks import find_task
@@ -100,7 +100,7 @@ def test_a_turn_is_its_steps_alone(phase: str, tmp_path: Path) -> None:
     slow = Side(title="slow to begin", case=case, worker="tests.real.slow_start_side")
     data = obtain(find_task(case.task, "a test"), data_dir=None, say=print)
     with Arena(slow, slow, data=data, folder=tmp_path, phase=phase) as arena:
-        pair = arena.fight(0, steps=3, turns=2)
+        pair = arena.fight(0, pace=Pace(1, 3), turns=2)
     assert len(pair.slices) == 4
     # three steps of so small a layer take some 15 ms; a turn with its beginning and end would take 1.2 s and more
     assert all(one.steps == 3 and 0 < one.seconds < 0.6 for one in pair.slices)
