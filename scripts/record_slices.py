@@ -5,8 +5,8 @@
 Each pair of processes is what a pair of `bench duel` is: two fresh processes of the same case that take turns, A B B A;
 with more turns than a duel has (`--turns 16`), fewer can be tried on the same data. The cells take their pairs in turn,
 so that a disturbance of an hour hits all of them. Each pair is stored when it has ended; interrupted, the same command
-goes on where it was, until the slices that are recorded, and nothing else, add up to so many minutes. Then the parts
-become one file, `slices.parquet`, beside `about.json`. The machine's lock is held for a pair at a time.
+goes on where it was, on this machine or beside what another one recorded, until the slices, and nothing else, add up to
+so many minutes. Then this machine's parts become one file. The machine's lock is held for a pair at a time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bench.isolation import Place, machine_lock
 from bench.machine import read_machine, read_software
 from bench.sides import steadied
 from bench.tasks import find_task
-from scripts.recordings import PARTS, fold, recorded
+from scripts.recordings import ABOUT, PARTS, fold, minutes, recorded
 
 _MOST_FAILURES = 5
 
@@ -82,23 +82,24 @@ class Recorder:
         return f"{cell} pair {number + 1}: {said} in {pair.seconds:.0f} s"
 
 
-def _about(folder: Path) -> None:
+def _machine_folder(recording: Path) -> Path:
+    """This machine's, which says what it is."""
     machine, software = read_machine(), read_software("tensorflow")
     content = {
         "what": "paired slices of duels, A against A; see scripts/record_slices.py",
         "machine": json.loads(machine.to_json()),
-        "machine_fingerprint": machine.fingerprint,
         "software": json.loads(software.to_json()),
         "software_fingerprint": software.fingerprint,
     }
-    file = folder / "about.json"
+    folder = recording / machine.fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / ABOUT
     if file.exists():
-        before = json.loads(file.read_text())
-        for name in ("machine_fingerprint", "software_fingerprint"):
-            if before[name] != content[name]:
-                raise SystemExit(f"{folder} was recorded with another {name}: name another folder.")
+        if json.loads(file.read_text())["software_fingerprint"] != software.fingerprint:
+            raise SystemExit(f"{folder} was recorded with other software: name another folder.")
     else:
         publish(file, lambda out: out.write(json.dumps(content, indent=1).encode()))
+    return folder
 
 
 def _say(line: str) -> None:
@@ -108,29 +109,27 @@ def _say(line: str) -> None:
 def main() -> None:
     """Record until there is enough; may be interrupted and called again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("recording", type=Path)
     parser.add_argument("--minutes", type=float, default=75.0, help="of slices, summed up")
     parser.add_argument("--cells", default="simple_rnn,lstm,gru")
     parser.add_argument("--turns", type=int, default=TURNS, help="slices a side of each pair")
     arguments = parser.parse_args()
-    folder: Path = arguments.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    _about(folder)
+    folder = _machine_folder(arguments.recording)
     failures = 0
     with (
         tempfile.TemporaryDirectory() as logs,
         Recorder(folder, arguments.cells.split(","), arguments.turns, Path(logs)) as recorder,
     ):
-        while (minutes := (frame := recorded(folder))["seconds"].sum() / 60) < arguments.minutes:
+        while (so_far := minutes(arguments.recording)) < arguments.minutes:
             try:
-                line = recorder.record(frame)
+                line = recorder.record(recorded(folder))
             except BenchError as error:  # a pair that went wrong is no data
                 failures += 1
                 _say(f"left out: {error}")
                 if failures == _MOST_FAILURES:
                     raise
                 continue
-            _say(f"[{minutes:5.1f} of {arguments.minutes:g} min] {line}")
+            _say(f"[{so_far:5.1f} of {arguments.minutes:g} min] {line}")
     fold(folder)
     frame = recorded(folder)
     _say(f"{frame.groupby('cell')['pair'].nunique().to_dict()} pairs in {folder / 'slices.parquet'}")

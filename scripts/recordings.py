@@ -1,4 +1,8 @@
-"""Recorded slices: their files, and pairs of processes that fight again on a clock of their own."""
+"""Recorded slices: their files, and pairs of processes that fight again on a clock of their own.
+
+A recording is a folder with one for each machine, named by the machine's fingerprint: `about.json`, `slices.parquet`,
+and while it is being made a part for each pair.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,11 @@ from bench.arena import Pace, Pair
 from bench.case import RunFacts
 from bench.duel import Look, Schedule, Slice
 
+ABOUT = "about.json"
 PARTS = "pairs"
-"""The folder of a recording that has a file for each pair until they are folded."""
+"""The folder of a machine's recording that has a file for each pair until they are folded."""
 
+_SHORT = 6
 _WHOLE = "slices.parquet"
 _KEY = ["cell", "pair", "turn", "side"]
 _FIELDS = tuple(Slice.__dataclass_fields__)
@@ -73,8 +79,18 @@ class Recorded:
         return [one.seconds / one.steps for one in ordered]
 
 
+def machines(recording: Path) -> list[Path]:
+    """The folders of the machines."""
+    return sorted(path.parent for path in recording.glob(f"*/{ABOUT}"))
+
+
+def minutes(recording: Path) -> float:
+    """Of slices, summed up over the machines."""
+    return sum(float(recorded(folder)["seconds"].sum()) for folder in machines(recording)) / 60
+
+
 def recorded(folder: Path) -> pd.DataFrame:
-    """The slices that are there, each once: of the parts, and of the file that they are folded into."""
+    """A machine's slices, each once: of the parts, and of the file that they are folded into."""
     files = [*folder.glob(_WHOLE), *sorted((folder / PARTS).glob("*.parquet"))]
     if not files:
         return pd.DataFrame({name: [] for name in ("cell", "pair", "seconds")})
@@ -98,15 +114,17 @@ def slice_of(row: Mapping[Any, Any]) -> Slice:
     return Slice(**{name: row[name] for name in _FIELDS} | {"strokes": tuple(map(float, row["strokes"]))})
 
 
-def read(folder: Path) -> dict[str, list[Recorded]]:
-    """By cell: the recorded pairs in the order in which they were recorded."""
-    frame = recorded(folder)
-    if frame.empty:
-        raise SystemExit(f"there is no recording in {folder}: make one with scripts/record_slices.py.")
+def read(recording: Path) -> dict[str, list[Recorded]]:
+    """By cell and machine (`gru on 3dac00`): the recorded pairs in the order in which they were recorded."""
+    frames = {folder.name[:_SHORT]: recorded(folder) for folder in machines(recording)}
+    if all(frame.empty for frame in frames.values()):
+        raise SystemExit(f"there is no recording in {recording}: make one with scripts/record_slices.py.")
     found: dict[str, list[Recorded]] = {}
-    for (cell, _), rows in frame.groupby(["cell", "pair"], sort=True):
-        slices = tuple(slice_of(row) for row in rows.to_dict("records"))
-        found.setdefault(str(cell), []).append(Recorded(str(cell), slices, float(rows["pair_seconds"].iloc[0])))
+    for machine, frame in frames.items():
+        for (cell, _), rows in frame.groupby(["cell", "pair"], sort=True):
+            slices = tuple(slice_of(row) for row in rows.to_dict("records"))
+            pair = Recorded(str(cell), slices, float(rows["pair_seconds"].iloc[0]))
+            found.setdefault(f"{cell} on {machine}", []).append(pair)
     return found
 
 

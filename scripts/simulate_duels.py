@@ -31,7 +31,7 @@ from bench.arena import TURNS, duel_until_sure
 from bench.duel import MARGINS, pair_log_ratio
 from bench.report.text import markdown_table
 from bench.stats import mean_t
-from scripts.recordings import Recorded, Replay, Silent, halves, read
+from scripts.recordings import ABOUT, Recorded, Replay, Silent, halves, machines, read
 
 SLOWDOWNS = (0.0, 0.01, 0.02, 0.05, 0.10)
 _COLOURS = ("#000000", "#e69f00", "#009e73", "#0072b2", "#d55e00")
@@ -229,6 +229,9 @@ def main() -> None:
         "turns": arguments.turns,
         "tolerance": MARGINS.tolerance,
         "floor": MARGINS.floor,
+        "machines": {
+            folder.name: json.loads((folder / ABOUT).read_text())["machine"] for folder in machines(arguments.recording)
+        },
         "judged_pairs": {cell: len(pairs) for cell, pairs in later.items()},
         "rates": rates(frame),
         "explored_on_the_other_half": explored,

@@ -12,7 +12,7 @@ import pytest
 
 from bench.duel import pair_log_ratio
 from scripts.compare_peers import pytest_benchmark_rule, table
-from scripts.recordings import PARTS, Recorded, fold, halves, read, recorded
+from scripts.recordings import ABOUT, PARTS, Recorded, fold, halves, minutes, read, recorded
 from scripts.simulate_duels import SLOWDOWNS, explore, rates, share, simulate
 from tests.test_duel import a_slice
 
@@ -32,6 +32,7 @@ def a_pair(cell: str, number: int, turns: int = 16, spread: float = 0.005) -> Re
 def keep(folder: Path, pair: Recorded) -> None:
     """As scripts/record_slices.py does."""
     (folder / PARTS).mkdir(parents=True, exist_ok=True)
+    (folder / ABOUT).write_text("{}")
     frame = pd.DataFrame([asdict(one) for one in pair.slices]).assign(cell=pair.cell, pair_seconds=pair.seconds)
     frame.to_parquet(folder / PARTS / f"{pair.cell}-{pair.slices[0].pair:04d}.parquet", index=False)
 
@@ -41,17 +42,20 @@ PAIRS = [a_pair(cell, number) for cell in ("gru", "lstm") for number in range(4)
 
 def test_what_is_folded_reads_as_the_parts_did(tmp_path: Path) -> None:
     for pair in PAIRS:
-        keep(tmp_path, pair)
+        keep(tmp_path / "0123456789abcdef", pair)
+    keep(tmp_path / "fedcba9876543210", PAIRS[0])
     before = read(tmp_path)
-    assert before == {"gru": PAIRS[:4], "lstm": PAIRS[4:]}
-    fold(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["slices.parquet"]
+    assert before == {"gru on 012345": PAIRS[:4], "lstm on 012345": PAIRS[4:], "gru on fedcba": PAIRS[:1]}
+    assert minutes(tmp_path) == pytest.approx(sum(pair.seconds - 4 for pair in [*PAIRS, PAIRS[0]]) / 60)
+    folder = tmp_path / "0123456789abcdef"
+    fold(folder)
+    assert {path.name for path in folder.iterdir()} == {"about.json", "slices.parquet"}
     assert read(tmp_path) == before
-    fold(tmp_path)
-    keep(tmp_path, a_pair("gru", 4))
-    assert len(read(tmp_path)["gru"]) == 5
-    fold(tmp_path)
-    assert len(read(tmp_path)["gru"]) == 5
+    fold(folder)
+    keep(folder, a_pair("gru", 4))
+    assert len(read(tmp_path)["gru on 012345"]) == 5
+    fold(folder)
+    assert len(read(tmp_path)["gru on 012345"]) == 5
 
 
 def test_a_fold_that_is_killed_counts_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

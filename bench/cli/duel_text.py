@@ -133,7 +133,8 @@ def to_data(bout: Bout, result: Result) -> dict[str, Any]:
 
 
 def _step_seconds(result: Result, side: str) -> float:
-    return statistics.median(one.seconds / one.steps for one in result.slices if one.side == side)
+    strokes = (stroke for one in result.slices if one.side == side for stroke in one.strokes)
+    return statistics.median(strokes) / result.pace.steps
 
 
 def _finite(value: float) -> float | None:
@@ -176,8 +177,8 @@ def remarks_on(record: Mapping[str, Any]) -> list[str]:
             f"The whole interval lies beyond the floor of {floor}, and not within the tolerance of {tolerance}."
         )
     said.append(
-        f"The unit is the pair of processes: the robust ratio of {record['slices_a_side']} slices a side of "
-        f"{record['steps_a_slice']} steps each, in turns A B B A. Looks at "
+        f"The unit is the pair of processes: the median ratio of {record['slices_a_side'] * record['strokes_a_slice']} "
+        f"strokes a side, of {record['steps_a_slice'] // record['strokes_a_slice']} steps each, A B B A. Looks at "
         f"{', '.join(map(str, record['looks']))} pairs; all intervals together hold the ratio with 95 %."
     )
     if record["dropped_slices"]:

@@ -17,6 +17,7 @@ import pytest
 from bench.arena import Arena, Pace, Side
 from bench.case import Case
 from bench.fetch import obtain
+from bench.machine import read_machine
 from bench.tasks import find_task
 from scripts.recordings import Recorded, read
 from tests.test_sides import git
@@ -119,15 +120,18 @@ def test_a_recording_goes_on_where_it_was(tmp_path: Path) -> None:
             timeout=600,
         )
         assert done.returncode == 0, done.stderr
+        (folder,) = (tmp_path / "recording").iterdir()
+        assert {path.name for path in folder.iterdir()} == {"about.json", "slices.parquet"}
+        assert folder.name == read_machine().fingerprint
         return read(tmp_path / "recording")
 
-    first = record(0.01)
-    more = record(0.06)
-    assert len(more["simple_rnn"]) > len(first["simple_rnn"]) > 0
-    assert more["simple_rnn"][: len(first["simple_rnn"])] == first["simple_rnn"]
-    for number, pair in enumerate(more["simple_rnn"]):
+    ((cell, first),) = record(0.01).items()
+    assert cell.startswith("simple_rnn on ")
+    (more,) = record(0.06).values()
+    assert len(more) > len(first) > 0
+    assert more[: len(first)] == first
+    for number, pair in enumerate(more):
         assert [(one.pair, one.turn, one.side) for one in pair.slices] == [
             (number, turn, side) for turn in (0, 1) for side in "ab"
         ]
         assert all(0.05 < one.seconds < 5 for one in pair.slices)
-    assert {path.name for path in (tmp_path / "recording").iterdir()} == {"about.json", "slices.parquet"}
