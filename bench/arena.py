@@ -37,8 +37,8 @@ third, and comes and goes within tenths of a second. Of whole slices one side wo
 worse. A stroke is a step at least, and long beside the tenths of a millisecond between two."""
 
 TURNS = 8
-"""Of a pair, after one that isn't counted. A fresh pair costs about three seconds and the turns eight; sixteen would
-make a pair surer by a seventh to two fifths, and leave time for three fifths as many."""
+"""Of a pair, after one that isn't counted. A fresh pair costs about six seconds and the turns eight; with four, ten
+minutes would hold two fifths more pairs, each less sure by a twentieth (SimpleRNN) to three fifths (LSTM)."""
 
 PAIRS_A_SERVER = 4
 """A pair's processes are forked from two servers, which have imported the backend and after so many pairs are replaced:
