@@ -20,31 +20,29 @@ from bench.worker.side import preload as preload
 class _Burn(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
     """Spins after each step for a share of what has passed since it last ended: the step, and what lies between two.
 
-    Of the first it is what has passed since it began, where the time of a turn begins too.
+    Not of the time in which the other side had its stroke.
     """
 
-    def __init__(self, fraction: float) -> None:
+    def __init__(self, fraction: float, strokes: side.Strokes) -> None:
         super().__init__()
-        self._fraction = fraction
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if batch == 0:
-            self._start = time.perf_counter_ns()
+        self._fraction, self._strokes = fraction, strokes
+        self._ended = 0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         now = time.perf_counter_ns()
-        until = now + (now - self._start) * self._fraction
+        until = now + (now - max(self._ended, self._strokes.start_ns)) * self._fraction
         while (now := time.perf_counter_ns()) < until:
             pass
-        self._start = now
+        self._ended = now
 
 
 def measure(request: Request, emit: Emit) -> None:
-    """The side's turns, with the burning added to each `fit`."""
-    burn, fit = _Burn(float(os.environ["BURN_FRACTION"])), keras.Model.fit
+    """The side's strokes, with the burning added to each `fit`."""
+    fraction, fit = float(os.environ["BURN_FRACTION"]), keras.Model.fit
 
-    def burning_fit(model: keras.Model, *arguments: Any, callbacks: list[Any], **named: Any) -> Any:
-        return fit(model, *arguments, callbacks=[*callbacks, burn], **named)
+    def burning_fit(model: keras.Model, *arguments: Any, callbacks: list[side.Strokes], **named: Any) -> Any:
+        (strokes,) = callbacks
+        return fit(model, *arguments, callbacks=[strokes, _Burn(fraction, strokes)], **named)
 
     keras.Model.fit = burning_fit
     side.measure(request, emit)

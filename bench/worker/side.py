@@ -48,7 +48,7 @@ def measure(request: Request, emit: Emit) -> None:
     keras.utils.set_random_seed(case.seed)
     model = build(case, task)
     backend.build_symbolically(model, *_batches(arrays, 1, case.batch_size, dtype), case.batch_size)
-    strokes = _Strokes(backend, emit)
+    strokes = Strokes(backend, emit)
     while strokes.steps:
         x, y = _batches(arrays, strokes.last + 1, case.batch_size, dtype)
         if request.phase == "train":
@@ -76,7 +76,7 @@ def _batches(arrays: tasks.Arrays, steps: int, batch_size: int, dtype: Dtype) ->
     return np.divide(arrays.x_train[chosen], 255, dtype=np.dtype(dtype.variables)), arrays.y_train[chosen]
 
 
-class _Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
+class Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
     """Times each stroke, tells it, and waits for the next; one of other length ends this `fit`.
 
     The time ends where the next step begins: a hook at a step's end would change how Keras dispatches its callbacks,
@@ -89,7 +89,11 @@ class _Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no t
         self._backend, self._emit = backend, emit
         self._done: Stroke | None = None
         self._until = -1
+        self._cpu = 0
+        self.start_ns = 0
+        """When the stroke began, by `time.perf_counter_ns`."""
         self.changed = False
+        """Whether the next stroke is of another length, or there is none."""
         self.steps = _next_command()
 
     @property
@@ -101,7 +105,7 @@ class _Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no t
         if batch == self._until:
             self._backend.synchronise()
             cpu, now = time.process_time_ns(), time.perf_counter_ns()
-            self._done = Stroke(self.steps, (now - self._start) / 1e9, (cpu - self._cpu) / 1e9)
+            self._done = Stroke(self.steps, (now - self.start_ns) / 1e9, (cpu - self._cpu) / 1e9)
         if batch == 0 or (batch == self._until and batch < self.last):
             self._go_on(batch)
 
@@ -121,7 +125,7 @@ class _Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no t
         self._until = batch + self.steps
         self._backend.synchronise()
         self._cpu = time.process_time_ns()
-        self._start = time.perf_counter_ns()
+        self.start_ns = time.perf_counter_ns()
 
 
 def _next_command() -> int:

@@ -6,6 +6,7 @@ What differs is large (another cell), so that five pairs of few and short slices
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import pytest
 
 from bench.arena import Arena, Pace, Side
 from bench.case import Case
+from bench.duel import pair_log_ratio
 from bench.fetch import obtain
+from bench.isolation import Place
 from bench.machine import read_machine
 from bench.tasks import find_task
 from scripts.recordings import Recorded, read
@@ -105,6 +108,20 @@ def test_a_turn_is_its_steps_alone(phase: str, tmp_path: Path) -> None:
     assert len(pair.slices) == 4
     # three steps of so small a layer take some 15 ms; a turn with its beginning and end would take 1.2 s and more
     assert all(one.steps == 3 and 0 < one.seconds < 0.6 for one in pair.slices)
+
+
+def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
+    """What spot checks are judged by: the share of a step's own time, and not of the time in which it waits."""
+    case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, threads=1)
+    a, b = (
+        Side(title=share, case=case, place=Place(variables={"BURN_FRACTION": share}), worker="scripts.burning_side")
+        for share in ("0", "0.5")
+    )
+    data = obtain(find_task(case.task, "a test"), data_dir=None, say=print)
+    with Arena(a, b, data=data, folder=tmp_path) as arena:
+        ratio = pair_log_ratio(arena.fight(0, Pace(2, 8), turns=4).slices)
+    assert ratio is not None
+    assert 1.35 < math.exp(ratio) < 1.65
 
 
 def test_a_recording_goes_on_where_it_was(tmp_path: Path) -> None:
