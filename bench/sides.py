@@ -46,6 +46,8 @@ _SETTING = re.compile(r"(\w+)=([^=\s]\S*)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,-]+\])?(===|==|~=|!=|<=|>=|<|>)\S+")
 _WORKING_TREE = "."
 _SIDE_MODULE = Path("bench/worker/side.py")
+_STROKES = "class Strokes"
+"""In that module, where it speaks with the harness as it does now."""
 
 
 class Kind(StrEnum):
@@ -154,8 +156,11 @@ def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> Mad
             archive.extractall(folder, filter="data")
     root = folder / inner
     ours = (root / "bench" / "worker" / "__main__.py").exists()
-    if ours and not (root / _SIDE_MODULE).exists():
-        raise UsageError(f"{title} is a commit of bench from before it could duel ({_SIDE_MODULE} isn't there).")
+    if ours and _STROKES not in (read_text(root / _SIDE_MODULE) or ""):
+        raise UsageError(
+            f"{title} is a commit of bench from before it could duel as it does now (there is no {_STROKES!r} in "
+            f"{_SIDE_MODULE}): name a later one."
+        )
     if built_in_cell and not ours:
         raise UsageError(
             f"nothing of this project takes part in a duel over the cell {case.cell!r}, which comes with bench: "

@@ -137,8 +137,12 @@ def test_what_is_no_commit_and_what_has_no_part_in_the_duel_is_refused(
     (old / "__main__.py").touch()
     git(project, "add", "-A")
     git(project, "commit", "-qm", "as bench was once")
-    with pytest.raises(UsageError, match="from before it could duel"):
-        commit_side("HEAD", tmp_path / "c", Case(cell="lstm"), built_in_cell=True)
+    (old / "side.py").write_text("class Turns: ...\n")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "as bench was later")
+    for number, commit in enumerate(("HEAD~1", "HEAD")):
+        with pytest.raises(UsageError, match="from before it could duel as it does now"):
+            commit_side(commit, tmp_path / f"old-{number}", OWN, built_in_cell=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="not a git repository"):
         commit_side("HEAD", tmp_path / "d", OWN, built_in_cell=False)

@@ -237,7 +237,7 @@ def described(case: Case, phase: Phase) -> str:
             case.device,
             f"{case.units} units",
             f"batch {case.batch_size}",
-            "the backend's threads" if case.threads == 0 else f"{case.threads} thread{'s'[: case.threads > 1]}",
+            {0: "the backend's threads", 1: "1 thread"}.get(case.threads, f"{case.threads} threads"),
         )
     )
 
