@@ -6,7 +6,6 @@ What differs is large (another cell), so that five pairs of few and short slices
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -17,7 +16,6 @@ import pytest
 
 from bench.arena import Arena, Pace, Side
 from bench.case import Case
-from bench.duel import pair_log_ratio
 from bench.fetch import obtain
 from bench.isolation import Place
 from bench.machine import read_machine
@@ -111,7 +109,10 @@ def test_a_turn_is_its_steps_alone(phase: str, tmp_path: Path) -> None:
 
 
 def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
-    """What spot checks are judged by: the share of a step's own time, and not of the time in which it waits."""
+    """What spot checks are judged by: the share of a step's own time, and not of the time in which it waits.
+
+    By each side's shortest stroke: other tests that run beside this lengthen the longer strokes the most.
+    """
     case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, threads=1)
     a, b = (
         Side(title=share, case=case, place=Place(variables={"BURN_FRACTION": share}), worker="scripts.burning_side")
@@ -119,9 +120,9 @@ def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
     )
     data = obtain(find_task(case.task, "a test"), data_dir=None, say=print)
     with Arena(a, b, data=data, folder=tmp_path) as arena:
-        ratio = pair_log_ratio(arena.fight(0, Pace(2, 8), turns=4).slices)
-    assert ratio is not None
-    assert 1.35 < math.exp(ratio) < 1.65
+        slices = arena.fight(0, Pace(2, 16), turns=4).slices
+    shortest = {side: min(min(one.strokes) for one in slices if one.side == side) for side in "ab"}
+    assert 1.3 < shortest["b"] / shortest["a"] < 1.7  # it would be 2 and more if waiting counted
 
 
 def test_a_recording_goes_on_where_it_was(tmp_path: Path) -> None:
