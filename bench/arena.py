@@ -38,7 +38,7 @@ worse. A stroke is a step at least, and long beside the tenths of a millisecond 
 
 TURNS = 8
 """Of a pair, after one that isn't counted. A fresh pair costs about six seconds and the turns eight; with four, ten
-minutes would hold two fifths more pairs, each less sure by a twentieth (SimpleRNN) to three fifths (LSTM)."""
+minutes would hold two fifths more pairs, each less sure by a fifth (SimpleRNN) to a half (LSTM)."""
 
 PAIRS_A_SERVER = 4
 """A pair's processes are forked from two servers, which have imported the backend and after so many pairs are replaced:

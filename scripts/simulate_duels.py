@@ -220,9 +220,9 @@ def main() -> None:
         for slowdown in SLOWDOWNS
         for row in simulate(later, slowdown, arguments.duels, arguments.turns, 60 * arguments.budget)
     ]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).round(6)  # what is written, so that the rates can be counted from it again
     arguments.out.mkdir(parents=True, exist_ok=True)
-    frame.round(6).to_csv(arguments.out / "duels.csv", index=False)
+    frame.to_csv(arguments.out / "duels.csv", index=False)
     found = {
         "what": "simulated duels, conditional on the recording; see scripts/simulate_duels.py",
         "budget_minutes": arguments.budget,
