@@ -58,10 +58,8 @@ gpu: $(GPU_BACKENDS:%=$(VENV)-gpu-%/.ready)
 	done
 	@$(firstword $(GPU_BACKENDS:%=$(VENV)-gpu-%))/bin/bench table $(GPU_RESULTS)
 
-# Not reordered: by number of tests the files with few and long ones, those in tests/real, would come last, and one
-# worker would wait for the other.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=bench --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=bench --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
