@@ -120,7 +120,7 @@ def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
     )
     data = obtain(find_task(case.task, "a test"), data_dir=None, say=print)
     with Arena(a, b, data=data, folder=tmp_path) as arena:
-        slices = arena.fight(0, Pace(2, 16), turns=4).slices
+        slices = arena.fight(0, Pace(2, 16), turns=8).slices
     shortest = {side: min(min(one.strokes) for one in slices if one.side == side) for side in "ab"}
     assert 1.3 < shortest["b"] / shortest["a"] < 1.7  # it would be 2 and more if waiting counted
 
