@@ -478,6 +478,7 @@ def test_an_interruption_ends_what_hangs(bed: Bed, what: str, behaviour: str) ->
 
 
 def test_an_interruption_at_any_moment_leaves_nothing(bed: Bed) -> None:
+    """Nothing that runs: one that comes between a fork and Python's noting of the child leaves it ended, unreaped."""
     number = random.randrange(2**32)
     generator = random.Random(number)
     interrupted = 0

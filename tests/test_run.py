@@ -313,7 +313,6 @@ def test_a_store_that_can_no_longer_be_written_to_ends_the_campaign(lab: Laborat
 
     with pytest.raises(UsageError, match=rf"cannot write to .*{folder} \(.*\): a file is in the way"):
         lab.campaign(lab.plan("seeds=0"), Record(at_start={2: spoil}))
-    assert not psutil.Process().children(recursive=True)
 
 
 # --- how long it takes ---
