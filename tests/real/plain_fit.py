@@ -1,14 +1,16 @@
 """The protocol twice: as a plain Keras script that knows nothing of bench, and as bench's worker does it.
 
-    python tests/real/plain_fit.py plain|bench CASE_JSON DATA
+    python tests/real/plain_fit.py plain|bench CASES_JSON DATA
 
-Prints JSON: losses and accuracies by epoch, of the evaluation, and a digest of the final weights.
+Prints a line of JSON for each case, which has a fresh process forked from this one: losses and accuracies by epoch, of
+the evaluation, and a digest of the final weights.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,5 +93,10 @@ def _digest(model: keras.Model) -> str:
 
 
 if __name__ == "__main__":
-    which, case_json, data_path = sys.argv[1:]
-    print(json.dumps({"plain": plain, "bench": bench}[which](json.loads(case_json), Path(data_path))))
+    which, cases_json, data_path = sys.argv[1:]
+    for case in json.loads(cases_json):
+        if not (child := os.fork()):
+            print(json.dumps({"plain": plain, "bench": bench}[which](case, Path(data_path))), flush=True)
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(f"{which} failed for {case}")
