@@ -91,7 +91,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(made.folder)], check=True)
     for cells, results in ((BASE, "old"), (NEW, "new")):
         made.commit(cells)
-        done = made.measure(results, *CELL, "--set", "seeds=0..5")
+        done = made.measure(results, *CELL, "--set", "seeds=0..4")
         assert done.returncode == ExitCode.OK, done.stderr
     made.commit(CRASHING)
     crashed = made.measure("crashed", *CELL, "--set", "seeds=0")

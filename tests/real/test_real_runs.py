@@ -222,7 +222,11 @@ def test_a_kernel_that_is_claimed_and_not_run_makes_the_run_invalid(tmp_path: Pa
 
 def test_a_switch_that_keras_resets_or_turns_off_makes_the_run_invalid(tmp_path: Path) -> None:
     """On a processor the program is the same for `use_cudnn` "auto" and False; on a GPU it would not be."""
-    table, runs = deceived(tmp_path, "generic,xla", ["resets_cudnn", "cloned", "refuses_jit"], "--set", "threads=1")
+    table, runs = deceived(
+        *(tmp_path, "generic,xla", ["resets_cudnn", "cloned", "refuses_jit"]),
+        # no partial batch, which would be compiled too
+        *("--set", "threads=1", "--set", "batch_size=8"),
+    )
     for name in ("resets_cudnn", "cloned"):
         run = runs[name, "generic"]
         assert run["status"] == "invalid"
