@@ -59,7 +59,7 @@ gpu: $(GPU_BACKENDS:%=$(VENV)-gpu-%/.ready)
 	@$(firstword $(GPU_BACKENDS:%=$(VENV)-gpu-%))/bin/bench table $(GPU_RESULTS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=bench --cov-report=term-missing:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
