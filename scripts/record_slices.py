@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.arena import TURNS, Arena, Pace, Side
+from bench.arena import TURNS, Arena, Side
 from bench.campaign import publish
 from bench.case import Case
 from bench.duel import pair_log_ratio
@@ -33,7 +33,7 @@ from bench.isolation import Place, machine_lock
 from bench.machine import read_machine, read_software
 from bench.sides import steadied
 from bench.tasks import find_task
-from scripts.recordings import ABOUT, PARTS, fold, minutes, recorded
+from scripts.recordings import ABOUT, PARTS, fold, minutes, pace_of, recorded, slice_of
 
 _MOST_FAILURES = 5
 
@@ -63,8 +63,7 @@ class Recorder:
         counts = {cell: int(frame.loc[frame["cell"] == cell, "pair"].nunique()) for cell in self._arenas}
         cell = min(counts, key=lambda name: counts[name])
         number, mine = counts[cell], frame[frame["cell"] == cell]
-        strokes = len(mine["strokes"].iloc[0]) if number else 0
-        pace = Pace(int(mine["steps"].iloc[0]) // strokes, strokes) if number else None
+        pace = pace_of(slice_of(mine.iloc[0].to_dict())) if number else None
         with machine_lock(_say):
             begun = time.monotonic()
             pair = self._arenas[cell].fight(number, pace, self._turns, begun)

@@ -46,8 +46,7 @@ class Recorded:
     @property
     def pace(self) -> Pace:
         """Of all its slices."""
-        strokes = len(self.slices[0].strokes)
-        return Pace(self.slices[0].steps // strokes, strokes)
+        return pace_of(self.slices[0])
 
     def shortened(self, turns: int) -> Recorded:
         """As if it had ended after so many turns."""
@@ -112,6 +111,11 @@ def fold(folder: Path) -> None:
 def slice_of(row: Mapping[Any, Any]) -> Slice:
     """A row of a file of slices."""
     return Slice(**{name: row[name] for name in _FIELDS} | {"strokes": tuple(map(float, row["strokes"]))})
+
+
+def pace_of(one: Slice) -> Pace:
+    """Of a recorded slice, and so of all of its pair."""
+    return Pace(one.steps // len(one.strokes), len(one.strokes))
 
 
 def read(recording: Path) -> dict[str, list[Recorded]]:
