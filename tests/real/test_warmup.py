@@ -27,8 +27,6 @@ CASES = {
     "jax": ["simple_rnn unrolled", "gru generic"],
     "torch": ["simple_rnn auto", "lstm generic"],
 }
-FULL_BATCHES = {"train_samples": 512, "batch_size": 64}
-ANOTHER_SEED = {"seed": 8}
 
 Results = dict[str, dict[str, Any]]
 
@@ -43,8 +41,8 @@ def both(backend: str) -> tuple[Results, Results]:
     """What the plain script and the worker give for each case, side by side, each case in fresh processes."""
     cases = {name: case_of(name, backend=backend) for name in CASES[backend]}
     if backend == "tensorflow":
-        cases["full batches"] = case_of("simple_rnn auto", **FULL_BATCHES)
-        cases["another seed"] = case_of("simple_rnn auto", **ANOTHER_SEED)
+        cases["full batches"] = case_of("simple_rnn auto", train_samples=512, batch_size=64)
+        cases["another seed"] = case_of("simple_rnn auto", seed=8)
     data = obtain(TASKS["mnist_5k"], data_dir=None, say=print)
     environment = {
         **os.environ,
