@@ -333,6 +333,7 @@ def test_a_server_that_is_stopped_during_a_run_is_replaced(bed: Bed, monkeypatch
             os.kill(stopped[0], signal.SIGSTOP)
 
     stopped: list[int] = []
+    bed.script(seconds=0.5)  # so that it is stopped before the run ends: stopped idle, it is only known by its silence
     with bed.workers(on_event=stop) as workers:
         assert bed.run(workers).status is Status.OK
         assert bed.run(workers).status is Status.OK
