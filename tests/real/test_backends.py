@@ -31,10 +31,11 @@ def measured(out: Path, *arguments: str) -> pd.DataFrame:
 @pytest.mark.extra("jax")
 def test_jax_loops_and_unrolls_and_the_loaded_programs_show_it(tmp_path: Path) -> None:
     runs = measured(
-        *(tmp_path, "--set", "backends=jax", "--set", "kernels=generic,unrolled", "--set", "cells=simple_rnn"),
+        *(tmp_path, "--set", "backends=jax", "--set", "kernels=auto,generic,unrolled", "--set", "cells=simple_rnn"),
         *("--set", "threads=1"),
     )
-    assert runs["attested_kernel"].to_dict() == {"generic": "generic", "unrolled": "unrolled"}
+    expected = {"auto": "generic", "generic": "generic", "unrolled": "unrolled"}
+    assert runs["attested_kernel"].to_dict() == expected
     evidence = json.loads(str(runs.loc["generic", "attestation_json"]))
     # in training, the forward loop and its transpose; each for the full batch's program and for the partial one's
     assert evidence["train"]["recurrent_a"]["operations"]["while"] == 4

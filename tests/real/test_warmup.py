@@ -24,7 +24,7 @@ CASE = {"task": "mnist_5k", "units": 128, "batch_size": 32, "epochs": 2, "seed":
 # every cell, and every kernel that each backend has on a processor, once
 CASES = {
     "tensorflow": ["simple_rnn auto", "simple_rnn xla", "lstm generic", "lstm unrolled", "gru auto"],
-    "jax": ["simple_rnn unrolled", "gru generic"],
+    "jax": ["simple_rnn auto", "simple_rnn unrolled", "gru generic"],
     "torch": ["simple_rnn auto", "lstm generic"],
 }
 
