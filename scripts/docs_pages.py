@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.report.text import escaped
-from bench.store import COLUMNS, SCHEMA_VERSION
+from bench.store.parts import COLUMNS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig

@@ -1,4 +1,4 @@
-"""The constant of the duel's boundaries (`bench.duel.CONSTANT`), found by simulation with its trimmed t.
+"""The constant of the duel's boundaries (`bench.duel.sequential.CONSTANT`), found by simulation with its trimmed t.
 
     python scripts/duel_boundaries.py [--duels 400000] [--seed 1]
 
@@ -17,7 +17,7 @@ import argparse
 import numpy as np
 from scipy.special import ndtri, stdtr
 
-from bench.duel import CONFIDENCE, CONSTANT, SHAPE, TRIMMED, Schedule
+from bench.duel.sequential import CONFIDENCE, CONSTANT, SHAPE, TRIMMED, Schedule
 
 MOST_PAIRS = (5, 6, 8, 10, 12, 15, 20, 28, 40, 60, 100)
 

@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.harness import Siege, choose, violations
+from tests.support.harness import Siege, choose, violations
 
 BENCH = "from bench.cli import main; main()"
 WEIGHTS = {"parent": 0.15, "server": 0.2, "child": 0.65}

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bench.case import ENTRIES, Case, Observation
-from bench.predictions import pack
-from bench.store import Run, compact, write_run
-from tests.stored import CAMPAIGN, a_run
+from bench.core.case import ENTRIES, Case, Observation
+from bench.core.predictions import pack
+from bench.store.parts import Run, compact, write_run
+from tests.support.stored import CAMPAIGN, a_run
 
 CELLS = ("simple_rnn", "lstm", "gru")
 KERNELS = ("generic", "unrolled")

@@ -29,12 +29,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the worker's process finds this module as `scripts.latency`
 
-from bench.case import ENTRIES, Case, Observation  # noqa: E402
-from bench.fetch import obtain  # noqa: E402
-from bench.isolation import Workers  # noqa: E402
-from bench.stats import paired_ratio  # noqa: E402
-from bench.tasks import TASKS, find_task  # noqa: E402
-from bench.wire import Emit, Event, Request, Started  # noqa: E402
+from bench.analysis.stats import paired_ratio  # noqa: E402
+from bench.catalog.fetch import obtain  # noqa: E402
+from bench.catalog.tasks import TASKS, find_task  # noqa: E402
+from bench.core.case import ENTRIES, Case, Observation  # noqa: E402
+from bench.core.protocol import Emit, Event, Request, Started  # noqa: E402
+from bench.run.isolation import Workers  # noqa: E402
 
 BARE = """
 import json, statistics, sys, time
@@ -74,7 +74,7 @@ def preload(backend: str) -> None:
 
 def measure(request: Request, emit: Emit) -> None:
     """The harness's side: turns of timed calls without end, each reported when it is over."""
-    from bench.dtypes import find_dtype
+    from bench.catalog.dtypes import find_dtype
     from bench.worker.backends import load_backend
     from bench.worker.data import Data
     from bench.worker.inference import time_calls, warm_up

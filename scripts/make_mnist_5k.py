@@ -4,7 +4,7 @@ The rule: within a class, digits are ranked by the SHA-256 of their 784 bytes, a
 keeps MNIST's order. So no random generator is involved, and the choice can be repeated in any language. (Of two equal
 digits, the earlier ranks first.) The file's bytes depend on the zlib in use, its digest doesn't.
 
-    python scripts/make_mnist_5k.py --data-dir FOLDER [--out bench/data/mnist_5k.npz]
+    python scripts/make_mnist_5k.py --data-dir FOLDER [--out bench/catalog/data/mnist_5k.npz]
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.fetch import read_folder  # noqa: E402 (a fresh clone has nothing installed yet)
-from bench.tasks import TASKS, Arrays, content_digest, part_digests, write_npz  # noqa: E402
+from bench.catalog.fetch import read_folder  # noqa: E402 (a fresh clone has nothing installed yet)
+from bench.catalog.tasks import TASKS, Arrays, content_digest, part_digests, write_npz  # noqa: E402
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def subset(whole: Arrays) -> Arrays:
 
 
 def main() -> None:
-    """Reads MNIST, verified; writes the file; prints the digests that `bench/tasks.py` holds."""
+    """Reads MNIST, verified; writes the file; prints the digests that `bench/catalog/tasks.py` holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, help="a folder with MNIST's IDX files or mnist.npz")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "data" / "mnist_5k.npz")

@@ -2,7 +2,7 @@
 
     python scripts/overhead.py [--pairs 8] [--turns 4]
 
-Both sides are alive at once and never run at the same time. The harness's side is a real run (`bench.isolation`: a
+Both sides are alive at once and never run at the same time. The harness's side is a real run (`bench.run.isolation`: a
 forked child, its events read, the progress line drawn), stopped and continued with signals between epochs, outside what
 it times. The plain side is a Keras script with `verbose=0` and no callbacks. The order is A B B A, the unit is the pair
 of processes, and the interval is Student's t on the logarithms of the pairs.
@@ -34,14 +34,14 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.case import Case, Observation, Status
+from bench.analysis.stats import paired_ratio
+from bench.catalog.fetch import obtain
+from bench.catalog.tasks import TASKS
 from bench.cli.progress import Progress
-from bench.fetch import obtain
-from bench.isolation import Ended, Workers
-from bench.plan import Plan, Planned
-from bench.stats import paired_ratio
-from bench.tasks import TASKS
-from bench.wire import Event, Request, Started
+from bench.core.case import Case, Observation, Status
+from bench.core.protocol import Event, Request, Started
+from bench.plan.plan import Plan, Planned
+from bench.run.isolation import Ended, Workers
 
 EPOCHS_A_TURN = 2
 SAMPLES = 8_000

@@ -29,8 +29,8 @@ def main() -> None:
 
 
 def _model(cell: str) -> Any:
-    from bench.case import Case
-    from bench.tasks import TASKS
+    from bench.catalog.tasks import TASKS
+    from bench.core.case import Case
     from bench.worker.model import build
 
     return build(Case(cell=cell, network="cudnn_ready", units=UNITS, batch_size=BATCH), TASKS["mnist_5k"])
@@ -39,8 +39,8 @@ def _model(cell: str) -> Any:
 def _tensorflow(folder: Path) -> None:
     import tensorflow as tf
 
-    from bench.worker.backend_tensorflow import _nodes
-    from bench.worker.evidence import tells_in_graph
+    from bench.worker.backends.tensorflow import _nodes
+    from bench.worker.evidence.programs import tells_in_graph
 
     listed = tf.config.list_logical_devices
     recorded = {}

@@ -23,16 +23,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.arena import TURNS, Arena, Side
-from bench.campaign import publish
-from bench.case import Case
-from bench.duel import pair_log_ratio
-from bench.errors import BenchError
-from bench.fetch import obtain
-from bench.isolation import Place, machine_lock
-from bench.machine import read_machine, read_software
-from bench.sides import steadied
-from bench.tasks import find_task
+from bench.catalog.fetch import obtain
+from bench.catalog.tasks import find_task
+from bench.core.case import Case
+from bench.core.errors import BenchError
+from bench.duel.interleaved import TURNS, Arena, Side
+from bench.duel.sequential import pair_log_ratio
+from bench.duel.sides import steadied
+from bench.host.machine import read_machine, read_software
+from bench.run.isolation import Place, machine_lock
+from bench.store.campaign import publish
 from scripts.recordings import ABOUT, PARTS, fold, minutes, pace_of, recorded, slice_of
 
 _MOST_FAILURES = 5

@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench.arena import Pace, Pair
-from bench.case import RunFacts
-from bench.duel import Look, Schedule, Slice
+from bench.core.case import RunFacts
+from bench.duel.interleaved import Pace, Pair
+from bench.duel.sequential import Look, Schedule, Slice
 
 ABOUT = "about.json"
 PARTS = "pairs"
@@ -139,7 +139,7 @@ def halves(recording: dict[str, list[Recorded]]) -> tuple[dict[str, list[Recorde
 
 
 class Replay:
-    """What `bench.arena.duel_until_sure` needs of an arena: pairs drawn from recorded ones, on a clock of its own.
+    """What `bench.duel.interleaved.duel_until_sure` needs of an arena: pairs drawn from recorded ones, by their clock.
 
     They are drawn with replacement, in runs of neighbours, so that what a disturbance did to neighbouring pairs stays
     together. In each pair it is drawn too which side is called A: both ran the same, so the true ratio of what is drawn
@@ -173,4 +173,4 @@ class Silent:
     """A reporter that says nothing."""
 
     def pair_ended(self, log_ratio: float | None, so_far: Look, schedule: Schedule, seconds: float) -> None:
-        """See `bench.arena.Reporter`."""
+        """See `bench.duel.interleaved.Reporter`."""

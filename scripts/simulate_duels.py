@@ -6,7 +6,7 @@
 The earlier half of each cell's recorded pairs is there to choose by: it prints, for several numbers of turns a pair,
 how much the pairs' ratios vary and how narrow ten minutes would make the interval. The later half is judged on: 2,000
 duels with equal sides, and as many at each injected slowdown (B's slices made longer by exactly that). Each of them is
-`bench.arena.duel_until_sure` itself, with pairs drawn from the recording on a clock of their own.
+`bench.duel.interleaved.duel_until_sure` itself, with pairs drawn from the recording on a clock of their own.
 
 Writes `duels.csv` (a row a duel), `duels.json` (the rates, with Clopper-Pearson intervals) and the figure. All of it is
 conditional on the recording: another machine has another noise.
@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
-from bench.arena import TURNS, duel_until_sure
-from bench.duel import MARGINS, pair_log_ratio
+from bench.analysis.stats import mean_t
+from bench.duel.interleaved import TURNS, duel_until_sure
+from bench.duel.sequential import MARGINS, pair_log_ratio
 from bench.report.text import markdown_table
-from bench.stats import mean_t
 from scripts.recordings import ABOUT, Recorded, Replay, Silent, halves, machines, read
 
 SLOWDOWNS = (0.0, 0.01, 0.02, 0.05, 0.10)

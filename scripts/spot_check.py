@@ -17,16 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.arena import Arena, Side, duel_until_sure
-from bench.case import Case
+from bench.catalog.fetch import obtain
+from bench.catalog.tasks import find_task
 from bench.cli.duel_text import Progress
-from bench.duel import MARGINS
-from bench.fetch import obtain
-from bench.isolation import Place, machine_lock
-from bench.machine import read_machine
+from bench.core.case import Case
+from bench.duel.interleaved import Arena, Side, duel_until_sure
+from bench.duel.sequential import MARGINS
+from bench.duel.sides import steadied
+from bench.host.machine import read_machine
 from bench.report.text import markdown_table
-from bench.sides import steadied
-from bench.tasks import find_task
+from bench.run.isolation import Place, machine_lock
 
 WORKER = "scripts.burning_side"
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from bench.stats import paired_ratio
+from bench.analysis.stats import paired_ratio
 
 COMMANDS = (("--help",), ("plan",), ("plan", "--set", "seeds=0..3333"), ("cells",), ("suites",))
 NOTHING = [sys.executable, "-c", "pass"]

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from bench.cli import app
-from bench.store import COLUMNS
+from bench.store.parts import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,34 +12,20 @@ from pathlib import Path
 import pytest
 
 import bench
-from tests.stored import a_store
+from tests.support.stored import a_store
 
 PACKAGE = Path(bench.__file__).parent
 
-LINE = (
-    ("errors", "case", "proc", "stats", "predictions"),
-    ("cells", "tasks", "networks", "dtypes", "machine", "wire", "campaign", "verdict"),
-    ("gate",),
-    ("suite",),
-    ("kernels", "runtimes", "noise", "fetch", "store", "duel", "bounds"),
-    ("plan", "matrix"),
-    ("worker", "isolation"),
-    ("run", "probe", "arena", "sides", "peak"),
-    ("summary",),
-    ("compare", "verify"),
-    ("history",),
-    ("report",),
-    ("cli",),
-)
-"""The rooms from the bottom up: each may import only what stands in a line above its own here, or itself."""
+FOLDERS = ("core", "catalog", "host", "plan", "store", "worker", "run", "analysis", "duel", "report", "cli")
+"""The folders from the bottom up: each may import only what stands before it here, or itself."""
 
 FRAMEWORKS = {"keras", "tensorflow", "jax", "jaxlib", "torch", "onnx", "onnxruntime", "tf2onnx"}
-OWN_ROOM = {
-    "backend_tensorflow": {"tensorflow"},
-    "backend_jax": {"jax"},
-    "backend_torch": {"torch"},
-    "runtime_torch": {"torch"},
-    "runtime_onnx": {"tensorflow", "onnx", "onnxruntime", "tf2onnx"},
+OWN_FRAMEWORKS = {
+    "backends.tensorflow": {"tensorflow"},
+    "backends.jax": {"jax"},
+    "backends.torch": {"torch"},
+    "runtimes.torch_nn": {"torch"},
+    "runtimes.onnx": {"tensorflow", "onnx", "onnxruntime", "tf2onnx"},
 }
 """The modules of the worker that may import more than Keras."""
 PLOTS = {"seaborn", "matplotlib"}
@@ -81,62 +67,59 @@ def imports(path: Path, *, at_start_only: bool = False) -> Iterator[str]:
         waiting += ast.iter_child_nodes(node)
 
 
-def room(module: str) -> str:
-    """`bench.cli.run` and `bench.cli` are in the room `cli`; `bench` itself, and its version, in none."""
+def folder_of(module: str) -> str:
+    """`bench.cli.run` and `bench.cli` are in the folder `cli`; `bench` itself, and its version, in none."""
     parts = module.split(".")
     return parts[1] if parts[0] == "bench" and len(parts) > 1 and not parts[1].startswith("_") else ""
 
 
-FLOOR = {name: number for number, names in enumerate(LINE) for name in names}
-
-
-def test_every_room_has_its_place_in_the_line() -> None:
-    assert {room(name) for name, _ in modules()} - {""} == set(FLOOR)
+def test_every_folder_has_its_place_in_the_order() -> None:
+    assert {folder_of(name) for name, _ in modules()} - {""} == set(FOLDERS)
 
 
 @pytest.mark.parametrize(("name", "path"), modules())
-def test_imports_point_down_the_line_only(name: str, path: Path) -> None:
-    home = room(name)
-    for imported in filter(None, map(room, imports(path))):
-        allowed = imported == home or FLOOR[imported] < FLOOR[home]
-        assert allowed, f"{name} imports {imported}, which is not below it"
+def test_no_folder_imports_one_that_stands_above_it(name: str, path: Path) -> None:
+    home = folder_of(name)
+    for imported in filter(None, map(folder_of, imports(path))):
+        allowed = FOLDERS.index(imported) <= FOLDERS.index(home)
+        assert allowed, f"{name} imports {imported}, which is above it"
 
 
 @pytest.mark.parametrize(("name", "path"), modules())
 def test_frameworks_are_imported_in_the_worker_only_and_plots_in_the_report_only(name: str, path: Path) -> None:
     tops = {imported.split(".")[0] for imported in imports(path)}
-    assert room(name) == "worker" or not tops & FRAMEWORKS
-    assert room(name) == "report" or not tops & PLOTS
+    assert folder_of(name) == "worker" or not tops & FRAMEWORKS
+    assert folder_of(name) == "report" or not tops & PLOTS
 
 
 def test_nothing_imports_the_worker() -> None:
     """It is started as a process of its own; whoever imported it would import Keras."""
     assert {
-        name for name, path in modules() if room(name) != "worker" and "worker" in map(room, imports(path))
+        name for name, path in modules() if folder_of(name) != "worker" and "worker" in map(folder_of, imports(path))
     } == set()
 
 
-@pytest.mark.parametrize(("name", "path"), [one for one in modules() if room(one[0]) == "worker"])
+@pytest.mark.parametrize(("name", "path"), [one for one in modules() if folder_of(one[0]) == "worker"])
 def test_each_backend_is_imported_in_its_own_module_only(name: str, path: Path) -> None:
     """With JAX or torch the worker runs where TensorFlow isn't installed."""
     backends = {imported.split(".")[0] for imported in imports(path)} & (FRAMEWORKS - {"keras"})
-    assert backends <= OWN_ROOM.get(name.removeprefix("bench.worker."), set())
+    assert backends <= OWN_FRAMEWORKS.get(name.removeprefix("bench.worker."), set())
 
 
 def test_the_worker_needs_only_keras_numpy_and_psutil() -> None:
     files = dict(modules())
-    reached = {name for name in files if room(name) == "worker"}
+    reached = {name for name in files if folder_of(name) == "worker"}
     waiting, needed = list(reached), set()
     while waiting:
         name = waiting.pop()
-        for imported in imports(files[name], at_start_only=room(name) != "worker"):
+        for imported in imports(files[name], at_start_only=folder_of(name) != "worker"):
             inside = next((known for known in (imported, imported.rpartition(".")[0]) if known in files), None)
             if inside is None:
                 needed.add(imported.split(".")[0])
             elif inside not in reached:
                 reached.add(inside)
                 waiting.append(inside)
-    assert {"bench.noise", "bench.tasks", "bench.wire"} <= reached
+    assert {"bench.host.noise", "bench.catalog.tasks", "bench.core.protocol"} <= reached
     assert needed - set(sys.stdlib_module_names) - {"bench"} - (FRAMEWORKS - {"keras"}) == WORKERS
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.campaign import read_manifests
-from bench.case import Status
-from bench.report.claims import Verdict, judge
+from bench.analysis.claims import Verdict, judge
+from bench.analysis.summary import summarise
+from bench.core.case import Status
 from bench.report.measured import read, read_sections
 from bench.report.page import make
 from bench.report.table import render, write_between_markers
-from bench.store import load
-from bench.summary import summarise
+from bench.store.campaign import read_manifests
+from bench.store.parts import load
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "mnist_rows"

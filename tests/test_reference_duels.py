@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.arena import TURNS
-from bench.duel import MARGINS, spun
+from bench.duel.interleaved import TURNS
+from bench.duel.sequential import MARGINS, spun
 from scripts import compare_peers, simulate_duels, spot_check
 from scripts.recordings import Recorded, halves, machines, minutes, read
 from scripts.simulate_duels import SLOWDOWNS, rates, simulate

@@ -26,7 +26,7 @@ from bench.cli import (
     table,
     verify,
 )
-from bench.errors import BenchError, ExitCode
+from bench.core.errors import BenchError, ExitCode
 
 app = typer.Typer(
     name="bench",

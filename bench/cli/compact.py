@@ -10,7 +10,7 @@ from bench.cli.options import LOCAL_RESULTS, ResultsOption, measured
 
 def compact(results: ResultsOption = LOCAL_RESULTS) -> None:
     """Fold the many small parquet parts of a results folder into one, verified before the small ones go."""
-    from bench import store
+    from bench.store import parts as store
 
     if results == LOCAL_RESULTS:
         measured(None)

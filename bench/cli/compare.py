@@ -11,13 +11,13 @@ import typer
 
 from bench.cli.layout import say
 from bench.cli.options import Format, FormatOption
-from bench.errors import ExitCode, NothingSureError
+from bench.core.errors import ExitCode, NothingSureError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.compare import Comparison
-    from bench.gate import Gate
+    from bench.analysis.comparison import Comparison
+    from bench.plan.gate import Gate
 
 
 class Across(StrEnum):
@@ -92,8 +92,8 @@ _WORDS = {
 def _compared(
     base: Path, new: Path, across: Across | None, margins: Path | None, fmt: Format
 ) -> tuple[Comparison, Gate]:
-    from bench import compare as judging
-    from bench.gate import find_gate
+    from bench.analysis import comparison as judging
+    from bench.plan.gate import find_gate
     from bench.report.verdicts import render
 
     asked = find_gate(margins)
@@ -110,8 +110,8 @@ def _compared(
 
 def _loaded(path: Path, side: str) -> pd.DataFrame:
     """The observations of a side. One that is not there is no mistake of a gate's user, but nothing to be sure from."""
-    from bench.store import load
-    from bench.summary import NEEDED
+    from bench.analysis.summary import NEEDED
+    from bench.store.parts import load
 
     if not path.exists():
         raise NothingSureError(

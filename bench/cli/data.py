@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from bench.catalog.tasks import TASKS, find_task
 from bench.cli.options import DataDirOption
-from bench.tasks import TASKS, find_task
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def fetch(
     data_dir: DataDirOption = None,
 ) -> None:
     """Get and verify the data of the tasks, so that a later run needs no network."""
-    from bench.fetch import obtain
+    from bench.catalog.fetch import obtain
 
     for task in [find_task(name, "on the command line") for name in names] if names else TASKS.values():
         path = obtain(task, data_dir=data_dir, say=lambda line: typer.echo(line, err=True))

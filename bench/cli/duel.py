@@ -30,13 +30,13 @@ from bench.cli.duel_text import (
 )
 from bench.cli.layout import paragraph, say, table
 from bench.cli.options import LOCAL_RESULTS, CpusOption, DataDirOption, Format, FormatOption, ResultsOption, SetOption
-from bench.errors import ExitCode, UsageError
+from bench.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from bench.arena import Result
-    from bench.case import Case
-    from bench.sides import Kind, Made
-    from bench.verdict import Margins
+    from bench.core.case import Case
+    from bench.core.verdict import Margins
+    from bench.duel.interleaved import Result
+    from bench.duel.sides import Kind, Made
 
 _SUITE = "quick"
 _OWN_CELL = re.compile(r"\s*cells\s*=\s*[\w.]+:\w+\s*")
@@ -96,7 +96,7 @@ def duel(
             f"--tolerance {tolerance:g} with --floor {floor:g} can't be used: the floor lies between 0 and the "
             f"tolerance, and the tolerance is above 0 %."
         )
-    from bench.verdict import Margins
+    from bench.core.verdict import Margins
 
     execute(
         base,
@@ -137,14 +137,15 @@ def execute(
     turns: int | None = None,
 ) -> None:
     """`bench duel` behind its options. `worker` and `turns` are for tests and scripts."""
-    from bench import arena, sides
+    from bench.catalog.fetch import default_cache, obtain
+    from bench.catalog.tasks import find_task
     from bench.cli.run import terminated_as_interrupted
-    from bench.fetch import default_cache, obtain
-    from bench.isolation import machine_lock
-    from bench.machine import read_machine
-    from bench.noise import read_quiet, remarks
-    from bench.tasks import find_task
-    from bench.verdict import exit_code
+    from bench.core.verdict import exit_code
+    from bench.duel import interleaved as arena
+    from bench.duel import sides
+    from bench.host.machine import read_machine
+    from bench.host.noise import read_quiet, remarks
+    from bench.run.isolation import machine_lock
 
     kind = sides.common_kind(base, new)
     cases = _cases(base, new, kind, overrides)
@@ -195,9 +196,9 @@ def execute(
 
 def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case, Case]:
     """One case a side: the same but for the settings that are duelled."""
-    from bench import sides
     from bench.cli.plan import left_out
     from bench.cli.prepare import prepare
+    from bench.duel import sides
 
     found = []
     own_cell = None if kind is sides.Kind.SETTINGS else next(filter(_OWN_CELL.fullmatch, overrides), None)
@@ -240,8 +241,8 @@ def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case,
 
 
 def _made(base: str, new: str, kind: Kind, cases: tuple[Case, Case], scratch: Path, cache: Path) -> tuple[Made, Made]:
-    from bench import sides
-    from bench.cells import BUILT_IN
+    from bench.catalog.cells import BUILT_IN
+    from bench.duel import sides
 
     made = []
     for letter, text, case in zip("ab", (base, new), cases, strict=True):
@@ -257,7 +258,7 @@ def _made(base: str, new: str, kind: Kind, cases: tuple[Case, Case], scratch: Pa
 
 
 def _made_folder(folder: Path) -> Path:
-    from bench.campaign import refused
+    from bench.store.campaign import refused
 
     with refused(folder):
         folder.mkdir(parents=True)
@@ -268,7 +269,7 @@ def _keep(folder: Path, record: Mapping[str, Any], result: Result) -> None:
     """Every slice, as parquet, and the record beside them."""
     import pandas as pd
 
-    from bench.campaign import publish
+    from bench.store.campaign import publish
 
     frame = pd.DataFrame([asdict(one) for one in result.slices])
     publish(folder / "slices.parquet", lambda file: frame.to_parquet(file, index=False))
@@ -281,7 +282,7 @@ def _print(record: dict[str, Any], folder: Path, fmt: Format) -> None:
     elif fmt is Format.MD:
         typer.echo(to_markdown(record), nl=False)
     else:
-        from bench.case import Case
+        from bench.core.case import Case
 
         typer.secho(headline(record), bold=True)
         typer.echo(described(Case(**record["sides"]["a"]["case"]), Phase(record["phase"])))

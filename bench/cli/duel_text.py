@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from bench.cli.layout import duration
 
 if TYPE_CHECKING:
-    from bench.arena import Result, Side
-    from bench.case import Case
-    from bench.duel import Look, Schedule
-    from bench.machine import Machine
-    from bench.sides import Made
-    from bench.verdict import Margins
+    from bench.core.case import Case
+    from bench.core.verdict import Margins
+    from bench.duel.interleaved import Result, Side
+    from bench.duel.sequential import Look, Schedule
+    from bench.duel.sides import Made
+    from bench.host.machine import Machine
 
 
 class Phase(StrEnum):
@@ -48,7 +48,7 @@ class Progress:
         self._ended = 0
 
     def pair_ended(self, log_ratio: float | None, so_far: Look, schedule: Schedule, seconds: float) -> None:
-        """See `bench.arena.Reporter`."""
+        """See `bench.duel.interleaved.Reporter`."""
         self._ended += 1
         clock = f"{_clock(seconds)} of {_clock(self._budget)}"
         if log_ratio is None:
@@ -85,7 +85,7 @@ def _drawn(so_far: Look) -> str:
 
 def to_data(bout: Bout, result: Result) -> dict[str, Any]:
     """All that is known of a duel, JSON-able: what `--format json` prints and `duel.json` keeps."""
-    from bench import sides
+    from bench.duel import sides
 
     stopped = result.look
     steps = {side: _step_seconds(result, side) for side in "ab"}
@@ -209,7 +209,7 @@ HEADINGS = ("", "side", "median step", "kernel asked → ran")
 
 def to_markdown(record: Mapping[str, Any]) -> str:
     """Fit for a pull request, or a step's summary."""
-    from bench.case import Case
+    from bench.core.case import Case
     from bench.report.text import escaped, markdown_table
 
     mark = {"same": "✅", "faster": "✅", "slower": "❌", "inconclusive": "❔"}[record["verdict"]]

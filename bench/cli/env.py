@@ -18,7 +18,7 @@ from bench.cli.options import (
     ResultsOption,
     SetOption,
 )
-from bench.errors import NothingSureError
+from bench.core.errors import NothingSureError
 
 
 def env(
@@ -42,8 +42,8 @@ def env(
     if peak:
         _measure_peak(suite, overrides, results, cpus, fmt)
         return
-    from bench.machine import installed_backends, read_host, read_machine, read_software
-    from bench.noise import read_quiet, remarks
+    from bench.host.machine import installed_backends, read_host, read_machine, read_software
+    from bench.host.noise import read_quiet, remarks
 
     machine, host, quiet = read_machine(), read_host(), read_quiet()
     backends = installed_backends()
@@ -77,10 +77,10 @@ def env(
 
 
 def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: str | None, fmt: DataFormat) -> None:
-    """Both bounds (`bench.bounds`) of a suite's configurations, measured anew and kept in the store."""
+    """Both bounds (`bench.store.ceilings`) of a suite's configurations, measured anew and kept in the store."""
     from bench.cli.prepare import parse_cpus, prepare
-    from bench.machine import read_software
-    from bench.peak import measure_bounds
+    from bench.host.machine import read_software
+    from bench.run.ceiling_runs import measure_bounds
 
     pinned = parse_cpus(cpus)
     prepared = prepare(suite, overrides, 0, pinned)

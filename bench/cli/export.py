@@ -32,9 +32,9 @@ def export(
 
       bench export results/nightly --format github-action-benchmark > output.json  # tool: customSmallerIsBetter
     """
+    from bench.analysis.summary import summarise
     from bench.report.export import github_action_benchmark, pytest_benchmark
-    from bench.store import load
-    from bench.summary import summarise
+    from bench.store.parts import load
 
     frame = load(measured(results), say=say)
     sections = summarise(frame)

@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.layout import say
 from bench.cli.options import Format, FormatOption, ResultsArgument, measured
-from bench.errors import NothingSureError
+from bench.core.errors import NothingSureError
 
 
 def history(
@@ -40,10 +40,10 @@ def history(
 
       bench history results/nightly --metric accuracy --format md
     """
-    from bench.gate import find_metric
-    from bench.history import By, series
+    from bench.analysis.history import By, series
+    from bench.plan.gate import find_metric
     from bench.report import over_time
-    from bench.store import load
+    from bench.store.parts import load
 
     asked = find_metric(metric, "--metric")
     frame = load(measured(results), say=say)

@@ -12,12 +12,12 @@ from bench.cli.layout import paragraph, say, table
 from bench.cli.options import Format, FormatOption, SetOption
 
 if TYPE_CHECKING:
-    from bench.case import Case
+    from bench.catalog.matrix import Entry
     from bench.cli.prepare import Prepared
-    from bench.machine import Machine
-    from bench.matrix import Entry
-    from bench.probe import Answers
-    from bench.suite import Axes
+    from bench.core.case import Case
+    from bench.host.machine import Machine
+    from bench.plan.suite import Axes
+    from bench.run.probe import Answers
 
 _APART = ("backend", "device", "network", "dtype", "threads")
 """The fields whose values have a matrix each."""
@@ -41,9 +41,9 @@ def kernels(
 
       bench kernels --set devices=gpu:0 --set networks=notebook,cudnn_ready
     """
-    from bench.machine import installed_backends, read_machine, read_software
-    from bench.matrix import entry
-    from bench.probe import Answers
+    from bench.catalog.matrix import entry
+    from bench.host.machine import installed_backends, read_machine, read_software
+    from bench.run.probe import Answers
 
     machine, missing = read_machine(), installed_backends()
     prepared = _crossed(overrides or (), machine)
@@ -67,11 +67,11 @@ def kernels(
 
 def _crossed(overrides: Sequence[str], machine: Machine) -> Prepared:
     """All that this program knows, crossed, unless the overrides say otherwise."""
-    from bench.cells import registered
+    from bench.catalog.cells import registered
+    from bench.catalog.kernels import KERNELS
     from bench.cli.prepare import Prepared
-    from bench.kernels import KERNELS
-    from bench.plan import BACKENDS
-    from bench.suite import crossed
+    from bench.plan.plan import BACKENDS
+    from bench.plan.suite import crossed
 
     axes: dict[str, Sequence[str]] = {
         "cells": list(registered()),
@@ -86,7 +86,7 @@ def _crossed(overrides: Sequence[str], machine: Machine) -> Prepared:
 
 def _place(case: Case, axes: Axes) -> list[int]:
     """Where a case stands: what has a matrix of its own first, then row and column, as the axes order them."""
-    from bench.suite import CASE_FIELD
+    from bench.plan.suite import CASE_FIELD
 
     order = ("backends", "devices", "networks", "dtypes", "threads", "cells", "kernels")
     return [getattr(axes, axis).index(getattr(case, CASE_FIELD[axis])) for axis in order]
@@ -96,12 +96,12 @@ def _probe(cases: Sequence[Case], known: dict[str, Answers]) -> None:
     """Try what Keras can be asked for, be it in vain, and keep each answer as soon as it is there."""
     import os
 
-    from bench.dtypes import find_dtype
-    from bench.fetch import obtain
-    from bench.kernels import can_be_asked
-    from bench.machine import device_problem, read_machine
-    from bench.probe import probe
-    from bench.tasks import find_task
+    from bench.catalog.dtypes import find_dtype
+    from bench.catalog.fetch import obtain
+    from bench.catalog.kernels import can_be_asked
+    from bench.catalog.tasks import find_task
+    from bench.host.machine import device_problem, read_machine
+    from bench.run.probe import probe
 
     machine, visible = read_machine(), os.environ.get("CUDA_VISIBLE_DEVICES")
     tried = [

@@ -11,7 +11,7 @@ from bench.cli.layout import paragraph, table
 
 def cells() -> None:
     """The cells that can be compared, and how to name one of your own."""
-    from bench.cells import ENTRY_POINT_GROUP, registered
+    from bench.catalog.cells import ENTRY_POINT_GROUP, registered
 
     known = registered().values()
     table(("cell", "what it is", "factory"), [(cell.name, cell.title, cell.factory) for cell in known], wrap=1)
@@ -25,7 +25,7 @@ def cells() -> None:
 
 def tasks() -> None:
     """The tasks, and their data."""
-    from bench.tasks import TASKS
+    from bench.catalog.tasks import TASKS
 
     rows = [
         (task.name, task.title, f"{task.train_samples:,}", f"{task.test_samples:,}", f"{task.steps} × {task.features}")
@@ -38,7 +38,7 @@ def suites(
     name: Annotated[str | None, typer.Argument(metavar="SUITE", help="Print this suite's TOML.")] = None,
 ) -> None:
     """The suites that come with the program; with a name, its TOML, to begin one of your own from."""
-    from bench import suite
+    from bench.plan import suite
 
     if name is not None:
         suite.load(name)  # an unknown or malformed one is an error that says how

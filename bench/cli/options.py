@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.errors import NothingSureError
+from bench.core.errors import NothingSureError
 
 LOCAL_RESULTS = Path("results/local")
 """Where `bench run` writes, and what is read where no results are named. Git ignores it."""

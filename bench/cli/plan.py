@@ -9,10 +9,10 @@ import typer
 
 from bench.cli.layout import count, duration, paragraph
 from bench.cli.options import DataFormat, DataFormatOption, OrderOption, SetOption, SuiteArgument
-from bench.errors import ExitCode
+from bench.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bench.plan import Plan
+    from bench.plan.plan import Plan
 
 _SHOWN = 40
 """Cases listed in a terminal before the rest is counted; --all lists every one."""
@@ -33,7 +33,7 @@ def plan(
 
 def show_plan(plan: Plan, *, as_json: bool, every: bool) -> None:
     """Print a plan; leaves with the code 3 when nothing of it can run here."""
-    from bench.plan import estimate_all
+    from bench.plan.plan import estimate_all
 
     seconds = estimate_all([planned.case for planned in plan.planned])
     if as_json:
@@ -68,7 +68,7 @@ def _print(plan: Plan, seconds: float, shown: int | None) -> None:
 
 def left_out(plan: Plan) -> list[tuple[str, str]]:
     """Why something is left out, each reason told once, and what it is: `gru × jax × cudnn`."""
-    from bench.suite import CASE_FIELD
+    from bench.plan.suite import CASE_FIELD
 
     by_reason: dict[str, list[str]] = {}
     for out in plan.left_out:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bench.errors import UsageError
-from bench.machine import Machine, device_problem, installed_backends, read_machine
-from bench.plan import Plan, make_plan
-from bench.runtimes import installed_runtimes
-from bench.suite import Suite, load
+from bench.catalog.runtimes import installed_runtimes
+from bench.core.errors import UsageError
+from bench.host.machine import Machine, device_problem, installed_backends, read_machine
+from bench.plan.plan import Plan, make_plan
+from bench.plan.suite import Suite, load
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.case import Status
 from bench.cli.layout import duration, printable
-from bench.plan import Plan, Planned, estimate_seconds
-from bench.store import Run
-from bench.wire import Began, Event
+from bench.core.case import Status
+from bench.core.protocol import Began, Event
+from bench.plan.plan import Plan, Planned, estimate_seconds
+from bench.store.parts import Run
 
 _PHASES = {
     "build": "building",
@@ -32,7 +32,7 @@ _REDRAW_SECONDS = 1.0
 
 
 class Progress:
-    """The reporter of `bench run` (see `bench.run.Reporter`): a line for each run, and a live one in a terminal."""
+    """The reporter of `bench run` (see `bench.run.runner.Reporter`): a line for each run, and a live one."""
 
     def __init__(self, plan: Plan, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._varying, self._clock = plan.varying, clock

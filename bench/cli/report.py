@@ -9,7 +9,7 @@ import typer
 
 from bench.cli.layout import say
 from bench.cli.options import measured as results_or_local
-from bench.errors import UsageError
+from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.report.page import Compared
@@ -55,11 +55,11 @@ def report(
 
 
 def _compared(base: Path, new: Path) -> Compared:
-    from bench.compare import compare
-    from bench.gate import find_gate
+    from bench.analysis.comparison import compare
+    from bench.analysis.summary import NEEDED
+    from bench.plan.gate import find_gate
     from bench.report.page import compared
-    from bench.store import load
-    from bench.summary import NEEDED
+    from bench.store.parts import load
 
     gate = find_gate(None)
     before, after = (load([path], columns=NEEDED, say=say) for path in (base, new))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import bench
-from bench.case import Status, digest
 from bench.cli.layout import count, duration, say
 from bench.cli.options import (
     LOCAL_RESULTS,
@@ -28,15 +27,16 @@ from bench.cli.options import (
     SuiteArgument,
 )
 from bench.cli.plan import left_out, show_plan
-from bench.errors import ExitCode, NothingSureError
-from bench.isolation import WORKER, Isolation
+from bench.core.case import Status, digest
+from bench.core.errors import ExitCode, NothingSureError
+from bench.run.isolation import WORKER, Isolation
 
 if TYPE_CHECKING:
-    from bench.campaign import Campaign
     from bench.cli.prepare import Prepared
-    from bench.machine import Machine, Software
-    from bench.plan import Plan
-    from bench.run import Outcome, Setting
+    from bench.host.machine import Machine, Software
+    from bench.plan.plan import Plan
+    from bench.run.runner import Outcome, Setting
+    from bench.store.campaign import Campaign
 
 
 def run(
@@ -99,10 +99,10 @@ def execute(
     worker: str = WORKER,
 ) -> None:
     """`bench run` behind its options. `worker` is the module that does a run; tests name another."""
-    from bench import store
-    from bench.campaign import locked, open_campaign
     from bench.cli.progress import Progress
-    from bench.run import Setting, run_campaign
+    from bench.run.runner import Setting, run_campaign
+    from bench.store import parts as store
+    from bench.store.campaign import locked, open_campaign
 
     data, substitutes = _data(prepared, data_dir, say)
     plan = prepared.plan(substitutes)
@@ -150,8 +150,8 @@ def _data(
     prepared: Prepared, data_dir: Path | None, say: Callable[[str], None]
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """The data file of each task, and which task stands in for another whose data can't be had."""
-    from bench.fetch import DataUnavailableError, obtain
-    from bench.tasks import find_task
+    from bench.catalog.fetch import DataUnavailableError, obtain
+    from bench.catalog.tasks import find_task
 
     origin, fallback = f"the suite {prepared.suite.name}", prepared.suite.settings.fallback_task
     data: dict[str, Path] = {}
@@ -172,15 +172,15 @@ def _data(
 
 def software_of(plan: Plan) -> dict[str, Software]:
     """The software that each backend of a plan would use, by backend."""
-    from bench.machine import read_software
+    from bench.host.machine import read_software
 
     return {backend: read_software(backend) for backend in sorted({p.case.backend for p in plan.planned})}
 
 
 def campaign_of(plan: Plan, machine: Machine, software: dict[str, Software]) -> Campaign:
     """The campaign that would begin now."""
-    from bench.campaign import Campaign, commit_of
-    from bench.cells import sources_digest
+    from bench.catalog.cells import sources_digest
+    from bench.store.campaign import Campaign, commit_of
 
     return Campaign(
         suite=plan.suite,
@@ -197,7 +197,7 @@ def campaign_of(plan: Plan, machine: Machine, software: dict[str, Software]) -> 
 
 
 def _begin(plan: Plan, campaign: Campaign, resumed: bool, results: Path, machine: Machine) -> None:
-    from bench.noise import read_quiet, remarks
+    from bench.host.noise import read_quiet, remarks
 
     say(f"{'resuming' if resumed else 'beginning'} the campaign {campaign.id}: {plan.title or plan.suite}")
     say(f"{count(len(plan.planned), 'run')} in {count(plan.blocks, 'block')}, results in {results}")
@@ -208,7 +208,7 @@ def _begin(plan: Plan, campaign: Campaign, resumed: bool, results: Path, machine
 
 
 def _bounds(plan: Plan, setting: Setting) -> None:
-    from bench.peak import measure_bounds
+    from bench.run.ceiling_runs import measure_bounds
 
     measure_bounds(
         plan,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.case import Case, Observation, RunFacts
 from bench.cli.layout import UNKNOWN, in_words, say, section, table, worded
 from bench.cli.layout import measured as duration_measured
 from bench.cli.options import DataFormat, DataFormatOption, ResultsArgument, measured
-from bench.errors import UsageError
+from bench.core.case import Case, Observation, RunFacts
+from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def show(
     fmt: DataFormatOption = DataFormat.TEXT,
 ) -> None:
     """Show one run: its case, its phases, the evidence of its kernel, its environment."""
-    from bench.store import load
+    from bench.store.parts import load
 
     frame = load(measured(results), say=say, all_attempts=True)
     run = describe(_find(frame, run_id))
@@ -132,7 +132,7 @@ def _print_phases(phases: list[dict[str, Any]]) -> None:
 
 def _print_calls(calls: list[dict[str, Any]]) -> None:
     """The calls of inference, some thousand of them, in a row for each entry and batch."""
-    from bench.stats import quantiles
+    from bench.analysis.stats import quantiles
 
     if not calls:
         return

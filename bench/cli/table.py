@@ -14,7 +14,7 @@ from bench.cli.options import Format, FormatOption, ResultsArgument, measured
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.summary import Section
+    from bench.analysis.summary import Section
 
 
 def table(

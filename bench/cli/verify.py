@@ -10,13 +10,13 @@ import typer
 
 from bench.cli.layout import count, say, table
 from bench.cli.options import DataDirOption
-from bench.errors import ExitCode, NothingSureError, UsageError
-from bench.isolation import WORKER
+from bench.core.errors import ExitCode, NothingSureError, UsageError
+from bench.run.isolation import WORKER
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.case import Case
+    from bench.core.case import Case
 
 REFERENCE = Path("results/reference/mnist_rows")
 """What is verified if nothing is named."""
@@ -42,8 +42,8 @@ def verify(
 
 def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, worker: str = WORKER) -> None:
     """`bench verify` behind its options. `worker` is the module that does a run; tests name another."""
-    from bench.machine import read_machine, read_software
-    from bench.verify import check
+    from bench.analysis.verification import check
+    from bench.host.machine import read_machine, read_software
 
     frame = _load(store)
     run = _choose(frame, wanted, store)
@@ -87,8 +87,8 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
 def _load(store: Path) -> pd.DataFrame:
     from dataclasses import fields
 
-    from bench.case import Case
-    from bench.store import load
+    from bench.core.case import Case
+    from bench.store.parts import load
 
     names = (*_NEEDED, "configuration_id", *(field.name for field in fields(Case)))
     return load([store], columns=names, phases=("train", "validate", "evaluate", "run"), say=say)
@@ -112,7 +112,7 @@ def _choose(frame: pd.DataFrame, wanted: str | None, store: Path) -> str:
 def _case(rows: pd.DataFrame) -> Case:
     from dataclasses import fields
 
-    from bench.case import Case
+    from bench.core.case import Case
 
     first = rows.iloc[0]
     values: dict[str, Any] = {}
@@ -131,16 +131,16 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     """
     import tempfile
 
+    from bench.catalog.fetch import obtain
+    from bench.catalog.kernels import refusal
+    from bench.catalog.runtimes import installed_runtimes
+    from bench.catalog.tasks import find_task
     from bench.cli.progress import Progress
     from bench.cli.run import campaign_of, software_of, terminated_as_interrupted
-    from bench.fetch import obtain
-    from bench.kernels import refusal
-    from bench.machine import device_problem, installed_backends, read_machine
-    from bench.plan import Plan, Planned
-    from bench.run import Setting, run_campaign
-    from bench.runtimes import installed_runtimes
-    from bench.store import load
-    from bench.tasks import find_task
+    from bench.host.machine import device_problem, installed_backends, read_machine
+    from bench.plan.plan import Plan, Planned
+    from bench.run.runner import Setting, run_campaign
+    from bench.store.parts import load
 
     machine = read_machine()
     reason = (

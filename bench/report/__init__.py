@@ -1,10 +1,10 @@
 """From the summary to what a person reads: the notebook's claims, verdicts, the table, figures, the page.
 
-In a notebook, all three take what `bench.store.load` gives, or any part of its rows:
+In a notebook, all three take what `bench.store.parts.load` gives, or any part of its rows:
 
     from pathlib import Path
     import bench.report
-    from bench.store import load
+    from bench.store.parts import load
 
     frame = load([Path("results/reference/mnist_rows")])
     bench.report.comparison_table(frame)
@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.errors import NothingSureError, unknown
+from bench.core.errors import NothingSureError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.analysis.summary import Section
     from bench.report.figures import Figure
-    from bench.summary import Section
 
 
 def comparison_table(frame: pd.DataFrame, section: int = 0) -> pd.DataFrame:
@@ -34,8 +34,8 @@ def comparison_table(frame: pd.DataFrame, section: int = 0) -> pd.DataFrame:
     """
     import pandas as pd
 
+    from bench.analysis.summary import summarise
     from bench.report.table import comparison_grid
-    from bench.summary import summarise
 
     grid = comparison_grid(_nth(summarise(frame), section))
     return pd.DataFrame(list(grid.rows), columns=[head for head, _ in grid.heads])

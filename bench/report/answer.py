@@ -14,10 +14,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
+from bench.analysis.summary import Row, RunRecord, Section, by_seed, paired_train_seconds
 from bench.report.inference import label
 from bench.report.text import ranged, significant
-from bench.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
-from bench.summary import Row, RunRecord, Section, by_seed, paired_train_seconds
 
 _NAMED = 3
 """How many rows a sentence names before it counts."""

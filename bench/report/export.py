@@ -12,13 +12,13 @@ from dataclasses import asdict
 from typing import Any
 
 import bench
-from bench.compare import readings
-from bench.errors import UsageError
-from bench.gate import Kind, Metric
+from bench.analysis.comparison import readings
+from bench.analysis.stats import median_runs
+from bench.analysis.summary import Row, Section
+from bench.core.errors import UsageError
+from bench.plan.gate import Kind, Metric
 from bench.report.text import clean
 from bench.report.verdicts import label
-from bench.stats import median_runs
-from bench.summary import Row, Section
 
 
 def pytest_benchmark(sections: Sequence[Section], began: str) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.analysis.stats import Estimate
+from bench.analysis.summary import Answers, Row, Section
 from bench.report.text import NONE, Grid, clean, ranged
-from bench.stats import Estimate
-from bench.summary import Answers, Row, Section
 
 NOTE = (
     "Inference, of the trained model, from inputs in NumPy's memory to outputs there: predict is Keras's "

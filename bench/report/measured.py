@@ -9,11 +9,11 @@ from typing import Self
 
 import pandas as pd
 
-from bench import bounds
-from bench.campaign import Manifest, read_manifests
-from bench.errors import NothingSureError
-from bench.store import load
-from bench.summary import CALLS, NEEDED, Section, summarise
+from bench.analysis.summary import CALLS, NEEDED, Section, summarise
+from bench.core.errors import NothingSureError
+from bench.store import ceilings as bounds
+from bench.store.campaign import Manifest, read_manifests
+from bench.store.parts import load
 
 _PHASES = ("build", "compile", "train", "validate", "evaluate", "run")
 _FACTS = (
@@ -40,7 +40,7 @@ class Measured:
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Self:
-        """From a whole frame, as `bench.store.load` gives it."""
+        """From a whole frame, as `bench.store.parts.load` gives it."""
         inference = frame["phase"] == "predict"
         texts = frame.dropna(subset=["test_predictions"]).drop_duplicates("run_id") if len(frame) else frame
         one_each = ~frame["run_id"].duplicated()

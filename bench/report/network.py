@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from bench.case import Case
-from bench.cells import BUILT_IN
-from bench.networks import DENSE_UNITS, NETWORKS
+from bench.catalog.cells import BUILT_IN
+from bench.catalog.networks import DENSE_UNITS, NETWORKS
+from bench.catalog.tasks import TASKS
+from bench.core.case import Case
 from bench.report.text import NONE, clean
-from bench.tasks import TASKS
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, Literal, assert_never
 from rich.console import Console
 from rich.text import Text
 
-from bench.errors import UsageError
-from bench.history import SEGMENT, Change, Series
+from bench.analysis.history import SEGMENT, Change, Series
+from bench.core.errors import UsageError
 from bench.report.text import NONE, clean, escaped, grid, listed, machine_words, markdown_table, software_words
 from bench.report.verdicts import figure, label
 

@@ -16,22 +16,22 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from bench.compare import Comparison
-from bench.errors import UsageError
-from bench.gate import Gate
+from bench.analysis.claims import judge
+from bench.analysis.comparison import Comparison
+from bench.analysis.quality import Quality, judge_quality
+from bench.analysis.stats import Estimate
+from bench.analysis.summary import Section
+from bench.core.errors import UsageError
+from bench.plan.gate import Gate
 from bench.report import figures as drawing
 from bench.report import table as tables
 from bench.report import verdicts
 from bench.report.answer import answer, exchange, pareto
-from bench.report.claims import judge
 from bench.report.inference import NOTE, findings, inference_grid, label
 from bench.report.limits import limits_grid
 from bench.report.measured import Measured
 from bench.report.network import drawn, layers_of
-from bench.report.quality import Quality, judge_quality
 from bench.report.text import NONE, clean, escaped, markdown_table, without_nan
-from bench.stats import Estimate
-from bench.summary import Section
 
 _INPUTS_SHOWN = 200
 """Runs that are listed one by one: those that failed, and those left out."""

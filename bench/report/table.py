@@ -26,9 +26,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.case import Case
-from bench.errors import UsageError
-from bench.report.claims import judge
+from bench.analysis.claims import judge
+from bench.analysis.stats import Estimate
+from bench.analysis.summary import REFERENCE_CELL, Answers, Row, Section
+from bench.core.case import Case
+from bench.core.errors import UsageError
 from bench.report.inference import NOTE, findings, inference_grid, label
 from bench.report.limits import LIMITS_NOTE, limits_grid
 from bench.report.text import (
@@ -44,8 +46,6 @@ from bench.report.text import (
     software_words,
     without_nan,
 )
-from bench.stats import Estimate
-from bench.summary import REFERENCE_CELL, Answers, Row, Section
 
 Format = Literal["text", "md", "json"]
 

@@ -16,7 +16,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from bench.stats import Estimate
+from bench.analysis.stats import Estimate
 
 NONE = "–"
 

@@ -12,9 +12,11 @@ from typing import Any, Literal, assert_never
 from rich.console import Console
 from rich.text import Text
 
-from bench.case import Case
-from bench.compare import Comparison, Finding, Ground, Side
-from bench.gate import METRICS, Gate
+from bench.analysis.comparison import Comparison, Finding, Ground, Side
+from bench.analysis.stats import Interval
+from bench.core.case import Case
+from bench.core.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
+from bench.plan.gate import METRICS, Gate
 from bench.report.text import (
     NONE,
     clean,
@@ -27,8 +29,6 @@ from bench.report.text import (
     software_words,
     without_nan,
 )
-from bench.stats import Interval
-from bench.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 
 Format = Literal["text", "md", "json"]
 

@@ -35,8 +35,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Protocol
 
-from bench.case import Status
-from bench.wire import Emit, Event, FailedRun, Finished, InvalidRun, Request, Started, encode, kill_group
+from bench.core.case import Status
+from bench.core.protocol import Emit, Event, FailedRun, Finished, InvalidRun, Request, Started, encode, kill_group
 
 
 class Worker(Protocol):
@@ -213,7 +213,7 @@ def _run(request: Request, events: int, lifeline: int, load: Callable[[], Worker
     try:
         _watch(lifeline)
         _redirect(request.log)
-        # a crash, and a kill for silence (`bench.isolation`), leave in the log what each thread was doing
+        # a crash, and a kill for silence (`bench.run.isolation`), leave in the log what each thread was doing
         faulthandler.enable()
         faulthandler.register(signal.SIGUSR1)
         worker = load()

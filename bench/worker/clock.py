@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
-from bench.case import Observation
-from bench.wire import Began, Emit, FailedRun
+from bench.core.case import Observation
+from bench.core.protocol import Began, Emit, FailedRun
 
 
 class Clock:

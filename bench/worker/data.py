@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from bench import tasks
-from bench.dtypes import Dtype
-from bench.wire import Request
+from bench.catalog import tasks
+from bench.catalog.dtypes import Dtype
+from bench.core.protocol import Request
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,19 @@ from dataclasses import asdict, replace
 
 import keras
 
-from bench import noise, predictions, tasks
-from bench.case import Case, RunFacts
-from bench.cells import find_cell
-from bench.dtypes import Dtype, find_dtype
-from bench.networks import Arithmetic, arithmetic
-from bench.runtimes import outputs_apart
-from bench.wire import Began, Emit, InvalidRun, Request
-from bench.worker.attest import contradictions
+from bench.catalog import tasks
+from bench.catalog.cells import find_cell
+from bench.catalog.dtypes import Dtype, find_dtype
+from bench.catalog.networks import Arithmetic, arithmetic
+from bench.catalog.runtimes import outputs_apart
+from bench.core import predictions
+from bench.core.case import Case, RunFacts
+from bench.core.protocol import Began, Emit, InvalidRun, Request
+from bench.host import noise
 from bench.worker.backends import load_backend
 from bench.worker.clock import Clock
 from bench.worker.data import Data
+from bench.worker.evidence.attestation import contradictions
 from bench.worker.inference import plan_calls, time_calls, warm_up
 from bench.worker.runtimes import Runtime, load_runtime
 

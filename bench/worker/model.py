@@ -10,12 +10,12 @@ from typing import Any
 
 import keras
 
-from bench.case import Case
-from bench.cells import find_cell
-from bench.kernels import Kernel, find_kernel, jit_compile
-from bench.networks import DENSE_UNITS, find_network
-from bench.tasks import Task
-from bench.wire import FailedRun
+from bench.catalog.cells import find_cell
+from bench.catalog.kernels import Kernel, find_kernel, jit_compile
+from bench.catalog.networks import DENSE_UNITS, find_network
+from bench.catalog.tasks import Task
+from bench.core.case import Case
+from bench.core.protocol import FailedRun
 
 RECURRENT_LAYERS = ("recurrent_a", "recurrent_b")
 """The names of the two recurrent layers: their scopes in the executed program bear them."""

@@ -17,12 +17,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench import tasks
-from bench.case import RunFacts
-from bench.dtypes import Dtype, find_dtype
-from bench.wire import Emit, InvalidRun, Request, Stroke
-from bench.worker.attest import attest, contradictions
+from bench.catalog import tasks
+from bench.catalog.dtypes import Dtype, find_dtype
+from bench.core.case import RunFacts
+from bench.core.protocol import Emit, InvalidRun, Request, Stroke
 from bench.worker.backends import Backend, load_backend
+from bench.worker.evidence.attestation import attest, contradictions
 from bench.worker.measure import pin_keras
 from bench.worker.measure import preload as preload
 from bench.worker.model import build

@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.case import Case
-from bench.compare import compare
-from bench.gate import Gate
-from bench.plan import make_plan
+from bench.analysis.comparison import compare
+from bench.analysis.summary import summarise
+from bench.core.case import Case
+from bench.plan.gate import Gate
+from bench.plan.plan import make_plan
+from bench.plan.suite import Axes, Settings, Suite
 from bench.report.table import render
-from bench.store import load, write_run
-from bench.suite import Axes, Settings, Suite
-from bench.summary import summarise
-from tests.frames import frame, run
-from tests.stored import a_run
+from bench.store.parts import load, write_run
+from tests.support.frames import frame, run
+from tests.support.stored import a_run
 
 CELLS = ("simple_rnn", "lstm", "gru")
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.case import Case
-from bench.tasks import find_task
+from bench.catalog.tasks import find_task
+from bench.core.case import Case
 
 pytestmark = pytest.mark.real
 

@@ -67,13 +67,14 @@ def plain(case: dict[str, Any], data: Path) -> Result:
 
 def bench(case: dict[str, Any], data: Path) -> Result:
     """The same through `bench.worker`."""
-    from bench.case import Case, Observation
-    from bench.wire import Event, Request
-    from bench.worker import measure, runtime_keras
+    from bench.core.case import Case, Observation
+    from bench.core.protocol import Event, Request
+    from bench.worker import measure
+    from bench.worker.runtimes import keras as runtime
 
     result: Result = {"train": [], "validate": [], "evaluate": []}
     models: list[keras.Model] = []
-    build = vars(runtime_keras)["build"]
+    build = vars(runtime)["build"]
 
     def keep(*arguments: Any) -> keras.Model:
         models.append(build(*arguments))
@@ -83,7 +84,7 @@ def bench(case: dict[str, Any], data: Path) -> Result:
         if isinstance(event, Observation) and event.phase in result:
             result[event.phase].append([event.loss, event.accuracy])
 
-    vars(runtime_keras)["build"] = keep
+    vars(runtime)["build"] = keep
     measure.measure(Request(case=Case(**case), data=data, log=Path("unused")), emit)
     return {**result, "weights": _digest(models[0])}
 

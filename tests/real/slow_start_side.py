@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from bench.wire import Emit, Request
+from bench.core.protocol import Emit, Request
 from bench.worker import side
 from bench.worker.side import preload as preload
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.predictions import unpack
-from bench.store import load
+from bench.core.predictions import unpack
+from bench.store.parts import load
 from tests.real.test_real_runs import TINY, bench
 
 pytestmark = pytest.mark.real

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench.errors import ExitCode
+from bench.core.errors import ExitCode
 
 pytestmark = pytest.mark.real
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 CODE = """
 import json
 import keras
-from bench.dtypes import find_dtype
+from bench.catalog.dtypes import find_dtype
 from bench.worker.measure import pin_keras
 
 def settings():

@@ -15,22 +15,22 @@ from typing import Any
 
 import pytest
 
-from bench.arena import Arena, Pace, Side
-from bench.case import Case
-from bench.fetch import obtain
-from bench.isolation import Place
-from bench.machine import read_machine
-from bench.tasks import find_task
+from bench.catalog.fetch import obtain
+from bench.catalog.tasks import find_task
+from bench.core.case import Case
+from bench.duel.interleaved import Arena, Pace, Side
+from bench.host.machine import read_machine
+from bench.run.isolation import Place
 from scripts.recordings import Recorded, minutes, read
-from tests.test_sides import git
-from tests.wheels import a_wheel, an_environment
+from tests.duel.test_sides import git
+from tests.support.wheels import a_wheel, an_environment
 
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
 SHORT = """
-import functools, bench.arena, bench.cli.duel as command
-bench.arena.SLICE_SECONDS, bench.arena._TRIAL_STEPS, bench.arena._MOST_PAIRS = 0.1, 2, 25
+import functools, bench.duel.interleaved as interleaved, bench.cli.duel as command
+interleaved.SLICE_SECONDS, interleaved._TRIAL_STEPS, interleaved._MOST_PAIRS = 0.1, 2, 25
 command.execute = functools.partial(command.execute, turns=2)
 from bench.cli import main
 main()

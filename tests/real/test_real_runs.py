@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.predictions import unpack
-from bench.store import load
+from bench.core.predictions import unpack
+from bench.store.parts import load
 
 pytestmark = pytest.mark.real
 

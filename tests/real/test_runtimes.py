@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.store import load
+from bench.store.parts import load
 from tests.real.test_real_runs import TINY, bench
 
 pytestmark = pytest.mark.real

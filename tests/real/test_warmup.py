@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from bench.fetch import obtain
-from bench.tasks import TASKS
+from bench.catalog.fetch import obtain
+from bench.catalog.tasks import TASKS
 
 pytestmark = pytest.mark.real
 

@@ -1,0 +1,1 @@
+"""Pure functions of data frames: statistics, summaries, verdicts, claims, change points."""

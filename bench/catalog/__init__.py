@@ -1,0 +1,1 @@
+"""What there is to compare: cells, networks, kernels, number formats, runtimes, tasks; and what can run where."""

@@ -1,0 +1,57 @@
+"""The number formats a case may be computed in, and what Keras is told for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.core.errors import unknown
+
+
+@dataclass(frozen=True)
+class Dtype:
+    """A number format: what variables are kept in, and what layers compute in."""
+
+    name: str
+    """Keras's dtype policy of that name."""
+    title: str
+    variables: str
+    """Keras's `floatx` too: the format of the data, the weights and the optimizer's state."""
+    compute: str
+    problem: str | None = None
+    """Why nothing can be run in it; None where it can."""
+
+
+_HALF = (
+    "Keras cannot make an orthogonal recurrent kernel in {0}, and {1}: use mixed_{0}, which keeps weights in float32"
+)
+
+DTYPES = {
+    dtype.name: dtype
+    for dtype in (
+        Dtype("float32", "single precision, Keras's default", "float32", "float32"),
+        Dtype("float64", "double precision", "float64", "float64"),
+        Dtype("mixed_float16", "computes in half precision, keeps weights in single", "float32", "float16"),
+        Dtype("mixed_bfloat16", "computes in bfloat16, keeps weights in single", "float32", "bfloat16"),
+        Dtype(
+            "float16",
+            "half precision throughout",
+            "float16",
+            "float16",
+            _HALF.format("float16", "Adam's epsilon of 1e-7 is 0 in it"),
+        ),
+        Dtype(
+            "bfloat16",
+            "bfloat16 throughout",
+            "bfloat16",
+            "bfloat16",
+            _HALF.format("bfloat16", "a weight's update is lost in its 8 bits"),
+        ),
+    )
+}
+
+
+def find_dtype(name: str, origin: str = "a case") -> Dtype:
+    """The dtype of that name, or an error that names the nearest one."""
+    if name not in DTYPES:
+        raise unknown("dtype", name, DTYPES, origin)
+    return DTYPES[name]

@@ -1,0 +1,89 @@
+"""What a comparison may say, when it may say it, and what it means for an exit code. Pure.
+
+Two margins, both for the change from base to new. The *tolerance* is what still counts as the same. The *floor* is what
+no repetition removes: a difference below it may be the bias of the measurement itself, however narrow its interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from bench.core.errors import ExitCode, worst
+
+if TYPE_CHECKING:
+    from bench.analysis.stats import Interval  # which imports numpy, and a suite that names margins must stay light
+
+
+class Verdict(StrEnum):
+    """What is said of new against base. `SLOWER` and `FASTER` are words for time, `WORSE` and `BETTER` for the rest."""
+
+    SAME = "same"
+    FASTER = "faster"
+    SLOWER = "slower"
+    BETTER = "better"
+    WORSE = "worse"
+    INCONCLUSIVE = "inconclusive"
+    MISSING = "missing"
+    FAILED = "failed"
+    INCOMPARABLE = "incomparable"
+
+
+REGRESSIONS = frozenset({Verdict.SLOWER, Verdict.WORSE})
+IMPROVEMENTS = frozenset({Verdict.FASTER, Verdict.BETTER})
+
+_CODES = {
+    Verdict.SLOWER: ExitCode.REGRESSION,
+    Verdict.WORSE: ExitCode.REGRESSION,
+    Verdict.INCONCLUSIVE: ExitCode.NOTHING_SURE,
+    Verdict.MISSING: ExitCode.NOTHING_SURE,
+    Verdict.FAILED: ExitCode.RUNS_FAILED,
+    Verdict.INCOMPARABLE: ExitCode.NOTHING_SURE,
+}
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Shares of the base (0.03 is 3 %) for what is compared as a ratio; in the metric's own unit for a difference."""
+
+    tolerance: float
+    floor: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.floor <= self.tolerance < math.inf and self.tolerance > 0):
+            raise ValueError(
+                f"floor {self.floor:g} and tolerance {self.tolerance:g}: margins need 0 ≤ floor ≤ tolerance, and a "
+                "tolerance above 0"
+            )
+
+    @property
+    def of_logarithm(self) -> Margins:
+        """The same two for the logarithm of a ratio. A ratio r and its inverse are equally far from 1 then."""
+        return Margins(math.log1p(self.tolerance), math.log1p(self.floor))
+
+
+def judge(change: Interval | None, margins: Margins) -> Verdict:
+    """The verdict on a change of which more is worse, given the interval that it surely lies in.
+
+    `SAME` where the whole interval lies within the tolerance: an equivalence test by interval inclusion, so never for
+    want of evidence. `WORSE` where it lies beyond the floor, and not within the tolerance; `BETTER` likewise. Else, and
+    where there is no interval, `INCONCLUSIVE`.
+    """
+    if change is None:
+        return Verdict.INCONCLUSIVE
+    if -margins.tolerance <= change.low and change.high <= margins.tolerance:
+        return Verdict.SAME
+    if change.low > margins.floor:
+        return Verdict.WORSE
+    if change.high < -margins.floor:
+        return Verdict.BETTER
+    return Verdict.INCONCLUSIVE
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
+    """What a gate ends with: green only where there is a verdict, and every one of them is sure and no regression."""
+    given = list(verdicts)
+    return worst(_CODES.get(verdict, ExitCode.OK) for verdict in given) if given else ExitCode.NOTHING_SURE

@@ -1,0 +1,1 @@
+"""From a suite to the ordered cases: axes, settings, margins, estimates."""

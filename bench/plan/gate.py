@@ -1,0 +1,162 @@
+"""What a comparison asks: the metrics, their margins, and which of them a gate must be sure of.
+
+A user's own settings stand under `[tool.bench.gate]` in pyproject.toml, or under `[gate]` in a suite:
+
+    [tool.bench.gate]
+    require = ["train_seconds", "accuracy"]
+    train_seconds = { tolerance = 0.05 }
+    accuracy = { tolerance = 0.01, floor = 0.002 }
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import UsageError, unknown
+from bench.core.verdict import Margins
+
+
+class Kind(StrEnum):
+    """What a metric depends on: the machine and what runs on it (`TIME`, `MEMORY`), or the numbers alone."""
+
+    TIME = "time"
+    MEMORY = "memory"
+    QUALITY = "quality"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is compared, and how."""
+
+    name: str
+    """With its unit, as in the records of runs."""
+    words: str
+    kind: Kind
+    margins: Margins
+    """Where the user names none."""
+    lower_is_better: bool = True
+    as_ratio: bool = True
+    """Compared by the ratio new/base; else by the difference new - base, and the margins are in the metric's unit."""
+    required: bool = False
+    """Whether a gate asks for certainty about it where the user names none."""
+
+
+# Where code and data happen to lie in memory moves a program's time, and no repetition of the same layout shows it
+# (Mytkowicz et al., 2009; Curtsinger & Berger, 2013): hence the floor.
+_USUAL = Margins(tolerance=0.03, floor=0.005)
+# In shares of the test set: of MNIST's 10,000 images 50, and 5.
+_ACCURACY = Margins(tolerance=0.005, floor=0.0005)
+_LOSS = Margins(tolerance=0.10, floor=0.01)
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("train_seconds", "training", Kind.TIME, _USUAL, required=True),
+        Metric("compile_seconds", "compile", Kind.TIME, _USUAL),
+        Metric("latency_seconds", "latency", Kind.TIME, _USUAL, required=True),
+        Metric("throughput", "throughput", Kind.TIME, _USUAL, lower_is_better=False, required=True),
+        Metric("memory_bytes", "memory", Kind.MEMORY, _USUAL),
+        Metric("accuracy", "accuracy", Kind.QUALITY, _ACCURACY, lower_is_better=False, as_ratio=False, required=True),
+        Metric("loss", "loss", Kind.QUALITY, _LOSS),
+    )
+}
+
+
+def find_metric(name: str, origin: str) -> Metric:
+    """A metric by its name.
+
+    Raises:
+        UsageError: there is none; `origin` says where the name came from.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    raise unknown("metric", name, METRICS, origin)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The margins of each metric, and those metrics that a gate must be sure of.
+
+    A regression counts in every metric. That nothing sure can be said counts in the required ones only: what a run
+    needs to compile, say, varies too much for a few runs to tell.
+    """
+
+    margins: Mapping[str, Margins] = field(default_factory=lambda: {name: one.margins for name, one in METRICS.items()})
+    required: frozenset[str] = frozenset(name for name, one in METRICS.items() if one.required)
+
+
+def read_gate(table: object, origin: str) -> Gate:
+    """A gate from a table of a TOML file.
+
+    Raises:
+        UsageError: an unknown key, or margins that make no sense; `origin` says where it stands.
+    """
+    if not isinstance(table, Mapping):
+        raise UsageError(f"the gate ({origin}) must be a table, as in train_seconds = {{ tolerance = 0.05 }}.")
+    gate = Gate()
+    for key, value in table.items():
+        if key == "require":
+            gate = replace(gate, required=_required(value, origin))
+        elif key in METRICS:
+            gate = replace(gate, margins={**gate.margins, key: _margins(METRICS[key], value, origin)})
+        else:
+            raise unknown("key", key, ["require", *METRICS], origin)
+    return gate
+
+
+def find_gate(file: Path | None) -> Gate:
+    """The gate of a TOML file: `[tool.bench.gate]` of a pyproject.toml, or `[gate]` of a suite.
+
+    Where no file is named: that of pyproject.toml in this folder, or the defaults.
+
+    Raises:
+        UsageError: the file that was named has no gate, or any file cannot be read or has a gate that makes no sense.
+    """
+    path = Path("pyproject.toml") if file is None else file
+    if file is None and not path.exists():
+        return Gate()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read the margins from {str(path)!r} ({why}): name a TOML file.") from None
+    for names in (("tool", "bench", "gate"), ("gate",)):
+        table: Any = content
+        for name in names:
+            table = table.get(name) if isinstance(table, dict) else None
+        if table is not None:
+            return read_gate(table, f"[{'.'.join(names)}] in {path}")
+    if file is not None:
+        raise UsageError(f"{path} names no margins: put them under [tool.bench.gate], or under [gate] in a suite.")
+    return Gate()
+
+
+def _required(value: object, origin: str) -> frozenset[str]:
+    if not isinstance(value, list) or not value:
+        raise UsageError(f'require ({origin}) must be a list of metrics, as in require = ["train_seconds"].')
+    for name in value:
+        find_metric(str(name), f"require in {origin}")
+    return frozenset(value)
+
+
+def _margins(metric: Metric, value: object, origin: str) -> Margins:
+    where = f"{metric.name} in {origin}"
+    if not isinstance(value, Mapping) or not value:
+        raise UsageError(f"{where} must be a table, as in {metric.name} = {{ tolerance = 0.05 }}.")
+    for key, number in value.items():
+        if key not in ("tolerance", "floor"):
+            raise unknown("key", str(key), ("tolerance", "floor"), where)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise UsageError(f"{key} = {number!r} ({where}) is not a number.")
+    tolerance = float(value.get("tolerance", metric.margins.tolerance))
+    # who asks for a narrower tolerance than the usual floor means the floor to be narrower too
+    floor = float(value.get("floor", min(metric.margins.floor, tolerance)))
+    try:
+        return Margins(tolerance, floor)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}.") from None

@@ -1,0 +1,309 @@
+"""TOML → `Suite`, validated: the axes that are crossed, and the fixed settings."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Len
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from bench.core.errors import UsageError, unknown
+from bench.plan.gate import read_gate
+
+CASE_FIELD = {
+    "cells": "cell",
+    "tasks": "task",
+    "networks": "network",
+    "backends": "backend",
+    "kernels": "kernel",
+    "devices": "device",
+    "dtypes": "dtype",
+    "threads": "threads",
+    "runtimes": "runtime",
+    "units": "units",
+    "batch_size": "batch_size",
+    "epochs": "epochs",
+    "seeds": "seed",
+}
+"""Each axis, and the field of a case that it fills. The order is that in which axes are crossed."""
+
+MAX_RUNS = 100_000
+"""Of one suite: eleven days at ten seconds a run. More is a slip, and would fill the memory before it is seen."""
+
+_REST = ""
+"""Stands for all keys that no --set has overridden, where it is told what came from where."""
+
+_Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Len(min_length=1)]
+_Counts = Annotated[tuple[Annotated[int, Field(ge=1, le=2**31 - 1)], ...], Len(min_length=1)]
+_Threads = Annotated[tuple[Annotated[int, Field(ge=0, le=4096)], ...], Len(min_length=1)]
+_Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Len(min_length=1)]
+
+
+class Axes(BaseModel):
+    """What is crossed with what. Each axis is a list of distinct values; one value is a list of one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    cells: _Names = ("simple_rnn", "lstm", "gru")
+    tasks: _Names = ("mnist",)
+    networks: _Names = ("notebook",)
+    backends: _Names = ("tensorflow",)
+    kernels: _Names = ("auto",)
+    devices: _Names = ("cpu",)
+    dtypes: _Names = ("float32",)
+    threads: _Threads = (0,)
+    runtimes: _Names = ("keras",)
+    units: _Counts = (128,)
+    batch_size: _Counts = (32,)
+    epochs: _Counts = (3,)
+    seeds: _Seeds = (0,)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _distinct(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        value, count = Counter(values).most_common(1)[0]
+        if count > 1:
+            raise ValueError(f"{value!r} stands there {count} times")
+        return values
+
+
+class Settings(BaseModel):
+    """What is the same for every case of the suite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    repeats: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Runs of each case; more repeats buy certainty about time, more seeds about accuracy."""
+    train_samples: Annotated[int, Field(ge=0)] = 0
+    """Train on the first so many samples; 0 is all."""
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.001
+    decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-6
+    latency_calls: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Timed calls of inference at batch 1, for each entry; 0 times no inference."""
+    bounds: bool = False
+    """Measure first how fast this machine could be (`bench.store.ceilings`), where it isn't known."""
+    silence_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
+    """A run that reports nothing (no phase, no epoch ended) for so long is killed."""
+    fallback_task: str = ""
+    """The task to run instead, said plainly, where the data of the task `mnist` cannot be had; empty: none."""
+
+
+class Suite(BaseModel):
+    """A named set of axes and settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Annotated[str, Field(min_length=1)]
+    title: str = ""
+    axes: Axes = Axes()
+    settings: Settings = Settings()
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def origin(self, key: str) -> str:
+        """Where the value of an axis or a setting came from, as an error calls it."""
+        return self._origins.get(key) or self._origins.get(_REST) or f"the suite {self.name}"
+
+    @property
+    def configurations(self) -> int:
+        """How many points the axes cross to, seeds left out."""
+        return math.prod(len(getattr(self.axes, axis)) for axis in CASE_FIELD if axis != "seeds")
+
+    @property
+    def runs_each(self) -> int:
+        """Runs of each configuration: seeds × repeats."""
+        return len(self.axes.seeds) * self.settings.repeats
+
+
+def built_in() -> dict[str, Path]:
+    """The suites that come with the program: name → file."""
+    folder = Path(str(resources.files("bench") / "plan" / "suites"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find(name_or_file: str) -> Path:
+    """The file of a suite: one that comes with the program, or the user's own."""
+    suites = built_in()
+    if name_or_file in suites:
+        return suites[name_or_file]
+    if name_or_file.endswith(".toml") or "/" in name_or_file:
+        return Path(name_or_file)
+    raise unknown("suite", name_or_file, suites, "a suite of one's own is named by its file, ending in .toml")
+
+
+def load(name_or_file: str, overrides: Iterable[str] = ()) -> Suite:
+    """Read a suite by its name, or from a TOML file, and apply `--set axis=value,value` overrides.
+
+    Raises:
+        UsageError: no such suite, unreadable or malformed TOML, an unknown key, a value out of range.
+    """
+    path = find(name_or_file)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        known = ", ".join(built_in())
+        raise UsageError(
+            f"cannot read the suite {str(path)!r}: {reason}; name a TOML file, or one of {known}."
+        ) from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, and ten thousand nested brackets
+        raise UsageError(f"the suite {str(path)!r} is not valid TOML: {error}.") from None
+    read_gate(raw.pop("gate", {}), f"[gate] in {path}")  # a comparison reads it; a slip in it is told now
+    for table in _TABLES:
+        if not isinstance(raw.setdefault(table, {}), dict):
+            raise UsageError(f"{table!r} in {str(path)!r} must be a table: write [{table}] on a line of its own.")
+    return _made({"name": path.stem, **raw}, overrides, str(path))
+
+
+def crossed(name: str, axes: Mapping[str, Sequence[Any]], overrides: Iterable[str] = ()) -> Suite:
+    """A suite of these axes, with `--set axis=value,value` overrides applied.
+
+    Raises:
+        UsageError: as `load` does.
+    """
+    raw = {"name": name, "axes": {axis: list(values) for axis, values in axes.items()}, "settings": {}}
+    return _made(raw, overrides, f"bench {name}")
+
+
+def _made(raw: dict[str, Any], overrides: Iterable[str], rest: str) -> Suite:
+    """The validated suite; `rest` is where that came from which no override gave."""
+    raw, given = _with_overrides(raw, overrides)
+    origins = {**given, _REST: rest}
+    suite = _validated(raw, origins)
+    suite._origins.update(origins)
+    runs = suite.configurations * suite.runs_each
+    if runs > MAX_RUNS:
+        raise UsageError(
+            f"the suite {suite.name} asks for {runs:,} runs, and {MAX_RUNS:,} are the most: shorten its axes."
+        )
+    return suite
+
+
+def _with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The suite with the overrides put in, and where each overridden value came from."""
+    given: dict[str, str] = {}
+    tables = {table: dict(raw[table]) for table in _TABLES}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        key, origin = key.strip(), f"--set {_short(override)}"
+        if not equals:
+            raise UsageError(f"{origin} has no value: write --set {key}=value,value.")
+        if key in given:
+            raise UsageError(f"--set {key} is given twice: write the values in one, as --set {key}=value,value.")
+        if key in Axes.model_fields:
+            tables["axes"][key] = _axis_values(key, text, origin)
+        elif key in Settings.model_fields:
+            tables["settings"][key] = _scalar(key, text.strip(), origin)
+        else:
+            raise unknown("key", key, [*Axes.model_fields, *Settings.model_fields], origin)
+        given[key] = origin
+    return {**raw, **tables}, given
+
+
+_TABLES: dict[str, type[BaseModel]] = {"axes": Axes, "settings": Settings}
+_NUMERIC = frozenset(name for name, field in Axes.model_fields.items() if isinstance(field.default[0], int))
+_SCALARS = {name: field.annotation for name, field in Settings.model_fields.items()}
+
+
+def _axis_values(axis: str, text: str, origin: str) -> list[Any]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if axis not in _NUMERIC:
+        return parts
+    return [value for part in parts for value in _numbers(part, origin)]
+
+
+def _numbers(part: str, origin: str) -> Iterable[int]:
+    """`7` or an inclusive range, `0..9`."""
+    first, dots, last = part.partition("..")
+    try:
+        start, stop = int(first), int(last) if dots else int(first)
+    except ValueError:
+        raise UsageError(f"{_short(part)!r} ({origin}) is not a whole number or a range such as 0..9.") from None
+    if stop < start:
+        raise UsageError(f"the range {part!r} ({origin}) is empty: write the smaller number first.")
+    if stop - start >= MAX_RUNS:
+        raise UsageError(f"the range {part!r} ({origin}) has more than {MAX_RUNS:,} values.")
+    return range(start, stop + 1)
+
+
+def _scalar(key: str, text: str, origin: str) -> Any:
+    for convert, article in ((int, "a whole number"), (float, "a number")):
+        if _SCALARS[key] is convert:
+            try:
+                return convert(text)
+            except ValueError:
+                raise UsageError(f"{key} = {_short(text)!r} ({origin}) is not {article}.") from None
+    if _SCALARS[key] is bool:
+        if text not in ("true", "false"):
+            raise UsageError(f"{key} = {_short(text)!r} ({origin}) is neither true nor false.")
+        return text == "true"
+    return text
+
+
+def _validated(raw: Mapping[str, Any], origins: Mapping[str, str]) -> Suite:
+    axes = {}
+    for axis, given in raw["axes"].items():
+        # an axis may be written as --set takes it, seeds = "0..9"; the strict model has tuples where TOML has lists
+        parsed = _axis_values(axis, given, origins[_REST]) if isinstance(given, str) else given
+        axes[axis] = tuple(parsed) if isinstance(parsed, list) else parsed
+    # TOML tells 1 from 1.0, and nobody means to
+    settings = {
+        key: float(value) if type(value) is int and _SCALARS.get(key) is float else value
+        for key, value in raw["settings"].items()
+    }
+    try:
+        return Suite.model_validate({**raw, "axes": axes, "settings": settings})
+    except ValidationError as error:
+        # an unknown key is told first: the value that it should have set may be what else is wrong
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        raise _as_usage_error(first, origins) from None
+
+
+def _as_usage_error(error: ErrorDetails, origins: Mapping[str, str]) -> UsageError:
+    """One sentence for what is wrong."""
+    *tables, key = [part for part in error["loc"] if isinstance(part, str)]
+    origin = origins.get(key, origins[_REST])
+    if error["type"] == "extra_forbidden":
+        if tables:
+            return unknown("key", key, _TABLES[tables[0]].model_fields, f"[{tables[0]}] in {origin}")
+        # a key that belongs into a table is the likeliest slip
+        home = next((table for table, model in _TABLES.items() if key in model.model_fields), None)
+        if home:
+            return UsageError(f"the key {key!r} ({origin}) belongs under [{home}].")
+        return unknown("key", key, Suite.model_fields, origin)
+    value, limits = error["input"], error.get("ctx", {})
+    reason = {
+        "tuple_type": f"it must be a list, as in {key} = [{_shown(value)}]",
+        "too_short": "there must be at least one value",
+        "int_type": "it must be a whole number",
+        "float_type": "it must be a number",
+        "finite_number": "it must be a finite number",
+        "string_type": "it must be text",
+        "string_too_short": "it must not be empty",
+        "greater_than": f"it must be greater than {limits.get('gt')}",
+        "greater_than_equal": f"it must be at least {limits.get('ge')}",
+        "less_than_equal": f"it must be at most {limits.get('le')}",
+    }.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return UsageError(f"{key} = {_shown(value)} ({origin}) cannot be used: {reason}.")
+
+
+def _shown(value: Any) -> str:
+    """A value as the suite would write it, and no longer than a line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _values.repr(list(value) if isinstance(value, tuple) else value)
+
+
+_values = reprlib.Repr()
+_values.maxstring = _values.maxlong = _values.maxother = 60
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"

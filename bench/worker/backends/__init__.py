@@ -1,0 +1,66 @@
+"""What differs between Keras's backends: synchronising, random state, building, and reading the executed program."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from bench.worker.evidence.programs import Program
+from bench.worker.inference import Answer
+
+
+class Backend(Protocol):
+    """One of Keras's backends, as the measuring code sees it."""
+
+    def configure(self, device: str, threads: int) -> None:
+        """Set the device and the threads; the first call that may touch a device.
+
+        Raises:
+            FailedRun: the backend does not see the device.
+        """
+
+    def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
+        """Create every variable that `fit` would create, leaving random state as plain `fit` would have it."""
+
+    def synchronise(self) -> None:
+        """Wait until the device has finished."""
+
+    def random_state(self) -> Any:
+        """The backend's own random state."""
+
+    def set_random_state(self, state: Any) -> None:
+        """Put back what `random_state` gave."""
+
+    def programs(self, model: keras.Model) -> int:
+        """How many programs have been traced or compiled for this model so far."""
+
+    def compile_inference(self, model: keras.Model) -> Answer:
+        """The call that a service would make: compiled where the backend compiles. `programs` counts it from then on,
+        and `attest` reads it as the phase `compiled`."""
+
+    def array(self, values: np.ndarray[Any, Any], dtype: str) -> Any:
+        """The values on the device, which `@` and slices know."""
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function of such arrays, compiled where the backend compiles; without gradients."""
+
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+        """phase → layer → evidence, read from the programs that were executed. Not told which kernel was asked for."""
+
+    def read_back(self, model: keras.Model) -> dict[str, Any]:
+        """Settings as the backend has them after the run: `threads` (None where it doesn't tell), TF32, versions."""
+
+
+def load_backend(name: str) -> Backend:
+    """The backend that Keras runs on in this process. Only its own module is imported: others may be missing."""
+    module, kind = {
+        "tensorflow": ("tensorflow", "TensorFlowBackend"),
+        "jax": ("jax", "JaxBackend"),
+        "torch": ("torch", "TorchBackend"),
+    }[name]
+    made: Backend = getattr(importlib.import_module(f"bench.worker.backends.{module}"), kind)()
+    return made

@@ -1,0 +1,121 @@
+"""JAX: the programs that ran are the loaded executables of the client, whose HLO names the layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from jax._src.lib import cuda_versions
+from keras.src.backend.jax.trainer import JAXEpochIterator
+
+from bench.core.protocol import FailedRun
+from bench.worker.evidence.programs import Program, agreed_by_layer, read_hlo
+from bench.worker.inference import Answer
+
+_PROGRAMS = {
+    "train": "jit_train_step",
+    "evaluate": "jit_test_step",
+    "predict": "jit_predict_step",
+    "compiled": "jit_answer_of_bench",
+}
+"""The names that Keras's step functions, and our own of `compile_inference`, get when they are compiled."""
+
+
+class JaxBackend:
+    """See `bench.worker.backends.Backend`."""
+
+    def __init__(self) -> None:
+        self._compiled: Answer | None = None
+        """Kept, because its programs are among the client's only as long as it lives."""
+
+    def configure(self, device: str, threads: int) -> None:
+        if threads:
+            # read when the client is made, which is now: JAX has no setting for it
+            os.environ["PJRT_NPROC"] = str(threads)
+        kind, _, index = device.partition(":")
+        try:
+            chosen = jax.devices(kind)[int(index or 0)]
+        except (RuntimeError, IndexError):
+            raise FailedRun(f"JAX sees no {device}: its build here is for the processor, or finds no CUDA") from None
+        jax.config.update("jax_default_device", chosen)
+
+    def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
+        # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from NumPy's random numbers it
+        # must take here too
+        model._symbolic_build(iterator=JAXEpochIterator(x=x, y=y, batch_size=batch_size, shuffle=True))
+
+    def synchronise(self) -> None:
+        # the CPU's client runs what doesn't depend on each other in any order, so only the results themselves can tell
+        jax.block_until_ready(jax.live_arrays())
+        jax.effects_barrier()
+
+    def random_state(self) -> Any:
+        return None  # Keras keeps its keys in seed generators, which are variables
+
+    def set_random_state(self, state: Any) -> None:
+        """There is none."""
+
+    def programs(self, model: keras.Model) -> int:
+        return sum(len(_modules(name)) for name in _PROGRAMS.values())
+
+    def compile_inference(self, model: keras.Model) -> Answer:
+        def answer_of_bench(trainable: Any, fixed: Any, x: Any) -> Any:
+            return model.stateless_call(trainable, fixed, x, training=False)[0]
+
+        compiled = jax.jit(answer_of_bench)
+        # copies: `predict` donates the model's own arrays to its program, and they are gone then
+        trainable, fixed = (
+            [jax.numpy.array(variable.value, copy=True) for variable in variables]
+            for variables in (model.trainable_variables, model.non_trainable_variables)
+        )
+        self._compiled = lambda x: np.asarray(compiled(trainable, fixed, x))
+        return self._compiled
+
+    def array(self, values: Any, dtype: str) -> Any:
+        return jax.numpy.asarray(values, dtype=dtype)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        made: Callable[..., Any] = jax.jit(function)
+        return made
+
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+        loaded = {
+            phase: [read_hlo(module.to_string(), layers, steps) for module in _modules(name)]
+            for phase, name in _PROGRAMS.items()
+        }
+        return {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}
+
+    def read_back(self, model: keras.Model) -> dict[str, Any]:
+        client = _client()
+        return {
+            "platform": client.platform,
+            "platform_version": client.platform_version,
+            "default_matmul_precision": jax.config.jax_default_matmul_precision,
+            "enable_x64": jax.config.jax_enable_x64,
+            "threads": _threads() if client.platform == "cpu" else None,
+            "cudnn_version": cuda_versions.cudnn_get_version() if cuda_versions else None,
+        }
+
+
+def _client() -> Any:
+    """Of the device that was chosen: a machine with a GPU has the processor's beside it."""
+    return jax.config.jax_default_device.client
+
+
+def _threads() -> int | None:
+    """The threads that XLA on a processor shares one operation out to, counted by their name; None where none has one.
+
+    JAX tells their number nowhere.
+    """
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return names.count("tf_XLAEigen") or None
+
+
+def _modules(name: str) -> list[Any]:
+    modules = (module for one in _client().live_executables() for module in one.hlo_modules())
+    return [module for module in modules if module.name == name]

@@ -1,0 +1,134 @@
+"""TensorFlow: the program that ran is the graph that `fit` kept in its function's closure."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+from bench.core.protocol import FailedRun
+from bench.worker.evidence.programs import Node, Program, agreed_by_layer, is_loop, read_graph
+from bench.worker.inference import Answer
+
+_FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
+
+
+class TensorFlowBackend:
+    """See `bench.worker.backends.Backend`."""
+
+    def __init__(self) -> None:
+        self._compiled: Any = None
+
+    def configure(self, device: str, threads: int) -> None:
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        else:
+            gpus, index = tf.config.list_physical_devices("GPU"), int(device.partition(":")[2])
+            if index >= len(gpus):
+                raise FailedRun(f"TensorFlow sees no {device}: its build here is for the processor, or finds no CUDA")
+            tf.config.set_visible_devices([gpus[index]], "GPU")
+
+    def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
+        # with a batch, not an iterator: plain `fit` draws none on TensorFlow
+        model._symbolic_build(data_batch=(x[:batch_size], y[:batch_size]))
+
+    def synchronise(self) -> None:
+        tf.test.experimental.sync_devices()
+
+    def random_state(self) -> Any:
+        # the source of op seeds: every dataset that the warm-up makes draws from it
+        return context.context()._rng.getstate()
+
+    def set_random_state(self, state: Any) -> None:
+        context.context()._rng.setstate(state)
+
+    def programs(self, model: keras.Model) -> int:
+        return sum(len(functions) for functions in self._executed(model).values())
+
+    def compile_inference(self, model: keras.Model) -> Answer:
+        compiled = self._compiled = tf.function(lambda x: model(x, training=False), jit_compile=model.jit_compile)
+        return lambda x: compiled(tf.constant(x)).numpy()
+
+    def _executed(self, model: keras.Model) -> dict[str, list[Any]]:
+        """By phase: the concrete functions."""
+        found = {phase: _concrete(model, name) for phase, name in _FUNCTIONS.items()}
+        return found | {"compiled": self._compiled._list_all_concrete_functions() if self._compiled else []}
+
+    def array(self, values: Any, dtype: str) -> Any:
+        return tf.constant(values, dtype=dtype)
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        made: Callable[..., Any] = tf.function(function, autograph=False)
+        return made
+
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+        traces = {
+            phase: [_read_trace(function, layers, steps) for function in functions]
+            for phase, functions in self._executed(model).items()
+        }
+        return {phase: agreed_by_layer(programs) for phase, programs in traces.items() if programs}
+
+    def read_back(self, model: keras.Model) -> dict[str, Any]:
+        build = tf.sysconfig.get_build_info()
+        return {
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "op_determinism": tf.config.experimental.is_op_determinism_enabled()
+            if hasattr(tf.config.experimental, "is_op_determinism_enabled")
+            else None,
+            "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+            "cudnn_version": build.get("cudnn_version"),
+            "cuda_version": build.get("cuda_version"),
+        }
+
+
+def _concrete(model: keras.Model, attribute: str) -> list[Any]:
+    """The concrete functions of `model.train_function` and its like: kept in closures, several wrappers deep."""
+    functions: list[Any] = []
+    queue, seen = deque([getattr(model, attribute, None)]), set()
+    while queue:
+        value = queue.popleft()
+        if value is None or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if hasattr(value, "_list_all_concrete_functions"):
+            functions += value._list_all_concrete_functions()
+        elif inspect.isfunction(value):
+            queue += [v for v in inspect.getclosurevars(value).nonlocals.values() if callable(v)]
+    return functions
+
+
+def _nodes(graph_def: Any, whole_in_xla: bool) -> Iterator[Node]:
+    """Every node that the graph can reach; `library.function` is walked too, each function once in each situation."""
+    library = {function.signature.name: function for function in graph_def.library.function}
+    queue: deque[tuple[Any, bool, bool]] = deque([(graph_def.node, whole_in_xla, False)])
+    seen: set[tuple[str, bool, bool]] = set()
+    while queue:
+        nodes, compiled, looped = queue.popleft()
+        for node in nodes:
+            in_xla = compiled or ("_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b)
+            yield Node(node.name, node.op, in_xla, looped)
+            in_loop = looped or is_loop(node.op)
+            for attribute in node.attr.values():
+                for function in (attribute.func, *attribute.list.func):
+                    key = (function.name, in_xla, in_loop)
+                    if function.name in library and key not in seen:
+                        seen.add(key)
+                        body = library[function.name]
+                        queue.append((body.node_def, in_xla or body.attr["_XlaMustCompile"].b, in_loop))
+
+
+def _read_trace(function: Any, layers: tuple[str, ...], steps: int) -> Program:
+    graph_def = function.graph.as_graph_def()
+    artefact = hashlib.sha256(graph_def.SerializeToString(deterministic=True)).hexdigest()[:16]
+    # a function that was compiled says so itself, not its nodes
+    whole_in_xla = function.function_def.attr["_XlaMustCompile"].b
+    return read_graph(_nodes(graph_def, whole_in_xla), artefact, layers, steps)

@@ -1,0 +1,144 @@
+"""torch runs eagerly: there is no program to read, so the functions that ran are run once more under the profiler."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import keras
+import torch
+from keras.src.backend.torch.core import get_device
+from keras.src.backend.torch.trainer import TorchEpochIterator
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from bench.core.protocol import FailedRun
+from bench.worker.evidence.programs import Program, agreed_by_layer, read_profile
+from bench.worker.inference import Answer, Inputs
+from bench.worker.warmup import Snapshot
+
+
+class TorchBackend:
+    """See `bench.worker.backends.Backend`."""
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[Any, Any]] = []
+        """One of each shape that `fit` trains on."""
+        self._compiled: Answer | None = None
+
+    def configure(self, device: str, threads: int) -> None:
+        if device != "cpu" and int(device.partition(":")[2]) >= torch.cuda.device_count():
+            raise FailedRun(f"torch sees no {device}: its build here is for the processor, or finds no CUDA")
+        if threads:
+            torch.set_num_threads(threads)
+        # Keras chooses CUDA where it is there; its device scope says otherwise
+        scope = keras.device("cpu" if device == "cpu" else device.replace("gpu", "cuda"))
+        scope.__enter__()
+
+    def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
+        # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from torch's random numbers it
+        # must take here too
+        model._symbolic_build(iterator=TorchEpochIterator(x=x, y=y, batch_size=batch_size, shuffle=True))
+        partial = len(x) % batch_size
+        self._batches = [(x[:size], y[:size]) for size in (min(batch_size, len(x)), partial) if size]
+
+    def synchronise(self) -> None:
+        if _in_cuda():
+            torch.cuda.synchronize()
+
+    def random_state(self) -> Any:
+        return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+
+    def set_random_state(self, state: Any) -> None:
+        processor, cuda = state
+        torch.set_rng_state(processor)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+
+    def programs(self, model: keras.Model) -> int:
+        return 0  # nothing is compiled
+
+    def compile_inference(self, model: keras.Model) -> Answer:
+        device = next(model.parameters()).device
+
+        def answer(x: Inputs) -> object:
+            with torch.inference_mode():
+                return keras.ops.convert_to_numpy(model(torch.from_numpy(x).to(device), training=False))
+
+        self._compiled = answer
+        return answer
+
+    def array(self, values: Any, dtype: str) -> Any:
+        return torch.as_tensor(values, dtype=getattr(torch, dtype), device=get_device())
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        made: Callable[..., Any] = torch.inference_mode()(function)
+        return made
+
+    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+        phases: dict[str, Callable[..., object]] = {"train": model.train_on_batch, "evaluate": model.test_on_batch}
+        if model.predict_function is not None:  # it was executed
+            phases["predict"] = lambda x, _y: model.predict(x, batch_size=len(x), verbose=0)
+        if (compiled := self._compiled) is not None:
+            phases["compiled"] = lambda x, _y: compiled(x)
+        modules = {layer: model.get_layer(layer) for layer in layers}
+        trained = Snapshot(model, self)
+        found = {
+            phase: agreed_by_layer([profiled(modules, partial(run, *batch), steps) for batch in self._batches])
+            for phase, run in phases.items()
+        }
+        trained.restore()  # the profiled training was a step or two more
+        return found
+
+    def read_back(self, model: keras.Model) -> dict[str, Any]:
+        return {
+            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+            "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+            "cudnn_version": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+            "threads": torch.get_num_threads(),
+            "onednn": torch.backends.mkldnn.is_available(),
+        }
+
+
+def _in_cuda() -> bool:
+    return bool(torch.cuda.is_available() and torch.cuda.is_initialized())
+
+
+def profiled(layers: Mapping[str, Any], run: Callable[[], object], steps: int) -> Program:
+    """Run a step under the profiler, the forward pass of each of `layers` (name → module) marked with its name."""
+    handles = [handle for layer, module in layers.items() for handle in _mark(module, layer)]
+    try:
+        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if _in_cuda() else [])]) as profiler:
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    events = profiler.events()
+    return {layer: read_profile(_inside(events, f"layer:{layer}"), steps) for layer in layers}
+
+
+def _mark(module: Any, layer: str) -> list[Any]:
+    """Hooks that put a range with the layer's name around its forward pass."""
+    ranges: list[Any] = []
+
+    def begin(_module: Any, _inputs: Any) -> None:
+        ranges.append(record_function(f"layer:{layer}"))
+        ranges[-1].__enter__()
+
+    def end(_module: Any, _inputs: Any, _output: Any) -> None:
+        ranges.pop().__exit__(None, None, None)
+
+    return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+
+
+def _inside(events: Any, mark: str) -> Counter[str]:
+    """The operations under the ranges named `mark`."""
+    counts: Counter[str] = Counter()
+    queue = [event for event in events if event.name == mark]
+    while queue:
+        event = queue.pop()
+        counts[event.name] += 1
+        counts.update(kernel.name for kernel in event.kernels)  # those that it started on the GPU
+        queue += event.cpu_children
+    return counts

@@ -1,0 +1,1 @@
+"""Which kernel ran, read from the executed programs."""

@@ -1,0 +1,117 @@
+"""What ran, against what was asked: the evidence of the executed programs, and the switches as Keras has them now.
+
+The programs are read by a backend that is not told what was asked; the comparison is made here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+
+from bench.catalog.dtypes import find_dtype
+from bench.catalog.kernels import find_kernel, jit_compile
+from bench.core.case import Case
+from bench.worker.backends import Backend
+from bench.worker.evidence.programs import Program
+from bench.worker.model import RECURRENT_LAYERS, is_told_kernel
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """The evidence of a run, by phase and layer, and what was read back of its settings."""
+
+    evidence: Mapping[str, Program]
+    phases: tuple[str, ...]
+    """That were executed, and so have to have evidence."""
+    settings: Mapping[str, Any]
+    """`jit_compile`, a mapping for each recurrent layer, and what the backend tells."""
+
+    @property
+    def kernel(self) -> str | None:
+        """The kernel of all layers in all phases, `mixed` where they differ; None where a phase shows nothing."""
+        if any(phase not in self.evidence for phase in self.phases):
+            return None
+        kernels = {one.kernel for layers in self.evidence.values() for one in layers.values()}
+        return kernels.pop() if len(kernels) == 1 else "mixed"
+
+    def to_json(self) -> str:
+        """Of the evidence."""
+        phases = {
+            phase: {layer: asdict(one) for layer, one in layers.items()} for phase, layers in self.evidence.items()
+        }
+        return json.dumps(phases, sort_keys=True)
+
+    def settings_json(self) -> str:
+        return json.dumps(self.settings, sort_keys=True)
+
+
+def attest(model: keras.Model, backend: Backend, steps: int, phases: tuple[str, ...]) -> Attestation:
+    """Read what has been executed of `model` in `phases`, and how it is set. Not told which kernel was asked for."""
+    return Attestation(
+        evidence=backend.attest(model, RECURRENT_LAYERS, steps),
+        phases=phases,
+        settings={
+            "jit_compile": model.jit_compile,
+            **{name: _switches(model.get_layer(name)) for name in RECURRENT_LAYERS},
+            **backend.read_back(model),
+        },
+    )
+
+
+def _switches(layer: keras.layers.Layer) -> dict[str, Any]:
+    """The switches of a layer as it has them; a list where the layers inside it differ, None where none has it."""
+    layers = list(layer._flatten_layers())
+    switches: dict[str, Any] = {"dtype": layer.compute_dtype}
+    for name in ("use_cudnn", "unroll"):
+        values = list(dict.fromkeys(getattr(one, name) for one in layers if hasattr(one, name)))
+        switches[name] = values[0] if len(values) == 1 else values or None
+    return switches
+
+
+def contradictions(case: Case, found: Attestation) -> list[str]:
+    """What of the attestation is not what the case asked for, each as a sentence; nothing where all is."""
+    missing = [
+        f"no program is left to show what ran in {phase}" for phase in found.phases if phase not in found.evidence
+    ]
+    said = [*missing, *_of_settings(case, found.settings)]
+    if case.kernel == "auto":
+        return said
+    others: dict[tuple[str, str], list[str]] = {}
+    for phase, layers in found.evidence.items():
+        for layer, one in layers.items():
+            if one.kernel != case.kernel:
+                others.setdefault((layer, one.kernel), []).append(phase)
+    ran = [f"{layer} ran {kernel} in {' and '.join(phases)}" for (layer, kernel), phases in others.items()]
+    asked = [f"asked for the kernel {case.kernel}, but {', '.join(ran)}"] if ran else []
+    return [*asked, *_of_switches(case, found.settings), *said]
+
+
+def _of_switches(case: Case, settings: Mapping[str, Any]) -> list[str]:
+    kernel = find_kernel(case.kernel)
+    asked = jit_compile(case.kernel, case.backend)
+    said = []
+    if asked != "auto" and settings["jit_compile"] != asked:
+        said.append(f"asked for jit_compile={asked}, but Keras reads back {settings['jit_compile']}")
+    if is_told_kernel(case.cell):
+        for layer in RECURRENT_LAYERS:
+            has = settings[layer]["use_cudnn"]
+            if has is not None and has != kernel.use_cudnn:
+                said.append(f"asked for use_cudnn={kernel.use_cudnn}, but {layer} reads back {has}")
+    return said
+
+
+def _of_settings(case: Case, settings: Mapping[str, Any]) -> list[str]:
+    compute = find_dtype(case.dtype).compute
+    said = [
+        f"asked for {case.dtype}, but {layer} computes in {settings[layer]['dtype']}"
+        for layer in RECURRENT_LAYERS
+        if settings[layer]["dtype"] != compute
+    ]
+    threads = settings["threads"]
+    if case.threads and threads is not None and threads != case.threads:
+        said.append(f"asked for {case.threads} threads, but {case.backend} has {threads}")
+    return said

@@ -1,0 +1,87 @@
+"""Measures the two bounds of `bench.store.ceilings`: a worker like `bench.worker.measure`, in a process of its own.
+
+Reports an observation of the phase `peak`, a large product's seconds, and one of the phase `serial`, those of a forward
+pass's products. Each is the least of several: what disturbs a measurement only ever makes it longer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bench.catalog import tasks
+from bench.catalog.dtypes import find_dtype
+from bench.core.case import Observation
+from bench.core.protocol import Began, Emit, FailedRun, Request
+from bench.store.ceilings import LAYERS, PEAK_SIZE, Shape
+from bench.worker.backends import load_backend
+from bench.worker.measure import pin_keras
+from bench.worker.measure import preload as preload
+
+_SECONDS = 1.0
+"""How long each is tried."""
+_LEAST = 5
+"""And how often at least, after a first call that isn't counted."""
+
+
+def measure(request: Request, emit: Emit) -> None:
+    """Measure both bounds of the request's case.
+
+    Raises:
+        FailedRun: the cell's arithmetic is unknown.
+    """
+    case = request.case
+    shape = Shape.of(case, tasks.find_task(case.task, "a case"))
+    if shape is None:
+        raise FailedRun(f"the arithmetic of the cell {case.cell!r} is unknown, and so is its serial bound")
+    dtype = find_dtype(case.dtype)
+    pin_keras(dtype)
+    backend = load_backend(case.backend)
+    backend.configure(case.device, case.threads)
+    random = np.random.default_rng(0)
+
+    def some(*sizes: int) -> Any:
+        # small enough that no product of products overflows
+        return backend.array(random.standard_normal(sizes) / np.sqrt(sizes[0] * shape.gates), dtype.compute)
+
+    square = some(PEAK_SIZE, PEAK_SIZE)
+    product = backend.compiled(lambda a, b: a @ b)
+    emit(Began("peak"))
+    emit(Observation(phase="peak", seconds=_least(lambda: product(square, square), backend.synchronise)))
+    wide = shape.gates * shape.units
+    inputs = [
+        some(shape.batch_size * shape.steps, shape.features),
+        some(shape.batch_size * shape.steps, shape.units),
+    ]
+    kernels = [some(shape.features, wide), some(shape.units, wide)]
+    state, recurrent = some(shape.batch_size, shape.units), some(shape.units, wide)
+
+    def forward(state: Any, recurrent: Any, *hoisted: Any) -> Any:
+        products = [x @ kernel for x, kernel in zip(hoisted[:LAYERS], hoisted[LAYERS:], strict=True)]
+        for _ in range(LAYERS * shape.steps):
+            # every column is used, so that no compiler leaves any out
+            gates = state @ recurrent
+            state = sum(gates[:, gate * shape.units : (gate + 1) * shape.units] for gate in range(shape.gates))
+        return state, products
+
+    chain = backend.compiled(forward)
+    emit(Began("serial"))
+    seconds = _least(lambda: chain(state, recurrent, *inputs, *kernels), backend.synchronise)
+    emit(Observation(phase="serial", seconds=seconds))
+
+
+def _least(call: Callable[[], object], synchronise: Callable[[], None]) -> float:
+    call()
+    synchronise()
+    least, begun, calls = float("inf"), time.perf_counter(), 0
+    while calls < _LEAST or time.perf_counter() - begun < _SECONDS:
+        started = time.perf_counter()
+        result = call()
+        synchronise()
+        least = min(least, time.perf_counter() - started)
+        del result
+        calls += 1
+    return least

@@ -1,0 +1,111 @@
+"""Keras's own model: trained by `fit`, asked by `predict` and by the backend's compiled call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from bench.catalog.tasks import Task
+from bench.core.case import Case
+from bench.core.protocol import InvalidRun
+from bench.worker.backends import Backend
+from bench.worker.clock import Clock
+from bench.worker.data import Data
+from bench.worker.evidence.attestation import Attestation, attest
+from bench.worker.inference import Answer
+from bench.worker.model import build
+from bench.worker.runtimes import Outputs
+from bench.worker.warmup import Snapshot, warm_size
+
+OUTPUT_BATCH = 1000
+"""Samples a call of `outputs`: large enough for Python's share to vanish, and small beside the training's memory."""
+
+
+class KerasRuntime:
+    """See `bench.worker.runtimes.Runtime`."""
+
+    model: keras.Model
+
+    def __init__(self, case: Case, task: Task, data: Data, backend: Backend) -> None:
+        self.output_difference: float | None = None
+        self.case, self.task, self.data, self.backend = case, task, data, backend
+
+    def build(self) -> int:
+        self.model = build(self.case, self.task)
+        return int(self.model.count_params())
+
+    def warm_up(self, clock: Clock) -> None:
+        model, data, batch_size = self.model, self.data, self.case.batch_size
+        train, test = warm_size(len(data.x_train), batch_size), warm_size(len(data.x_test), batch_size)
+
+        def one_pass() -> None:
+            model.fit(data.x_train[:train], data.y_train[:train], batch_size, epochs=1, verbose=0)
+            model.evaluate(data.x_test[:test], data.y_test[:test], batch_size, verbose=0)
+
+        with clock.phase("compile"):
+            self.backend.build_symbolically(model, data.x_train, data.y_train, batch_size)
+            snapshot = Snapshot(model, self.backend)
+            one_pass()
+        with clock.phase("warmup"):
+            one_pass()
+        snapshot.restore()
+
+    def train(self, clock: Clock) -> None:
+        # no validation_data: `fit` builds the validation's iterator between the end of the epoch's training and any
+        # hook, so the epoch's end calls `evaluate` itself, which computes the same
+        self.model.fit(
+            self.data.x_train,
+            self.data.y_train,
+            self.case.batch_size,
+            epochs=self.case.epochs,
+            verbose=0,
+            callbacks=[_Epochs(self, clock)],
+        )
+
+    def evaluate(self) -> Mapping[str, float]:
+        results: dict[str, float] = self.model.evaluate(
+            self.data.x_test, self.data.y_test, self.case.batch_size, verbose=0, return_dict=True
+        )
+        return results
+
+    def outputs(self) -> Outputs:
+        # the layers are called as they are: `model.predict` would trace and compile a program of its own, which takes
+        # longer than computing, and would be one more for the attestation to tell apart
+        batches = np.array_split(self.data.x_test, math.ceil(len(self.data.x_test) / OUTPUT_BATCH))
+        return np.concatenate([keras.ops.convert_to_numpy(self.model(batch, training=False)) for batch in batches])
+
+    def answers(self) -> dict[str, Answer]:
+        return {
+            "predict": lambda inputs: self.model.predict(inputs, batch_size=len(inputs), verbose=0),
+            "compiled": self.backend.compile_inference(self.model),
+        }
+
+    def programs(self) -> int:
+        return self.backend.programs(self.model)
+
+    def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
+        return attest(self.model, self.backend, steps, phases)
+
+
+class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
+    """Times each epoch's training, from its begin hook to its end hook, then validates. Nothing runs per batch."""
+
+    def __init__(self, runtime: KerasRuntime, clock: Clock) -> None:
+        super().__init__()
+        self._runtime, self._clock = runtime, clock
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._programs = self._runtime.programs()
+        self._phase = self._clock.phase("train", epoch + 1, len(self._runtime.data.x_train))
+        self._results = self._phase.__enter__()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._results.update(logs or {})
+        self._phase.__exit__(None, None, None)
+        with self._clock.phase("validate", epoch + 1, len(self._runtime.data.x_test)) as results:
+            results.update(self._runtime.evaluate())
+        if self._runtime.programs() != self._programs:
+            raise InvalidRun(f"something was traced or compiled inside the timed epoch {epoch + 1}")

@@ -1,0 +1,199 @@
+"""torch's own layers, trained and asked without Keras by the same protocol: what leaving Keras would give.
+
+The same network, initial distributions, losses, batches, learning rate and decay. What differs is torch's habit: LSTM
+and RNN have a second bias, and Adam adds its epsilon to the corrected second moment.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.catalog.networks import DENSE_UNITS
+from bench.catalog.tasks import Task
+from bench.core.case import Case
+from bench.worker.backends import Backend
+from bench.worker.backends.torch import profiled
+from bench.worker.clock import Clock
+from bench.worker.data import Data
+from bench.worker.evidence.attestation import Attestation
+from bench.worker.inference import Answer, Inputs
+from bench.worker.model import RECURRENT_LAYERS
+from bench.worker.runtimes import Outputs
+from bench.worker.warmup import warm_size
+
+_LAYERS = {"simple_rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_EPSILON = 1e-7
+"""Keras's, where torch's own default is 1e-8."""
+
+
+class _Network(nn.Module):  # type: ignore[misc] # torch has no type information here
+    """The network `cudnn_ready`, up to the logits."""
+
+    def __init__(self, cell: str, units: int, task: Task) -> None:
+        super().__init__()
+        self.recurrent_a = _LAYERS[cell](task.features, units, batch_first=True)
+        self.recurrent_b = _LAYERS[cell](units, units, batch_first=True)
+        self.dense = nn.Linear(units, DENSE_UNITS)
+        self.classes = nn.Linear(DENSE_UNITS, task.classes)
+        self.dropout, self.last_dropout = nn.Dropout(0.2), nn.Dropout(0.1)
+        for layer in (self.recurrent_a, self.recurrent_b, self.dense, self.classes):
+            _initialise(layer, units)
+
+    def forward(self, x: Any) -> Any:
+        sequence, _ = self.recurrent_a(x)
+        outputs, _ = self.recurrent_b(self.dropout(sequence))
+        x = self.dropout(outputs[:, -1])
+        return self.classes(self.last_dropout(torch.relu(self.dense(x))))
+
+
+def _initialise(layer: nn.Module, units: int) -> None:
+    """As Keras draws them: Glorot's uniform kernels, orthogonal recurrent ones, biases of 0, and of 1 to not forget."""
+    for name, weight in layer.named_parameters():
+        if name.startswith("weight_hh"):
+            nn.init.orthogonal_(weight)
+        elif name.startswith("weight"):
+            nn.init.xavier_uniform_(weight)
+        else:
+            nn.init.zeros_(weight)
+    if isinstance(layer, nn.LSTM):
+        with torch.no_grad():
+            layer.bias_ih_l0[units : 2 * units] = 1.0  # torch's order of the gates: input, forget, cell, output
+
+
+def _switches(layer: nn.Module) -> dict[str, Any]:
+    """As `bench.worker.evidence.attestation` reads them from a Keras layer: torch.nn has neither switch."""
+    (dtype,) = {str(weight.dtype).removeprefix("torch.") for weight in layer.parameters()}
+    return {"dtype": dtype, "use_cudnn": None, "unroll": None}
+
+
+class TorchRuntime:
+    """See `bench.worker.runtimes.Runtime`."""
+
+    output_difference: float | None = None
+
+    def __init__(self, case: Case, task: Task, data: Data, backend: Backend) -> None:
+        self._case, self._task, self._backend = case, task, backend
+        self._device = torch.device(case.device.replace("gpu", "cuda"))
+        self._x, self._y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train).long()
+        self._x_test, self._y_test = torch.from_numpy(data.x_test), torch.from_numpy(data.y_test).long()
+        self._answer: Answer | None = None
+
+    def build(self) -> int:
+        case = self._case
+        network = _Network(case.cell, case.units, self._task).to(self._device, getattr(torch, case.dtype))
+        self._network = network
+        self._optimizer = torch.optim.Adam(network.parameters(), lr=case.learning_rate, eps=_EPSILON)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: 1 / (1 + case.decay * step))
+        return sum(weight.numel() for weight in network.parameters())
+
+    def warm_up(self, clock: Clock) -> None:
+        train, test = (warm_size(len(x), self._case.batch_size) for x in (self._x, self._x_test))
+        parts = (self._network, self._optimizer, self._schedule)
+
+        def one_pass() -> None:
+            self._train_epoch(self._x[:train], self._y[:train])
+            self._evaluated(self._x_test[:test], self._y_test[:test])
+
+        with clock.phase("compile"):
+            states = [copy.deepcopy(part.state_dict()) for part in parts]
+            random = self._backend.random_state()
+            one_pass()
+        with clock.phase("warmup"):
+            one_pass()
+        for part, state in zip(parts, states, strict=True):
+            part.load_state_dict(state)
+        self._backend.set_random_state(random)
+
+    def train(self, clock: Clock) -> None:
+        for epoch in range(1, self._case.epochs + 1):
+            with clock.phase("train", epoch, len(self._x)) as results:
+                results.update(self._train_epoch(self._x, self._y))
+            with clock.phase("validate", epoch, len(self._x_test)) as results:
+                results.update(self.evaluate())
+
+    def evaluate(self) -> Mapping[str, float]:
+        return self._evaluated(self._x_test, self._y_test)
+
+    def outputs(self) -> Outputs:
+        answer = self._asked()
+        return answer(self._x_test.numpy())
+
+    def answers(self) -> dict[str, Answer]:
+        self._answer = self._asked()
+        return {"compiled": self._answer}
+
+    def programs(self) -> int:
+        return 0  # nothing is compiled
+
+    def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
+        x, y = self._x[: self._case.batch_size], self._y[: self._case.batch_size]
+        executed: dict[str, Callable[[], object]] = {
+            "train": lambda: self._train_epoch(x, y),
+            "evaluate": lambda: self._evaluated(x, y),
+        }
+        if (answer := self._answer) is not None:
+            executed["compiled"] = lambda: answer(x.numpy())
+        layers = {name: getattr(self._network, name) for name in RECURRENT_LAYERS}
+        return Attestation(
+            evidence={phase: profiled(layers, run, steps) for phase, run in executed.items()},
+            phases=phases,
+            settings={
+                "jit_compile": False,
+                **{name: _switches(layer) for name, layer in layers.items()},
+                **self._backend.read_back(None),
+            },
+        )
+
+    def _asked(self) -> Callable[[Inputs], Outputs]:
+        network, device = self._network.eval(), self._device
+
+        def answer(inputs: Inputs) -> Outputs:
+            with torch.inference_mode():
+                outputs: Outputs = torch.softmax(network(torch.from_numpy(inputs).to(device)), dim=1).cpu().numpy()
+            return outputs
+
+        return answer
+
+    def _train_epoch(self, x: Any, y: Any) -> dict[str, float]:
+        self._network.train()
+        order = torch.randperm(len(x))
+        totals = torch.zeros(2, dtype=torch.float64, device=self._device)
+        for picked in order.split(self._case.batch_size):
+            labels = y[picked].to(self._device)
+            self._optimizer.zero_grad()
+            logits = self._network(x[picked].to(self._device))
+            loss = nn.functional.cross_entropy(logits, labels)
+            loss.backward()
+            self._optimizer.step()
+            self._schedule.step()
+            totals += _totals(loss.detach(), logits.detach(), labels)
+        return _means(totals, len(x))
+
+    def _evaluated(self, x: Any, y: Any) -> dict[str, float]:
+        self._network.eval()
+        totals = torch.zeros(2, dtype=torch.float64, device=self._device)
+        with torch.inference_mode():
+            for some_x, some_y in self._batches(x, y):
+                logits = self._network(some_x)
+                totals += _totals(nn.functional.cross_entropy(logits, some_y), logits, some_y)
+        return _means(totals, len(x))
+
+    def _batches(self, x: Any, y: Any) -> Iterator[tuple[Any, Any]]:
+        for some_x, some_y in zip(x.split(self._case.batch_size), y.split(self._case.batch_size), strict=True):
+            yield some_x.to(self._device), some_y.to(self._device)
+
+
+def _totals(loss: Any, logits: Any, labels: Any) -> Any:
+    """Sums over the batch, on the device: nothing waits for it before the epoch's end."""
+    correct = (logits.argmax(dim=1) == labels).sum()
+    return torch.stack([loss * len(labels), correct.to(loss.dtype)]).to(torch.float64)
+
+
+def _means(totals: Any, samples: int) -> dict[str, float]:
+    loss, correct = (totals / samples).tolist()
+    return {"loss": loss, "accuracy": correct}

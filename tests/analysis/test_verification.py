@@ -1,0 +1,120 @@
+"""`bench verify`: the same losses again, or a tolerance that is said; with the fake worker, which has its own."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from pathlib import Path
+from unittest.mock import patch
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import bench.cli.verify
+from bench.analysis.verification import check
+from bench.cli import app
+from bench.core.errors import NothingSureError, UsageError
+from tests.support.harness import FAKE, ROOT, fake_bench
+
+
+def rows(loss: float, *, epoch: int = 1) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "phase": ["train", "evaluate"],
+            "epoch": [epoch, float("nan")],
+            "loss": [2 * loss, loss],
+            "accuracy": [0.5, 0.9],
+        }
+    )
+
+
+def test_the_same_machine_must_agree_to_the_last_bit() -> None:
+    near = rows(0.3 + 2**-50)
+    assert all(one.ok for one in check(rows(0.3), rows(0.3), rows(0.3), exact=True))
+    found = check(rows(0.3), near, rows(0.3), exact=True)
+    assert [(one.phase, one.metric, one.ok) for one in found] == [
+        ("train", "loss", False), ("train", "accuracy", True),
+        ("evaluate", "loss", False), ("evaluate", "accuracy", True),
+    ]  # fmt: skip
+
+
+def test_another_machine_must_lie_among_the_seeds() -> None:
+    seeds = pd.concat([rows(loss) for loss in (0.30, 0.31, 0.32)])
+    for loss, ok in ((0.335, True), (0.345, False), (0.281, True), (0.275, False)):
+        found = {(one.phase, one.metric): one for one in check(rows(0.30), rows(loss), seeds, exact=False)}
+        assert found["evaluate", "loss"].ok is ok, loss
+        assert found["evaluate", "loss"].centre == pytest.approx(0.31)
+
+
+def test_few_seeds_leave_a_tenth() -> None:
+    assert [one.ok for one in check(rows(0.30), rows(0.32), rows(0.30), exact=False)] == [True] * 4
+    assert not check(rows(0.30), rows(0.34), rows(0.30), exact=False)[0].ok
+
+
+def test_what_was_not_measured_again_differs() -> None:
+    found = check(rows(0.3), rows(0.3, epoch=2), rows(0.3), exact=True)
+    assert [one.ok for one in found] == [False, False, True, True]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("verify") / "results"
+    suite = ("run", "quick", "--set", "cells=lstm,gru", "--set", "seeds=0", "--set", "epochs=2")
+    subprocess.run(fake_bench(*suite, "--results", str(folder)), cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+def verified(*arguments: str) -> tuple[int, str]:
+    """Exit code and output."""
+    fake = functools.partial(bench.cli.verify.verify_again, worker=FAKE)
+    with patch.object(bench.cli.verify, "verify_again", fake):
+        done = CliRunner().invoke(app, ["verify", *arguments])
+    if isinstance(done.exception, Exception) and not isinstance(done.exception, SystemExit | typer.Exit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+def test_a_good_store_is_verified(store: Path) -> None:
+    code, output = verified(str(store), "--case", "gru")
+    assert code == 0, output
+    assert "all 10 figures agree" in output
+    assert output.count("bit for bit") == 10
+
+
+def test_a_changed_loss_is_found(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for path in (store / "runs").iterdir():
+        whole = pq.read_table(path)
+        place = whole.schema.get_field_index("loss")
+        losses = [None if loss is None else loss * (1 + 1e-12) for loss in whole["loss"].to_pylist()]
+        pq.write_table(
+            whole.set_column(place, whole.schema.field(place), pa.array(losses)), tmp_path / "runs" / path.name
+        )
+    code, output = verified(str(tmp_path), "--case", "lstm")
+    assert code == 1
+    assert output.count("DIFFERS") == 5
+
+
+def test_a_run_that_fails_now(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "script.json"
+    script.write_text('{"*": "fail"}')
+    monkeypatch.setenv("BENCH_FAKE_SCRIPT", str(script))
+    code, output = verified(str(store))
+    assert code == 4
+    assert "the cell cannot be built" in output
+
+
+def test_what_cannot_be_verified(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one of the cells gru, lstm"):
+        verified(str(store), "--case", "simple_rnn")
+    with pytest.raises(UsageError, match="no results at"):
+        verified(str(tmp_path / "missing"))
+    with (
+        patch("bench.host.machine.installed_backends", lambda: {"tensorflow": "tensorflow is not installed"}),
+        pytest.raises(NothingSureError, match="can't be run here: tensorflow is not installed"),
+    ):
+        verified(str(store))

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import importlib
+import itertools
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bench.catalog.cells import BUILT_IN, find_cell, registered, sources_digest
+from bench.catalog.kernels import KERNELS, find_kernel, refusal
+from bench.catalog.networks import NETWORKS, find_network
+from bench.core.case import Case
+from bench.core.errors import UsageError
+
+FACTORY = "def factory(units, activation, return_sequences, name): ...\n"
+POISON = "raise SystemExit('imported')\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the user stands in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: Path, text: str = FACTORY) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    importlib.invalidate_caches()
+    return path
+
+
+def install(site: Path, package: str, entry_points: str) -> None:
+    """What pip leaves of a package that registers entry points."""
+    info = site / f"{package}-1.0.dist-info"
+    write(info / "METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    write(info / "entry_points.txt", f"[bench.cells]\n{entry_points}\n")
+
+
+# Registered cells
+
+
+def test_the_cells_that_come_with_the_program() -> None:
+    assert {name: cell.gates for name, cell in BUILT_IN.items()} == {"simple_rnn": 1, "lstm": 4, "gru": 3}
+    assert all(cell.built_in and find_cell(cell.name) is cell for cell in BUILT_IN.values())
+
+
+def test_a_cell_from_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "fancy" / "__init__.py", POISON)
+    install(tmp_path, "fancy", "indrnn = fancy.cells:indrnn\nsru = fancy.cells:sru [extra]")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = registered()
+    assert [*found] == [*BUILT_IN, "indrnn", "sru"]
+    assert (found["sru"].factory, found["sru"].gates, found["sru"].built_in) == ("fancy.cells:sru", None, False)
+    assert "fancy" in found["sru"].title
+    assert find_cell("indrnn") == found["indrnn"]
+
+
+def test_an_entry_point_may_not_take_a_name_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "fancy", "lstm = fancy:lstm")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(
+        UsageError, match=r"'lstm' of the package fancy .* has the name of another cell, keras.layers.LSTM"
+    ):
+        registered()
+
+
+def test_two_packages_may_not_register_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "one", "sru = one:sru")
+    install(tmp_path, "two", "sru = two:sru")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(
+        UsageError, match=r"has the name of another cell, entry point of (one|two): give it a name of its own"
+    ):
+        find_cell("gru")
+
+
+@pytest.mark.parametrize("value", ["fancy", "fancy:", "fancy:a-b", ":sru", "not a factory"])
+def test_an_entry_point_that_names_no_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    install(tmp_path, "fancy", f"sru = {value}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=r"'sru' of the package fancy .*: write it as module:factory"):
+        registered()
+
+
+def test_a_slip_gets_the_name_that_was_meant() -> None:
+    with pytest.raises(UsageError, match=r"unknown cell 'LSTM' \(my.toml\): known: gru, lstm, simple_rnn."):
+        find_cell("LSTM", "my.toml")
+    with pytest.raises(UsageError, match=r"unknown cell 'simplernn' \(--set cells\): did you mean 'simple_rnn'\?"):
+        find_cell("simplernn", "--set cells")
+
+
+# module:factory
+
+
+def test_a_factory_is_found_from_the_folder_one_stands_in_and_not_imported(here: Path) -> None:
+    write(here / "mine.py", POISON + FACTORY)
+    write(here / "pack" / "__init__.py", POISON)
+    write(here / "pack" / "deep" / "cells.py", POISON)  # a folder without __init__.py between them
+    for name in ("mine:factory", "pack.deep.cells:factory", "pack:factory"):
+        cell = find_cell(name)
+        assert (cell.name, cell.factory, cell.gates) == (name, name, None)
+    assert not {"mine", "pack", "pack.deep"} & set(sys.modules)
+
+
+def test_a_factory_is_found_in_the_environment() -> None:
+    assert find_cell("email.mime.text:MIMEText").factory == "email.mime.text:MIMEText"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mine:factory",
+        "mine:",
+        ":factory",
+        ":",
+        "mine:a:b",
+        "mine:1",
+        "mine:a b",
+        "pack.nowhere:factory",
+        "pack.:factory",
+        ".pack:factory",
+        "..pack:factory",
+        "pack/cells:factory",
+        "../pack:factory",
+        "folder:factory",
+        "pack.cells.deeper:factory",
+        "sys:path",
+    ],
+)
+def test_a_factory_whose_module_is_not_there(here: Path, name: str) -> None:
+    write(here / "pack" / "__init__.py")
+    write(here / "pack" / "cells.py")
+    (here / "folder").mkdir()
+    with pytest.raises(UsageError) as caught:
+        find_cell(name, "--set cells")
+    assert f"no module for the cell {name!r} (--set cells)" in str(caught.value)
+
+
+# The digest of users' sources
+
+
+def test_the_digest_changes_with_the_source(here: Path) -> None:
+    source = write(here / "mine.py")
+    digests = {sources_digest(["mine:factory"])}
+    for text in (FACTORY + "#\n", "", FACTORY.replace("units", "n")):
+        source.write_text(text)
+        digests.add(sources_digest(["mine:factory"]))
+    assert len(digests) == 4
+    source.write_text(FACTORY)
+    assert sources_digest(["mine:factory"]) in digests
+
+
+def test_the_digest_is_of_own_cells_only_and_of_no_order(here: Path) -> None:
+    write(here / "mine.py")
+    write(here / "other.py")
+    assert sources_digest(["lstm", "gru"]) == sources_digest([]) == ""
+    both = {
+        sources_digest(names)
+        for names in itertools.permutations(["mine:factory", "other:factory", "lstm", "mine:factory"])
+    }
+    assert len(both) == 1
+    assert both != {sources_digest(["mine:factory"])}
+    assert sources_digest(["mine:factory"]) != sources_digest(["mine:another"])
+
+
+def test_the_digest_of_an_entry_points_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "fancy", "sru = fancy:sru")
+    source = write(tmp_path / "fancy.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = sources_digest(["sru"])
+    source.write_text("# changed\n")
+    assert before != sources_digest(["sru"]) != ""
+
+
+def test_a_factory_in_a_zip_file_is_read_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = set()
+    for number in range(2):
+        archive = tmp_path / f"{number}.zip"
+        with zipfile.ZipFile(archive, "w") as content:
+            content.writestr("zipped.py", f"# {number}\n")
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(str(archive))
+            digests.add(sources_digest(["zipped:factory"]))
+    assert len(digests) == 2
+
+
+# Kernels and networks
+
+
+def test_every_kernel_but_auto_pins_all_three_switches() -> None:
+    for kernel in KERNELS.values():
+        switches = {kernel.use_cudnn, kernel.unroll, kernel.jit_compile}
+        assert ("auto" in switches) is (kernel.name == "auto")
+    pinned = [(k.use_cudnn, k.unroll, k.jit_compile) for k in KERNELS.values()]
+    assert len(set(pinned)) == len(KERNELS)
+
+
+def test_unknown_kernels_and_networks_are_named_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"unknown kernel 'unroled' \(x\): did you mean 'unrolled'\?"):
+        find_kernel("unroled", "x")
+    with pytest.raises(UsageError, match=r"unknown network 'cudnn-ready' \(x\): did you mean 'cudnn_ready'\?"):
+        find_network("cudnn-ready", "x")
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (Case(cell="lstm", kernel="cudnn"), "NVIDIA GPUs only, and the device is cpu"),
+        (Case(cell="lstm", kernel="cudnn", device="gpu:1"), "relu rules cuDNN out"),
+        (Case(cell="simple_rnn", kernel="cudnn", device="gpu:0", network="cudnn_ready"), "no cuDNN path for SimpleRNN"),
+        (Case(cell="lstm", kernel="cudnn", device="gpu:0", network="cudnn_ready"), None),
+        (Case(cell="mine:factory", kernel="cudnn", device="gpu:0", network="cudnn_ready"), None),
+        *((Case(cell="lstm", kernel=kernel), None) for kernel in ("auto", "generic", "unrolled", "xla")),
+    ],
+)
+def test_kernels_that_cannot_be_had(case: Case, said: str | None) -> None:
+    reason = refusal(case)
+    assert reason is None if said is None else said in (reason or "")
+
+
+def test_networks_differ_in_the_second_activation_only() -> None:
+    assert {name: network.activations for name, network in NETWORKS.items()} == {
+        "notebook": ("tanh", "relu"),
+        "cudnn_ready": ("tanh", "tanh"),
+    }

@@ -1,0 +1,145 @@
+"""bench.catalog.runtimes: the axis `runtimes`, and why a combination is left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.catalog.runtimes import RUNTIMES, installed_runtimes, outputs_apart, runtime_refusal
+from bench.core.case import Case
+from bench.core.errors import UsageError
+from bench.plan.plan import make_plan
+from bench.plan.suite import load
+from bench.worker.evidence.onnx import read_nodes
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"runtime": "onnxruntime", "backend": "jax"}, "needs the backend tensorflow"),
+        ({"runtime": "onnxruntime", "device": "gpu:0"}, "on the CPU here, and the device is gpu:0"),
+        ({"runtime": "onnxruntime", "latency_calls": 0}, "--set latency_calls=500"),
+        ({"runtime": "onnxruntime", "dtype": "mixed_bfloat16"}, "float32 and float64 only"),
+        ({"runtime": "onnxruntime", "kernel": "xla"}, "leaves XLA behind"),
+        ({"runtime": "onnxruntime", "kernel": "generic"}, "one fused LSTM node"),
+        ({"runtime": "torch.nn", "backend": "tensorflow"}, "needs the backend torch"),
+        ({"runtime": "torch.nn", "network": "notebook"}, "use the network cudnn_ready"),
+        ({"runtime": "torch.nn", "cell": "my_cells:lstm"}, "has no peer there"),
+        ({"runtime": "torch.nn", "kernel": "unrolled"}, "picks its kernel by itself: ask for the kernel auto"),
+        ({"runtime": "torch.nn", "kernel": "cudnn"}, "picks its kernel by itself: ask for the kernel auto"),
+        ({"runtime": "torch.nn", "dtype": "mixed_float16"}, "float32 and float64 here"),
+    ],
+)
+def test_what_a_runtime_cannot_do_has_its_reason(asked: dict[str, Any], reason: str) -> None:
+    possible: dict[str, dict[str, Any]] = {
+        "onnxruntime": {"latency_calls": 500},
+        "torch.nn": {"backend": "torch", "network": "cudnn_ready"},
+    }
+    assert reason in (runtime_refusal(Case(**{"cell": "lstm", **possible[asked["runtime"]], **asked})) or "")
+
+
+def test_what_a_runtime_can_do_is_not_refused() -> None:
+    native: dict[str, Any] = {"runtime": "torch.nn", "backend": "torch", "network": "cudnn_ready"}
+    for asked in (
+        {"cell": "my_cells:lstm", "backend": "jax", "kernel": "unrolled"},
+        {"cell": "lstm", "runtime": "onnxruntime", "latency_calls": 1},
+        {"cell": "gru", "runtime": "onnxruntime", "latency_calls": 1, "kernel": "generic"},
+        {"cell": "lstm", "runtime": "onnxruntime", "latency_calls": 1, "kernel": "unrolled"},
+        {"cell": "gru", **native},
+        {"cell": "lstm", **native, "device": "gpu:0", "kernel": "cudnn"},
+    ):
+        assert runtime_refusal(Case(**asked)) is None
+
+
+def test_the_plan_leaves_out_what_is_not_installed_and_what_cannot_be() -> None:
+    suite = load(
+        "quick",
+        [
+            "cells=lstm",
+            "runtimes=keras,onnxruntime,torch.nn",
+            "backends=tensorflow,torch",
+            "latency_calls=5",
+            "seeds=0",
+        ],
+    )
+    plan = make_plan(
+        suite,
+        order_seed=0,
+        device_problem=lambda device: None,
+        backend_problems={"tensorflow": None, "torch": None},
+        runtime_problems={"onnxruntime": "onnxruntime is not installed"},
+    )
+    ran = sorted((one.case.backend, one.case.runtime) for one in plan.planned)
+    assert ran == [("tensorflow", "keras"), ("torch", "keras")]
+    reasons = {(out.configuration.backend, out.configuration.runtime): out.reason for out in plan.left_out}
+    assert reasons["tensorflow", "onnxruntime"] == "onnxruntime is not installed"
+    assert "needs the backend tensorflow" in reasons["torch", "onnxruntime"]
+    assert "use the network cudnn_ready" in reasons["torch", "torch.nn"]
+    assert "runtime" in plan.varying
+
+
+def test_an_unknown_runtime_is_refused_with_the_nearest_name() -> None:
+    suite = load("quick", ["runtimes=onnx_runtime"])
+    with pytest.raises(UsageError, match=r"onnx_runtime.*--set runtimes=onnx_runtime.*onnxruntime"):
+        make_plan(suite, order_seed=0, device_problem=lambda device: None, backend_problems={"tensorflow": None})
+
+
+def test_what_is_missing_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert installed_runtimes()["keras"] is None
+    assert installed_runtimes()["torch.nn"] is None  # it needs nothing but its backend
+    monkeypatch.setattr(
+        "bench.catalog.runtimes.importlib.util.find_spec", lambda name: None if "onnx" in name else object()
+    )
+    reason = installed_runtimes()["onnxruntime"] or ""
+    assert "onnx and onnxruntime and tf2onnx are not installed" in reason
+    assert "pip install -e '.[onnx]'" in reason
+    assert set(installed_runtimes()) == set(RUNTIMES)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "difference", "problem"),
+    [
+        ("float32", None, None),
+        ("float32", 1e-6, None),
+        ("float32", 2e-5, "differ from Keras's by up to 2e-05, and 1e-05 is allowed in float32"),
+        ("float64", 1e-6, "1e-12 is allowed in float64"),
+        ("float32", float("nan"), "by up to nan"),
+    ],
+)
+def test_outputs_may_differ_as_far_as_their_dtype_allows(
+    dtype: str, difference: float | None, problem: str | None
+) -> None:
+    said = outputs_apart(Case(cell="lstm", runtime="onnxruntime", dtype=dtype), difference)
+    assert said == [] if problem is None else problem in said[0]
+
+
+# What the graph shows: types and names as ONNX Runtime 1.32 wrote them down for models that tf2onnx 1.17 had exported
+
+LAYERS = ("recurrent_a", "recurrent_b")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "kernels"),
+    [
+        ([("LSTM", "LSTM__51"), ("LSTM", "LSTM__72"), ("MatMul", "functional_1/dense_1/MatMul")], ("fused", "fused")),
+        (
+            [
+                ("Loop", "functional_3_1/recurrent_a_1/while_loop"),
+                ("Loop", "functional_3_1/recurrent_b_1/while_loop"),
+            ],
+            ("generic", "generic"),
+        ),
+        ([("LSTM", "LSTM__51"), ("Loop", "functional_3_1/recurrent_b_1/while_loop")], ("fused", "generic")),
+        (
+            [("MatMul", f"functional_2_1/recurrent_{x}_1/lstm_cell_{i}/MatMul") for x in "ab" for i in range(28)],
+            ("unrolled", "unrolled"),
+        ),
+        ([("LSTM", "LSTM__51")], ("none", "none")),  # one for two layers: whose it is, nobody knows
+        ([("MatMul", "functional_1/dense_1/MatMul")], ("none", "none")),
+    ],
+)
+def test_the_executed_graph_shows_the_kernel(nodes: list[tuple[str, str]], kernels: tuple[str, str]) -> None:
+    found = read_nodes(nodes, LAYERS, 28, "digest")
+    assert tuple(found[layer].kernel for layer in LAYERS) == kernels
+    assert {one.artefact for one in found.values()} == {"digest"}

@@ -1,0 +1,220 @@
+"""`bench duel` as a process of its own, with the fake side: verdicts, exit codes, failures, kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.duel.sequential import pair_log_ratio
+from scripts.recordings import slice_of
+from tests.duel.test_sides import git
+from tests.support.fake_worker import SCRIPT
+from tests.support.harness import ROOT, Siege, fake_bench
+
+Duel = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def duel(tmp_path: Path) -> Duel:
+    def fight(*arguments: str, cwd: Path = ROOT, **script: object) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "script.json").write_text(json.dumps(script))
+        own = {SCRIPT: str(tmp_path / "script.json"), "TMPDIR": str(tmp_path), "COLUMNS": "100"}
+        return subprocess.run(
+            fake_bench("duel", *arguments, "--results", str(tmp_path / "results")),
+            cwd=cwd,
+            env={**os.environ, **own, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return fight
+
+
+def sides(a: str, b: str) -> list[str]:
+    return ["--a", a, "--b", b]
+
+
+def test_a_slower_side_is_found_and_every_slice_is_kept(duel: Duel, tmp_path: Path) -> None:
+    done = duel(*sides("units=100", "units=110"), "--format", "json", noise=0.003)
+    assert done.returncode == 1, done.stderr
+    record = json.loads(done.stdout)
+    assert record["verdict"] == "slower"
+    assert 1.005 < record["low"] < 1.1 < record["high"] < 1.13
+    assert record["sides"]["b"]["case"]["units"] == 110
+    assert record["sides"]["a"]["attested_kernel"] == "generic"
+    # anybody can compute it again from what was kept
+    (folder,) = (tmp_path / "results" / "duels").iterdir()
+    assert json.loads((folder / "duel.json").read_text()) == record
+    frame = pd.read_parquet(folder / "slices.parquet")
+    slices = [slice_of(row) for row in frame.to_dict("records")]
+    again = [pair_log_ratio(one for one in slices if one.pair == pair) for pair in range(record["pairs"])]
+    assert again == pytest.approx(record["log_ratios"])
+    assert sorted(path.name for path in folder.iterdir()) == ["duel.json", "slices.parquet"]
+    # A B B A, and the next pair begins with B
+    assert "".join(one.side for one in sorted(slices, key=lambda one: one.start_seconds)[:16]) == "abbaabbabaabbaab"
+
+
+def test_equal_sides_are_green_and_the_progress_narrows(duel: Duel) -> None:
+    done = duel(*sides("kernel=auto", "kernel=generic"), noise=0.002)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("B and A take the same time: ")
+    assert "the whole interval lies within the tolerance of 1.5 %" in " ".join(done.stdout.split())
+    assert "bench: lstm, steps of training · notebook network · mnist_5k · tensorflow · cpu" in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("pair ")]
+    assert lines[0].startswith("pair  1  B / A ")
+    assert "so far" not in lines[0]
+    assert all("so far" in line and "|" in line for line in lines[1:])
+    assert lines[-1].endswith("a look")
+
+
+def test_the_readmes_commands_work(duel: Duel, tmp_path: Path) -> None:
+    """All but the one whose environments are some gigabytes (those of tests/test_sides.py are smaller)."""
+    project = tmp_path / "project"
+    project.mkdir()
+    git(project, "init", "-q", "-b", "main")
+    for text in ("small_gru = 1", "small_gru = 2"):
+        (project / "my_cells.py").write_text(text)
+        git(project, "add", "-A")
+        git(project, "commit", "-qm", "a cell")
+        git(project, "switch", "-qc", f"after-{text[-1]}")
+    (project / "my_cells.py").write_text("small_gru = 3")
+    commands = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("bench duel ")]
+    assert len(commands) == 4
+    for command in commands:
+        if "==" not in command:
+            done = duel(*shlex.split(command)[2:], cwd=project, noise=0.002)
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def test_markdown_is_fit_for_a_pull_request(duel: Duel) -> None:
+    done = duel(*sides("kernel=auto", "kernel=generic"), "--phase", "predict", "--format", "md", noise=0.002)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("### ✅ B and A take the same time: ")
+    assert "lstm, steps of prediction · " in done.stdout
+    assert "| A | kernel=auto |" in done.stdout
+    assert "| B | kernel=generic |" in done.stdout
+    assert "auto → generic" in done.stdout
+
+
+def test_what_is_not_sure_is_neither_green_nor_red(duel: Duel) -> None:
+    done = duel(*sides("units=100", "units=101"), noise=0.2)
+    assert done.returncode == 3, done.stdout
+    assert done.stdout.startswith("not sure: ")
+    assert "If the ratio stays, about" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ({"b2": "kill"}, "B (units=110) failed: its process was killed by signal 9 (Killed)"),
+        ({"a": "raise"}, "A (units=100) failed: ValueError: the shapes (3, 4) and (5,) don't fit"),
+        ({"b1": "invalid"}, "B (units=110) failed: asked for the kernel cudnn, but generic ran"),
+        ({"b0": "exit"}, "B (units=110) failed: its process ended with exit code 7"),
+        ({"import": "raise"}, "A (units=100): the worker's server did not start: "),
+    ],
+)
+def test_a_side_that_fails_is_a_failure_and_its_log_is_there(
+    duel: Duel, tmp_path: Path, script: dict[str, str], message: str
+) -> None:
+    done = duel(*sides("units=100", "units=110"), **script)
+    assert done.returncode == 4, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith(f"bench: {message}")
+    assert "Traceback" not in done.stderr
+    if "its log is" in done.stderr:
+        assert Path(done.stderr.rpartition("its log is ")[2].strip()).exists()
+
+
+def test_a_server_that_was_killed_is_replaced(duel: Duel) -> None:
+    done = duel(*sides("units=100", "units=110"), b0="kill server", noise=0.003)
+    assert done.returncode == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "side A is missing: write `bench duel A B`, or --a A --b B"),
+        (["units=64"], "side B is missing"),
+        (["units=64", "units=65", "--a", "units=66"], "side A is given twice"),
+        (["units=64", "keras==3.15.1"], "A ('units=64') stands for settings, B ('keras==3.15.1') for environments"),
+        (["units=64", "units=64"], "both sides are the same configuration (units=64)"),
+        (["units=64", "unit=65"], "unknown key 'unit' (--set unit=65): did you mean 'units'?"),
+        (["units=64", "units=64,65"], "'units=64,65' (side B) has several values"),
+        (["units=64", "units=65", "--set", "units=66"], "units is set both by --set and by side A"),
+        (
+            ["units=64", "units=65", "--set", "seeds=0,1"],
+            "2 were asked for: give one value for seeds",
+        ),
+        (["batch_size=32", "batch_size=64"], "the sides have different batch sizes (32, 64)"),
+        (["kernel=generic", "kernel=cudnn"], "side B (kernel=cudnn) cannot run here: lstm: cuDNN runs on NVIDIA GPUs"),
+        (["units=64", "units=65", "--budget", "0"], "--budget 0 is no time"),
+        (["units=64", "units=65", "--tolerance", "0.1"], "--tolerance 0.1 with --floor 0.5 can't be used"),
+        (["no-such-branch", "HEAD"], "'no-such-branch' is no commit of the project here"),
+        (["HEAD", "HEAD", "--set", "cells=gru", "--set", "units=8", "--set", "tasks=mnist_6k"], "unknown task"),
+        (["units=64", ""], "a side of a duel is empty"),
+    ],
+)
+def test_mistakes_are_named_with_the_way_out(duel: Duel, arguments: list[str], message: str) -> None:
+    done = duel(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def siege(tmp_path: Path) -> Iterator[Siege]:
+    (tmp_path / "script.json").write_text(json.dumps({"seconds": 0.05}))
+    laid = Siege(
+        fake_bench("duel", *sides("units=100", "units=101"), "--results", str(tmp_path / "results")),
+        tmp_path / "output",
+        {SCRIPT: str(tmp_path / "script.json"), "TMPDIR": str(tmp_path)},
+    )
+    yield laid
+    laid.stop()
+
+
+def fighters(siege: Siege) -> int:
+    """How many processes of the present pair there are."""
+    harness = siege.find("parent")
+    servers = [child for child in harness.children() if "bench.worker" in child.cmdline()] if harness else []
+    return sum(len(server.children()) for server in servers)
+
+
+def wait_for_both(siege: Siege) -> None:
+    deadline = time.monotonic() + 60
+    while fighters(siege) < 2:
+        assert time.monotonic() < deadline, siege.tail()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_duel_keeps_nothing_and_leaves_no_process(
+    siege: Siege, tmp_path: Path, number: signal.Signals
+) -> None:
+    harness = siege.start()
+    wait_for_both(siege)
+    harness.send_signal(number)
+    assert harness.wait(10) == 130, siege.tail()
+    assert siege.orphans(0.5) == []
+    assert list((tmp_path / "results" / "duels").iterdir()) == []
+    assert siege.tail().endswith("an unfinished duel says nothing, and nothing of it is kept.\n")
+    assert "Traceback" not in siege.tail()
+
+
+@pytest.mark.parametrize("behaviour", ["nothing", "hang", "leave a program and hang"])
+def test_every_process_dies_with_a_killed_duel(siege: Siege, tmp_path: Path, behaviour: str) -> None:
+    (tmp_path / "script.json").write_text(json.dumps({"b": behaviour, "seconds": 0.05}))
+    siege.start()
+    wait_for_both(siege)
+    time.sleep(0.3)
+    assert siege.kill("parent") is None

@@ -1,0 +1,224 @@
+"""bench.plan.gate, `bench compare` and `bench gate`: margins from TOML, and exit codes over stores on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli import main
+from bench.core.case import Case, Observation, RunFacts, Status
+from bench.core.errors import ExitCode, UsageError
+from bench.core.verdict import Margins
+from bench.plan import suite
+from bench.plan.gate import METRICS, Gate, find_gate, read_gate
+from bench.store.parts import write_run
+from tests.support.roots import LAPTOP
+from tests.support.stored import CAMPAIGN, a_run, a_store
+
+Gating = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gating:
+    """Calls `bench` in an empty folder: exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+LATER = replace(CAMPAIGN, started_at="2026-01-03T03:04:05.000006+00:00")
+
+
+def written(folder: Path, *, factor: float = 1.0, accuracy: float = 0.94, later: bool = True, **changes: Any) -> Path:
+    """A store of six seeds of the LSTM, whose epochs take 10 s, more or less, times `factor`."""
+    for seed in range(6):
+        seconds = 10 * factor * (1 + 0.002 * ((seed * (5 if later else 3)) % 7))
+        right = accuracy + 0.001 * ((seed * (5 if later else 3)) % 4)
+        observations = (
+            Observation(phase="compile", seconds=3.0),
+            Observation(phase="train", epoch=1, seconds=1.3 * seconds, samples=4000),
+            Observation(phase="train", epoch=2, seconds=seconds, samples=4000),
+            Observation(phase="evaluate", seconds=1.0, samples=1000, loss=1 - right, accuracy=right),
+            Observation(phase="run", seconds=20.0),
+        )
+        run = a_run(
+            seed,
+            Case(cell="lstm", task="mnist_5k", epochs=2, seed=seed),
+            **{"campaign": LATER if later else CAMPAIGN, "block": seed, "observations": observations, **changes},
+        )
+        write_run(folder, run)
+    return folder
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return written(tmp_path / "base", later=False)
+
+
+# --- exit codes ---
+
+
+def test_nothing_got_worse(gate: Gating, base: Path, tmp_path: Path) -> None:
+    code, out, err = gate("gate", base, written(tmp_path / "new"))
+    assert (code, err) == (ExitCode.OK, "bench: gate: green: nothing that was measured got worse\n")
+    assert out.splitlines()[-1] == "5 same"
+
+
+def test_a_store_against_itself_is_green_failed_runs_and_all(gate: Gating, tmp_path: Path) -> None:
+    a_store(tmp_path / "store")
+    assert gate("gate", tmp_path / "store", tmp_path / "store")[0] == ExitCode.OK
+
+
+def test_a_slowdown_is_red(gate: Gating, base: Path, tmp_path: Path) -> None:
+    code, out, err = gate("gate", base, written(tmp_path / "new", factor=1.1))
+    assert (code, err) == (ExitCode.REGRESSION, "bench: gate: red: something got worse\n")
+    assert out.splitlines()[-1] == "1 slower, 4 same"
+
+
+def test_a_lower_accuracy_is_red(gate: Gating, base: Path, tmp_path: Path) -> None:
+    code, out, _ = gate("gate", base, written(tmp_path / "new", accuracy=0.7))
+    assert code == ExitCode.REGRESSION
+    assert out.splitlines()[-1] == "2 worse, 3 same"  # accuracy, and with it the loss
+
+
+def test_a_speedup_is_green(gate: Gating, base: Path, tmp_path: Path) -> None:
+    assert gate("gate", base, written(tmp_path / "new", factor=0.9))[0] == ExitCode.OK
+
+
+def test_a_deleted_base_is_never_green(gate: Gating, base: Path, tmp_path: Path) -> None:
+    new = written(tmp_path / "new")
+    shutil.rmtree(base)
+    code, out, err = gate("gate", base, new)
+    assert (code, out) == (ExitCode.NOTHING_SURE, "")
+    assert "there is no base" in err
+    for empty in (base, tmp_path / "nothing"):
+        empty.mkdir()
+    assert gate("gate", base, new)[0] == ExitCode.NOTHING_SURE
+    assert gate("gate", new, tmp_path / "nothing")[0] == ExitCode.NOTHING_SURE
+    assert gate("gate", new, tmp_path / "gone")[0] == ExitCode.NOTHING_SURE
+
+
+def test_a_configuration_that_is_gone_is_never_green(gate: Gating, base: Path, tmp_path: Path) -> None:
+    write_run(base, a_run(9, Case(cell="gru", task="mnist_5k", epochs=2)))
+    code, out, _ = gate("gate", base, written(tmp_path / "new"))
+    assert code == ExitCode.NOTHING_SURE
+    assert out.splitlines()[-1] == "1 missing, 5 same"
+
+
+def test_a_crash_is_red_and_comes_before_a_regression(gate: Gating, base: Path, tmp_path: Path) -> None:
+    new = written(tmp_path / "new", factor=1.2)
+    crash: dict[str, Any] = {"status": Status.FAILED, "error": "killed by signal 11", "facts": RunFacts()}
+    write_run(
+        new,
+        a_run(9, Case(cell="lstm", task="mnist_5k", epochs=2, seed=7), campaign=LATER, observations=(), **crash),
+    )
+    code, out, err = gate("gate", base, new)
+    assert (code, err) == (ExitCode.RUNS_FAILED, "bench: gate: red: runs failed that did not fail in the base\n")
+    assert out.splitlines()[-1].startswith("1 failed, 1 slower")
+    assert "killed by signal 11" in out
+
+
+def test_another_machine_is_not_sure(gate: Gating, base: Path, tmp_path: Path) -> None:
+    bigger = replace(LAPTOP, usable_cores=64)
+    new = written(tmp_path / "new", machine_json=bigger.to_json(), machine_fingerprint=bigger.fingerprint)
+    code, out, _ = gate("gate", base, new)
+    assert code == ExitCode.NOTHING_SURE
+    assert "usable_cores: 8 → 64" in out
+
+
+def test_compare_shows_the_same_and_ends_with_0(gate: Gating, base: Path, tmp_path: Path) -> None:
+    new = written(tmp_path / "new", factor=1.1)
+    shown, gated = gate("compare", base, new), gate("gate", base, new)
+    assert shown == (ExitCode.OK, gated[1], "")
+    assert all(len(line) <= 80 and line == line.rstrip() for line in shown[1].splitlines())
+
+
+def test_json_and_markdown_are_nothing_else(gate: Gating, base: Path, tmp_path: Path) -> None:
+    new = written(tmp_path / "new", factor=1.1)
+    code, out, _ = gate("gate", base, new, "--format", "json")
+    assert code == json.loads(out)["exit_code"] == ExitCode.REGRESSION
+    assert gate("gate", base, new, "--format", "md")[1].startswith("### ❌ 1 slower, 4 same\n")
+
+
+# --- margins ---
+
+
+def test_margins_come_from_pyproject_or_the_file_that_is_named(gate: Gating, base: Path, tmp_path: Path) -> None:
+    new = written(tmp_path / "new", factor=1.1)
+    wide = "train_seconds = { tolerance = 0.2 }\n"
+    Path("pyproject.toml").write_text(f"[tool.bench.gate]\n{wide}")
+    assert gate("gate", base, new)[0] == ExitCode.OK
+    Path("pyproject.toml").write_text("[tool.other]\n")
+    assert gate("gate", base, new)[0] == ExitCode.REGRESSION
+    Path("mine.toml").write_text(f"[axes]\ncells = ['lstm']\n[gate]\n{wide}")
+    assert gate("gate", base, new, "--margins", "mine.toml")[0] == ExitCode.OK
+    assert suite.load("mine.toml").axes.cells == ("lstm",)
+    code, _, err = gate("gate", base, new, "--margins", "pyproject.toml")
+    assert (code, "names no margins" in err) == (ExitCode.USAGE, True)
+    code, _, err = gate("gate", base, new, "--margins", "nowhere.toml")
+    assert (code, "cannot read the margins from 'nowhere.toml'" in err) == (ExitCode.USAGE, True)
+
+
+def test_a_gate_that_names_nothing_is_the_usual_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_gate(None) == read_gate({}, "here") == Gate()
+    assert Gate().margins["train_seconds"] == Margins(0.03, 0.005)
+    assert Gate().required == {"train_seconds", "latency_seconds", "throughput", "accuracy"}
+
+
+def test_what_is_named_replaces_and_the_rest_stays() -> None:
+    found = read_gate({"require": ["loss"], "loss": {"floor": 0.02}, "train_seconds": {"tolerance": 0.001}}, "here")
+    assert found.required == {"loss"}
+    assert found.margins["loss"] == Margins(METRICS["loss"].margins.tolerance, 0.02)
+    assert found.margins["train_seconds"] == Margins(0.001, 0.001)
+    assert found.margins["accuracy"] == METRICS["accuracy"].margins
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"train_second": {}}, "unknown key 'train_second' (here): did you mean 'train_seconds'?"),
+        ({"loss": {"tolerence": 1}}, "unknown key 'tolerence' (loss in here): did you mean 'tolerance'?"),
+        ({"loss": {"tolerance": "3 %"}}, "tolerance = '3 %' (loss in here) is not a number."),
+        ({"loss": {"tolerance": True}}, "tolerance = True (loss in here) is not a number."),
+        ({"loss": 0.1}, "loss in here must be a table, as in loss = { tolerance = 0.05 }."),
+        ({"loss": {"tolerance": 0.01, "floor": 0.02}}, "margins need 0 ≤ floor ≤ tolerance"),
+        ({"loss": {"tolerance": 0}}, "margins need 0 ≤ floor ≤ tolerance"),
+        ({"require": []}, "require (here) must be a list of metrics"),
+        ({"require": ["acuracy"]}, "unknown metric 'acuracy' (require in here): did you mean 'accuracy'?"),
+        ({"require": [3]}, "unknown metric '3' (require in here)"),
+        ([1], "the gate (here) must be a table"),
+    ],
+)
+def test_a_mistake_in_the_margins_is_told_with_the_way_out(table: object, sentence: str) -> None:
+    with pytest.raises(UsageError) as error:
+        read_gate(table, "here")
+    assert sentence in str(error.value)
+
+
+def test_a_suite_with_a_mistake_in_its_gate_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[gate]\nlos = { tolerance = 0.1 }\n")
+    with pytest.raises(UsageError, match=r"unknown key 'los' \(\[gate\] in .*mine.toml\): did you mean 'loss'"):
+        suite.load(str(path))
+
+
+def test_the_help_names_the_exit_codes(gate: Gating) -> None:
+    _, out, _ = gate("gate", "--help")
+    assert "3 that is not sure, 4 runs failed" in " ".join(out.replace("│", " ").split())

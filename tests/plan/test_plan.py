@@ -1,0 +1,436 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.catalog.kernels import can_be_asked, default_kernels, refusal
+from bench.catalog.networks import arithmetic
+from bench.core.case import Case
+from bench.core.errors import UsageError
+from bench.plan.plan import Plan, estimate_all, estimate_seconds, make_plan
+from bench.plan.suite import CASE_FIELD, Axes, Settings, Suite, load
+
+
+def plan(suite: str | Suite = "quick", *overrides: str, order_seed: int = 0, **changes: Any) -> Plan:
+    """The plan on a machine that has no GPU."""
+    asked = load(suite, overrides) if isinstance(suite, str) else suite
+    machine: dict[str, Any] = {
+        "device_problem": lambda device: None if device == "cpu" else f"{device}: no GPU here",
+        "backend_problems": {"tensorflow": None},
+    }
+    return make_plan(asked, order_seed=order_seed, **{**machine, **changes})
+
+
+def order(made: Plan) -> list[tuple[int, str, int, int]]:
+    return [(one.block, one.case.cell, one.case.seed, one.case.repeat) for one in made.planned]
+
+
+# The order
+
+
+def test_the_order_of_quick_is_what_it_always_was() -> None:
+    assert order(plan()) == [
+        (0, "simple_rnn", 0, 0),
+        (0, "gru", 0, 0),
+        (0, "lstm", 0, 0),
+        (1, "simple_rnn", 1, 0),
+        (1, "lstm", 1, 0),
+        (1, "gru", 1, 0),
+        (2, "gru", 2, 0),
+        (2, "simple_rnn", 2, 0),
+        (2, "lstm", 2, 0),
+    ]
+
+
+def test_the_hash_of_quick_is_what_it_always_was() -> None:
+    assert plan().hash == "b80f0728dcd5cd21"
+
+
+def test_the_ids_of_the_protocols_cases_are_those_of_stored_runs() -> None:
+    ids = {one.case.cell: one.case.id for one in plan("mnist_rows", "seeds=0").planned}
+    assert ids == {"simple_rnn": "6a284081d15f9fb7", "lstm": "ca687b713c8df061", "gru": "a57a6d39472271a7"}
+    assert plan("mnist_rows").planned[0].case.configuration_id in ids.values()
+
+
+def test_what_a_case_leaves_at_its_default_is_not_in_its_id() -> None:
+    assert Case(cell="lstm").canonical == '{"cell": "lstm"}'
+    assert Case(cell="lstm", seed=3, units=64).canonical == '{"cell": "lstm", "seed": 3, "units": 64}'
+
+
+def test_another_number_gives_another_order_of_the_same_cases() -> None:
+    first, second = plan("quick", "seeds=0..9"), plan("quick", "seeds=0..9", order_seed=1)
+    assert order(first) != order(second)
+    assert sorted(order(first)) == sorted(order(second))
+    assert first.hash != second.hash
+
+
+def test_positions_count_from_0_and_blocks_follow_each_other() -> None:
+    made = plan("quick", "seeds=3,1", "repeats=2", "units=64,128")
+    assert [one.position for one in made.planned] == list(range(24))
+    assert [one.block for one in made.planned] == sorted(one.block for one in made.planned)
+    assert made.blocks == 4
+
+
+def test_the_order_inside_blocks_differs_between_them() -> None:
+    made = plan("quick", "seeds=0..19")
+    assert len({tuple(one.case.cell for one in made.planned if one.block == block) for block in range(20)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [(["seeds=0..2"], ["seeds=0..9"]), (["repeats=2"], ["repeats=5"]), (["seeds=4"], ["seeds=4,0", "repeats=3"])],
+)
+def test_a_longer_suite_keeps_the_order_of_the_shorter_one(short: list[str], long: list[str]) -> None:
+    some, more = plan("quick", *short).planned, plan("quick", *long).planned
+    assert len(more) > len(some)
+    assert more[: len(some)] == some
+
+
+suites = st.builds(
+    lambda seeds, units, epochs, repeats: Suite(
+        name="s",
+        axes=Axes(tasks=("mnist_5k",), seeds=tuple(seeds), units=tuple(units), epochs=tuple(epochs)),
+        settings=Settings(repeats=repeats),
+    ),
+    seeds=st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True),
+    units=st.lists(st.integers(1, 300), min_size=1, max_size=2, unique=True),
+    epochs=st.lists(st.integers(1, 5), min_size=1, max_size=2, unique=True),
+    repeats=st.integers(1, 3),
+)
+
+
+@given(suites, st.integers(0, 2**63))
+def test_each_block_has_each_configuration_once_with_one_seed_and_repeat(suite: Suite, number: int) -> None:
+    made = plan(suite, order_seed=number)
+    blocks: dict[int, list[Case]] = {}
+    for one in made.planned:
+        blocks.setdefault(one.block, []).append(one.case)
+    configurations = {one.case.configuration_id for one in made.planned}
+    assert len(configurations) == suite.configurations
+    for cases in blocks.values():
+        assert {case.configuration_id for case in cases} == configurations
+        assert len(cases) == len(configurations)
+        assert len({(case.seed, case.repeat) for case in cases}) == 1
+    wanted = {(seed, repeat) for seed in suite.axes.seeds for repeat in range(suite.settings.repeats)}
+    assert {(cases[0].seed, cases[0].repeat) for cases in blocks.values()} == wanted
+    assert len({one.case.id for one in made.planned}) == len(made.planned) == suite.configurations * suite.runs_each
+    assert made == plan(suite, order_seed=number)
+    assert made.hash == plan(suite, order_seed=number).hash
+
+
+def test_every_axis_reaches_its_field() -> None:
+    values = {
+        "cells": "gru",
+        "tasks": "mnist_5k",
+        "networks": "cudnn_ready",
+        "kernels": "unrolled",
+        "units": 7,
+        "batch_size": 8,
+        "epochs": 9,
+        "seeds": 10,
+    }
+    settings = ["train_samples=100", "learning_rate=0.5", "decay=0.25"]
+    (one,) = plan("mnist_rows", *(f"{axis}={value}" for axis, value in values.items()), *settings).planned
+    assert one.case == Case(
+        **{CASE_FIELD[axis]: value for axis, value in values.items()},  # type: ignore[arg-type]
+        train_samples=100,
+        learning_rate=0.5,
+        decay=0.25,
+    )
+
+
+# What is left out
+
+
+def test_what_cannot_run_here_is_left_out_with_its_reason() -> None:
+    made = plan("quick", "devices=cpu,gpu:0", "kernels=auto,cudnn", "seeds=0,1")
+    reasons = {
+        (out.configuration.cell, out.configuration.device, out.configuration.kernel): out.reason
+        for out in made.left_out
+    }
+    assert len(reasons) == len(made.left_out) == 9
+    assert reasons["lstm", "gpu:0", "auto"] == reasons["gru", "gpu:0", "cudnn"] == "gpu:0: no GPU here"
+    assert "no cuDNN path for SimpleRNN" in reasons["simple_rnn", "cpu", "cudnn"]
+    assert "NVIDIA GPUs only, and the device is cpu" in reasons["lstm", "cpu", "cudnn"]
+    assert {one.case.kernel for one in made.planned} == {"auto"}
+    assert made.blocks == 2
+
+
+def test_relu_in_the_second_layer_rules_cudnn_out() -> None:
+    made = plan(
+        "quick",
+        "devices=gpu:0",
+        "kernels=cudnn",
+        "cells=lstm",
+        "networks=notebook,cudnn_ready",
+        device_problem=lambda _: None,
+    )
+    assert {one.case.network for one in made.planned} == {"cudnn_ready"}
+    assert [out.configuration.network for out in made.left_out] == ["notebook"]
+    assert "use the network cudnn_ready" in made.left_out[0].reason
+
+
+def test_a_backend_that_is_not_installed_leaves_all_out() -> None:
+    made = plan(backend_problems={"tensorflow": "tensorflow is not installed"})
+    assert made.planned == ()
+    assert made.blocks == 0
+    assert {out.reason for out in made.left_out} == {"tensorflow is not installed"}
+
+
+def test_what_is_left_out_is_part_of_the_hash() -> None:
+    assert plan("quick", "devices=cpu,gpu:0").hash != plan("quick").hash
+    silent = plan("quick", "silence_seconds=5")
+    assert silent.silence_seconds == 5
+    assert silent.hash == plan("quick").hash  # when a run is given up is no part of what is measured
+
+
+def test_a_task_stands_in_for_another_and_is_run_once() -> None:
+    made = plan("mnist_rows", "tasks=mnist,mnist_5k", substitutes={"mnist": "mnist_5k"})
+    assert {one.case.task for one in made.planned} == {"mnist_5k"}
+    assert len(made.planned) == 9
+
+
+# What cannot be planned
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("cells=lsmt", "unknown cell 'lsmt' (--set cells=lsmt): did you mean 'lstm'?"),
+        (
+            "cells=lstm,my.module:factory",
+            "no module for the cell 'my.module:factory' (--set cells=lstm,my.module:factory)",
+        ),
+        ("networks=notebok", "unknown network 'notebok' (--set networks=notebok): did you mean 'notebook'?"),
+        ("kernels=cuda", "unknown kernel 'cuda' (--set kernels=cuda): did you mean 'cudnn'?"),
+        ("devices=gpu", "unknown device 'gpu' (--set devices=gpu): did you mean 'gpu:0'?"),
+        ("devices=cuda:0", "unknown device 'cuda:0'"),
+        ("tasks=mnst", "unknown task 'mnst' (--set tasks=mnst): did you mean 'mnist'?"),
+        ("backends=tensorfow", "unknown backend 'tensorfow' (--set backends=tensorfow): did you mean 'tensorflow'?"),
+        ("fallback_task=mnist5k", "unknown task 'mnist5k' (--set fallback_task=mnist5k): did you mean 'mnist_5k'?"),
+        (
+            "batch_size=32,4001",
+            "batch_size = 4001 (--set batch_size=32,4001) is larger than the training data: 4000 samples",
+        ),
+        (
+            "train_samples=4001",
+            "train_samples = 4001 (--set train_samples=4001) is more than the task mnist_5k has: 4000",
+        ),
+    ],
+)
+def test_what_cannot_be_planned(override: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan("quick", override)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_of_all_the_samples_that_are_used_is_the_largest() -> None:
+    assert plan("quick", "batch_size=4000").planned
+    assert plan("quick", "train_samples=50", "batch_size=50").planned
+    with pytest.raises(UsageError, match="larger than the training data: 50 samples of the task mnist_5k"):
+        plan("quick", "train_samples=50", "batch_size=51")
+
+
+def test_a_wrong_name_is_an_error_even_where_nothing_could_run() -> None:
+    with pytest.raises(UsageError, match="unknown cell"):
+        plan("quick", "cells=x", "devices=gpu:0")
+
+
+# What else a plan says
+
+
+def test_what_varies_is_what_labels_need() -> None:
+    assert plan().varying == {"cell"}
+    assert plan("quick", "units=64,128", "devices=cpu,gpu:0").varying == {"cell", "units", "device"}
+    assert plan("quick", "cells=lstm").varying == set()
+    assert plan().planned[0].case.label(plan("quick", "units=64,128").varying) == "simple_rnn units=128 seed=0"
+
+
+def test_a_plan_goes_into_a_manifest_and_comes_back() -> None:
+    made = plan("quick", "kernels=auto,cudnn")
+    data = json.loads(json.dumps(made.to_data()))
+    cases = [Case(**entry["case"]) for entry in data["cases"]]
+    assert cases == [one.case for one in made.planned]
+    assert [entry["id"] for entry in data["cases"]] == [case.id for case in cases]
+    assert [(Case(**entry["case"]), entry["reason"]) for entry in data["left_out"]] == [
+        (out.configuration, out.reason) for out in made.left_out
+    ]
+
+
+# Estimates
+
+
+cases = st.builds(
+    Case,
+    cell=st.sampled_from(["simple_rnn", "lstm", "gru", "my.module:factory"]),
+    task=st.sampled_from(["mnist", "mnist_5k"]),
+    units=st.integers(1, 4096),
+    batch_size=st.integers(1, 4000),
+    epochs=st.integers(1, 100),
+    train_samples=st.integers(0, 4000),
+    kernel=st.sampled_from(["auto", "generic", "unrolled", "xla", "cudnn"]),
+)
+
+
+@settings(max_examples=50)
+@given(cases)
+def test_estimates_are_positive_and_grow_with_the_epochs(case: Case) -> None:
+    seconds = estimate_seconds(case)
+    assert seconds > 0
+    assert estimate_seconds(replace(case, epochs=case.epochs + 1)) > seconds
+    assert estimate_seconds(replace(case, latency_calls=case.latency_calls + 500)) > seconds + 500 * 0.1
+
+
+@given(st.lists(cases, max_size=5))
+def test_the_whole_takes_as_long_as_its_runs(several: list[Case]) -> None:
+    repeated = [replace(case, seed=seed) for case in several for seed in range(3)]
+    assert estimate_all(repeated) == pytest.approx(sum(map(estimate_seconds, repeated)))
+
+
+def test_estimates_are_near_what_was_measured() -> None:
+    """A run of `mnist_rows` on 2 cores (FACTS.md): 1,875 steps an epoch of about 13 ms (SimpleRNN) and 27 ms (LSTM)."""
+    for cell, step in (("simple_rnn", 0.013), ("lstm", 0.027)):
+        training = 3 * 1875 * step
+        assert training < estimate_seconds(Case(cell=cell)) < 1.5 * training
+
+
+def test_estimates_know_that_kernels_and_backends_differ() -> None:
+    """On 2 cores XLA is three times slower than TensorFlow's loop, torch twice; JAX is faster, and slow to compile."""
+    whole = Case(cell="lstm", epochs=10)
+    by_xla = estimate_seconds(replace(whole, kernel="xla"))
+    by_torch, by_jax = (estimate_seconds(replace(whole, backend=name)) for name in ("torch", "jax"))
+    assert by_xla > by_torch > 1.5 * estimate_seconds(whole) > 1.5 * by_jax
+    short = replace(whole, epochs=1, train_samples=32, task="mnist_5k")
+    assert estimate_seconds(replace(short, backend="jax")) > 2 * estimate_seconds(short)
+
+
+def test_the_suite_of_kernels_ends_within_twenty_minutes_and_leaves_out_what_cannot_be_had() -> None:
+    made = plan("kernels", backend_problems=dict.fromkeys(("tensorflow", "jax", "torch")))
+    assert 10 * 60 < estimate_all([one.case for one in made.planned]) < 20 * 60
+    assert made.blocks == 3  # enough for intervals
+    ran = {(one.case.backend, one.case.kernel) for one in made.planned}
+    assert ran == {
+        *(("tensorflow", kernel) for kernel in ("auto", "generic", "unrolled", "xla")),
+        *(("jax", kernel) for kernel in ("auto", "generic", "unrolled")),
+        *(("torch", kernel) for kernel in ("auto", "generic")),
+    }
+    reasons = {(o.configuration.cell, o.configuration.kernel, o.configuration.backend): o.reason for o in made.left_out}
+    assert reasons["gru", "cudnn", "jax"] == "Keras's JAX backend has no cuDNN GRU"
+    assert len(made.planned) == 3 * 27
+    assert len(made.left_out) == 3 * 5 * 3 - 27
+
+
+# The arithmetic that estimates and FLOP columns rest on
+
+
+@pytest.mark.parametrize(
+    ("gates", "forward", "training"), [(1, 2.962e6, 8.685e6), (3, 8.868e6, 26.003e6), (4, 11.822e6, 34.662e6)]
+)
+def test_the_arithmetic_of_the_protocols_network(gates: int, forward: float, training: float) -> None:
+    found = arithmetic(gates, 128, steps=28, features=28, classes=10)
+    assert (found.forward, found.training) == pytest.approx((forward, training), rel=1e-3)
+
+
+@given(st.integers(1, 4), st.integers(1, 50), st.integers(1, 20), st.integers(1, 40), st.integers(2, 20))
+def test_the_arithmetic_by_counting_each_product(
+    gates: int, units: int, steps: int, features: int, classes: int
+) -> None:
+    found = arithmetic(gates, units, steps=steps, features=features, classes=classes)
+    products = []  # (rows, columns) of each matrix that one sample is multiplied by, and whether its input is data
+    for _ in range(steps):
+        for _ in range(gates):
+            products += [((features, units), True), ((units, units), False)]
+            products += [((units, units), False), ((units, units), False)]
+    products += [((units, 32), False), ((32, classes), False)]
+    forward = sum(2 * rows * columns for (rows, columns), _ in products)
+    # backward: one product for the gradient of the weights, and one for that of the input unless it is data
+    backward = sum(2 * rows * columns * (1 if data else 2) for (rows, columns), data in products)
+    assert (found.forward, found.training) == (forward, forward + backward)
+
+
+@pytest.mark.parametrize(
+    ("axes", "reason"),
+    [
+        ({"backend": "jax", "kernel": "xla"}, "JAX always compiles with XLA"),
+        ({"backend": "torch", "kernel": "xla"}, "Keras doesn't compile torch with XLA"),
+        ({"backend": "torch", "kernel": "unrolled"}, "Keras on torch ignores unroll"),
+        ({"cell": "simple_rnn", "kernel": "cudnn", "device": "gpu:0"}, "no cuDNN path for SimpleRNN"),
+        ({"cell": "gru", "kernel": "cudnn", "device": "gpu:0", "backend": "jax"}, "no cuDNN GRU"),
+        ({"kernel": "cudnn"}, "the device is cpu"),
+        (
+            {"kernel": "cudnn", "device": "gpu:0"},
+            "the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn_ready",
+        ),
+        ({"dtype": "float16"}, "use mixed_float16"),
+        ({"dtype": "float64", "backend": "jax"}, "parts of a float64 model in float32 on jax: use tensorflow"),
+        ({"dtype": "float64", "backend": "torch"}, "in float32 on torch"),
+        ({"dtype": "bfloat16", "backend": "jax"}, "use mixed_bfloat16"),
+        (
+            {
+                **{"kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready"},
+                **{"backend": "jax", "dtype": "mixed_bfloat16"},
+            },
+            "JAX's cuDNN LSTM has no half precision",
+        ),
+        ({"device": "gpu:0", "backend": "jax", "dtype": "mixed_float16"}, "Keras picks it all the same: use generic"),
+    ],
+)
+def test_a_kernel_that_cannot_be_had_has_its_reason(axes: dict[str, Any], reason: str) -> None:
+    assert reason in (refusal(Case(**{"cell": "lstm", **axes})) or "")
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready"},
+        {"kernel": "unrolled", "backend": "jax"},
+        {"kernel": "xla"},
+        {"backend": "torch", "kernel": "generic"},
+        {"dtype": "mixed_float16"},
+        {"dtype": "float64"},
+        {"device": "gpu:0", "backend": "jax", "dtype": "mixed_float16", "kernel": "generic"},
+        {"device": "gpu:0", "backend": "torch", "dtype": "mixed_float16", "kernel": "cudnn", "network": "cudnn_ready"},
+    ],
+)
+def test_a_kernel_that_can_be_had_is_not_refused(axes: dict[str, Any]) -> None:
+    assert refusal(Case(**{"cell": "lstm", **axes})) is None
+
+
+@pytest.mark.parametrize(
+    ("axes", "picked"),
+    [
+        ({}, ("generic", "generic")),
+        ({"backend": "jax"}, ("generic", "generic")),
+        ({"device": "gpu:0"}, ("cudnn", "generic")),  # one layer in cuDNN turns XLA off for the whole model
+        ({"device": "gpu:0", "cell": "simple_rnn"}, ("xla", "xla")),
+        ({"device": "gpu:0", "network": "cudnn_ready"}, ("cudnn", "cudnn")),
+        ({"device": "gpu:0", "network": "cudnn_ready", "backend": "jax"}, ("cudnn", "cudnn")),
+        ({"device": "gpu:0", "network": "cudnn_ready", "backend": "jax", "cell": "gru"}, ("generic", "generic")),
+        ({"device": "gpu:0", "network": "cudnn_ready", "backend": "torch", "cell": "gru"}, ("cudnn", "cudnn")),
+        ({"device": "gpu:0", "backend": "torch", "cell": "simple_rnn"}, ("generic", "generic")),
+        ({"cell": "my:cell", "device": "gpu:0"}, ()),
+    ],
+)
+def test_what_keras_picks_by_itself(axes: dict[str, Any], picked: tuple[str, ...]) -> None:
+    assert default_kernels(Case(**{"cell": "lstm", **axes})) == picked
+
+
+def test_what_keras_has_a_switch_for() -> None:
+    asked = {
+        (kernel, backend, cell): can_be_asked(Case(cell=cell, kernel=kernel, backend=backend))
+        for kernel in ("unrolled", "xla", "cudnn")
+        for backend in ("tensorflow", "torch")
+        for cell in ("simple_rnn", "gru")
+    }
+    assert {one for one, can in asked.items() if not can} == {
+        ("xla", "torch", "simple_rnn"),
+        ("xla", "torch", "gru"),
+        ("cudnn", "tensorflow", "simple_rnn"),
+        ("cudnn", "torch", "simple_rnn"),
+    }

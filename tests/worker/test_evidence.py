@@ -1,0 +1,222 @@
+"""The judgement of a kernel by what an executed program shows.
+
+The counts of TensorFlow's CPU graphs were printed by runs of this project (TensorFlow 2.21). The HLO lines here are
+composed in the form that JAX 0.10.2 prints on a CPU, shortened. What stands in `tests/recordings` was recorded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.worker.evidence.programs import (
+    OUTSIDE,
+    Evidence,
+    Node,
+    agreed,
+    agreed_by_layer,
+    judge_graph,
+    read_graph,
+    read_hlo,
+    read_profile,
+    scope_of,
+    tells_in_graph,
+)
+
+STEPS = 28
+LAYERS = ("recurrent_a", "recurrent_b")
+
+
+@pytest.mark.parametrize(
+    ("operations", "kernel"),
+    [
+        ({"MatMul in a loop": 12, "MatMul": 4, "StatelessWhile": 2, "While": 2}, "generic"),  # lstm, training
+        ({"MatMul in a loop": 60, "While": 2}, "generic"),  # a loop's products are the loop's, however many
+        ({"MatMul in a loop in XLA": 8, "While in XLA": 2}, "xla"),
+        ({"MatMul": 56}, "unrolled"),
+        ({"MatMul in XLA": 56}, "unrolled_xla"),
+        ({"CudnnRNNV3": 1, "CudnnRNNBackpropV3": 1}, "cudnn"),
+        ({"MatMul": 27}, "none"),  # fewer products than steps: not a recurrence
+        ({}, "none"),
+        ({"EagerPyFunc": 1, "MatMul": 2}, "opaque"),
+        # decoys: whatever else is there is seen too
+        ({"MatMul": 56, "While": 1}, "mixed"),
+        ({"CudnnRNNV3": 1, "While": 1}, "mixed"),
+        ({"MatMul": 28, "MatMul in XLA": 28}, "mixed"),
+        ({"While": 1, "While in XLA": 1}, "mixed"),
+        ({"MapDefun": 1}, "generic"),
+    ],
+)
+def test_what_operations_of_a_graph_show(operations: dict[str, int], kernel: str) -> None:
+    assert judge_graph(operations, STEPS) == kernel
+
+
+def test_operations_that_tell_nothing_are_not_counted() -> None:
+    assert not any(map(tells_in_graph, ("Tanh", "TensorListPushBack", "Whilst", "PartitionedCall")))
+    assert all(map(tells_in_graph, ("While", "CudnnRNNBackpropV3", "MatMul")))
+
+
+def test_a_graph_is_read_by_the_outermost_layer_and_what_lies_outside_is_seen() -> None:
+    def shown(*named: tuple[str, str, int]) -> dict[str, str]:
+        nodes = [Node(name, operation, False, "body" in name) for name, operation, n in named for _ in range(n)]
+        return {layer: one.kernel for layer, one in read_graph(nodes, "aa", LAYERS, STEPS).items()}
+
+    # a layer inside recurrent_a that was given the other one's name: its loop is recurrent_a's
+    nested = ("functional_1/recurrent_a_1/recurrent_b_1/while", "While", 1)
+    unrolled = ("functional_1/recurrent_b_1/MatMul", "MatMul", 56)
+    assert shown(nested, unrolled) == {"recurrent_a": "generic", "recurrent_b": "unrolled"}
+    # products for show in the layer's scope, and the loop somewhere else
+    decoy = ("functional_1/recurrent_a_1/MatMul", "MatMul", 56)
+    assert shown(decoy, unrolled, ("elsewhere/while", "While", 1)) == {
+        "recurrent_a": "unrolled",
+        "recurrent_b": "unrolled",
+        OUTSIDE: "generic",
+    }
+    # the dense layers' products are no recurrence
+    assert OUTSIDE not in shown(decoy, unrolled, ("functional_1/dense_1/MatMul", "MatMul", 6))
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("functional_1/recurrent_a_1/while", True),
+        ("recurrent_a/while/lstm_cell/MatMul", True),
+        ("gradient_tape/functional_1/recurrent_a_1/while/x", True),
+        ("jit(train_step)/transpose(jvp(recurrent_a))/while", True),
+        ("functional_1/recurrent_b_1/while", False),
+        ("functional_1/my_recurrent_a/while", False),
+        ("functional_1/recurrent_abc/while", False),
+    ],
+)
+def test_a_layers_scope_is_its_own(name: str, inside: bool) -> None:
+    assert bool(scope_of("recurrent_a").search(name)) is inside
+
+
+SCAN = """\
+HloModule jit_test_step, is_scheduled=true
+  %while.11 = (s32[], f32[32,8]{1,0}, f32[28,32,8]{2,1,0}) while(%tuple.7), condition=%c, body=%b, metadata={op_name="jit(test_step)/recurrent_a/while" stack_frame_id=4}, backend_config={"known_trip_count":{"n":"28"}}
+  %dot.3 = f32[32,8]{1,0} dot(%x, %y), metadata={op_name="jit(test_step)/recurrent_a/while/body/closed_call/simple_rnn_cell/dot_general"}
+  ROOT %while.12 = (s32[], f32[32,8]{1,0}) while(%tuple.8), condition=%c2, body=%b2, metadata={op_name="jit(test_step)/recurrent_b/while"}
+"""  # noqa: E501 - lines of a compiler
+UNROLLED = "\n".join(
+    f'  %dot.{n} = f32[8,8]{{1,0}} dot(%x, %y), metadata={{op_name="jit(train_step)/jvp({layer})/cell/dot_general"}}'
+    for layer in LAYERS
+    for n in range(STEPS)
+)
+CUDNN = """\
+  %custom-call.1 = (f32[32,28,8]{2,1,0}, u8[100]{0}) custom-call(%a), custom_call_target="cudnn_rnn_ffi", metadata={op_name="jit(train_step)/jvp(recurrent_a)/rnn_fwd"}
+  %custom-call.2 = (f32[32,28,8]{2,1,0}) custom-call(%a), custom_call_target="cudnn_rnn_bwd_ffi", metadata={op_name="jit(train_step)/transpose(jvp(recurrent_a))/rnn_bwd"}
+  %while.1 = (s32[]) while(%t), metadata={op_name="jit(train_step)/jvp(recurrent_b)/while"}
+"""  # noqa: E501
+
+
+def kernels(text: str) -> list[str]:
+    return [read_hlo(text, LAYERS, STEPS)[layer].kernel for layer in LAYERS]
+
+
+def test_what_a_compiled_program_shows() -> None:
+    assert kernels(SCAN) == ["generic", "generic"]
+    assert kernels(UNROLLED) == ["unrolled", "unrolled"]
+    assert kernels(CUDNN) == ["cudnn", "generic"]
+    assert kernels("") == ["none", "none"]
+
+
+def test_a_product_inside_a_loop_is_the_loop_s() -> None:
+    assert read_hlo(SCAN, LAYERS, STEPS)["recurrent_a"].operations == {"while": 1}
+
+
+@pytest.mark.parametrize("scope", ["jvp(dropout)", "jvp(recurrent_a)"])
+def test_a_random_generators_own_loop_is_nobodys(scope: str) -> None:
+    """A dropout's, and a recurrent dropout's too."""
+    text = f'%w.1 = (s32[]) while(%t), metadata={{op_name="jit(train_step)/{scope}/jit(_bernoulli)/while"}}'
+    shown = read_hlo(text, LAYERS, STEPS)
+    assert [one.kernel for one in shown.values()] == ["none", "none"]
+
+
+def test_what_a_compiled_program_does_besides_is_seen() -> None:
+    elsewhere = UNROLLED + '\n %w.1 = (s32[]) while(%t), metadata={op_name="jit(train_step)/jvp(mine)/while"}'
+    assert {layer: one.kernel for layer, one in read_hlo(elsewhere, LAYERS, STEPS).items()} == {
+        "recurrent_a": "unrolled",
+        "recurrent_b": "unrolled",
+        OUTSIDE: "generic",
+    }
+    decoy = SCAN + UNROLLED.replace("train_step", "test_step")
+    assert kernels(decoy) == ["mixed", "mixed"]
+    callback = (
+        '%c.1 = (f32[8]) custom-call(%t), custom_call_target="xla_ffi_python_cpu_callback", '
+        'metadata={op_name="jit(train_step)/jvp(recurrent_a)/pure_callback"}'
+    )
+    assert kernels(callback) == ["opaque", "none"]
+    # the compiler's own loop, of a scatter, is no recurrence
+    assert kernels('%w.1 = (s32[]) while(%t), metadata={op_name="jit(f)/jvp(recurrent_a)/scatter-add"}')[0] == "none"
+
+
+@pytest.mark.parametrize(
+    ("operations", "kernel"),
+    [
+        ({"aten::mm": 56, "aten::tanh": 28}, "generic"),
+        ({"aten::addmm": 30}, "generic"),
+        ({"aten::_cudnn_rnn": 1, "aten::mm": 1}, "cudnn"),
+        ({"aten::mkldnn_rnn_layer": 1}, "onednn"),
+        ({"aten::_thnn_fused_lstm_cell": 28, "aten::mm": 29}, "fused_cells"),
+        ({"aten::mm": 2}, "none"),
+        ({"aten::_cudnn_rnn": 1, "aten::mm": 56}, "mixed"),  # one for show
+    ],
+)
+def test_what_a_profile_shows(operations: dict[str, int], kernel: str) -> None:
+    evidence = read_profile({**operations, "aten::relu": 3}, STEPS)
+    assert evidence.kernel == kernel
+    assert evidence.operations == {name: n for name, n in operations.items() if name != "aten::tanh"}
+
+
+def test_programs_that_differ_are_mixed_and_all_are_named() -> None:
+    loop, unrolled = Evidence("generic", {"While": 1}, "aa"), Evidence("unrolled", {"MatMul": 28}, "bb")
+    both = agreed([loop, unrolled, loop])
+    assert both == Evidence("mixed", {"While": 2, "MatMul": 28}, "aa+bb")
+    assert agreed([loop, loop]).kernel == "generic"
+
+
+def test_what_only_some_programs_show_outside_the_layers_is_kept() -> None:
+    loop, unrolled = Evidence("generic", {"While": 1}, "aa"), Evidence("unrolled", {"MatMul": 28}, "bb")
+    found = agreed_by_layer([{"recurrent_a": unrolled}, {"recurrent_a": unrolled, OUTSIDE: loop}])
+    assert {layer: one.kernel for layer, one in found.items()} == {"recurrent_a": "unrolled", OUTSIDE: "generic"}
+
+
+# Programs that a GPU would be given: tests/recordings/README.md says where they come from
+
+RECORDINGS = Path(__file__).parents[1] / "recordings"
+
+
+@pytest.mark.parametrize(("cell", "kernel"), [("simple_rnn", "generic"), ("lstm", "cudnn"), ("gru", "generic")])
+def test_what_jax_is_given_for_a_gpu(cell: str, kernel: str) -> None:
+    """Its GRU takes `use_cudnn`, and is a scan."""
+    program = read_hlo((RECORDINGS / f"jax_cuda_{cell}.hlo").read_text(), LAYERS, STEPS)
+    assert {layer: one.kernel for layer, one in program.items()} == dict.fromkeys(LAYERS, kernel)
+    if kernel == "cudnn":
+        assert program["recurrent_a"].operations == {"cudnn_rnn_ffi": 1, "cudnn_rnn_bwd_ffi": 1}
+
+
+@pytest.mark.parametrize(("cell", "kernel"), [("simple_rnn", "generic"), ("lstm", "cudnn"), ("gru", "cudnn")])
+def test_what_tensorflow_is_given_for_a_gpu(cell: str, kernel: str) -> None:
+    recorded = json.loads((RECORDINGS / "tensorflow_gpu_graph.json").read_text())[cell]
+    program = read_graph([Node(name, kind, False, looped) for name, kind, looped in recorded], "aa", LAYERS, STEPS)
+    assert {layer: one.kernel for layer, one in program.items()} == dict.fromkeys(LAYERS, kernel)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"aten::lstm": 1, "aten::_cudnn_rnn": 1, "void RNN_blockPersist_fp_LSTM<float, float, float, 128>(": 8},
+        {
+            **{"aten::gru": 10, "aten::_cudnn_rnn": 10, "RNN_blockPersist_fp_GRU<f,f,f,128>": 20},
+            **{"persistRNN_addBias<f,f>": 20, "cutlass_80_tensorop_s1688gemm_128x256_16x3_tn_align4": 20},
+        },
+    ],
+)
+def test_what_torch_profiled_on_a_gpu(keys: dict[str, int]) -> None:
+    evidence = read_profile(keys, STEPS)
+    assert evidence.kernel == "cudnn"
+    assert any("blockPersist" in name for name in evidence.operations), "which of cuDNN's kernels it was is kept"
+    assert "aten::gru" not in evidence.operations

@@ -1,0 +1,206 @@
+"""Timing inference (bench.worker.inference, without a framework), and what becomes of the calls (summary, table)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from bench.analysis.stats import Estimate, median_runs, paired_ratio
+from bench.analysis.summary import Section, summarise
+from bench.core.case import Case
+from bench.report.table import render
+from bench.worker.inference import Inputs, plan_calls, time_calls, warm_up
+from tests.support.frames import Rows, frame, run
+
+TEST_SET = np.arange(1000, dtype=np.float32).reshape(1000, 1)
+
+
+class Heard:
+    """Entries that write down what they are given."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, list[float]]] = []
+
+    def entry(self, name: str) -> Callable[[Inputs], object]:
+        return lambda inputs: self.calls.append((name, inputs[:, 0].tolist()))
+
+
+def test_larger_batches_get_some_calls_and_only_where_the_test_set_is_larger() -> None:
+    assert plan_calls(500, 10_000) == {1: 500, 32: 20, 256: 20, 1024: 20}
+    assert plan_calls(3, 1000) == {1: 3, 32: 3, 256: 3}
+    assert plan_calls(500, 256) == {1: 500, 32: 20}
+
+
+def test_entries_take_turns_with_the_same_inputs_and_each_call_gets_others_than_the_one_before() -> None:
+    heard = Heard()
+    observed = time_calls({"predict": heard.entry("predict"), "compiled": heard.entry("compiled")}, TEST_SET, 1, 120)
+    assert [(o.entry, o.call) for o in observed] == [
+        (name, call)
+        for name, calls in [
+            *(("predict", range(1, 51)), ("compiled", range(1, 51))),
+            *(("compiled", range(51, 101)), ("predict", range(51, 101))),
+            *(("predict", range(101, 121)), ("compiled", range(101, 121))),
+        ]
+        for call in calls
+    ]
+    assert [entry for entry, _ in heard.calls] == [o.entry for o in observed]
+    given_to = {name: [inputs for entry, inputs in heard.calls if entry == name] for name in ("predict", "compiled")}
+    assert given_to["predict"] == given_to["compiled"] == [[float(i)] for i in range(120)]
+    assert {(o.phase, o.predict_batch, o.samples) for o in observed} == {("predict", 1, 1)}
+    assert all(o.seconds is not None and o.seconds > 0 for o in observed)
+
+
+@settings(max_examples=50, deadline=None)
+@given(samples=st.integers(2, 400), batch=st.integers(1, 300), calls=st.integers(1, 120))
+def test_no_two_calls_in_a_row_have_the_same_inputs(samples: int, batch: int, calls: int) -> None:
+    batch = min(batch, samples - 1)
+    heard = Heard()
+    time_calls({"compiled": heard.entry("compiled")}, TEST_SET[:samples], batch, calls)
+    inputs = [one for _, one in heard.calls]
+    assert len(inputs) == calls
+    assert all(len(one) == batch for one in inputs)
+    assert all(one != other for one, other in itertools.pairwise(inputs))
+
+
+def test_the_clock_is_read_around_the_call_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ticks() -> Iterator[int]:
+        yield from (0, 5_000_000, 100_000_000, 103_000_000)
+
+    clock = ticks()
+    monkeypatch.setattr("bench.worker.inference.time.perf_counter_ns", lambda: next(clock))
+    observed = time_calls({"compiled": lambda inputs: None}, TEST_SET, 32, 2)
+    assert [o.seconds for o in observed] == [0.005, 0.003]
+
+
+def test_the_warm_up_shows_each_entry_every_batch() -> None:
+    heard = Heard()
+    warm_up({"predict": heard.entry("predict"), "compiled": heard.entry("compiled")}, TEST_SET, {1: 500, 32: 20})
+    assert {(entry, len(inputs)) for entry, inputs in heard.calls} == {
+        ("predict", 1),
+        ("predict", 32),
+        ("compiled", 1),
+        ("compiled", 32),
+    }
+
+
+# What the summary makes of it
+
+GENERIC = {"recurrent_a": "generic", "recurrent_b": "generic"}
+FUSED = {"recurrent_a": "fused", "recurrent_b": "generic"}
+
+
+def answered(cell: str, seed: int, factor: float, **changes: Any) -> Rows:
+    """A run whose compiled call takes 2, 3, 4 ms × factor, and `predict` 100, 110, 120 ms × factor."""
+    onnx = changes.get("runtime") == "onnxruntime"
+    calls = {
+        ("compiled", 1): [factor * x for x in (0.003, 0.002, 0.004)],
+        ("compiled", 32): [factor * x for x in (0.010, 0.010, 0.030)],
+    }
+    if not onnx:
+        calls[("predict", 1)] = [factor * x for x in (0.1, 0.12, 0.11)]
+    kernels = {"compiled": FUSED} if onnx else {"compiled": GENERIC, "predict": GENERIC}
+    case = Case(cell=cell, seed=seed, latency_calls=3, **changes)
+    ran = "mixed" if onnx else "generic"  # over all phases, as the worker says it
+    return run(case, calls=calls, evidence={"train": GENERIC, **kernels}, ran=ran)
+
+
+def measured() -> Section:
+    factors = {0: 1.0, 1: 1.5, 2: 1.1}
+    (section,) = summarise(
+        frame(
+            *(answered("lstm", seed, factor) for seed, factor in factors.items()),
+            *(answered("lstm", seed, factor / 4, runtime="onnxruntime") for seed, factor in factors.items()),
+            run(Case(cell="gru", latency_calls=3), status="failed", error="x"),
+        )
+    )
+    return section
+
+
+def test_a_run_gives_one_figure_and_the_interval_comes_from_runs() -> None:
+    gru, keras, onnx = sorted(measured().rows, key=lambda row: (row.cell, row.configuration.runtime))
+    assert (gru.answers, gru.predict_ratio) == ((), None)
+    predict, compiled = keras.answers
+    assert (predict.entry, compiled.entry) == ("predict", "compiled")
+    assert compiled.p50_seconds is not None
+    assert compiled.p50_seconds.value == pytest.approx(0.0033)
+    assert compiled.p50_seconds.n == 3
+    assert compiled.p50_seconds.interval is not None
+    assert compiled.p95_seconds is not None
+    assert compiled.p95_seconds.value == pytest.approx(1.1 * 0.0039)
+    assert compiled.samples_per_second[32].value == pytest.approx(32 / 0.011)
+    assert predict.samples_per_second == {}
+    assert keras.predict_ratio is not None
+    assert keras.predict_ratio.value == pytest.approx(0.11 / 0.003)
+    assert keras.predict_ratio.n == 3
+    assert (keras.keras_answer_ratio, keras.keras_train_ratio) == (None, None)
+    assert onnx.keras_answer_ratio is not None
+    assert onnx.keras_answer_ratio.value == pytest.approx(0.25)
+    assert [a.kernels_attested for a in keras.answers] == [("generic",), ("generic",)]
+    assert [a.kernels_attested for a in onnx.answers] == [("fused + generic",)]
+
+
+def test_calls_that_were_not_timed_and_runs_of_older_stores_are_no_inference() -> None:
+    rows = frame(answered("lstm", 0, 1.0)).drop(columns=["entry", "predict_batch", "call"])
+    assert summarise(rows)[0].rows[0].answers == ()
+
+
+def test_the_table_shows_each_runtime_with_its_kernel_and_what_predict_costs() -> None:
+    for width in (80, 200):
+        text = render([measured()], "text", width)
+        assert max(map(cell_len, text.splitlines())) <= width
+        flat = " ".join(text.split())
+        assert "lstm × runtime=keras: model.predict takes 36.7 × (3 runs)" in flat
+        assert (
+            "lstm × runtime=onnxruntime: answers in 0.250 × (3 blocks) the time of Keras's compiled call "
+            "at batch 1; it ran fused + generic." in flat
+        )
+        assert "trains an epoch" not in flat  # ONNX Runtime trains nothing
+    (line,) = [one for one in text.splitlines() if one.startswith("lstm") and "onnxruntime" in one and "fused" in one]
+    assert line.split()[:7] == ["lstm", "onnxruntime", "compiled", "fused", "+", "generic", "0.825"]
+    markdown = render([measured()], "md")
+    assert "| lstm | keras | predict | generic | 121 " in markdown
+    (row,) = [
+        one
+        for one in json.loads(render([measured()], "json"))["sections"][0]["rows"]
+        if one["axes"]["runtime"] == "onnxruntime"
+    ]
+    assert row["inference"][0]["kernels_attested"] == ["fused + generic"]
+    assert row["inference"][0]["samples_per_second"]["32"]["n"] == 3
+    assert row["compiled_latency_over_keras"]["value"] == pytest.approx(0.25)
+
+
+def test_another_runtime_that_trains_is_held_against_keras_too() -> None:
+    peers = [
+        run(
+            Case(cell="lstm", seed=seed, backend="torch", runtime=runtime),
+            epoch_seconds=(9.0, seconds),
+            ran="onednn" if runtime == "torch.nn" else "generic",
+        )
+        for seed in (0, 1)
+        for runtime, seconds in (("keras", 8.0 + seed), ("torch.nn", 2.0 + seed))
+    ]
+    (section,) = summarise(frame(*peers))
+    native = next(row for row in section.rows if row.configuration.runtime == "torch.nn")
+    assert native.keras_train_ratio == paired_ratio([2.0, 3.0], [8.0, 9.0])
+    assert native.keras_answer_ratio is None
+    flat = " ".join(render([section], "text").split())
+    assert "lstm × runtime=torch.nn: trains an epoch in 0.289 ×" in flat
+    assert "it ran onednn" in flat
+
+
+def test_scaling_an_estimate_scales_its_interval() -> None:
+    estimate = median_runs([1.0, 2.0, 3.0])
+    scaled = estimate.scaled(1000)
+    assert estimate.interval is not None
+    assert scaled.interval is not None
+    assert (scaled.value, scaled.n) == (2000.0, 3)
+    assert scaled.interval.low == 1000 * estimate.interval.low
+    assert Estimate(1.0, None, 1).scaled(10) == Estimate(10.0, None, 1)
