@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bench.core.case import ENTRIES, Case, Observation
+from bench.core.case import ENTRIES, Case
+from bench.core.metrics import Observation
 from bench.core.predictions import pack
 from bench.store.parts import Run, compact, write_run
 from tests.support.stored import CAMPAIGN, a_run

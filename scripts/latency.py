@@ -32,7 +32,8 @@ sys.path.insert(0, str(ROOT))  # the worker's process finds this module as `scri
 from bench.analysis.stats import paired_ratio  # noqa: E402
 from bench.catalog.fetch import obtain  # noqa: E402
 from bench.catalog.tasks import TASKS, find_task  # noqa: E402
-from bench.core.case import ENTRIES, Case, Observation  # noqa: E402
+from bench.core.case import ENTRIES, Case  # noqa: E402
+from bench.core.metrics import Observation  # noqa: E402
 from bench.core.protocol import Emit, Event, Request, Started  # noqa: E402
 from bench.run.isolation import Workers  # noqa: E402
 

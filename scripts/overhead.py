@@ -38,7 +38,8 @@ from bench.analysis.stats import paired_ratio
 from bench.catalog.fetch import obtain
 from bench.catalog.tasks import TASKS
 from bench.cli.progress import Progress
-from bench.core.case import Case, Observation, Status
+from bench.core.case import Case, Status
+from bench.core.metrics import Observation
 from bench.core.protocol import Event, Request, Started
 from bench.plan.plan import Plan, Planned
 from bench.run.isolation import Ended, Workers

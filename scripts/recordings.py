@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.core.case import RunFacts
+from bench.core.metrics import RunMetadata
 from bench.duel.interleaved import Pace, Pair
 from bench.duel.sequential import Look, Schedule, Slice
 
@@ -165,7 +165,7 @@ class Replay:
         pair = self._random.choice(self._pairs[self._at % len(self._pairs)])
         self._at, self._left = self._at + 1, self._left - 1
         self.now += pair.seconds
-        facts = RunFacts()
+        facts = RunMetadata()
         return Pair(slices=pair.slices, facts=(facts, facts), pace=pair.pace, seconds=pair.seconds)
 
 

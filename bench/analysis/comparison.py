@@ -35,11 +35,12 @@ from bench.analysis.stats import (
     unpaired_ratio,
 )
 from bench.analysis.summary import Row, RunRecord, Section, by_seed, summarise
+from bench.analysis.verdict import Verdict, exit_code, judge
 from bench.core.case import ENTRIES, Case
 from bench.core.errors import ExitCode
-from bench.core.verdict import Margins, Verdict, exit_code, judge
+from bench.core.metrics import METRICS, Kind, Margins, Metric
 from bench.host.machine import differences
-from bench.plan.gate import METRICS, Gate, Kind, Metric
+from bench.plan.gate import Gate
 
 MIN_RUNS = 5
 """Of each side. Times of one program can have two modes (README: whole epochs at 15 or at 25 seconds). Where both modes

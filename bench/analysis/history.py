@@ -26,7 +26,7 @@ import pandas as pd
 from bench.analysis.comparison import readings
 from bench.analysis.summary import Row, RunRecord, Section, summarise
 from bench.core.case import Case
-from bench.plan.gate import Kind, Metric
+from bench.core.metrics import Kind, Metric
 
 SEGMENT = 5
 """Points that a level must hold for, before and after a change."""

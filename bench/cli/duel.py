@@ -34,7 +34,7 @@ from bench.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bench.core.case import Case
-    from bench.core.verdict import Margins
+    from bench.core.metrics import Margins
     from bench.duel.interleaved import Result
     from bench.duel.sides import Kind, Made
 
@@ -96,7 +96,7 @@ def duel(
             f"--tolerance {tolerance:g} with --floor {floor:g} can't be used: the floor lies between 0 and the "
             f"tolerance, and the tolerance is above 0 %."
         )
-    from bench.core.verdict import Margins
+    from bench.core.metrics import Margins
 
     execute(
         base,
@@ -137,10 +137,10 @@ def execute(
     turns: int | None = None,
 ) -> None:
     """`bench duel` behind its options. `worker` and `turns` are for tests and scripts."""
+    from bench.analysis.verdict import exit_code
     from bench.catalog.fetch import default_cache, obtain
     from bench.catalog.tasks import find_task
     from bench.cli.run import terminated_as_interrupted
-    from bench.core.verdict import exit_code
     from bench.duel import interleaved as arena
     from bench.duel import sides
     from bench.host.machine import read_machine

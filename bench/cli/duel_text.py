@@ -14,7 +14,7 @@ from bench.cli.layout import duration
 
 if TYPE_CHECKING:
     from bench.core.case import Case
-    from bench.core.verdict import Margins
+    from bench.core.metrics import Margins
     from bench.duel.interleaved import Result, Side
     from bench.duel.sequential import Look, Schedule
     from bench.duel.sides import Made

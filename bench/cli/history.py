@@ -41,7 +41,7 @@ def history(
       bench history results/nightly --metric accuracy --format md
     """
     from bench.analysis.history import By, series
-    from bench.plan.gate import find_metric
+    from bench.core.metrics import find_metric
     from bench.report import over_time
     from bench.store.parts import load
 

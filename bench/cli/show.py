@@ -13,8 +13,9 @@ import typer
 from bench.cli.layout import UNKNOWN, in_words, say, section, table, worded
 from bench.cli.layout import measured as duration_measured
 from bench.cli.options import DataFormat, DataFormatOption, ResultsArgument, measured
-from bench.core.case import Case, Observation, RunFacts
+from bench.core.case import Case
 from bench.core.errors import UsageError
+from bench.core.metrics import Observation, RunMetadata
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,9 @@ _HEADER = (
     "program_version",
     "program_commit",
 )
-_WHOLE = frozenset(one.name for kind in (RunFacts, Observation) for one in fields(kind) if one.type.startswith("int"))
+_WHOLE = frozenset(
+    one.name for kind in (RunMetadata, Observation) for one in fields(kind) if one.type.startswith("int")
+)
 """What the frame has as a float64, because it may be missing, and is a whole number."""
 
 
@@ -75,7 +78,7 @@ def describe(rows: pd.DataFrame) -> dict[str, Any]:
     first = records[0]
     facts = {
         field.name: first[field.name]
-        for field in fields(RunFacts)
+        for field in fields(RunMetadata)
         if not field.name.endswith("_json") and field.name != "test_predictions"  # 70 kB for a report to read
     }
     return {

@@ -1,4 +1,4 @@
-"""What a run is asked (`Case`) and what it answers (`Observation`, `RunFacts`).
+"""What a run is asked: the `Case`, and how it may end.
 
 Plain dataclasses: the worker, which has only Keras, numpy, pyarrow, psutil and its backend, shares them with the
 harness.
@@ -94,62 +94,3 @@ class Case:
         """How messages name this case: its cell, then the fields named in `vary`, then seed and repeat."""
         extra = [f"{name}={getattr(self, name)}" for name in sorted(vary - {"cell"})]
         return " ".join([self.cell, *extra, f"seed={self.seed}", *([f"repeat={self.repeat}"] if self.repeat else [])])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observation:
-    """One row: a phase of a run, and what was measured in it. Units are in the names; what was not measured is None."""
-
-    phase: str
-    """`build`, `compile`, `warmup`, `train`, `validate`, `evaluate`, `predict`, or `run` for the run as a whole."""
-    epoch: int | None = None
-    """From 1, for `train` and `validate`."""
-    seconds: float | None = None
-    cpu_seconds: float | None = None
-    """Processor time of all threads of the run's process in this phase."""
-    samples: int | None = None
-    loss: float | None = None
-    accuracy: float | None = None
-    entry: str | None = None
-    """For `predict`: one of `ENTRIES`."""
-    predict_batch: int | None = None
-    """For `predict`: samples a call."""
-    call: int | None = None
-    """For `predict`: from 1, in the order of the calls of this entry and batch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFacts:
-    """What is true of a run as a whole; stored beside each of its observations."""
-
-    parameters: int | None = None
-    """Trainable and other weights of the built model."""
-    forward_flops_per_sample: float | None = None
-    training_flops_per_sample: float | None = None
-    """By formula; None for a cell whose arithmetic is not known."""
-    attested_kernel: str | None = None
-    """The kernel that the executed programs show, `mixed` where the recurrent layers or the phases differ."""
-    attestation_json: str | None = None
-    """Per phase and layer: the kernel, the operations counted, and a digest of the artefact they were read from."""
-    data_digest: str | None = None
-    test_predictions: str | None = None
-    """The test set's labels and predicted probabilities (`bench.core.predictions`)."""
-    output_difference: float | None = None
-    """Largest absolute difference of the runtime's outputs from Keras's, over the test set; None for Keras itself."""
-    rss_start_bytes: int | None = None
-    """Resident memory just before the model is built."""
-    rss_train_bytes: int | None = None
-    """Resident memory just before the first timed epoch, where the peak was reset."""
-    peak_rss_bytes: int | None = None
-    """Highest resident memory from there to the end of the run."""
-    load_start: float | None = None
-    """Load average over one minute when the run began."""
-    load_end: float | None = None
-    steal_fraction_start: float | None = None
-    """Share of the machine's processor time taken by the hypervisor in the second before the run."""
-    steal_fraction: float | None = None
-    """The same, during the run."""
-    other_cpu_fraction: float | None = None
-    """Share of the machine's processor time used by other processes during the run."""
-    extra_json: str | None = None
-    """Facts of the backend read back after the run: jit_compile, TF32 settings, cuDNN version."""

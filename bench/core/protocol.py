@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.core.case import Case, Observation, RunFacts, Status
+from bench.core.case import Case, Status
+from bench.core.metrics import Observation, RunMetadata
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +78,20 @@ class Finished:
     """Processor time of the run's process, its import left out."""
 
 
-Event = Started | Began | Observation | RunFacts | Stroke | Finished
+Event = Started | Began | Observation | RunMetadata | Stroke | Finished
 Emit = Callable[[Event], None]
 """How a run reports; what a worker's `measure(request, emit)` is given."""
 
 _KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Started, Began, Observation, RunFacts, Stroke, Finished)
+    "Started": Started,
+    "Began": Began,
+    "Observation": Observation,
+    "RunFacts": RunMetadata,
+    "Stroke": Stroke,
+    "Finished": Finished,
 }
+"""By its name on the wire, which never changes: the other end may be of an earlier commit."""
+_NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 class InvalidRun(Exception):  # noqa: N818 - it names a status
@@ -96,7 +104,7 @@ class FailedRun(Exception):  # noqa: N818 - it names a status
 
 def encode(event: Event) -> bytes:
     """One line for the event pipe. NaN and infinity pass: a loss may be either."""
-    return json.dumps([type(event).__name__, asdict(event)]).encode() + b"\n"
+    return json.dumps([_NAMES[type(event)], asdict(event)]).encode() + b"\n"
 
 
 def decode(line: bytes) -> Event:

@@ -18,10 +18,11 @@ from typing import Protocol, Self, TypeVar
 
 import psutil
 
-from bench.core.case import Case, RunFacts, Status
+from bench.analysis.verdict import Verdict
+from bench.core.case import Case, Status
 from bench.core.errors import BenchError, ExitCode, UsageError
+from bench.core.metrics import Margins, RunMetadata
 from bench.core.protocol import Event, Finished, Request, Started, Stroke
-from bench.core.verdict import Margins, Verdict
 from bench.duel import sequential as duel
 from bench.duel.sequential import Look, Schedule, Slice
 from bench.run.isolation import HERE, Place, Server, default_isolation, killed_by
@@ -104,7 +105,7 @@ class Pair:
     """What came of one pair of processes."""
 
     slices: tuple[Slice, ...]
-    facts: tuple[RunFacts, RunFacts]
+    facts: tuple[RunMetadata, RunMetadata]
     """Of A and of B."""
     pace: Pace
     seconds: float
@@ -300,9 +301,9 @@ class _Fighter:
         self.tell(steps)
         return self.expect(Stroke)
 
-    def end(self) -> RunFacts:
+    def end(self) -> RunMetadata:
         self.tell(0)
-        facts = self.expect(RunFacts)
+        facts = self.expect(RunMetadata)
         self.expect(Finished)
         return facts
 
@@ -399,7 +400,7 @@ class Result:
     dropped: int
     """Slices in whose time the other side used the processors."""
     slices: tuple[Slice, ...]
-    facts: tuple[RunFacts, RunFacts]
+    facts: tuple[RunMetadata, RunMetadata]
     pace: Pace
     seconds: float
     needed_seconds: float | None

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from scipy.special import ndtr
 
 from bench.analysis.stats import trimmed_t
-from bench.core.verdict import Margins, Verdict, judge
+from bench.analysis.verdict import Verdict, judge
+from bench.core.metrics import Margins
 
 CONFIDENCE = 0.95
 """That all intervals of a duel hold the true ratio."""

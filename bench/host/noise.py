@@ -85,7 +85,7 @@ def share(before: CpuTimes, after: CpuTimes, own_cpu_seconds: float) -> Shares:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What went on beside a run. The names and meanings are those of `bench.core.case.RunFacts`."""
+    """What went on beside a run. The names and meanings are those of `bench.core.metrics.RunMetadata`."""
 
     load_start: float
     load_end: float

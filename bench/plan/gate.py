@@ -13,69 +13,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UsageError, unknown
-from bench.core.verdict import Margins
-
-
-class Kind(StrEnum):
-    """What a metric depends on: the machine and what runs on it (`TIME`, `MEMORY`), or the numbers alone."""
-
-    TIME = "time"
-    MEMORY = "memory"
-    QUALITY = "quality"
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What is compared, and how."""
-
-    name: str
-    """With its unit, as in the records of runs."""
-    words: str
-    kind: Kind
-    margins: Margins
-    """Where the user names none."""
-    lower_is_better: bool = True
-    as_ratio: bool = True
-    """Compared by the ratio new/base; else by the difference new - base, and the margins are in the metric's unit."""
-    required: bool = False
-    """Whether a gate asks for certainty about it where the user names none."""
-
-
-# Where code and data happen to lie in memory moves a program's time, and no repetition of the same layout shows it
-# (Mytkowicz et al., 2009; Curtsinger & Berger, 2013): hence the floor.
-_USUAL = Margins(tolerance=0.03, floor=0.005)
-# In shares of the test set: of MNIST's 10,000 images 50, and 5.
-_ACCURACY = Margins(tolerance=0.005, floor=0.0005)
-_LOSS = Margins(tolerance=0.10, floor=0.01)
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("train_seconds", "training", Kind.TIME, _USUAL, required=True),
-        Metric("compile_seconds", "compile", Kind.TIME, _USUAL),
-        Metric("latency_seconds", "latency", Kind.TIME, _USUAL, required=True),
-        Metric("throughput", "throughput", Kind.TIME, _USUAL, lower_is_better=False, required=True),
-        Metric("memory_bytes", "memory", Kind.MEMORY, _USUAL),
-        Metric("accuracy", "accuracy", Kind.QUALITY, _ACCURACY, lower_is_better=False, as_ratio=False, required=True),
-        Metric("loss", "loss", Kind.QUALITY, _LOSS),
-    )
-}
-
-
-def find_metric(name: str, origin: str) -> Metric:
-    """A metric by its name.
-
-    Raises:
-        UsageError: there is none; `origin` says where the name came from.
-    """
-    if name in METRICS:
-        return METRICS[name]
-    raise unknown("metric", name, METRICS, origin)
+from bench.core.metrics import METRICS, Margins, Metric, find_metric
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bench.analysis.comparison import readings
 from bench.analysis.stats import median_runs
 from bench.analysis.summary import Row, Section
 from bench.core.errors import UsageError
-from bench.plan.gate import Kind, Metric
+from bench.core.metrics import Kind, Metric
 from bench.report.text import clean
 from bench.report.verdicts import label
 

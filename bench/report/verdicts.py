@@ -14,9 +14,10 @@ from rich.text import Text
 
 from bench.analysis.comparison import Comparison, Finding, Ground, Side
 from bench.analysis.stats import Interval
+from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.case import Case
-from bench.core.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
-from bench.plan.gate import METRICS, Gate
+from bench.core.metrics import METRICS
+from bench.plan.gate import Gate
 from bench.report.text import (
     NONE,
     clean,

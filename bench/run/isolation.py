@@ -22,8 +22,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, Self
 
-from bench.core.case import Case, Observation, RunFacts, Status
+from bench.core.case import Case, Status
 from bench.core.errors import UsageError
+from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Event, Finished, Request, Started, decode, kill_group
 
 WORKER = "bench.worker.measure"
@@ -76,7 +77,7 @@ class Ended:
     isolation: Isolation
     status: Status = Status.FAILED
     error: str | None = None
-    facts: RunFacts = field(default_factory=RunFacts)
+    facts: RunMetadata = field(default_factory=RunMetadata)
     observations: list[Observation] = field(default_factory=list)
     cpu_seconds: float | None = None
     """Processor time of the run's process; None when it was killed."""
@@ -202,7 +203,7 @@ class Workers:
                     ended.status, ended.error, ended.cpu_seconds = event.status, event.error, event.cpu_seconds
                 elif isinstance(event, Observation):
                     ended.observations.append(event)
-                elif isinstance(event, RunFacts):
+                elif isinstance(event, RunMetadata):
                     ended.facts = event
                 self._on_event(event)
         if not finished:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from bench.core.case import Observation, RunFacts, Status
+from bench.core.case import Status
+from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Event, Request
 from bench.host.machine import Machine, Software, read_host
 from bench.plan.plan import Plan, Planned, estimate_seconds
@@ -193,7 +194,7 @@ def _draft(setting: Setting, planned: Planned, attempt: int, started_at: datetim
         software_json=software.to_json(),
         software_fingerprint=software.fingerprint,
         host_json=read_host().to_json(),
-        facts=RunFacts(),
+        facts=RunMetadata(),
         observations=(),
     )
 

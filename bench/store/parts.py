@@ -30,8 +30,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bench.core.case import Case, Observation, RunFacts, Status, digest
+from bench.core.case import Case, Status, digest
 from bench.core.errors import NothingSureError, UsageError
+from bench.core.metrics import Observation, RunMetadata
 from bench.store.campaign import Campaign, locked, publish, refused, sweep, sync_folder
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class Run:
     machine_fingerprint: str
     software_fingerprint: str
     host_json: str
-    facts: RunFacts
+    facts: RunMetadata
     observations: tuple[Observation, ...]
 
     @property

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from bench.core.case import Observation
+from bench.core.metrics import Observation
 from bench.core.protocol import Began, Emit, FailedRun
 
 

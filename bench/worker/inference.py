@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.case import Observation
+from bench.core.metrics import Observation
 
 BATCHES = (32, 256, 1024)
 """Batches whose throughput is measured, those that are smaller than the test set."""

@@ -12,7 +12,8 @@ from bench.catalog.dtypes import Dtype, find_dtype
 from bench.catalog.networks import Arithmetic, arithmetic
 from bench.catalog.runtimes import outputs_apart
 from bench.core import predictions
-from bench.core.case import Case, RunFacts
+from bench.core.case import Case
+from bench.core.metrics import RunMetadata
 from bench.core.protocol import Began, Emit, InvalidRun, Request
 from bench.host import noise
 from bench.worker.backends import load_backend
@@ -46,7 +47,7 @@ def measure(request: Request, emit: Emit) -> None:
     runtime = load_runtime(case, task, data, backend)
     clock, usage = Clock(backend.synchronise, emit), noise.UsageMeter(earlier)
     phases: tuple[str, ...] = ("train", "evaluate")
-    facts = RunFacts(rss_start_bytes=noise.resident_bytes(), data_digest=task.digest)
+    facts = RunMetadata(rss_start_bytes=noise.resident_bytes(), data_digest=task.digest)
     try:
         keras.utils.set_random_seed(case.seed)
         with clock.phase("build"):

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.catalog import tasks
 from bench.catalog.dtypes import find_dtype
-from bench.core.case import Observation
+from bench.core.metrics import Observation
 from bench.core.protocol import Began, Emit, FailedRun, Request
 from bench.store.ceilings import LAYERS, PEAK_SIZE, Shape
 from bench.worker.backends import load_backend

@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.catalog import tasks
 from bench.catalog.dtypes import Dtype, find_dtype
-from bench.core.case import RunFacts
+from bench.core.metrics import RunMetadata
 from bench.core.protocol import Emit, InvalidRun, Request, Stroke
 from bench.worker.backends import Backend, load_backend
 from bench.worker.evidence.attestation import attest, contradictions
@@ -59,7 +59,7 @@ def measure(request: Request, emit: Emit) -> None:
         strokes.changed = False
     found = attest(model, backend, task.steps, (request.phase,))
     emit(
-        RunFacts(
+        RunMetadata(
             parameters=model.count_params(),
             attested_kernel=found.kernel,
             attestation_json=found.to_json(),

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from bench.analysis.comparison import MIN_RUNS, MIN_SEEDS, Comparison, Finding, compare
 from bench.analysis.stats import Interval, mean_t, paired_ratio, unpaired_ratio
+from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.case import Case
 from bench.core.errors import ExitCode
-from bench.core.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.plan.gate import Gate, read_gate
 from bench.store.parts import load
 from tests.support.frames import CELLS, MACHINE, MEGABYTE, SOFTWARE, Rows, frame, run

@@ -19,7 +19,7 @@ from bench.analysis.history import SEGMENT, By, Series, change_points, series
 from bench.cli import app
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.plan.gate import METRICS, find_metric
+from bench.core.metrics import METRICS, find_metric
 from bench.report.over_time import plot, render
 from tests.support.frames import MACHINE, frame, run
 

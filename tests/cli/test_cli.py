@@ -18,8 +18,9 @@ import bench
 from bench.cli import layout, main
 from bench.cli.options import LOCAL_RESULTS
 from bench.cli.prepare import parse_cpus, prepare
-from bench.core.case import Case, Observation, RunFacts
+from bench.core.case import Case
 from bench.core.errors import ExitCode, UsageError
+from bench.core.metrics import Observation, RunMetadata
 from bench.host.machine import read_machine
 from bench.host.noise import HeavyProcess, Quiet
 from bench.host.procfs import GIB
@@ -482,7 +483,7 @@ def test_the_calls_of_inference_are_a_row_for_each_entry_and_batch(run: Bench, t
 def test_a_loss_that_is_not_finite_is_null_for_programs(run: Bench, tmp_path: Path) -> None:
     good = a_run(0, Case(cell="lstm"))
     losses = tuple(replace(one, loss=float("inf"), accuracy=float("nan")) for one in good.observations)
-    write_run(tmp_path / "s", replace(good, observations=losses, facts=RunFacts()))
+    write_run(tmp_path / "s", replace(good, observations=losses, facts=RunMetadata()))
     out = run("show", "last", tmp_path / "s", "--format", "json").out
     phases = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["phases"]
     assert {phase["loss"] for phase in phases} == {None}

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from bench.cli.progress import Progress
-from bench.core.case import Observation, RunFacts, Status
+from bench.core.case import Status
+from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Began
 from bench.plan.plan import Plan, Planned, make_plan
 from bench.plan.suite import load as load_suite
@@ -53,7 +54,7 @@ def a_run(planned: Planned, **changes: Any) -> Run:
         machine_fingerprint="",
         software_fingerprint="",
         host_json="{}",
-        facts=RunFacts(attested_kernel="generic"),
+        facts=RunMetadata(attested_kernel="generic"),
         observations=(
             Observation(phase="train", epoch=1, seconds=7.5, accuracy=0.9),
             Observation(phase="train", epoch=2, seconds=6.25, accuracy=0.95),

@@ -7,7 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.case import Case, Observation, RunFacts, Status
+from bench.core.case import Case, Status
+from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Began, Event, Finished, Request, Started, Stroke, decode, encode
 
 _numbers = st.none() | st.floats(allow_nan=False)
@@ -17,7 +18,7 @@ _events = st.one_of(
     st.builds(Started, st.integers(1, 2**22)),
     st.builds(Began, st.text(), _counts),
     st.builds(Observation, phase=st.text(), epoch=_counts, seconds=_numbers, samples=_counts, loss=_numbers),
-    st.builds(RunFacts, parameters=_counts, attested_kernel=_texts, extra_json=_texts, load_start=_numbers),
+    st.builds(RunMetadata, parameters=_counts, attested_kernel=_texts, extra_json=_texts, load_start=_numbers),
     st.builds(Stroke, st.integers(0, 2**31), st.floats(0, 1e6), st.floats(0, 1e6)),
     st.builds(Finished, st.sampled_from(Status), _texts, _numbers),
 )

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.case import Case, RunFacts
+from bench.analysis.verdict import Verdict
+from bench.core.case import Case
 from bench.core.errors import UsageError
+from bench.core.metrics import RunMetadata
 from bench.core.protocol import Event, Request
-from bench.core.verdict import Verdict
 from bench.duel.interleaved import PAIRS_A_SERVER, Arena, Pace, Pair, Result, Side, duel_until_sure
 from bench.duel.sequential import MARGINS, Look, Schedule
 from bench.run.isolation import Isolation, Place, Server
@@ -41,7 +42,7 @@ class MadeUp:
             for turn in range(turns)
             for side in "ab"
         )
-        return Pair(slices=slices, facts=(RunFacts(), RunFacts()), pace=Pace(2, 10), seconds=self._pair_seconds)
+        return Pair(slices=slices, facts=(RunMetadata(), RunMetadata()), pace=Pace(2, 10), seconds=self._pair_seconds)
 
 
 class Told:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from bench.core.verdict import Verdict
+from bench.analysis.verdict import Verdict
 from bench.duel.sequential import (
     CONFIDENCE,
     CONSTANT,

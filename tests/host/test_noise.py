@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.case import RunFacts
+from bench.core.metrics import RunMetadata
 from bench.host.machine import read_machine
 from bench.host.noise import (
     CpuTimes,
@@ -114,7 +114,7 @@ def test_a_meter_over_a_run(roots: Roots) -> None:
 
 def test_usage_has_the_names_of_a_runs_facts() -> None:
     usage = asdict(UsageMeter().stop())
-    assert usage == {name: getattr(replace(RunFacts(), **usage), name) for name in usage}
+    assert usage == {name: getattr(replace(RunMetadata(), **usage), name) for name in usage}
 
 
 def test_a_meter_without_an_earlier_reading_knows_no_start() -> None:

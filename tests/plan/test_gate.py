@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.core.case import Case, Observation, RunFacts, Status
+from bench.core.case import Case, Status
 from bench.core.errors import ExitCode, UsageError
-from bench.core.verdict import Margins
+from bench.core.metrics import METRICS, Margins, Observation, RunMetadata
 from bench.plan import suite
-from bench.plan.gate import METRICS, Gate, find_gate, read_gate
+from bench.plan.gate import Gate, find_gate, read_gate
 from bench.store.parts import write_run
 from tests.support.roots import LAPTOP
 from tests.support.stored import CAMPAIGN, a_run, a_store
@@ -123,7 +123,7 @@ def test_a_configuration_that_is_gone_is_never_green(gate: Gating, base: Path, t
 
 def test_a_crash_is_red_and_comes_before_a_regression(gate: Gating, base: Path, tmp_path: Path) -> None:
     new = written(tmp_path / "new", factor=1.2)
-    crash: dict[str, Any] = {"status": Status.FAILED, "error": "killed by signal 11", "facts": RunFacts()}
+    crash: dict[str, Any] = {"status": Status.FAILED, "error": "killed by signal 11", "facts": RunMetadata()}
     write_run(
         new,
         a_run(9, Case(cell="lstm", task="mnist_5k", epochs=2, seed=7), campaign=LATER, observations=(), **crash),

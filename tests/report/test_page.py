@@ -20,8 +20,9 @@ from bench.analysis.quality import judge_quality
 from bench.analysis.summary import summarise
 from bench.catalog.tasks import TASKS
 from bench.cli import app
-from bench.core.case import Case, Observation, RunFacts, Status
+from bench.core.case import Case, Status
 from bench.core.errors import NothingSureError, UsageError
+from bench.core.metrics import Observation, RunMetadata
 from bench.core.predictions import pack
 from bench.report.figures import FIGURES, Empty, Figure, _label_points, draw_all
 from bench.report.measured import Measured, read, read_sections
@@ -179,7 +180,7 @@ def test_every_image_that_the_markdown_names_is_written(full_report: Report) -> 
 def test_names_and_errors_run_nowhere_and_break_nothing(tmp_path: Path) -> None:
     a_full_store(tmp_path, cells=(HOSTILE, "lstm"), seeds=2)
     trouble: dict[str, Any] = {
-        "status": Status.FAILED, "error": "</table><script>alert(2)</script> | `x`", "facts": RunFacts(),
+        "status": Status.FAILED, "error": "</table><script>alert(2)</script> | `x`", "facts": RunMetadata(),
         "observations": (),
     }  # fmt: skip
     write_run(tmp_path, a_run(90, Case(cell="gru", task="mnist_5k"), **trouble))
@@ -215,7 +216,7 @@ def test_one_seed_never_tells(tmp_path: Path) -> None:
 
 
 def test_all_failed(tmp_path: Path) -> None:
-    trouble: dict[str, Any] = {"status": Status.FAILED, "error": "no\nluck", "facts": RunFacts(), "observations": ()}
+    trouble: dict[str, Any] = {"status": Status.FAILED, "error": "no\nluck", "facts": RunMetadata(), "observations": ()}
     for number, cell in enumerate(CELLS):
         write_run(tmp_path, a_run(number, Case(cell=cell, task="mnist_5k"), **trouble))
     report = report_of(tmp_path)

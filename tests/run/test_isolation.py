@@ -449,7 +449,7 @@ class Interrupted(BaseException):
     """What a signal's handler raises, wherever the program is."""
 
 
-@pytest.mark.parametrize("event", ["Started", "Began", "Observation", "RunFacts", "Finished"])
+@pytest.mark.parametrize("event", ["Started", "Began", "Observation", "RunMetadata", "Finished"])
 def test_an_interruption_ends_the_run(bed: Bed, event: str) -> None:
     def interrupt(heard: Event) -> None:
         bed.events.append(heard)

@@ -26,8 +26,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.core.case import Case, Observation, RunFacts, Status
+from bench.core.case import Case, Status
 from bench.core.errors import NothingSureError, UsageError
+from bench.core.metrics import Observation, RunMetadata
 from bench.store import parts as module
 from bench.store.campaign import Campaign, publish
 from bench.store.parts import COLUMNS, SCHEMA_VERSION, Run, attempts, compact, finished, load, remove_stale, write_run
@@ -63,7 +64,7 @@ def a_run(number: int = 0, **changes: Any) -> Run:
         machine_fingerprint="m",
         software_fingerprint="s",
         host_json=f'{{"load": {number}}}',
-        facts=RunFacts(parameters=57_450, attested_kernel="generic"),
+        facts=RunMetadata(parameters=57_450, attested_kernel="generic"),
         observations=(
             Observation(phase="compile", seconds=0.5),
             Observation(phase="train", epoch=1, seconds=2.0 + number, samples=60_000, loss=0.25, accuracy=0.9),
@@ -75,7 +76,7 @@ def a_run(number: int = 0, **changes: Any) -> Run:
 
 def failed(number: int = 0, **changes: Any) -> Run:
     """A run in which nothing was measured, so that most of its columns hold nulls only."""
-    empty: dict[str, Any] = {"observations": (), "facts": RunFacts(), "log": None, "status": Status.FAILED}
+    empty: dict[str, Any] = {"observations": (), "facts": RunMetadata(), "log": None, "status": Status.FAILED}
     return a_run(number, **{**empty, "error": "the child died", **changes})
 
 
@@ -100,7 +101,7 @@ def canonical(store: Path) -> str:
 PLAIN = {str: pa.dictionary(pa.int32(), pa.string()), int: pa.int64(), float: pa.float64()}
 
 
-@pytest.mark.parametrize("record", [Case, RunFacts, Observation])
+@pytest.mark.parametrize("record", [Case, RunMetadata, Observation])
 def test_columns_and_dataclasses_agree(record: type) -> None:
     columns = {column.name: column for column in COLUMNS}
     hints = typing.get_type_hints(record)
@@ -114,7 +115,7 @@ def test_columns_and_dataclasses_agree(record: type) -> None:
 def test_every_field_of_a_campaign_and_a_run_is_stored() -> None:
     names = [column.name for column in COLUMNS]
     assert len(set(names)) == len(names)
-    kept = {field.name for record in (Case, RunFacts, Observation, Run) for field in fields(record)}
+    kept = {field.name for record in (Case, RunMetadata, Observation, Run) for field in fields(record)}
     kept |= {field.name for field in fields(Campaign)} | {"campaign_started_at", "campaign_id", "case_id", "run_id"}
     kept |= {"schema_version", "configuration_id"}
     assert set(names) == kept - {"campaign", "case", "facts", "observations"}
@@ -171,7 +172,7 @@ def test_long_texts_are_folded_in_groups_that_keep_their_dictionaries(
     monkeypatch.setattr(module, "_DICTIONARY_BYTES", 600_000)
     draw = random.Random(0)
     for number in range(9):
-        facts = RunFacts(test_predictions=draw.randbytes(50_000).hex())
+        facts = RunMetadata(test_predictions=draw.randbytes(50_000).hex())
         write_run(tmp_path, a_run(number, facts=facts))
     before = canonical(tmp_path)
     assert compact(tmp_path) == (9, 27)
@@ -252,7 +253,7 @@ def any_of(record: type) -> st.SearchStrategy[Any]:
 @settings(max_examples=60, deadline=None)
 @given(
     case=any_of(Case),
-    facts=any_of(RunFacts),
+    facts=any_of(RunMetadata),
     observations=st.lists(any_of(Observation), max_size=3).map(tuple),
     error=maybe_text,
     status=st.sampled_from(Status),
@@ -261,7 +262,7 @@ def any_of(record: type) -> st.SearchStrategy[Any]:
 def test_whatever_a_run_holds_comes_back(
     tmp_path_factory: pytest.TempPathFactory,
     case: Case,
-    facts: RunFacts,
+    facts: RunMetadata,
     observations: tuple[Observation, ...],
     error: str | None,
     status: Status,

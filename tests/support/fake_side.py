@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-from bench.core.case import RunFacts
+from bench.core.metrics import RunMetadata
 from bench.core.protocol import Emit, Request, Stroke
 from tests.support.fake_worker import obey, read_script
 
@@ -34,6 +34,6 @@ def measure(request: Request, emit: Emit) -> None:
         seconds = steps * 1e-5 * request.case.units * math.exp(offset + noise.gauss(0.0, 0.01))
         time.sleep(script.get("seconds", 0.0))
         emit(Stroke(steps, seconds, seconds))
-    emit(RunFacts(attested_kernel="generic", attestation_json="{}"))
+    emit(RunMetadata(attested_kernel="generic", attestation_json="{}"))
     if what == "invalid":
         obey(what)

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.core.case import Case, Observation, RunFacts
+from bench.core.case import Case
+from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Began, Emit, FailedRun, InvalidRun, Request
 
 SCRIPT = "BENCH_FAKE_SCRIPT"
@@ -47,7 +48,7 @@ def measure(request: Request, emit: Emit) -> None:
         _train(case, emit, finite=what != "nan")
     finally:
         emit(
-            RunFacts(
+            RunMetadata(
                 parameters=1_000 + len(case.cell),
                 attested_kernel="generic",
                 data_digest=request.data.name,

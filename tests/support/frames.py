@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.core.case import Case, Observation, RunFacts, digest
+from bench.core.case import Case, digest
+from bench.core.metrics import Observation, RunMetadata
 
 MACHINE = {"cpu_model": "Fictional 9000", "usable_cores": 2, "memory_class_gib": 16.0, "gpus": []}
 SOFTWARE = {
@@ -48,7 +49,7 @@ def run(
     `calls` are the seconds of inference by entry and batch; `evidence` is the kernel by phase and layer.
     """
     failed = status in ("failed", "timeout")
-    facts = RunFacts() if failed else RunFacts(
+    facts = RunMetadata() if failed else RunMetadata(
         parameters=PARAMETERS.get(case.cell), attested_kernel=ran, data_digest=data,
         attestation_json=json.dumps(
             {phase: {layer: {"kernel": kernel} for layer, kernel in own.items()} for phase, own in evidence.items()}
@@ -79,7 +80,7 @@ def run(
     return [{**common, **asdict(o)} for o in [*observed, Observation(phase="run", seconds=60.0)]]
 
 
-_OPTIONAL_NUMBERS = [f.name for kind in (RunFacts, Observation) for f in fields(kind) if "str" not in str(f.type)]
+_OPTIONAL_NUMBERS = [f.name for kind in (RunMetadata, Observation) for f in fields(kind) if "str" not in str(f.type)]
 
 
 def frame(*runs: Rows) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.core.case import Case, Observation, RunFacts, Status
+from bench.core.case import Case, Status
+from bench.core.metrics import Observation, RunMetadata
 from bench.host.machine import Software
 from bench.store.campaign import Campaign
 from bench.store.parts import Run, write_run
@@ -37,7 +38,7 @@ EVIDENCE = {
 
 def a_run(position: int, case: Case, **changes: Any) -> Run:
     """A run that went well, unless `changes` say otherwise."""
-    facts = RunFacts(
+    facts = RunMetadata(
         parameters=57_450,
         forward_flops_per_sample=2_961_920.0,
         attested_kernel="generic",
@@ -92,7 +93,7 @@ def a_store(folder: Path) -> list[Run]:
         "status": Status.FAILED,
         "error": "ValueError: \x1b[31mbad\x1b[0m",
         "log": "logs/x.log",
-        "facts": RunFacts(),
+        "facts": RunMetadata(),
         "observations": (Observation(phase="build", seconds=0.1), Observation(phase="run", seconds=1.0)),
     }
     runs.append(a_run(len(runs), cases[-1], **trouble))

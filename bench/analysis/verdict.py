@@ -6,16 +6,12 @@ no repetition removes: a difference below it may be the bias of the measurement 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from bench.analysis.stats import Interval
 from bench.core.errors import ExitCode, worst
-
-if TYPE_CHECKING:
-    from bench.analysis.stats import Interval  # which imports numpy, and a suite that names margins must stay light
+from bench.core.metrics import Margins
 
 
 class Verdict(StrEnum):
@@ -43,26 +39,6 @@ _CODES = {
     Verdict.FAILED: ExitCode.RUNS_FAILED,
     Verdict.INCOMPARABLE: ExitCode.NOTHING_SURE,
 }
-
-
-@dataclass(frozen=True)
-class Margins:
-    """Shares of the base (0.03 is 3 %) for what is compared as a ratio; in the metric's own unit for a difference."""
-
-    tolerance: float
-    floor: float
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.floor <= self.tolerance < math.inf and self.tolerance > 0):
-            raise ValueError(
-                f"floor {self.floor:g} and tolerance {self.tolerance:g}: margins need 0 ≤ floor ≤ tolerance, and a "
-                "tolerance above 0"
-            )
-
-    @property
-    def of_logarithm(self) -> Margins:
-        """The same two for the logarithm of a ratio. A ratio r and its inverse are equally far from 1 then."""
-        return Margins(math.log1p(self.tolerance), math.log1p(self.floor))
 
 
 def judge(change: Interval | None, margins: Margins) -> Verdict:
