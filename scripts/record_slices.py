@@ -30,7 +30,8 @@ from bench.core.errors import BenchError
 from bench.duel.interleaved import TURNS, Arena, Side
 from bench.duel.sequential import pair_log_ratio
 from bench.duel.sides import steadied
-from bench.host.machine import read_machine, read_software
+from bench.host.hardware import read_machine
+from bench.host.software import read_software
 from bench.run.isolation import Place, machine_lock
 from bench.store.campaign import publish
 from scripts.recordings import ABOUT, PARTS, fold, minutes, pace_of, recorded, slice_of

@@ -24,7 +24,7 @@ from bench.core.case import Case
 from bench.duel.interleaved import Arena, Side, duel_until_sure
 from bench.duel.sequential import MARGINS
 from bench.duel.sides import steadied
-from bench.host.machine import read_machine
+from bench.host.hardware import read_machine
 from bench.report.text import markdown_table
 from bench.run.isolation import Place, machine_lock
 

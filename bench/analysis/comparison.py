@@ -39,7 +39,7 @@ from bench.analysis.verdict import Verdict, exit_code, judge
 from bench.core.case import ENTRIES, Case
 from bench.core.errors import ExitCode
 from bench.core.metrics import METRICS, Kind, Margins, Metric
-from bench.host.machine import differences
+from bench.host.fingerprint import differences
 from bench.plan.gate import Gate
 
 MIN_RUNS = 5

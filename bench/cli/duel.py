@@ -86,7 +86,7 @@ def duel(
 
       bench duel --a kernel=generic --b kernel=unrolled --set cells=gru
     """
-    from bench.cli.prepare import parse_cpus
+    from bench.host.hardware import parse_cpus
 
     base, new = _given("A", a, a_option), _given("B", b, b_option)
     if budget <= 0 or not math.isfinite(budget):
@@ -143,7 +143,7 @@ def execute(
     from bench.cli.run import terminated_as_interrupted
     from bench.duel import interleaved as arena
     from bench.duel import sides
-    from bench.host.machine import read_machine
+    from bench.host.hardware import read_machine
     from bench.host.noise import read_quiet, remarks
     from bench.run.isolation import machine_lock
 
@@ -197,8 +197,8 @@ def execute(
 def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case, Case]:
     """One case a side: the same but for the settings that are duelled."""
     from bench.cli.plan import left_out
-    from bench.cli.prepare import prepare
     from bench.duel import sides
+    from bench.plan.prepare import prepare
 
     found = []
     own_cell = None if kind is sides.Kind.SETTINGS else next(filter(_OWN_CELL.fullmatch, overrides), None)

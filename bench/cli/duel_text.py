@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.duel.interleaved import Result, Side
     from bench.duel.sequential import Look, Schedule
     from bench.duel.sides import Made
-    from bench.host.machine import Machine
+    from bench.host.hardware import Machine
 
 
 class Phase(StrEnum):

@@ -42,8 +42,10 @@ def env(
     if peak:
         _measure_peak(suite, overrides, results, cpus, fmt)
         return
-    from bench.host.machine import installed_backends, read_host, read_machine, read_software
+    from bench.host.hardware import read_machine
     from bench.host.noise import read_quiet, remarks
+    from bench.host.software import installed_backends, read_software
+    from bench.host.state import read_host
 
     machine, host, quiet = read_machine(), read_host(), read_quiet()
     backends = installed_backends()
@@ -78,8 +80,9 @@ def env(
 
 def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: str | None, fmt: DataFormat) -> None:
     """Both bounds (`bench.store.ceilings`) of a suite's configurations, measured anew and kept in the store."""
-    from bench.cli.prepare import parse_cpus, prepare
-    from bench.host.machine import read_software
+    from bench.host.hardware import parse_cpus
+    from bench.host.software import read_software
+    from bench.plan.prepare import prepare
     from bench.run.ceiling_runs import measure_bounds
 
     pinned = parse_cpus(cpus)

@@ -13,9 +13,9 @@ from bench.cli.options import Format, FormatOption, SetOption
 
 if TYPE_CHECKING:
     from bench.catalog.matrix import Entry
-    from bench.cli.prepare import Prepared
     from bench.core.case import Case
-    from bench.host.machine import Machine
+    from bench.host.hardware import Machine
+    from bench.plan.prepare import PreparedSuite
     from bench.plan.suite import Axes
     from bench.run.probe import Answers
 
@@ -42,7 +42,8 @@ def kernels(
       bench kernels --set devices=gpu:0 --set networks=notebook,cudnn_ready
     """
     from bench.catalog.matrix import entry
-    from bench.host.machine import installed_backends, read_machine, read_software
+    from bench.host.hardware import read_machine
+    from bench.host.software import installed_backends, read_software
     from bench.run.probe import Answers
 
     machine, missing = read_machine(), installed_backends()
@@ -65,12 +66,12 @@ def kernels(
     {Format.TEXT: _text, Format.MD: _markdown, Format.JSON: _json}[fmt](entries)
 
 
-def _crossed(overrides: Sequence[str], machine: Machine) -> Prepared:
+def _crossed(overrides: Sequence[str], machine: Machine) -> PreparedSuite:
     """All that this program knows, crossed, unless the overrides say otherwise."""
     from bench.catalog.cells import registered
     from bench.catalog.kernels import KERNELS
-    from bench.cli.prepare import Prepared
     from bench.plan.plan import BACKENDS
+    from bench.plan.prepare import PreparedSuite
     from bench.plan.suite import crossed
 
     axes: dict[str, Sequence[str]] = {
@@ -81,7 +82,7 @@ def _crossed(overrides: Sequence[str], machine: Machine) -> Prepared:
         "kernels": list(KERNELS),
         "devices": ["cpu", *(f"gpu:{number}" for number in range(len(machine.gpus)))],
     }
-    return Prepared(crossed("kernels", axes, overrides), machine, order_seed=0)
+    return PreparedSuite(crossed("kernels", axes, overrides), machine, order_seed=0)
 
 
 def _place(case: Case, axes: Axes) -> list[int]:
@@ -100,7 +101,7 @@ def _probe(cases: Sequence[Case], known: dict[str, Answers]) -> None:
     from bench.catalog.fetch import obtain
     from bench.catalog.kernels import can_be_asked
     from bench.catalog.tasks import find_task
-    from bench.host.machine import device_problem, read_machine
+    from bench.host.hardware import device_problem, read_machine
     from bench.run.probe import probe
 
     machine, visible = read_machine(), os.environ.get("CUDA_VISIBLE_DEVICES")

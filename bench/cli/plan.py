@@ -26,7 +26,7 @@ def plan(
     every: Annotated[bool, typer.Option("--all", help="List every case, however many.")] = False,
 ) -> None:
     """What would run, in which order, how long it would take, and what is left out and why."""
-    from bench.cli.prepare import prepare
+    from bench.plan.prepare import prepare
 
     show_plan(prepare(suite, overrides, order_seed).plan(), as_json=fmt is DataFormat.JSON, every=every)
 

@@ -32,9 +32,10 @@ from bench.core.errors import ExitCode, NothingSureError
 from bench.run.isolation import WORKER, Isolation
 
 if TYPE_CHECKING:
-    from bench.cli.prepare import Prepared
-    from bench.host.machine import Machine, Software
+    from bench.host.hardware import Machine
+    from bench.host.software import Software
     from bench.plan.plan import Plan
+    from bench.plan.prepare import PreparedSuite
     from bench.run.runner import Outcome, Setting
     from bench.store.campaign import Campaign
 
@@ -67,7 +68,8 @@ def run(
 
       bench run --set units=64,256 --set batch_size=128
     """
-    from bench.cli.prepare import parse_cpus, prepare
+    from bench.host.hardware import parse_cpus
+    from bench.plan.prepare import prepare
 
     pinned = parse_cpus(cpus)
     prepared = prepare(suite, overrides, order_seed, pinned)
@@ -87,7 +89,7 @@ def run(
 
 
 def execute(
-    prepared: Prepared,
+    prepared: PreparedSuite,
     *,
     results: Path,
     data_dir: Path | None,
@@ -147,7 +149,7 @@ def execute(
 
 
 def _data(
-    prepared: Prepared, data_dir: Path | None, say: Callable[[str], None]
+    prepared: PreparedSuite, data_dir: Path | None, say: Callable[[str], None]
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """The data file of each task, and which task stands in for another whose data can't be had."""
     from bench.catalog.fetch import DataUnavailableError, obtain
@@ -172,7 +174,7 @@ def _data(
 
 def software_of(plan: Plan) -> dict[str, Software]:
     """The software that each backend of a plan would use, by backend."""
-    from bench.host.machine import read_software
+    from bench.host.software import read_software
 
     return {backend: read_software(backend) for backend in sorted({p.case.backend for p in plan.planned})}
 

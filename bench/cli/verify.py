@@ -43,7 +43,8 @@ def verify(
 def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, worker: str = WORKER) -> None:
     """`bench verify` behind its options. `worker` is the module that does a run; tests name another."""
     from bench.analysis.verification import check
-    from bench.host.machine import read_machine, read_software
+    from bench.host.hardware import read_machine
+    from bench.host.software import read_software
 
     frame = _load(store)
     run = _choose(frame, wanted, store)
@@ -137,7 +138,8 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.catalog.tasks import find_task
     from bench.cli.progress import Progress
     from bench.cli.run import campaign_of, software_of, terminated_as_interrupted
-    from bench.host.machine import device_problem, installed_backends, read_machine
+    from bench.host.hardware import device_problem, read_machine
+    from bench.host.software import installed_backends
     from bench.plan.plan import Plan, Planned
     from bench.run.runner import Setting, run_campaign
     from bench.store.parts import load

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.host.machine import Machine
+from bench.host.hardware import Machine
 from bench.host.procfs import (
     GIB,
     KIB,

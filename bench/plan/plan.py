@@ -18,7 +18,7 @@ from bench.catalog.runtimes import find_runtime, runtime_refusal
 from bench.catalog.tasks import find_task
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError, unknown
-from bench.host.machine import check_device
+from bench.host.hardware import check_device
 from bench.plan.suite import CASE_FIELD, Suite
 
 BACKENDS = ("tensorflow", "jax", "torch")

@@ -8,7 +8,8 @@ from pathlib import Path
 from bench.catalog.tasks import find_task
 from bench.core.case import Case, Status
 from bench.core.protocol import Request
-from bench.host.machine import Machine, Software
+from bench.host.hardware import Machine
+from bench.host.software import Software
 from bench.plan.plan import Plan
 from bench.run.isolation import Isolation, Workers, machine_lock
 from bench.store import ceilings as bounds

@@ -13,7 +13,9 @@ from typing import Protocol
 from bench.core.case import Status
 from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Event, Request
-from bench.host.machine import Machine, Software, read_host
+from bench.host.hardware import Machine
+from bench.host.software import Software
+from bench.host.state import read_host
 from bench.plan.plan import Plan, Planned, estimate_seconds
 from bench.run.isolation import WORKER, Ended, Isolation, Workers, machine_lock
 from bench.store import parts as store

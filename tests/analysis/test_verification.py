@@ -114,7 +114,7 @@ def test_what_cannot_be_verified(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no results at"):
         verified(str(tmp_path / "missing"))
     with (
-        patch("bench.host.machine.installed_backends", lambda: {"tensorflow": "tensorflow is not installed"}),
+        patch("bench.host.software.installed_backends", lambda: {"tensorflow": "tensorflow is not installed"}),
         pytest.raises(NothingSureError, match="can't be run here: tensorflow is not installed"),
     ):
         verified(str(store))

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-import bench.cli.prepare
-import bench.host.machine
+import bench.host.hardware
+import bench.host.software
+import bench.plan.prepare
 from bench.catalog.kernels import refusal
 from bench.catalog.matrix import Answer, entry, probe_case
 from bench.cli import main
 from bench.core.case import Case, Status
 from bench.core.errors import UsageError
-from bench.host.machine import Machine
+from bench.host.hardware import Machine
 from bench.run.probe import Answers, probe
 from tests.support.harness import FAKE
 from tests.support.roots import LAPTOP
@@ -94,8 +95,9 @@ def test_a_cache_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> No
 def shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *options: str, machine: Machine = LAPTOP
 ) -> str:
-    for module in (bench.host.machine, bench.cli.prepare):
+    for module in (bench.host.hardware, bench.plan.prepare):
         monkeypatch.setattr(module, "read_machine", lambda *_: machine)
+    for module in (bench.host.software, bench.plan.prepare):
         monkeypatch.setattr(
             module, "installed_backends", lambda: {"tensorflow": None, "jax": None, "torch": "torch: install it"}
         )
@@ -111,7 +113,7 @@ def test_the_matrix_as_it_is_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    Answers(LAPTOP.fingerprint, bench.host.machine.read_software("jax").fingerprint).keep(
+    Answers(LAPTOP.fingerprint, bench.host.software.read_software("jax").fingerprint).keep(
         Case(cell="gru", backend="jax", kernel="unrolled"),
         Answer(status=Status.OK, attested="unrolled", error=None, probed_at="2026-11-24T22:00:00+00:00"),
     )

@@ -17,13 +17,13 @@ import pytest
 import bench
 from bench.cli import layout, main
 from bench.cli.options import LOCAL_RESULTS
-from bench.cli.prepare import parse_cpus, prepare
 from bench.core.case import Case
 from bench.core.errors import ExitCode, UsageError
 from bench.core.metrics import Observation, RunMetadata
-from bench.host.machine import read_machine
+from bench.host.hardware import parse_cpus, read_machine
 from bench.host.noise import HeavyProcess, Quiet
 from bench.host.procfs import GIB
+from bench.plan.prepare import prepare
 from bench.plan.suite import built_in
 from bench.store.parts import SCHEMA_VERSION, write_run
 from tests.support.roots import LAPTOP
@@ -386,7 +386,7 @@ def test_the_environment(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_calm_environment_says_so(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     calm = replace(NOISY, load_1m=0.1, steal_fraction=0.0, heavy=())
     monkeypatch.setattr("bench.host.noise.read_quiet", lambda: calm)
-    monkeypatch.setattr("bench.host.machine.read_machine", lambda: LAPTOP)
+    monkeypatch.setattr("bench.host.hardware.read_machine", lambda: LAPTOP)
     assert run("env").out.endswith("  nothing disturbs a measurement here\n")
 
 
@@ -593,7 +593,7 @@ def test_an_interrupted_command_says_so_by_its_code(run: Bench, monkeypatch: pyt
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.cli.prepare.read_machine", interrupt)
+    monkeypatch.setattr("bench.plan.prepare.read_machine", interrupt)
     assert run("plan").code == ExitCode.INTERRUPTED
 
 

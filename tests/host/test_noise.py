@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.metrics import RunMetadata
-from bench.host.machine import read_machine
+from bench.host.hardware import read_machine
 from bench.host.noise import (
     CpuTimes,
     HeavyProcess,

@@ -19,7 +19,7 @@ from bench.catalog.fetch import obtain
 from bench.catalog.tasks import find_task
 from bench.core.case import Case
 from bench.duel.interleaved import Arena, Pace, Side
-from bench.host.machine import read_machine
+from bench.host.hardware import read_machine
 from bench.run.isolation import Place
 from scripts.recordings import Recorded, minutes, read
 from tests.duel.test_sides import git

@@ -15,7 +15,7 @@ from bench.catalog.networks import arithmetic
 from bench.catalog.tasks import TASKS
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.host.machine import Software
+from bench.host.software import Software
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import load
 from bench.report.table import render

@@ -20,7 +20,7 @@ from bench.cli.run import _command
 from bench.core.case import Status
 from bench.core.errors import UsageError
 from bench.core.protocol import Event
-from bench.host.machine import Software
+from bench.host.software import Software
 from bench.plan.plan import Plan, Planned, estimate_seconds, make_plan
 from bench.plan.suite import load as load_suite
 from bench.run.isolation import Isolation

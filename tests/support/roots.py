@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.host.machine import Machine, read_machine
+from bench.host.hardware import Machine, read_machine
 
 CPUINFO_X86 = """processor\t: 0
 vendor_id\t: GenuineIntel

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.core.case import Case, Status
 from bench.core.metrics import Observation, RunMetadata
-from bench.host.machine import Software
+from bench.host.software import Software
 from bench.store.campaign import Campaign
 from bench.store.parts import Run, write_run
 from tests.support.roots import LAPTOP

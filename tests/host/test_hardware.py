@@ -15,21 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.errors import UsageError
-from bench.host import machine
-from bench.host.machine import (
-    Host,
-    Machine,
-    Software,
-    check_device,
-    device_problem,
-    differences,
-    installed_backends,
-    memory_class,
-    read_host,
-    read_machine,
-    read_software,
-)
+from bench.host import hardware
+from bench.host.fingerprint import differences
+from bench.host.hardware import Machine, check_device, device_problem, memory_class, read_machine
 from bench.host.procfs import GIB
+from bench.host.software import Software, installed_backends, read_software
+from bench.host.state import Host, read_host
 from tests.support.roots import CGROUP_V1, CGROUP_V2, CPUINFO_X86, LAPTOP, Roots, made_up_machine
 
 PLAIN = Software(python="3.11.7", keras="3.15.1", backend="tensorflow", backend_version="2.21.0", numpy="2.4.6")
@@ -214,7 +205,7 @@ def test_an_nvidia_smi_that_finds_nothing(roots: Roots, script: str) -> None:
 
 def test_an_nvidia_smi_that_hangs_is_given_up(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
     tool(roots, "nvidia-smi", "exec /bin/sleep 60")
-    monkeypatch.setattr(machine, "_TOOL_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(hardware, "_TOOL_TIMEOUT_SECONDS", 0.2)
     start = time.monotonic()
     assert roots.machine().gpus == ()
     assert time.monotonic() - start < 10
@@ -337,7 +328,8 @@ def test_the_software_of_this_process_survives_json(monkeypatch: pytest.MonkeyPa
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys, bench.host.machine as m; m.read_machine(); m.read_software('tensorflow'); m.installed_backends();"
+        "import sys; from bench.host import hardware, software; hardware.read_machine();"
+        "software.read_software('tensorflow'); software.installed_backends();"
         "print([n for n in ('numpy', 'keras', 'tensorflow', 'jax', 'torch', 'pandas') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,216 @@
+"""What this machine is: the hardware that runs can use, its fingerprint, and which devices that makes usable.
+
+A fact that a platform does not have is None. Nothing here imports a framework, or asks one. What is recorded beside it
+and never fingerprinted is in `bench.host.state`; what goes on meanwhile, in `bench.host.noise`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from bench.core.errors import UsageError, unknown
+from bench.host.fingerprint import fingerprint
+from bench.host.procfs import GIB, PROC, SYS, cpu_quota, meminfo, memory_limits, read_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The hardware that a run can use. Two machines' times are compared only if all of this agrees."""
+
+    architecture: str
+    cpu_model: str | None
+    """The model's name and, where the kernel reports them, family, model and stepping: a hypervisor hides the name."""
+    usable_cores: int
+    """Logical processors that this process may run on."""
+    cpu_quota: float | None = None
+    """Cores' worth of time that the control group allows; None where that is no less than `usable_cores`."""
+    memory_class_gib: float | None = None
+    """Memory (the control group's limit where that is lower), rounded by `memory_class`."""
+    gpus: tuple[str, ...] = ()
+    """Model names in the driver's order, hidden ones (`CUDA_VISIBLE_DEVICES`) included."""
+    gpu_driver: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        facts = json.loads(text)
+        return cls(**facts | {"gpus": tuple(facts["gpus"])})
+
+
+def read_machine(cpus: Collection[int] = (), *, proc: Path = PROC, sys: Path = SYS) -> Machine:
+    """What this machine is. Read once a process (and again where the process may use other cores than before).
+
+    Args:
+        cpus: the logical processors that runs are pinned to; empty where they may use all that this process may.
+        proc: the folder that stands for /proc.
+        sys: the folder that stands for /sys.
+    """
+    return _read_machine(proc, sys, frozenset(cpus) or _usable_cores(), shutil.which("nvidia-smi"))
+
+
+@functools.cache
+def _read_machine(proc: Path, sys: Path, cores: frozenset[int], nvidia_smi: str | None) -> Machine:
+    quota = cpu_quota(proc, sys)
+    memory_bytes = min([meminfo(proc)["MemTotal"], *memory_limits(proc, sys)])
+    gpus, driver = _gpus(proc, nvidia_smi)
+    return Machine(
+        architecture=platform.machine(),
+        cpu_model=_cpu_model(proc),
+        usable_cores=len(cores),
+        cpu_quota=quota if quota is not None and quota < len(cores) else None,
+        memory_class_gib=memory_class(memory_bytes),
+        gpus=gpus,
+        gpu_driver=driver,
+    )
+
+
+def memory_class(size_bytes: float) -> float:
+    """The nearest (by ratio) of the sizes 2^n and 3·2^n, in GiB: 1, 1.5, 2, 3, 4, 6, 8, 12, …
+
+    The kernel keeps some memory for itself, and how much varies between its builds; the size sold does not.
+    """
+    low = 2.0 ** math.floor(math.log2(size_bytes / GIB))
+    return min((low, 1.5 * low, 2 * low), key=lambda size: abs(math.log2(size_bytes / GIB / size)))
+
+
+def _usable_cores() -> frozenset[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def _cpu_model(proc: Path) -> str | None:
+    facts: dict[str, str] = {}
+    # /proc/cpuinfo of a large machine takes a while to make: only the first processor's lines are asked for.
+    try:
+        with (proc / "cpuinfo").open(errors="replace") as lines:
+            for line in lines:
+                if not line.strip() and facts:
+                    break
+                key, _, value = line.partition(":")
+                facts[key.strip().lower()] = value.strip()
+    except OSError:
+        return _sysctl("machdep.cpu.brand_string") or platform.processor() or None
+    if "model name" in facts:
+        details = [f"{label} {facts[key]}" for label, key in _X86_DETAILS.items() if key in facts]
+        return ", ".join([facts["model name"], *([" ".join(details)] if details else [])])
+    if "cpu part" in facts:  # ARM gives numbers only
+        return f"ARM implementer {facts.get('cpu implementer', '?')} part {facts['cpu part']}"
+    return facts.get("cpu") or platform.processor() or None
+
+
+# Cloud machines say "AMD EPYC" or "Intel Xeon Processor @ 2.20GHz" for several generations.
+_X86_DETAILS = {"family": "cpu family", "model": "model", "stepping": "stepping"}
+
+
+def _sysctl(name: str) -> str | None:
+    return _output(["sysctl", "-n", name]) if platform.system() == "Darwin" else None
+
+
+# nvidia-smi takes a few seconds where the driver's daemon is not running; one that hangs must not hold up a command.
+_TOOL_TIMEOUT_SECONDS = 10.0
+
+
+def _output(command: list[str]) -> str | None:
+    """What a system tool prints; None where it is missing, fails or is slow."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    return done.stdout.strip() or None
+
+
+def _gpus(proc: Path, nvidia_smi: str | None) -> tuple[tuple[str, ...], str | None]:
+    """The Nvidia cards' model names and the driver's version: from the driver's files, else from `nvidia-smi`."""
+    folder = proc / "driver" / "nvidia"
+    files = sorted(folder.glob("gpus/*/information"))
+    models = tuple(
+        m[1].strip() if (m := re.search(r"^Model:(.*)$", read_text(f) or "", re.M)) else "Unknown" for f in files
+    )
+    version = m[0] if (m := re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", read_text(folder / "version") or "")) else None
+    if nvidia_smi is None or (models and version and "Unknown" not in models):
+        return models, version
+    table = _output([nvidia_smi, "--query-gpu=name,driver_version", "--format=csv,noheader"]) or ""
+    # Without cards the tool may print a sentence and still end with 0: a row ends in a version.
+    rows = re.findall(r"^(.+?), *(\d+(?:\.\d+)+)$", table, re.M)
+    return (tuple(name for name, _ in rows), rows[0][1]) if rows else (models, version)
+
+
+def check_device(device: str, origin: str) -> str:
+    """The device's name, if it is one: `cpu`, `gpu:0`, `gpu:1`, …
+
+    Raises:
+        UsageError: it is not.
+    """
+    if re.fullmatch(r"cpu|gpu:(0|[1-9][0-9]*)", device):
+        return device
+    raise unknown("device", device, ("cpu", "gpu:0"), origin)
+
+
+def device_problem(device: str, machine: Machine, visible: str | None = None) -> str | None:
+    """Why a device cannot be used on this machine; None where it can.
+
+    Args:
+        device: a name that `check_device` accepts.
+        machine: the machine it is wanted on.
+        visible: the value of CUDA_VISIBLE_DEVICES, which hides cards; None where it is not set.
+    """
+    if device == "cpu":
+        return None
+    if not machine.gpus:
+        return f"{device}: no Nvidia GPU here, or its driver is not loaded (neither /proc nor nvidia-smi shows one)"
+    count = len(machine.gpus) if visible is None else min(len(machine.gpus), _visible_count(visible))
+    if int(device.removeprefix("gpu:")) < count:
+        return None
+    hidden = "" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r})"
+    names = ", ".join(f"gpu:{number}" for number in range(count)) or "none"
+    return f"{device}: this machine has {len(machine.gpus)} GPU{'s' * (len(machine.gpus) > 1)}, usable: {names}{hidden}"
+
+
+def _visible_count(visible: str) -> int:
+    """How many cards a value of CUDA_VISIBLE_DEVICES shows: CUDA stops reading at the first entry that is not one."""
+    entries = [entry.strip() for entry in visible.split(",")]
+    is_card = [bool(re.fullmatch(r"\d+|GPU-.+|MIG-.+", entry)) for entry in entries]
+    return is_card.index(False) if False in is_card else len(is_card)
+
+
+def parse_cpus(text: str | None) -> tuple[int, ...]:
+    """Read a list of logical processors: `0,2-3` → (0, 2, 3), and none for None.
+
+    Raises:
+        UsageError: the text is no such list, names a processor that this process may not use, or the system cannot pin.
+    """
+    if text is None:
+        return ()
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError(f"--cpus {text}: this system cannot pin a process to processors; leave --cpus out.")
+    usable = os.sched_getaffinity(0)
+    chosen: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first:
+            raise UsageError(f"--cpus {text}: {part.strip()!r} is not a processor's number or a range such as 0-3.")
+        missing = [cpu for cpu in (first, last) if cpu not in usable] or sorted(set(range(first, last)) - usable)
+        if missing:
+            listed = ", ".join(map(str, sorted(usable)))
+            raise UsageError(f"--cpus {text}: there is no processor {missing[0]} here for us; usable: {listed}.")
+        chosen |= set(range(first, last + 1))
+    return tuple(sorted(chosen))

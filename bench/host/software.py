@@ -1,0 +1,136 @@
+"""The software that a run uses: Python, Keras, the backend, the libraries with its kernels, and their settings.
+
+Read from the packages' metadata alone: nothing here imports a framework.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from bench.host.fingerprint import fingerprint
+
+# Distributions that bring each backend: the usual one first, then its builds for other hardware.
+_DISTRIBUTIONS = {
+    "tensorflow": (
+        "tensorflow",
+        "tensorflow-cpu",
+        "tensorflow-macos",
+        "tensorflow-rocm",
+        "tf-nightly",
+        "tf-nightly-cpu",
+    ),
+    "jax": ("jax",),
+    "torch": ("torch",),
+}
+
+# What to install in a checkout (pyproject.toml): the extras are not for TensorFlow, which the program itself asks for.
+_INSTALLED_BY = {"tensorflow": ".", "jax": "'.[jax]'", "torch": "'.[torch]'"}
+
+# Distributions beside a backend's own that hold the kernels it runs.
+_LIBRARIES = {
+    "tensorflow": ("nvidia-cudnn-cu12", "nvidia-cublas-cu12", "tensorflow-metal"),
+    "jax": ("jaxlib", "jax-cuda12-plugin", "jax-cuda13-plugin", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "jax-metal"),
+    "torch": ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
+}
+
+# Every setting of these libraries, but for what they print, is about threads, kernels or number formats.
+_SETTING_PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "VECLIB_", "ONEDNN_", "DNNL_")
+_PRINT_ONLY = re.compile("VERBOSE|DISPLAY|SETTINGS|WARNINGS")
+
+# The frameworks have hundreds; these change which kernel runs, how many threads it gets, its arithmetic, or what memory
+# and compiling cost. Left out: logging, KERAS_BACKEND, which is a field of its own, and what the worker pins itself.
+# Which cards are visible decides which kernel Keras picks; another allocator changes the time of every large array.
+_SETTINGS = frozenset({
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "LD_PRELOAD", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES",
+    "KERAS_NNX_ENABLED", "KERAS_TORCH_DEVICE", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS", "TF_SET_ONEDNN_FPMATH_MODE", "TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "TF_XLA_FLAGS",
+    "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "TF_CUDNN_USE_AUTOTUNE", "TF_GPU_ALLOCATOR",
+    "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_GPU_THREAD_MODE", "TF_USE_LEGACY_KERAS", "XLA_FLAGS", "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "XLA_PYTHON_CLIENT_ALLOCATOR", "JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DISABLE_JIT",
+    "JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES", "JAX_COMPILATION_CACHE_DIR", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "ATEN_CPU_CAPABILITY",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Software:
+    """The programs and settings that a run uses. Must agree too, unless the difference is what is being asked."""
+
+    python: str
+    keras: str | None
+    backend: str
+    backend_version: str | None
+    """With the distribution's name where it is not the usual one: "2.21.0 (tensorflow-cpu)"."""
+    numpy: str | None
+    libraries: tuple[tuple[str, str], ...] = ()
+    """Distributions beside the backend that hold its kernels, and their versions."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """Environment variables that are set and that change speed or numbers; folders are cut from their values."""
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        facts = json.loads(text)
+        pairs = {name: tuple((key, value) for key, value in facts[name]) for name in ("libraries", "settings")}
+        return cls(**facts | pairs)
+
+
+def read_software(backend: str, environ: Mapping[str, str] = os.environ) -> Software:
+    """The software that a run on `backend` would use in this Python environment, from the packages' metadata alone."""
+    libraries = ((name, _version(name)) for name in _LIBRARIES[backend])
+    chosen = (name for name in sorted(environ) if name in _SETTINGS or name.startswith(_SETTING_PREFIXES))
+    return Software(
+        python=platform.python_version(),
+        keras=_version("keras") or _version("keras-nightly"),
+        backend=backend,
+        backend_version=_backend_version(backend),
+        numpy=_version("numpy"),
+        libraries=tuple((name, version) for name, version in libraries if version is not None),
+        settings=tuple((name, _without_folders(environ[name])) for name in chosen if not _PRINT_ONLY.search(name)),
+    )
+
+
+def installed_backends() -> dict[str, str | None]:
+    """Each of Keras's backends: None where it is installed, else the reason why it cannot be used, with the way out."""
+    return {
+        backend: None
+        if _backend_version(backend)
+        else f"{backend} is not installed in this Python environment: `pip install -e {what}` in the checkout adds it"
+        for backend, what in _INSTALLED_BY.items()
+    }
+
+
+def _version(distribution: str) -> str | None:
+    from importlib import metadata  # slow to import, and most commands ask for no version
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _backend_version(backend: str) -> str | None:
+    usual = _DISTRIBUTIONS[backend][0]
+    for name in _DISTRIBUTIONS[backend]:
+        if version := _version(name):
+            return version if name == usual else f"{version} ({name})"
+    return None
+
+
+def _without_folders(value: str) -> str:
+    """Records travel, and a folder may hold a person's name: a path is cut to its last part."""
+    return re.sub(r"[^\s:,;=]*/", "", value)
