@@ -38,7 +38,7 @@ from bench.analysis.summary import Row, RunRecord, Section, by_seed, summarise
 from bench.analysis.verdict import Verdict, exit_code, judge
 from bench.core.case import ENTRIES, Case
 from bench.core.errors import ExitCode
-from bench.core.metrics import METRICS, Kind, Margins, Metric
+from bench.core.metrics import METRICS, Margins, Metric, MetricKind
 from bench.host.fingerprint import differences
 from bench.plan.gate import Gate
 
@@ -330,7 +330,7 @@ def _new_failures(case: Case, base: _Group | None, new: _Group, ground: Ground) 
 def _incomparable(metric: Metric, ground: Ground, across_software: bool) -> str | None:
     if ground.data_differ:
         return "the data differ"
-    if metric.kind is Kind.QUALITY:
+    if metric.kind is MetricKind.QUALITY:
         return None
     if ground.machine_differences:
         return f"the machines differ: {'; '.join(ground.machine_differences)}"
@@ -352,7 +352,7 @@ def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[_Readin
     found: dict[tuple[Metric, str], list[_Reading]] = {}
     for (name, detail), figure in _figures(runs).items():
         metric = METRICS[name]
-        if metric.kind is Kind.QUALITY:
+        if metric.kind is MetricKind.QUALITY:
             values = [((seed, 0), value) for seed, value in by_seed(runs, figure).items()]
         else:
             values = [((run.seed, run.repeat), value) for run in runs if (value := figure(run)) is not None]
@@ -457,7 +457,7 @@ class _Question:
 
     @property
     def fewest(self) -> int:
-        return MIN_SEEDS if self.metric.kind is Kind.QUALITY else MIN_RUNS
+        return MIN_SEEDS if self.metric.kind is MetricKind.QUALITY else MIN_RUNS
 
     @property
     def open(self) -> bool:
@@ -470,7 +470,7 @@ class _Question:
 
     def judged(self, gate: Gate, confidence: float) -> Finding:
         metric, sample = self.metric, self.sample
-        unit = "seed" if metric.kind is Kind.QUALITY else "run"
+        unit = "seed" if metric.kind is MetricKind.QUALITY else "run"
         if self.same_runs:
             return self._finding(Verdict.SAME, None, "the same runs on both sides")
         if not self.open:
@@ -506,7 +506,7 @@ class _Question:
 
     def _finding(self, verdict: Verdict, sure: Interval | None, rests_on: str, *remarks: str) -> Finding:
         sample, metric = self.sample, self.metric
-        middle = np.mean if metric.kind is Kind.QUALITY else np.median
+        middle = np.mean if metric.kind is MetricKind.QUALITY else np.median
         return Finding(
             configuration=self.configuration,
             ground=self.ground,
@@ -525,7 +525,7 @@ class _Question:
 
 
 def _in_words_of(metric: Metric, verdict: Verdict) -> Verdict:
-    if metric.kind is not Kind.TIME:
+    if metric.kind is not MetricKind.TIME:
         return verdict
     return {Verdict.WORSE: Verdict.SLOWER, Verdict.BETTER: Verdict.FASTER}.get(verdict, verdict)
 
@@ -567,7 +567,7 @@ def _axes(cases: Iterable[Case]) -> tuple[str, ...]:
 
 def _drift(base: Side, new: Side, findings: Sequence[Finding]) -> tuple[str, ...]:
     """What the intervals of times cannot know, where one side was measured after the other."""
-    timed = any(f.sure is not None and f.metric is not None and f.metric.kind is Kind.TIME for f in findings)
+    timed = any(f.sure is not None and f.metric is not None and f.metric.kind is MetricKind.TIME for f in findings)
     gap = max((new.began - base.ended).total_seconds(), (base.began - new.ended).total_seconds())
     if not timed or gap < 0:
         return ()

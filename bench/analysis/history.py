@@ -26,7 +26,7 @@ import pandas as pd
 from bench.analysis.comparison import readings
 from bench.analysis.summary import Row, RunRecord, Section, summarise
 from bench.core.case import Case
-from bench.core.metrics import Kind, Metric
+from bench.core.metrics import COMPARED, Metric, MetricKind
 
 SEGMENT = 5
 """Points that a level must hold for, before and after a change."""
@@ -163,7 +163,7 @@ def _without_spikes(values: Floats, spread: float) -> Floats:
 def _changes(points: Sequence[Point], metric: Metric) -> tuple[Change, ...]:
     """On logarithms where a metric is compared by ratios; its floor is the least that noise is taken to be."""
     values = np.array([point.value for point in points])
-    margins = metric.margins
+    margins = COMPARED[metric.name]
     if metric.as_ratio:
         values, margins = np.log(values), margins.of_logarithm
     starts = change_points(list(values), margins.floor)
@@ -212,7 +212,7 @@ def _points(
 ) -> dict[str, list[Point]]:
     """By detail of the metric (inference: entry and batch)."""
     found: dict[str, list[Point]] = defaultdict(list)
-    middle = np.mean if metric.kind is Kind.QUALITY else np.median
+    middle = np.mean if metric.kind is MetricKind.QUALITY else np.median
     for runs in groups.values():
         origin = min((origins[run.run_id] for run in runs), key=lambda one: one.began)
         for (measured, detail), own in readings(runs).items():

@@ -11,6 +11,7 @@ import typer
 from bench.cli.layout import say
 from bench.cli.options import Format, FormatOption, ResultsArgument, measured
 from bench.core.errors import NothingSureError
+from bench.core.metrics import COMPARED
 
 
 def history(
@@ -19,7 +20,7 @@ def history(
         str,
         typer.Option(
             "--metric",
-            help="train_seconds, compile_seconds, latency_seconds, throughput, memory_bytes, accuracy or loss.",
+            help=f"{', '.join(COMPARED)}.",
         ),
     ] = "train_seconds",
     by_date: Annotated[

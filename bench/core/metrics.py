@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from bench.core.errors import unknown
+from bench.core.units import BYTES, FRACTION, NUMBER, PER_SECOND, SECONDS, Scale, Unit
 
 
 def column(doc: str, unit: str = "") -> Any:
@@ -89,11 +90,12 @@ class RunMetadata:
     )
 
 
-class Kind(StrEnum):
-    """What a metric depends on: the machine and what runs on it (`TIME`, `MEMORY`), or the numbers alone."""
+class MetricKind(StrEnum):
+    """What a metric depends on: the machine and what runs on it (`TIME`, `RESOURCE`), or the numbers alone."""
 
     TIME = "time"
-    MEMORY = "memory"
+    RESOURCE = "resource"
+    """Memory, energy: what a run takes beside time."""
     QUALITY = "quality"
 
 
@@ -124,50 +126,253 @@ class Margins:
         return Margins(math.log1p(self.tolerance), math.log1p(self.floor))
 
 
+class Reduction(StrEnum):
+    """How the rows of one phase of a run become the run's figure."""
+
+    STEADY_MEDIAN = "the median over the epochs from 2 on; over epoch 1 where there is no other"
+    FIRST_EPOCH = "epoch 1"
+    SUM = "the sum"
+    LAST = "the last row"
+    PROPORTION = "the last row, as a whole count of its samples over their number: without float32's rounding"
+
+
 @dataclass(frozen=True)
+class FromPhase:
+    """A run's figure, made from a column of its rows of one phase."""
+
+    phase: str
+    column: str
+    reduction: Reduction
+    per: str = ""
+    """The column that each row's value is divided by; empty for none."""
+
+    @property
+    def columns(self) -> frozenset[str]:
+        samples = {"samples"} if self.reduction is Reduction.PROPORTION else set()
+        return frozenset({self.column, self.per, *samples} - {""})
+
+
+@dataclass(frozen=True)
+class FromMetadata:
+    """A run's figure, taken from a column of its metadata, less another."""
+
+    column: str
+    minus: str = ""
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset({self.column, self.minus} - {""})
+
+
+@dataclass(frozen=True)
+class FromCalls:
+    """A run's figure for each call path, made from its calls of inference: a quantile of their seconds at batch 1."""
+
+    quantile: float
+    by_batch: bool = False
+    """The throughput instead: for each batch larger than 1, the batch over the quantile of its calls."""
+
+    phase: ClassVar[str] = "predict"
+    columns: ClassVar[frozenset[str]] = frozenset({"entry", "predict_batch", "seconds"})
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """A metric's column in the comparison table."""
+
+    heading: str
+    scales: tuple[Scale, ...]
+    """How its values are written; the unit stands in the heading, or is the scale's symbol."""
+    place: int
+    """Columns stand in this order."""
+    interval: Literal["range", "half width", "none"] = "none"
+    """Whether the 95 % interval is shown as `low–high`, as `± half its width`, or not."""
+    always: bool = True
+    """Whether it is there although no run has the metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What is compared, and how."""
+    """A figure of a run: how it is made, what it means, how it is compared and how it is shown."""
 
     name: str
-    """With its unit, as in the records of runs."""
-    words: str
-    kind: Kind
-    margins: Margins
-    """Where the user names none."""
+    """With its SI unit, as in the gate's settings, `--metric`, JSON and records of runs."""
+    title: str
+    """In words, as verdicts and exports name it."""
+    kind: MetricKind
+    source: FromPhase | FromMetadata | FromCalls
+    unit: Unit
+    margins: Margins | None = None
+    """What a change is judged by where the user names nothing; None for a metric that is shown but not compared."""
     lower_is_better: bool = True
     as_ratio: bool = True
     """Compared by the ratio new/base; else by the difference new - base, and the margins are in the metric's unit."""
     required: bool = False
     """Whether a gate asks for certainty about it where the user names none."""
+    column: TableColumn | None = None
+    """None where the table doesn't show it."""
+    key: str = ""
+    """Its key in the table's JSON, where that isn't its name."""
+    exported_unit: str = ""
+    """The unit of what exports give, of which less is always better; the unit's name where it is empty."""
+
+    @property
+    def json_key(self) -> str:
+        return self.key or self.name
+
+    @property
+    def of_calls(self) -> bool:
+        """Whether a run has the figure for each call path (and batch), and not once."""
+        return isinstance(self.source, FromCalls)
 
 
 # Where code and data happen to lie in memory moves a program's time, and no repetition of the same layout shows it
 # (Mytkowicz et al., 2009; Curtsinger & Berger, 2013): hence the floor.
 _USUAL = Margins(tolerance=0.03, floor=0.005)
-# In shares of the test set: of MNIST's 10,000 images 50, and 5.
+# In fractions of the test set: of MNIST's 10,000 images 50, and 5.
 _ACCURACY = Margins(tolerance=0.005, floor=0.0005)
 _LOSS = Margins(tolerance=0.10, floor=0.01)
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("train_seconds", "training", Kind.TIME, _USUAL, required=True),
-        Metric("compile_seconds", "compile", Kind.TIME, _USUAL),
-        Metric("latency_seconds", "latency", Kind.TIME, _USUAL, required=True),
-        Metric("throughput", "throughput", Kind.TIME, _USUAL, lower_is_better=False, required=True),
-        Metric("memory_bytes", "memory", Kind.MEMORY, _USUAL),
-        Metric("accuracy", "accuracy", Kind.QUALITY, _ACCURACY, lower_is_better=False, as_ratio=False, required=True),
-        Metric("loss", "loss", Kind.QUALITY, _LOSS),
-    )
-}
+_PLAIN = (Scale(),)
+_MILLI = (Scale(factor=1e3),)
+_RATE = (Scale(decimals=0, rounded=True),)
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric(
+                name="train_seconds",
+                title="training",
+                kind=MetricKind.TIME,
+                source=FromPhase("train", "seconds", Reduction.STEADY_MEDIAN),
+                unit=SECONDS,
+                margins=_USUAL,
+                required=True,
+                column=TableColumn("s/epoch", _PLAIN, place=3, interval="range"),
+                exported_unit="s/epoch",
+            ),
+            Metric(
+                name="samples_per_second",
+                title="training speed",
+                kind=MetricKind.TIME,
+                source=FromPhase("train", "samples", Reduction.STEADY_MEDIAN, per="seconds"),
+                unit=PER_SECOND,
+                lower_is_better=False,
+                column=TableColumn("samples/s", _RATE, place=4),
+            ),
+            Metric(
+                name="first_epoch_seconds",
+                title="first epoch",
+                kind=MetricKind.TIME,
+                source=FromPhase("train", "seconds", Reduction.FIRST_EPOCH),
+                unit=SECONDS,
+                column=TableColumn("first s", _PLAIN, place=5),
+            ),
+            Metric(
+                name="compile_seconds",
+                title="compile",
+                kind=MetricKind.TIME,
+                source=FromPhase("compile", "seconds", Reduction.SUM),
+                unit=SECONDS,
+                margins=_USUAL,
+                column=TableColumn("compile s", _PLAIN, place=6),
+                exported_unit="s",
+            ),
+            Metric(
+                name="latency_seconds",
+                title="latency",
+                kind=MetricKind.TIME,
+                source=FromCalls(0.5),
+                unit=SECONDS,
+                margins=_USUAL,
+                required=True,
+                column=TableColumn("p50 ms", _MILLI, place=1, interval="range"),
+                key="p50_seconds",
+                exported_unit="s",
+            ),
+            Metric(
+                name="latency_p95_seconds",
+                title="latency, 95th percentile",
+                kind=MetricKind.TIME,
+                source=FromCalls(0.95),
+                unit=SECONDS,
+                column=TableColumn("p95 ms", _MILLI, place=2),
+                key="p95_seconds",
+            ),
+            Metric(
+                name="latency_p99_seconds",
+                title="latency, 99th percentile",
+                kind=MetricKind.TIME,
+                source=FromCalls(0.99),
+                unit=SECONDS,
+                column=TableColumn("p99 ms", _MILLI, place=3),
+                key="p99_seconds",
+            ),
+            Metric(
+                name="throughput",
+                title="throughput",
+                kind=MetricKind.TIME,
+                source=FromCalls(0.5, by_batch=True),
+                unit=PER_SECOND,
+                margins=_USUAL,
+                lower_is_better=False,
+                required=True,
+                column=TableColumn("samples/s", _RATE, place=4),
+                key="samples_per_second",
+                exported_unit="s/sample",
+            ),
+            Metric(
+                name="memory_bytes",
+                title="memory",
+                kind=MetricKind.RESOURCE,
+                source=FromMetadata("peak_rss_bytes", minus="rss_start_bytes"),
+                unit=BYTES,
+                margins=_USUAL,
+                column=TableColumn("memory", (Scale(" GB", 1e-9, least=999.5e6), *BYTES.scales), place=7),
+                key="memory_above_start_bytes",
+            ),
+            Metric(
+                name="accuracy",
+                title="accuracy",
+                kind=MetricKind.QUALITY,
+                source=FromPhase("evaluate", "accuracy", Reduction.PROPORTION),
+                unit=FRACTION,
+                margins=_ACCURACY,
+                lower_is_better=False,
+                as_ratio=False,
+                required=True,
+                column=TableColumn("accuracy %", (Scale(factor=100, decimals=2),), place=1, interval="half width"),
+                key="test_accuracy",
+                exported_unit="error rate",
+            ),
+            Metric(
+                name="loss",
+                title="loss",
+                kind=MetricKind.QUALITY,
+                source=FromPhase("evaluate", "loss", Reduction.LAST),
+                unit=NUMBER,
+                margins=_LOSS,
+                column=TableColumn("loss", NUMBER.scales, place=2, interval="half width"),
+                key="test_loss",
+                exported_unit="loss",
+            ),
+        )
+    }
+)
+
+COMPARED: Mapping[str, Margins] = MappingProxyType(
+    {name: metric.margins for name, metric in METRICS.items() if metric.margins}
+)
+"""The margins of the metrics that a comparison, a gate and a history know."""
 
 
 def find_metric(name: str, origin: str) -> Metric:
-    """A metric by its name.
+    """A metric that is compared, by its name.
 
     Raises:
         UsageError: there is none; `origin` says where the name came from.
     """
-    if name in METRICS:
+    if name in COMPARED:
         return METRICS[name]
-    raise unknown("metric", name, METRICS, origin)
+    raise unknown("metric", name, COMPARED, origin)

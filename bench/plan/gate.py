@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UsageError, unknown
-from bench.core.metrics import METRICS, Margins, Metric, find_metric
+from bench.core.metrics import COMPARED, METRICS, Margins, find_metric
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Gate:
     needs to compile, say, varies too much for a few runs to tell.
     """
 
-    margins: Mapping[str, Margins] = field(default_factory=lambda: {name: one.margins for name, one in METRICS.items()})
-    required: frozenset[str] = frozenset(name for name, one in METRICS.items() if one.required)
+    margins: Mapping[str, Margins] = field(default_factory=lambda: dict(COMPARED))
+    required: frozenset[str] = frozenset(name for name, metric in METRICS.items() if metric.required)
 
 
 def read_gate(table: object, origin: str) -> Gate:
@@ -44,10 +44,10 @@ def read_gate(table: object, origin: str) -> Gate:
     for key, value in table.items():
         if key == "require":
             gate = replace(gate, required=_required(value, origin))
-        elif key in METRICS:
-            gate = replace(gate, margins={**gate.margins, key: _margins(METRICS[key], value, origin)})
+        elif key in COMPARED:
+            gate = replace(gate, margins={**gate.margins, key: _margins(key, value, origin)})
         else:
-            raise unknown("key", key, ["require", *METRICS], origin)
+            raise unknown("key", key, ["require", *COMPARED], origin)
     return gate
 
 
@@ -86,18 +86,19 @@ def _required(value: object, origin: str) -> frozenset[str]:
     return frozenset(value)
 
 
-def _margins(metric: Metric, value: object, origin: str) -> Margins:
-    where = f"{metric.name} in {origin}"
+def _margins(name: str, value: object, origin: str) -> Margins:
+    where = f"{name} in {origin}"
+    usual = COMPARED[name]
     if not isinstance(value, Mapping) or not value:
-        raise UsageError(f"{where} must be a table, as in {metric.name} = {{ tolerance = 0.05 }}.")
+        raise UsageError(f"{where} must be a table, as in {name} = {{ tolerance = 0.05 }}.")
     for key, number in value.items():
         if key not in ("tolerance", "floor"):
             raise unknown("key", str(key), ("tolerance", "floor"), where)
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise UsageError(f"{key} = {number!r} ({where}) is not a number.")
-    tolerance = float(value.get("tolerance", metric.margins.tolerance))
+    tolerance = float(value.get("tolerance", usual.tolerance))
     # who asks for a narrower tolerance than the usual floor means the floor to be narrower too
-    floor = float(value.get("floor", min(metric.margins.floor, tolerance)))
+    floor = float(value.get("floor", min(usual.floor, tolerance)))
     try:
         return Margins(tolerance, floor)
     except ValueError as error:

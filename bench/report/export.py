@@ -16,7 +16,7 @@ from bench.analysis.comparison import readings
 from bench.analysis.stats import median_runs
 from bench.analysis.summary import Row, Section
 from bench.core.errors import UsageError
-from bench.core.metrics import Kind, Metric
+from bench.core.metrics import Metric, MetricKind
 from bench.report.text import clean
 from bench.report.verdicts import label
 
@@ -39,7 +39,7 @@ def pytest_benchmark(sections: Sequence[Section], began: str) -> dict[str, Any]:
         "commit_info": {"id": commit, "time": began, "dirty": bool(dirty), "project": "bench", "branch": "unknown"},
         "benchmarks": [
             {
-                "group": metric.words,
+                "group": metric.title,
                 "name": name,
                 "fullname": f"bench::{name}",
                 "params": asdict(row.configuration),
@@ -49,7 +49,7 @@ def pytest_benchmark(sections: Sequence[Section], began: str) -> dict[str, Any]:
                 "stats": _statistics(values),
             }
             for name, metric, row, values in _benchmarks(sections)
-            if metric.kind is Kind.TIME
+            if metric.kind is MetricKind.TIME
         ],
         "datetime": began,
         "version": f"bench {bench.__version__}",
@@ -68,25 +68,14 @@ def github_action_benchmark(sections: Sequence[Section]) -> list[dict[str, Any]]
     return [
         {
             "name": name,
-            "unit": _UNITS[metric.name],
-            "value": statistics.mean(values) if metric.kind is Kind.QUALITY else statistics.median(values),
+            "unit": metric.exported_unit or metric.unit.name,
+            "value": statistics.mean(values) if metric.kind is MetricKind.QUALITY else statistics.median(values),
             "range": _range(metric, values),
-            "extra": f"{len(values)} {'seeds' if metric.kind is Kind.QUALITY else 'runs'}; "
+            "extra": f"{len(values)} {'seeds' if metric.kind is MetricKind.QUALITY else 'runs'}; "
             f"kernel {clean(', '.join(row.kernels_attested)) or 'unknown'}",
         }
         for name, metric, row, values in _benchmarks(sections)
     ]
-
-
-_UNITS = {
-    "train_seconds": "s/epoch",
-    "compile_seconds": "s",
-    "latency_seconds": "s",
-    "throughput": "s/sample",
-    "memory_bytes": "bytes",
-    "accuracy": "error rate",
-    "loss": "loss",
-}
 
 
 def _benchmarks(sections: Sequence[Section]) -> Iterator[tuple[str, Metric, Row, list[float]]]:
@@ -96,7 +85,7 @@ def _benchmarks(sections: Sequence[Section]) -> Iterator[tuple[str, Metric, Row,
     for row in rows:
         for (metric, detail), measured in readings(row.runs).items():
             values = [_smaller_is_better(metric, value) for _, value in measured]
-            yield " · ".join(filter(None, [label(row.configuration, axes), metric.words, detail])), metric, row, values
+            yield " · ".join(filter(None, [label(row.configuration, axes), metric.title, detail])), metric, row, values
 
 
 def _smaller_is_better(metric: Metric, value: float) -> float:

@@ -45,7 +45,7 @@ def axes(found: Sequence[Series]) -> tuple[str, ...]:
 
 def title(one: Series, among: Sequence[str]) -> str:
     """What a series shows."""
-    return " · ".join(filter(None, [label(one.configuration, among), one.metric.words, clean(one.detail)]))
+    return " · ".join(filter(None, [label(one.configuration, among), one.metric.title, clean(one.detail)]))
 
 
 def _rows(one: Series) -> list[list[str]]:

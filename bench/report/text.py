@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.analysis.stats import Estimate
+from bench.core.units import significant as significant
 
 NONE = "–"
 
@@ -27,15 +28,6 @@ class Grid:
 
     heads: tuple[tuple[str, bool], ...]
     rows: tuple[tuple[str, ...], ...]
-
-
-def significant(x: float, decimals: int | None = None) -> str:
-    """Three significant digits, never an exponent; not more decimals than given."""
-    if not math.isfinite(x):
-        return NONE
-    rounded = float(f"{x:.3g}")
-    own = 2 - math.floor(math.log10(abs(rounded))) if rounded else 0
-    return f"{rounded:.{max(0, own if decimals is None else min(own, decimals))}f}"
 
 
 def decimals_of(shown: str) -> int:

@@ -116,24 +116,14 @@ def label(case: Case, axes: Sequence[str]) -> str:
 def _subject(finding: Finding) -> str:
     if finding.metric is None:
         return "runs"
-    return " ".join(filter(None, [finding.metric.words, finding.detail]))
+    return " ".join(filter(None, [finding.metric.title, finding.detail]))
 
 
 def figure(name: str, value: float | None) -> str:
     """A metric's value with its unit."""
     if value is None:
         return NONE
-    match name:
-        case "accuracy":
-            return f"{100 * value:.2f} %"
-        case "loss":
-            return f"{value:.4f}"
-        case "memory_bytes":
-            return f"{value / 1e6:,.0f} MB"
-        case "throughput":
-            return f"{float(f'{value:.3g}'):,.0f}/s"
-        case _:
-            return f"{significant(value)} s" if value >= 0.1 else f"{significant(1000 * value)} ms"
+    return METRICS[name].unit.shown(value)
 
 
 def _change(finding: Finding) -> str:
@@ -248,7 +238,7 @@ def _notes(comparison: Comparison, gate: Gate) -> list[str]:
         )
         used = {f.metric.name: f.metric for f in comparison.findings if f.metric is not None and f.sure is not None}
         margins = "; ".join(
-            f"{metric.words} {_margin(name, gate.margins[name].tolerance)}, {_margin(name, gate.margins[name].floor)}"
+            f"{metric.title} {_margin(name, gate.margins[name].tolerance)}, {_margin(name, gate.margins[name].floor)}"
             for name, metric in used.items()
         )
         rule = "same: all of it within the tolerance. slower, worse: all of it beyond the floor."

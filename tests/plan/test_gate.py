@@ -15,7 +15,7 @@ import pytest
 from bench.cli import main
 from bench.core.case import Case, Status
 from bench.core.errors import ExitCode, UsageError
-from bench.core.metrics import METRICS, Margins, Observation, RunMetadata
+from bench.core.metrics import COMPARED, Margins, Observation, RunMetadata
 from bench.plan import suite
 from bench.plan.gate import Gate, find_gate, read_gate
 from bench.store.parts import write_run
@@ -185,9 +185,9 @@ def test_a_gate_that_names_nothing_is_the_usual_one(tmp_path: Path, monkeypatch:
 def test_what_is_named_replaces_and_the_rest_stays() -> None:
     found = read_gate({"require": ["loss"], "loss": {"floor": 0.02}, "train_seconds": {"tolerance": 0.001}}, "here")
     assert found.required == {"loss"}
-    assert found.margins["loss"] == Margins(METRICS["loss"].margins.tolerance, 0.02)
+    assert found.margins["loss"] == Margins(COMPARED["loss"].tolerance, 0.02)
     assert found.margins["train_seconds"] == Margins(0.001, 0.001)
-    assert found.margins["accuracy"] == METRICS["accuracy"].margins
+    assert found.margins["accuracy"] == COMPARED["accuracy"]
 
 
 @pytest.mark.parametrize(
