@@ -30,8 +30,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the worker's process finds this module as `scripts.latency`
 
 from bench.analysis.stats import paired_ratio  # noqa: E402
+from bench.catalog import tasks  # noqa: E402
 from bench.catalog.fetch import obtain  # noqa: E402
-from bench.catalog.tasks import TASKS, find_task  # noqa: E402
+from bench.catalog.tasks import TASKS  # noqa: E402
 from bench.core.case import ENTRIES, Case  # noqa: E402
 from bench.core.metrics import Observation  # noqa: E402
 from bench.core.protocol import Emit, Event, Request, Started  # noqa: E402
@@ -75,15 +76,15 @@ def preload(backend: str) -> None:
 
 def measure(request: Request, emit: Emit) -> None:
     """The harness's side: turns of timed calls without end, each reported when it is over."""
-    from bench.catalog.dtypes import find_dtype
+    from bench.catalog import dtypes
     from bench.worker.backends import load_backend
     from bench.worker.data import Data
     from bench.worker.inference import time_calls, warm_up
     from bench.worker.measure import pin_keras
     from bench.worker.runtimes import load_runtime
 
-    case, task = request.case, find_task(request.case.task, "a case")
-    dtype = find_dtype(case.dtype)
+    case, task = request.case, tasks.find(request.case.task, "a case")
+    dtype = dtypes.find(case.dtype)
     pin_keras(dtype)
     backend = load_backend(case.backend)
     backend.configure(case.device, case.threads)

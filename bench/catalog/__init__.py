@@ -1,1 +1,27 @@
-"""What there is to compare: cells, networks, kernels, number formats, runtimes, tasks; and what can run where."""
+"""What there is to compare: cells, networks, kernels, number formats, runtimes, tasks; and what can run where.
+
+Each module is a registry with `find(name, origin)`, which gives the entry of that name or raises `UsageError` with the
+nearest known one.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+CATALOGUES = ("backends", "cells", "devices", "dtypes", "kernels", "networks", "runtimes", "tasks")
+"""The registries, each named as its module and as the axis whose values it holds."""
+
+
+def check(catalogue: str, name: str, origin: str) -> None:
+    """Refuse a name that a catalogue doesn't have.
+
+    Args:
+        catalogue: one of `CATALOGUES`.
+        name: what was asked for.
+        origin: where the name came from ("--set cells", "my.toml"), for the message.
+
+    Raises:
+        UsageError: the catalogue has no such entry; the message gives the nearest one.
+    """
+    # imported when needed: `bench --help` looks nothing up
+    importlib.import_module(f"bench.catalog.{catalogue}").find(name, origin)

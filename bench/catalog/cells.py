@@ -72,10 +72,13 @@ _FACTORY = re.compile(r"[\w.]+:[^\W\d]\w*")
 _ENTRY = re.compile(rf"({_FACTORY.pattern})\s*(?:\[.*\])?")  # an entry point may name extras of its package
 
 
-def find_cell(name: str, origin: str = "a case") -> Cell:
-    """The cell of that name, or the one that `module:factory` names; an error names the nearest known one.
+def find(name: str, origin: str = "a case") -> Cell:
+    """The cell of that name, or the one that `module:factory` names.
 
     Of a `module:factory`, only that the module can be found is checked here: importing it would import Keras.
+
+    Raises:
+        UsageError: there is none; the message gives the nearest one.
     """
     cells = registered()
     if name in cells:
@@ -92,7 +95,7 @@ def find_cell(name: str, origin: str = "a case") -> Cell:
 
 def sources_digest(names: Iterable[str]) -> str:
     """A digest of the source files of those of `names` that are users' cells; empty where none is."""
-    own = sorted((c for c in map(find_cell, set(names)) if not c.built_in), key=lambda cell: cell.name)
+    own = sorted((c for c in map(find, set(names)) if not c.built_in), key=lambda cell: cell.name)
     if not own:
         return ""
     whole = hashlib.sha256()

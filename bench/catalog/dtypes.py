@@ -50,8 +50,12 @@ DTYPES = {
 }
 
 
-def find_dtype(name: str, origin: str = "a case") -> Dtype:
-    """The dtype of that name, or an error that names the nearest one."""
+def find(name: str, origin: str = "a case") -> Dtype:
+    """The dtype of that name.
+
+    Raises:
+        UsageError: there is none; the message gives the nearest one.
+    """
     if name not in DTYPES:
         raise unknown("dtype", name, DTYPES, origin)
     return DTYPES[name]

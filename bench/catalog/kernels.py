@@ -1,15 +1,11 @@
-"""What each kernel asks of a Keras layer, and the static rules of what can be had where.
-
-The rules are assumptions, good for planning: what really ran is read from the executed program (`bench.worker`).
-"""
+"""The kernels: how a recurrent layer is computed, what each asks of a Keras layer, and what Keras picks by itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.catalog import networks
 from bench.catalog.cells import BUILT_IN
-from bench.catalog.dtypes import find_dtype
-from bench.catalog.networks import find_network
 from bench.core.case import Case
 from bench.core.errors import unknown
 
@@ -37,8 +33,12 @@ KERNELS = {
 }
 
 
-def find_kernel(name: str, origin: str = "a case") -> Kernel:
-    """The kernel of that name, or an error that names the nearest one."""
+def find(name: str, origin: str = "a case") -> Kernel:
+    """The kernel of that name.
+
+    Raises:
+        UsageError: there is none; the message gives the nearest one.
+    """
     if name not in KERNELS:
         raise unknown("kernel", name, KERNELS, origin)
     return KERNELS[name]
@@ -46,61 +46,7 @@ def find_kernel(name: str, origin: str = "a case") -> Kernel:
 
 def jit_compile(kernel: str, backend: str) -> bool | str:
     """What `Model.compile` is given. JAX is always compiled: without it Keras would run every operation by itself."""
-    return "auto" if backend == "jax" else find_kernel(kernel).jit_compile
-
-
-def refusal(case: Case) -> str | None:
-    """Why this case's kernel can't be had, by Keras's own rules (3.15, `backend/*/rnn.py`); None where it can."""
-    return (
-        find_dtype(case.dtype).problem
-        or _double_precision_refusal(case)
-        or (_cudnn_refusal(case) if case.kernel == "cudnn" else _switch_refusal(case))
-        or _half_precision_refusal(case)
-    )
-
-
-def _switch_refusal(case: Case) -> str | None:
-    if case.kernel == "xla" and case.backend == "jax":
-        return "JAX always compiles with XLA: its generic kernel is the loop under XLA"
-    if case.kernel == "xla" and case.backend == "torch":
-        return "Keras doesn't compile torch with XLA"
-    if case.kernel == "unrolled" and case.backend == "torch":
-        return "Keras on torch ignores unroll: the generic kernel runs the same operations"
-    return None
-
-
-def _cudnn_refusal(case: Case) -> str | None:
-    if case.cell == "simple_rnn":
-        return "Keras has no cuDNN path for SimpleRNN on any backend"
-    if case.cell == "gru" and case.backend == "jax":
-        return "Keras's JAX backend has no cuDNN GRU"
-    if case.device == "cpu":
-        return f"cuDNN runs on NVIDIA GPUs only, and the device is {case.device}"
-    if find_network(case.network).activations != ("tanh", "tanh"):
-        return "the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn_ready"
-    return None
-
-
-def _double_precision_refusal(case: Case) -> str | None:
-    if case.dtype == "float64" and case.backend != "tensorflow":
-        # backend/common/dtypes.py: 64 bits become 32 "to be aligned with JAX's default behavior", on torch too
-        return f"Keras computes parts of a float64 model in float32 on {case.backend}: use tensorflow"
-    return None
-
-
-def _half_precision_refusal(case: Case) -> str | None:
-    """JAX's cuDNN LSTM is picked by Keras whatever the dtype, and then has no program in half precision."""
-    takes_cudnn = case.device != "cpu" and case.cell == "lstm" and case.kernel in ("auto", "cudnn")
-    if takes_cudnn and case.backend == "jax" and find_dtype(case.dtype).compute in ("float16", "bfloat16"):
-        return "JAX's cuDNN LSTM has no half precision, and Keras picks it all the same: use generic"
-    return None
-
-
-def can_be_asked(case: Case) -> bool:
-    """Whether Keras has a switch by which this kernel is asked for, be it in vain."""
-    if case.kernel == "xla":
-        return case.backend == "tensorflow"
-    return case.kernel != "cudnn" or case.cell != "simple_rnn"
+    return "auto" if backend == "jax" else find(kernel).jit_compile
 
 
 def default_kernels(case: Case) -> tuple[str, ...]:
@@ -111,7 +57,7 @@ def default_kernels(case: Case) -> tuple[str, ...]:
     """
     if case.cell not in BUILT_IN:
         return ()
-    activations = find_network(case.network).activations
+    activations = networks.find(case.network).activations
     if case.device == "cpu":
         return ("generic",) * len(activations)
     has_cudnn = case.cell == "lstm" or (case.cell == "gru" and case.backend != "jax")

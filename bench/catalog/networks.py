@@ -36,8 +36,12 @@ NETWORKS = {
 }
 
 
-def find_network(name: str, origin: str = "a case") -> Network:
-    """The network of that name, or an error that names the nearest one."""
+def find(name: str, origin: str = "a case") -> Network:
+    """The network of that name.
+
+    Raises:
+        UsageError: there is none; the message gives the nearest one.
+    """
     if name not in NETWORKS:
         raise unknown("network", name, NETWORKS, origin)
     return NETWORKS[name]

@@ -109,12 +109,15 @@ TASKS: dict[str, Task] = {
 }
 
 
-def find_task(name: str, origin: str) -> Task:
-    """The task of this name, which came from `origin`; `UsageError` with the nearest known name if there is none."""
-    try:
-        return TASKS[name]
-    except KeyError:
-        raise unknown("task", name, TASKS, origin) from None
+def find(name: str, origin: str = "a case") -> Task:
+    """The task of that name.
+
+    Raises:
+        UsageError: there is none; the message gives the nearest one.
+    """
+    if name not in TASKS:
+        raise unknown("task", name, TASKS, origin)
+    return TASKS[name]
 
 
 def part_digests(arrays: Arrays) -> tuple[str, str, str, str]:

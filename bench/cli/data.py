@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from bench.catalog.tasks import TASKS, find_task
+from bench.catalog import tasks
+from bench.catalog.tasks import TASKS
 from bench.cli.options import DataDirOption
 
 app = typer.Typer(no_args_is_help=True)
@@ -27,6 +28,6 @@ def fetch(
     """Get and verify the data of the tasks, so that a later run needs no network."""
     from bench.catalog.fetch import obtain
 
-    for task in [find_task(name, "on the command line") for name in names] if names else TASKS.values():
+    for task in [tasks.find(name, "on the command line") for name in names] if names else TASKS.values():
         path = obtain(task, data_dir=data_dir, say=lambda line: typer.echo(line, err=True))
         typer.echo(f"{task.name}: {path} (sha256 of its content {task.digest[:12]}…)")

@@ -138,8 +138,8 @@ def execute(
 ) -> None:
     """`bench duel` behind its options. `worker` and `turns` are for tests and scripts."""
     from bench.analysis.verdict import exit_code
+    from bench.catalog import tasks
     from bench.catalog.fetch import default_cache, obtain
-    from bench.catalog.tasks import find_task
     from bench.cli.run import terminated_as_interrupted
     from bench.duel import interleaved as arena
     from bench.duel import sides
@@ -149,7 +149,7 @@ def execute(
 
     kind = sides.common_kind(base, new)
     cases = _cases(base, new, kind, overrides)
-    data = obtain(find_task(cases[0].task, "a duel"), data_dir=data_dir, say=say)
+    data = obtain(tasks.find(cases[0].task, "a duel"), data_dir=data_dir, say=say)
     machine = read_machine(cpus)
     folder = results / "duels" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     logs = _made_folder(folder / "logs")

@@ -13,6 +13,7 @@ from bench.cli.options import Format, FormatOption, SetOption
 
 if TYPE_CHECKING:
     from bench.catalog.matrix import Entry
+    from bench.catalog.support import Capabilities
     from bench.core.case import Case
     from bench.host.hardware import Machine
     from bench.plan.prepare import PreparedSuite
@@ -42,11 +43,13 @@ def kernels(
       bench kernels --set devices=gpu:0 --set networks=notebook,cudnn_ready
     """
     from bench.catalog.matrix import entry
+    from bench.host.capabilities import read_capabilities
     from bench.host.hardware import read_machine
-    from bench.host.software import installed_backends, read_software
+    from bench.host.software import read_software
     from bench.run.probe import Answers
 
-    machine, missing = read_machine(), installed_backends()
+    machine = read_machine()
+    host = read_capabilities(machine)
     prepared = _crossed(overrides or (), machine)
     plan, axes = prepared.plan(), prepared.suite.axes
     reasons: dict[Case, str | None] = {out.configuration: out.reason for out in plan.left_out}
@@ -54,11 +57,11 @@ def kernels(
     reasons = dict(sorted(reasons.items(), key=lambda one: _place(one[0], axes)))
     known = {
         backend: Answers(machine.fingerprint, read_software(backend).fingerprint)
-        for backend, problem in missing.items()
+        for backend, problem in host.backends.items()
         if problem is None
     }
     if probe:
-        _probe([case for case in reasons if case.backend in known], known)
+        _probe(list(reasons), host, known)
     entries = [
         entry(case, reason, known[case.backend].of(case) if case.backend in known else None)
         for case, reason in reasons.items()
@@ -68,9 +71,9 @@ def kernels(
 
 def _crossed(overrides: Sequence[str], machine: Machine) -> PreparedSuite:
     """All that this program knows, crossed, unless the overrides say otherwise."""
+    from bench.catalog.backends import BACKENDS
     from bench.catalog.cells import registered
     from bench.catalog.kernels import KERNELS
-    from bench.plan.plan import BACKENDS
     from bench.plan.prepare import PreparedSuite
     from bench.plan.suite import crossed
 
@@ -78,7 +81,7 @@ def _crossed(overrides: Sequence[str], machine: Machine) -> PreparedSuite:
         "cells": list(registered()),
         # only cuDNN cares for the network
         "networks": ["notebook", "cudnn_ready"] if machine.gpus else ["notebook"],
-        "backends": BACKENDS,
+        "backends": list(BACKENDS),
         "kernels": list(KERNELS),
         "devices": ["cpu", *(f"gpu:{number}" for number in range(len(machine.gpus)))],
     }
@@ -93,26 +96,15 @@ def _place(case: Case, axes: Axes) -> list[int]:
     return [getattr(axes, axis).index(getattr(case, CASE_FIELD[axis])) for axis in order]
 
 
-def _probe(cases: Sequence[Case], known: dict[str, Answers]) -> None:
+def _probe(cases: Sequence[Case], host: Capabilities, known: dict[str, Answers]) -> None:
     """Try what Keras can be asked for, be it in vain, and keep each answer as soon as it is there."""
-    import os
-
-    from bench.catalog.dtypes import find_dtype
+    from bench.catalog import tasks
     from bench.catalog.fetch import obtain
-    from bench.catalog.kernels import can_be_asked
-    from bench.catalog.tasks import find_task
-    from bench.host.hardware import device_problem, read_machine
+    from bench.catalog.support import probe_refusal
     from bench.run.probe import probe
 
-    machine, visible = read_machine(), os.environ.get("CUDA_VISIBLE_DEVICES")
-    tried = [
-        case
-        for case in cases
-        if can_be_asked(case)
-        and find_dtype(case.dtype).problem is None
-        and device_problem(case.device, machine, visible) is None
-    ]
-    data = obtain(find_task("mnist_5k", "a probe"), data_dir=None, say=say)
+    tried = [case for case in cases if probe_refusal(case, host) is None]
+    data = obtain(tasks.find("mnist_5k", "a probe"), data_dir=None, say=say)
     for number, (case, answer) in enumerate(probe(tried, data, say), start=1):
         known[case.backend].keep(case, answer)
         came_to = f"ran {answer.attested}" if answer.error is None else f"no: {answer.error}"

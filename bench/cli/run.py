@@ -152,22 +152,22 @@ def _data(
     prepared: PreparedSuite, data_dir: Path | None, say: Callable[[str], None]
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """The data file of each task, and which task stands in for another whose data can't be had."""
+    from bench.catalog import tasks
     from bench.catalog.fetch import DataUnavailableError, obtain
-    from bench.catalog.tasks import find_task
 
     origin, fallback = f"the suite {prepared.suite.name}", prepared.suite.settings.fallback_task
     data: dict[str, Path] = {}
     substitutes: dict[str, str] = {}
     for name in prepared.suite.axes.tasks:
         try:
-            data[name] = obtain(find_task(name, origin), data_dir=data_dir, say=say)
+            data[name] = obtain(tasks.find(name, origin), data_dir=data_dir, say=say)
         except DataUnavailableError as error:
             if not fallback or fallback == name:
                 raise
             say(str(error))
             say(f"RUNNING THE TASK {fallback} INSTEAD: the same protocol on other data.")
             say(f"Every result is labelled {fallback}.")
-            data[fallback] = obtain(find_task(fallback, origin), data_dir=None, say=say)
+            data[fallback] = obtain(tasks.find(fallback, origin), data_dir=None, say=say)
             substitutes[name] = fallback
     return data, substitutes
 

@@ -132,29 +132,22 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     """
     import tempfile
 
+    from bench.catalog import tasks
     from bench.catalog.fetch import obtain
-    from bench.catalog.kernels import refusal
-    from bench.catalog.runtimes import installed_runtimes
-    from bench.catalog.tasks import find_task
+    from bench.catalog.support import refusal
     from bench.cli.progress import Progress
     from bench.cli.run import campaign_of, software_of, terminated_as_interrupted
-    from bench.host.hardware import device_problem, read_machine
-    from bench.host.software import installed_backends
+    from bench.host.capabilities import read_capabilities
+    from bench.host.hardware import read_machine
     from bench.plan.plan import Plan, Planned
     from bench.run.runner import Setting, run_campaign
     from bench.store.parts import load
 
     machine = read_machine()
-    reason = (
-        installed_backends()[case.backend]
-        or device_problem(case.device, machine)
-        or refusal(case)
-        or installed_runtimes().get(case.runtime)
-    )
-    if reason:
+    if reason := refusal(case, read_capabilities(machine)):
         raise NothingSureError(f"{case.label()} can't be run here: {reason}.")
     plan = Plan("verify", "", 0, _SILENCE_SECONDS, (Planned(case, 0, 0),), ())
-    data = {case.task: obtain(find_task(case.task, "the store"), data_dir=data_dir, say=say)}
+    data = {case.task: obtain(tasks.find(case.task, "the store"), data_dir=data_dir, say=say)}
     software = software_of(plan)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder, terminated_as_interrupted():
         setting = Setting(

@@ -21,13 +21,13 @@ from enum import StrEnum
 from pathlib import Path
 
 import bench
+from bench.catalog import backends
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
 from bench.host.procfs import SYS, read_text
 from bench.plan.suite import CASE_FIELD
 from bench.run.isolation import HERE, Place
 
-BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 WORKER_PACKAGES = ("keras", "numpy", "psutil")
 """What a side needs beside its backend."""
 
@@ -220,7 +220,7 @@ def environment_side(text: str, case: Case, cache: Path, scratch: Path, say: Cal
         link.symlink_to(Path(bench.__file__).parent.absolute(), target_is_directory=True)
     python = _python(text) or _built(text, case.backend, cache, scratch, say)
     packages = _packages(python)
-    missing = [name for name in (*WORKER_PACKAGES, BACKEND_PACKAGES[case.backend]) if name not in packages]
+    missing = [name for name in (*WORKER_PACKAGES, backends.find(case.backend).package) if name not in packages]
     if missing and not _python(text):
         raise UsageError(f"the environment {text!r} has no {', '.join(missing)}, which a side of a duel needs.")
     return Made(title=text, place=Place(python=str(python), path=(program,)), packages=packages)
@@ -245,7 +245,7 @@ def _is_package(word: str) -> bool:
 def _built(text: str, backend: str, cache: Path, scratch: Path, say: Callable[[str], None]) -> Path:
     words = [str(Path(word).absolute()) if _is_package(word) else word for word in text.split()]
     named = {_plain_name(word) for word in words}
-    wanted = [name for name in (*WORKER_PACKAGES, BACKEND_PACKAGES[backend]) if name not in named]
+    wanted = [name for name in (*WORKER_PACKAGES, backends.find(backend).package) if name not in named]
     asked, lock = scratch / f"{digest(text)}.in", scratch / f"{digest(text)}.txt"
     asked.write_text("\n".join([*wanted, *words]) + "\n")
     # uv keeps to the versions that stand in the file that it is to write, wherever the requirements let it

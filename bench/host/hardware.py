@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from bench.core.errors import UsageError, unknown
+from bench.core.errors import UsageError
 from bench.host.fingerprint import fingerprint
 from bench.host.procfs import GIB, PROC, SYS, cpu_quota, meminfo, memory_limits, read_text
 
@@ -153,22 +153,11 @@ def _gpus(proc: Path, nvidia_smi: str | None) -> tuple[tuple[str, ...], str | No
     return (tuple(name for name, _ in rows), rows[0][1]) if rows else (models, version)
 
 
-def check_device(device: str, origin: str) -> str:
-    """The device's name, if it is one: `cpu`, `gpu:0`, `gpu:1`, …
-
-    Raises:
-        UsageError: it is not.
-    """
-    if re.fullmatch(r"cpu|gpu:(0|[1-9][0-9]*)", device):
-        return device
-    raise unknown("device", device, ("cpu", "gpu:0"), origin)
-
-
 def device_problem(device: str, machine: Machine, visible: str | None = None) -> str | None:
     """Why a device cannot be used on this machine; None where it can.
 
     Args:
-        device: a name that `check_device` accepts.
+        device: a name that `bench.catalog.devices` has.
         machine: the machine it is wanted on.
         visible: the value of CUDA_VISIBLE_DEVICES, which hides cards; None where it is not set.
     """

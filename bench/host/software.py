@@ -13,31 +13,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from bench.catalog import backends
+from bench.catalog.backends import BACKENDS, Backend
 from bench.host.fingerprint import fingerprint
-
-# Distributions that bring each backend: the usual one first, then its builds for other hardware.
-_DISTRIBUTIONS = {
-    "tensorflow": (
-        "tensorflow",
-        "tensorflow-cpu",
-        "tensorflow-macos",
-        "tensorflow-rocm",
-        "tf-nightly",
-        "tf-nightly-cpu",
-    ),
-    "jax": ("jax",),
-    "torch": ("torch",),
-}
-
-# What to install in a checkout (pyproject.toml): the extras are not for TensorFlow, which the program itself asks for.
-_INSTALLED_BY = {"tensorflow": ".", "jax": "'.[jax]'", "torch": "'.[torch]'"}
-
-# Distributions beside a backend's own that hold the kernels it runs.
-_LIBRARIES = {
-    "tensorflow": ("nvidia-cudnn-cu12", "nvidia-cublas-cu12", "tensorflow-metal"),
-    "jax": ("jaxlib", "jax-cuda12-plugin", "jax-cuda13-plugin", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "jax-metal"),
-    "torch": ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
-}
 
 # Every setting of these libraries, but for what they print, is about threads, kernels or number formats.
 _SETTING_PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "VECLIB_", "ONEDNN_", "DNNL_")
@@ -91,13 +69,14 @@ class Software:
 
 def read_software(backend: str, environ: Mapping[str, str] = os.environ) -> Software:
     """The software that a run on `backend` would use in this Python environment, from the packages' metadata alone."""
-    libraries = ((name, _version(name)) for name in _LIBRARIES[backend])
+    known = backends.find(backend)
+    libraries = ((name, _version(name)) for name in known.libraries)
     chosen = (name for name in sorted(environ) if name in _SETTINGS or name.startswith(_SETTING_PREFIXES))
     return Software(
         python=platform.python_version(),
         keras=_version("keras") or _version("keras-nightly"),
         backend=backend,
-        backend_version=_backend_version(backend),
+        backend_version=_backend_version(known),
         numpy=_version("numpy"),
         libraries=tuple((name, version) for name, version in libraries if version is not None),
         settings=tuple((name, _without_folders(environ[name])) for name in chosen if not _PRINT_ONLY.search(name)),
@@ -106,12 +85,16 @@ def read_software(backend: str, environ: Mapping[str, str] = os.environ) -> Soft
 
 def installed_backends() -> dict[str, str | None]:
     """Each of Keras's backends: None where it is installed, else the reason why it cannot be used, with the way out."""
-    return {
-        backend: None
-        if _backend_version(backend)
-        else f"{backend} is not installed in this Python environment: `pip install -e {what}` in the checkout adds it"
-        for backend, what in _INSTALLED_BY.items()
-    }
+    problems: dict[str, str | None] = {}
+    for backend in BACKENDS.values():
+        what = f"'.[{backend.extra}]'" if backend.extra else "."
+        problems[backend.name] = (
+            None
+            if _backend_version(backend)
+            else f"{backend.name} is not installed in this Python environment: `pip install -e {what}` in the checkout "
+            "adds it"
+        )
+    return problems
 
 
 def _version(distribution: str) -> str | None:
@@ -123,11 +106,10 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _backend_version(backend: str) -> str | None:
-    usual = _DISTRIBUTIONS[backend][0]
-    for name in _DISTRIBUTIONS[backend]:
+def _backend_version(backend: Backend) -> str | None:
+    for name in backend.distributions:
         if version := _version(name):
-            return version if name == usual else f"{version} ({name})"
+            return version if name == backend.package else f"{version} ({name})"
     return None
 
 

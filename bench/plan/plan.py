@@ -6,22 +6,18 @@ import functools
 import itertools
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bench.catalog.cells import BUILT_IN, find_cell
-from bench.catalog.dtypes import find_dtype
-from bench.catalog.kernels import find_kernel, refusal
-from bench.catalog.networks import arithmetic, find_network
-from bench.catalog.runtimes import find_runtime, runtime_refusal
-from bench.catalog.tasks import find_task
+from bench import catalog
+from bench.catalog import backends, tasks
+from bench.catalog.cells import BUILT_IN
+from bench.catalog.networks import arithmetic
+from bench.catalog.support import Capabilities, refusal
 from bench.core.case import Case, digest
-from bench.core.errors import UsageError, unknown
-from bench.host.hardware import check_device
+from bench.core.errors import UsageError
 from bench.plan.suite import CASE_FIELD, Suite
-
-BACKENDS = ("tensorflow", "jax", "torch")
 
 
 @dataclass(frozen=True)
@@ -84,9 +80,7 @@ def make_plan(
     suite: Suite,
     *,
     order_seed: int,
-    device_problem: Callable[[str], str | None],
-    backend_problems: Mapping[str, str | None],
-    runtime_problems: Mapping[str, str | None] | None = None,
+    host: Capabilities,
     substitutes: Mapping[str, str] | None = None,
 ) -> Plan:
     """Cross the axes, leave out what can't run here, and order the rest in shuffled blocks.
@@ -94,9 +88,7 @@ def make_plan(
     Args:
         suite: what is asked.
         order_seed: the recorded number that the order inside each block is drawn from.
-        device_problem: says why a device can't be used here; None where it can.
-        backend_problems: for each backend, why it can't be used here; None where it can.
-        runtime_problems: the same for each runtime; none where it is not given.
+        host: what the machine that will run the plan offers.
         substitutes: tasks that are run in the place of others whose data can't be had; the caller has said so.
 
     Raises:
@@ -117,14 +109,7 @@ def make_plan(
             latency_calls=settings.latency_calls,
         )
         _check_sizes(case, suite)
-        reason = (
-            backend_problems[case.backend]
-            or device_problem(case.device)
-            or runtime_refusal(case)
-            or (runtime_problems or {}).get(case.runtime)
-            or refusal(case)
-        )
-        if reason:
+        if reason := refusal(case, host):
             left_out.append(LeftOut(case, reason))
         else:
             runnable.append(case)
@@ -147,31 +132,15 @@ def make_plan(
 
 
 def _check_names(suite: Suite) -> None:
-    finders: dict[str, Callable[[str, str], object]] = {
-        "cells": find_cell,
-        "networks": find_network,
-        "kernels": find_kernel,
-        "devices": check_device,
-        "dtypes": find_dtype,
-        "tasks": find_task,
-        "backends": _find_backend,
-        "runtimes": find_runtime,
-    }
-    for axis, find in finders.items():
-        for name in getattr(suite.axes, axis):
-            find(name, suite.origin(axis))
+    for catalogue in catalog.CATALOGUES:
+        for name in getattr(suite.axes, catalogue):
+            catalog.check(catalogue, name, suite.origin(catalogue))
     if suite.settings.fallback_task:
-        find_task(suite.settings.fallback_task, suite.origin("fallback_task"))
-
-
-def _find_backend(name: str, origin: str) -> str:
-    if name not in BACKENDS:
-        raise unknown("backend", name, BACKENDS, origin)
-    return name
+        tasks.find(suite.settings.fallback_task, suite.origin("fallback_task"))
 
 
 def _check_sizes(case: Case, suite: Suite) -> None:
-    task = find_task(case.task, suite.origin("tasks"))
+    task = tasks.find(case.task, suite.origin("tasks"))
     if case.train_samples > task.train_samples:
         raise UsageError(
             f"train_samples = {case.train_samples} ({suite.origin('train_samples')}) is more than the task {task.name} "
@@ -192,21 +161,10 @@ _FLOPS_PER_SECOND = 59e9
 _PREDICT_SECONDS = 0.1
 _UNKNOWN_GATES = 4  # a cell whose arithmetic is unknown is expected to cost what an LSTM does
 
-# (backend, kernel) → seconds of tracing and compiling, and the steps' time as a multiple of TensorFlow's generic
-# kernel: means over the three cells, of what such a machine showed.
-_COSTS = {
-    ("tensorflow", "unrolled"): (7.0, 1.0),
-    ("tensorflow", "xla"): (12.0, 3.5),
-    ("jax", "generic"): (10.0, 0.8),
-    ("jax", "unrolled"): (28.0, 2.3),
-    ("torch", "generic"): (3.0, 2.0),
-}
-_TENSORFLOW_GENERIC = (4.0, 1.0)
-
 
 def estimate_seconds(case: Case) -> float:
     """A first guess at a run's wall time; `bench run` corrects it by what it sees."""
-    task = find_task(case.task, "a case")
+    task = tasks.find(case.task, "a case")
     gates = BUILT_IN[case.cell].gates if case.cell in BUILT_IN else _UNKNOWN_GATES
     flops = arithmetic(
         gates or _UNKNOWN_GATES, case.units, steps=task.steps, features=task.features, classes=task.classes
@@ -220,9 +178,8 @@ def estimate_seconds(case: Case) -> float:
     # through Keras's `predict` and compiled; the larger batches together are about 30 calls of 1,024 samples each
     answers = case.latency_calls * (_PREDICT_SECONDS + serial)
     answers += min(case.latency_calls, 30) * (_PREDICT_SECONDS + serial + 2 * 1024 * flops.forward / _FLOPS_PER_SECOND)
-    same_as_generic = _COSTS.get((case.backend, "generic"), _TENSORFLOW_GENERIC)
-    compiling, factor = _COSTS.get((case.backend, case.kernel), same_as_generic)
-    return compiling + (work + answers) * factor
+    cost = backends.find(case.backend).cost(case.kernel)
+    return cost.compile_seconds + (work + answers) * cost.step_factor
 
 
 def estimate_all(cases: Sequence[Case]) -> float:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bench.catalog.runtimes import installed_runtimes
-from bench.host.hardware import Machine, device_problem, read_machine
-from bench.host.software import installed_backends
+from bench.host.capabilities import read_capabilities
+from bench.host.hardware import Machine, read_machine
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import Suite, load
 
@@ -26,9 +24,7 @@ class PreparedSuite:
         return make_plan(
             self.suite,
             order_seed=self.order_seed,
-            device_problem=lambda device: device_problem(device, self.machine, os.environ.get("CUDA_VISIBLE_DEVICES")),
-            backend_problems=installed_backends(),
-            runtime_problems=installed_runtimes(),
+            host=read_capabilities(self.machine),
             substitutes=substitutes,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.catalog.tasks import find_task
+from bench.catalog import tasks
 from bench.core.case import Case, Status
 from bench.core.protocol import Request
 from bench.host.hardware import Machine
@@ -25,7 +25,7 @@ def shapes(plan: Plan) -> dict[Shape, Case]:
     found: dict[Shape, Case] = {}
     for planned in plan.planned:
         case = planned.case.configuration
-        shape = Shape.of(case, find_task(case.task, "a case"))
+        shape = Shape.of(case, tasks.find(case.task, "a case"))
         if shape is not None:
             found.setdefault(shape, case)
     return found

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from bench.catalog.cells import find_cell
+from bench.catalog import cells
 from bench.catalog.tasks import Task
 from bench.core.case import Case, digest
 from bench.store.campaign import publish
@@ -46,7 +46,7 @@ class Shape:
     @classmethod
     def of(cls, case: Case, task: Task) -> Self | None:
         """The shape of a case's products; None for a cell whose arithmetic is unknown."""
-        gates = find_cell(case.cell).gates
+        gates = cells.find(case.cell).gates
         if gates is None:
             return None
         return cls(

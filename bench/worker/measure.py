@@ -6,9 +6,8 @@ from dataclasses import asdict, replace
 
 import keras
 
-from bench.catalog import tasks
-from bench.catalog.cells import find_cell
-from bench.catalog.dtypes import Dtype, find_dtype
+from bench.catalog import cells, dtypes, tasks
+from bench.catalog.dtypes import Dtype
 from bench.catalog.networks import Arithmetic, arithmetic
 from bench.catalog.runtimes import outputs_apart
 from bench.core import predictions
@@ -21,7 +20,7 @@ from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import contradictions
 from bench.worker.inference import plan_calls, time_calls, warm_up
-from bench.worker.runtimes import Runtime, load_runtime
+from bench.worker.runtimes import RuntimeAdapter, load_runtime
 
 
 def preload(backend: str) -> None:
@@ -37,9 +36,9 @@ def measure(request: Request, emit: Emit) -> None:
         InvalidRun: the kernel that ran isn't the one asked for, a setting reads back as another, or a timed epoch
             traced or compiled something.
     """
-    case, task = request.case, tasks.find_task(request.case.task, "a case")
+    case, task = request.case, tasks.find(request.case.task, "a case")
     earlier = noise.read_cpu_times()
-    dtype = find_dtype(case.dtype)
+    dtype = dtypes.find(case.dtype)
     pin_keras(dtype)
     backend = load_backend(case.backend)
     backend.configure(case.device, case.threads)
@@ -94,7 +93,7 @@ def pin_keras(dtype: Dtype) -> None:
     keras.config.set_max_steps_per_epoch(None)
 
 
-def _answer(runtime: Runtime, data: Data, case: Case, clock: Clock) -> tuple[str, ...]:
+def _answer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tuple[str, ...]:
     """Time the trained network's answers, through each of its entries, which are told."""
     entries, x = runtime.answers(), data.x_test
     calls = plan_calls(case.latency_calls, len(x))
@@ -112,7 +111,7 @@ def _answer(runtime: Runtime, data: Data, case: Case, clock: Clock) -> tuple[str
 
 def _arithmetic(case: Case, task: tasks.Task) -> Arithmetic | None:
     """None for a cell whose arithmetic is unknown: it is not guessed."""
-    gates = find_cell(case.cell).gates
+    gates = cells.find(case.cell).gates
     if gates is None:
         return None
     return arithmetic(gates, case.units, steps=task.steps, features=task.features, classes=task.classes)

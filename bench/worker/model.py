@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 
-from bench.catalog.cells import find_cell
-from bench.catalog.kernels import Kernel, find_kernel, jit_compile
-from bench.catalog.networks import DENSE_UNITS, find_network
+from bench.catalog import cells, kernels, networks
+from bench.catalog.kernels import Kernel, jit_compile
+from bench.catalog.networks import DENSE_UNITS
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.core.protocol import FailedRun
@@ -57,7 +57,7 @@ def build(case: Case, task: Task) -> keras.Model:
     Raises:
         FailedRun: the factory cannot be imported, or what it returns isn't a layer of the right shape.
     """
-    network, factory = find_network(case.network), _factory(case.cell)
+    network, factory = networks.find(case.network), _factory(case.cell)
     # layer after layer, as in the notebook's Sequential: each draws its seeds from Python's random state when made
     inputs = keras.Input((task.steps, task.features))
     first = _layer(factory, case, network.activations[0], True, RECURRENT_LAYERS[0])
@@ -83,7 +83,7 @@ def build(case: Case, task: Task) -> keras.Model:
 
 
 def _factory(name: str) -> Callable[..., Any]:
-    cell = find_cell(name)
+    cell = cells.find(name)
     module_name, _, attribute = cell.factory.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")  # the folder that the user stands in, as `python -m` would
@@ -99,7 +99,7 @@ def _factory(name: str) -> Callable[..., Any]:
 
 def is_told_kernel(cell: str) -> bool:
     """Whether the cell's factory is told the kernel asked for, so that its layers have to bear its switches."""
-    return find_cell(cell).built_in or _takes_kernel(_factory(cell))
+    return cells.find(cell).built_in or _takes_kernel(_factory(cell))
 
 
 def _layer(
@@ -111,8 +111,8 @@ def _layer(
         "return_sequences": return_sequences,
         "name": name,
     }
-    if find_cell(case.cell).built_in:
-        options["kernel"] = find_kernel(case.kernel)
+    if cells.find(case.cell).built_in:
+        options["kernel"] = kernels.find(case.kernel)
     elif _takes_kernel(factory):
         options["kernel"] = case.kernel
     layer = factory(**options)

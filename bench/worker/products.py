@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.catalog import tasks
-from bench.catalog.dtypes import find_dtype
+from bench.catalog import dtypes, tasks
 from bench.core.metrics import Observation
 from bench.core.protocol import Began, Emit, FailedRun, Request
 from bench.store.ceilings import LAYERS, PEAK_SIZE, Shape
@@ -34,10 +33,10 @@ def measure(request: Request, emit: Emit) -> None:
         FailedRun: the cell's arithmetic is unknown.
     """
     case = request.case
-    shape = Shape.of(case, tasks.find_task(case.task, "a case"))
+    shape = Shape.of(case, tasks.find(case.task, "a case"))
     if shape is None:
         raise FailedRun(f"the arithmetic of the cell {case.cell!r} is unknown, and so is its serial bound")
-    dtype = find_dtype(case.dtype)
+    dtype = dtypes.find(case.dtype)
     pin_keras(dtype)
     backend = load_backend(case.backend)
     backend.configure(case.device, case.threads)

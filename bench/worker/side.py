@@ -17,11 +17,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench.catalog import tasks
-from bench.catalog.dtypes import Dtype, find_dtype
+from bench.catalog import dtypes, tasks
+from bench.catalog.dtypes import Dtype
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import Emit, InvalidRun, Request, Stroke
-from bench.worker.backends import Backend, load_backend
+from bench.worker.backends import BackendAdapter, load_backend
 from bench.worker.evidence.attestation import attest, contradictions
 from bench.worker.measure import pin_keras
 from bench.worker.measure import preload as preload
@@ -39,8 +39,8 @@ def measure(request: Request, emit: Emit) -> None:
         FailedRun: the cell can't be built.
         InvalidRun: the kernel that ran isn't the one asked for.
     """
-    case, task = request.case, tasks.find_task(request.case.task, "a duel")
-    dtype = find_dtype(case.dtype)
+    case, task = request.case, tasks.find(request.case.task, "a duel")
+    dtype = dtypes.find(case.dtype)
     pin_keras(dtype)
     backend = load_backend(case.backend)
     backend.configure(case.device, case.threads)
@@ -84,7 +84,7 @@ class Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
     next epoch has begun: then it is the other's turn.
     """
 
-    def __init__(self, backend: Backend, emit: Emit) -> None:
+    def __init__(self, backend: BackendAdapter, emit: Emit) -> None:
         super().__init__()
         self._backend, self._emit = backend, emit
         self._done: Stroke | None = None

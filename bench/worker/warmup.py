@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench.worker.backends import Backend
+from bench.worker.backends import BackendAdapter
 
 
 class Snapshot:
@@ -17,7 +17,7 @@ class Snapshot:
     Taken after every variable exists: a variable made later by the warm-up would not be put back.
     """
 
-    def __init__(self, model: keras.Model, backend: Backend) -> None:
+    def __init__(self, model: keras.Model, backend: BackendAdapter) -> None:
         self._backend = backend
         self._variables = {id(v): v for v in (*model.variables, *model.metrics_variables, *model.optimizer.variables)}
         # copies, because a backend may give a view of what the warm-up then writes to

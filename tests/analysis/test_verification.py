@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pandas as pd
@@ -17,8 +19,12 @@ from typer.testing import CliRunner
 import bench.cli.verify
 from bench.analysis.verification import check
 from bench.cli import app
+from bench.core.case import Case
 from bench.core.errors import NothingSureError, UsageError
+from bench.store.parts import write_run
 from tests.support.harness import FAKE, ROOT, fake_bench
+from tests.support.roots import LAPTOP
+from tests.support.stored import a_run
 
 
 def rows(loss: float, *, epoch: int = 1) -> pd.DataFrame:
@@ -118,3 +124,22 @@ def test_what_cannot_be_verified(store: Path, tmp_path: Path) -> None:
         pytest.raises(NothingSureError, match="can't be run here: tensorflow is not installed"),
     ):
         verified(str(store))
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ({"runtime": "torch.nn", "backend": "tensorflow"}, "needs the backend torch"),
+        ({"device": "gpu:0"}, "CUDA_VISIBLE_DEVICES is ''"),
+    ],
+)
+def test_what_this_host_cannot_run_is_not_tried(
+    case: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule of `bench plan`, with the runtimes' own limits and cards that are there but hidden."""
+    write_run(tmp_path, a_run(0, Case(cell="lstm", task="mnist_5k", epochs=1, **case)))
+    with_gpu = replace(LAPTOP, gpus=("NVIDIA L4",))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("bench.host.hardware.read_machine", lambda *_: with_gpu)
+    with pytest.raises(NothingSureError, match=f"can't be run here: .*{reason}"):
+        verified(str(tmp_path))

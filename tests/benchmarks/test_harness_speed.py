@@ -19,6 +19,7 @@ from bench.plan.suite import Axes, Settings, Suite
 from bench.report.table import render
 from bench.store.parts import load, write_run
 from tests.support.frames import frame, run
+from tests.support.hosts import a_host
 from tests.support.stored import a_run
 
 CELLS = ("simple_rnn", "lstm", "gru")
@@ -31,8 +32,7 @@ def test_plan_10_000_cases(benchmark: BenchmarkFixture) -> None:
     suite = Suite(name="large", axes=axes, settings=Settings(repeats=10))
     nothing: dict[str, Any] = {
         "order_seed": 0,
-        "device_problem": lambda device: None,
-        "backend_problems": {"tensorflow": None},
+        "host": a_host(),
     }
     plan = benchmark(make_plan, suite, **nothing)
     assert len(plan.planned) == 10_000

@@ -10,8 +10,8 @@ import pytest
 import bench.host.hardware
 import bench.host.software
 import bench.plan.prepare
-from bench.catalog.kernels import refusal
 from bench.catalog.matrix import Answer, entry, probe_case
+from bench.catalog.support import kernel_refusal
 from bench.cli import main
 from bench.core.case import Case, Status
 from bench.core.errors import UsageError
@@ -97,10 +97,8 @@ def shown(
 ) -> str:
     for module in (bench.host.hardware, bench.plan.prepare):
         monkeypatch.setattr(module, "read_machine", lambda *_: machine)
-    for module in (bench.host.software, bench.plan.prepare):
-        monkeypatch.setattr(
-            module, "installed_backends", lambda: {"tensorflow": None, "jax": None, "torch": "torch: install it"}
-        )
+    installed = {"tensorflow": None, "jax": None, "torch": "torch: install it"}
+    monkeypatch.setattr(bench.host.software, "installed_backends", lambda: installed)
     monkeypatch.setattr("sys.argv", ["bench", "kernels", *options])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -145,4 +143,4 @@ def test_with_a_gpu_both_networks_matter(capsys: pytest.CaptureFixture[str], mon
     for e in entries:
         if e["backend"] != "torch":  # which isn't installed here
             case = Case(**{name: e[name] for name in ("cell", "kernel", "backend", "device", "network")})
-            assert e["reason"] == refusal(case)
+            assert e["reason"] == kernel_refusal(case)

@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from bench.catalog.runtimes import RUNTIMES, installed_runtimes, outputs_apart, runtime_refusal
+from bench.catalog.runtimes import RUNTIMES, outputs_apart
 from bench.core.case import Case
 from bench.core.errors import UsageError
+from bench.host.capabilities import installed_runtimes
 from bench.plan.plan import make_plan
 from bench.plan.suite import load
 from bench.worker.evidence.onnx import read_nodes
-
-
-@pytest.mark.parametrize(
-    ("asked", "reason"),
-    [
-        ({"runtime": "onnxruntime", "backend": "jax"}, "needs the backend tensorflow"),
-        ({"runtime": "onnxruntime", "device": "gpu:0"}, "on the CPU here, and the device is gpu:0"),
-        ({"runtime": "onnxruntime", "latency_calls": 0}, "--set latency_calls=500"),
-        ({"runtime": "onnxruntime", "dtype": "mixed_bfloat16"}, "float32 and float64 only"),
-        ({"runtime": "onnxruntime", "kernel": "xla"}, "leaves XLA behind"),
-        ({"runtime": "onnxruntime", "kernel": "generic"}, "one fused LSTM node"),
-        ({"runtime": "torch.nn", "backend": "tensorflow"}, "needs the backend torch"),
-        ({"runtime": "torch.nn", "network": "notebook"}, "use the network cudnn_ready"),
-        ({"runtime": "torch.nn", "cell": "my_cells:lstm"}, "has no peer there"),
-        ({"runtime": "torch.nn", "kernel": "unrolled"}, "picks its kernel by itself: ask for the kernel auto"),
-        ({"runtime": "torch.nn", "kernel": "cudnn"}, "picks its kernel by itself: ask for the kernel auto"),
-        ({"runtime": "torch.nn", "dtype": "mixed_float16"}, "float32 and float64 here"),
-    ],
-)
-def test_what_a_runtime_cannot_do_has_its_reason(asked: dict[str, Any], reason: str) -> None:
-    possible: dict[str, dict[str, Any]] = {
-        "onnxruntime": {"latency_calls": 500},
-        "torch.nn": {"backend": "torch", "network": "cudnn_ready"},
-    }
-    assert reason in (runtime_refusal(Case(**{"cell": "lstm", **possible[asked["runtime"]], **asked})) or "")
-
-
-def test_what_a_runtime_can_do_is_not_refused() -> None:
-    native: dict[str, Any] = {"runtime": "torch.nn", "backend": "torch", "network": "cudnn_ready"}
-    for asked in (
-        {"cell": "my_cells:lstm", "backend": "jax", "kernel": "unrolled"},
-        {"cell": "lstm", "runtime": "onnxruntime", "latency_calls": 1},
-        {"cell": "gru", "runtime": "onnxruntime", "latency_calls": 1, "kernel": "generic"},
-        {"cell": "lstm", "runtime": "onnxruntime", "latency_calls": 1, "kernel": "unrolled"},
-        {"cell": "gru", **native},
-        {"cell": "lstm", **native, "device": "gpu:0", "kernel": "cudnn"},
-    ):
-        assert runtime_refusal(Case(**asked)) is None
+from tests.support.hosts import a_host
 
 
 def test_the_plan_leaves_out_what_is_not_installed_and_what_cannot_be() -> None:
@@ -66,9 +28,9 @@ def test_the_plan_leaves_out_what_is_not_installed_and_what_cannot_be() -> None:
     plan = make_plan(
         suite,
         order_seed=0,
-        device_problem=lambda device: None,
-        backend_problems={"tensorflow": None, "torch": None},
-        runtime_problems={"onnxruntime": "onnxruntime is not installed"},
+        host=a_host(
+            backends={"tensorflow": None, "torch": None}, runtimes={"onnxruntime": "onnxruntime is not installed"}
+        ),
     )
     ran = sorted((one.case.backend, one.case.runtime) for one in plan.planned)
     assert ran == [("tensorflow", "keras"), ("torch", "keras")]
@@ -82,14 +44,14 @@ def test_the_plan_leaves_out_what_is_not_installed_and_what_cannot_be() -> None:
 def test_an_unknown_runtime_is_refused_with_the_nearest_name() -> None:
     suite = load("quick", ["runtimes=onnx_runtime"])
     with pytest.raises(UsageError, match=r"onnx_runtime.*--set runtimes=onnx_runtime.*onnxruntime"):
-        make_plan(suite, order_seed=0, device_problem=lambda device: None, backend_problems={"tensorflow": None})
+        make_plan(suite, order_seed=0, host=a_host())
 
 
 def test_what_is_missing_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed_runtimes()["keras"] is None
     assert installed_runtimes()["torch.nn"] is None  # it needs nothing but its backend
     monkeypatch.setattr(
-        "bench.catalog.runtimes.importlib.util.find_spec", lambda name: None if "onnx" in name else object()
+        "bench.host.capabilities.importlib.util.find_spec", lambda name: None if "onnx" in name else object()
     )
     reason = installed_runtimes()["onnxruntime"] or ""
     assert "onnx and onnxruntime and tf2onnx are not installed" in reason

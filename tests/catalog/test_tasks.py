@@ -25,7 +25,7 @@ from bench.catalog.tasks import (
     Task,
     WrongDataError,
     content_digest,
-    find_task,
+    find,
     load,
     part_digests,
     verify,
@@ -112,9 +112,9 @@ def test_shapes() -> None:
 
 
 def test_find_task_names_the_nearest() -> None:
-    assert find_task("mnist", "--set tasks") is TASKS["mnist"]
+    assert find("mnist", "--set tasks") is TASKS["mnist"]
     with pytest.raises(UsageError, match=r"unknown task 'mnits' \(my\.toml\): did you mean 'mnist'"):
-        find_task("mnits", "my.toml")
+        find("mnits", "my.toml")
 
 
 def test_load_gives_back_what_was_kept(small: tuple[Path, Task, Arrays]) -> None:

@@ -24,6 +24,7 @@ from bench.store.parts import Run
 from tests.run.test_runner import CAMPAIGN
 from tests.support.fake_worker import SCRIPT
 from tests.support.harness import ROOT, fake_bench
+from tests.support.hosts import a_host
 
 ESCAPE = "\x1b"
 
@@ -32,8 +33,7 @@ def a_plan(*overrides: str) -> Plan:
     return make_plan(
         load_suite("quick", overrides),
         order_seed=0,
-        device_problem=lambda device: None,
-        backend_problems={"tensorflow": None},
+        host=a_host(),
     )
 
 

@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.catalog.backends import BACKENDS
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.duel import sides
@@ -151,7 +153,8 @@ def test_what_is_no_commit_and_what_has_no_part_in_the_duel_is_refused(
 def test_an_environment_is_built_and_what_differs_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a wheel in the place of Keras and its backend, which take a while to install."""
     monkeypatch.setattr(sides, "WORKER_PACKAGES", ())
-    monkeypatch.setattr(sides, "BACKEND_PACKAGES", {"tensorflow": "slow"})
+    slow = replace(BACKENDS["tensorflow"], distributions=("slow",))
+    monkeypatch.setitem(BACKENDS, "tensorflow", slow)
     monkeypatch.setattr(sides, "_plain_name", lambda word: "slow")
     monkeypatch.setenv("UV_OFFLINE", "1")
     said: list[str] = []

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.catalog import devices
 from bench.core.errors import UsageError
 from bench.host import hardware
 from bench.host.fingerprint import differences
-from bench.host.hardware import Machine, check_device, device_problem, memory_class, read_machine
+from bench.host.hardware import Machine, device_problem, memory_class, read_machine
 from bench.host.procfs import GIB
 from bench.host.software import Software, installed_backends, read_software
 from bench.host.state import Host, read_host
@@ -413,19 +414,19 @@ def test_what_goes_on_on_the_host_does_not_change_the_fingerprint(
 
 @pytest.mark.parametrize("name", ["cpu", "gpu:0", "gpu:12"])
 def test_devices_that_are_names(name: str) -> None:
-    assert check_device(name, "--set devices") == name
+    assert devices.find(name, "--set devices") == name
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "gpu:", "gpu:-1", "gpu:01", "GPU:0", "cuda:0", "gpu:0 ", "gpu:٣", "cpu:0"])
 def test_devices_that_are_not(name: str) -> None:
     with pytest.raises(UsageError, match="--set devices") as error:
-        check_device(name, "--set devices")
+        devices.find(name, "--set devices")
     assert repr(name) in str(error.value)
 
 
 def test_a_slip_gets_the_name_that_was_meant() -> None:
     with pytest.raises(UsageError, match="did you mean 'gpu:0'"):
-        check_device("gpu", "my.toml")
+        devices.find("gpu", "my.toml")
 
 
 TWO_GPUS = replace(LAPTOP, gpus=("NVIDIA L4", "NVIDIA L4"), gpu_driver="570.86.15")

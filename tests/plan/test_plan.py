@@ -8,22 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.catalog.kernels import can_be_asked, default_kernels, refusal
+from bench.catalog.kernels import default_kernels
 from bench.catalog.networks import arithmetic
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.plan.plan import Plan, estimate_all, estimate_seconds, make_plan
 from bench.plan.suite import CASE_FIELD, Axes, Settings, Suite, load
+from tests.support.hosts import a_host
 
 
-def plan(suite: str | Suite = "quick", *overrides: str, order_seed: int = 0, **changes: Any) -> Plan:
+def plan(
+    suite: str | Suite = "quick",
+    *overrides: str,
+    order_seed: int = 0,
+    substitutes: dict[str, str] | None = None,
+    **changes: Any,
+) -> Plan:
     """The plan on a machine that has no GPU."""
     asked = load(suite, overrides) if isinstance(suite, str) else suite
-    machine: dict[str, Any] = {
-        "device_problem": lambda device: None if device == "cpu" else f"{device}: no GPU here",
-        "backend_problems": {"tensorflow": None},
-    }
-    return make_plan(asked, order_seed=order_seed, **{**machine, **changes})
+    no_gpu: dict[str, Any] = {"device_problem": lambda device: None if device == "cpu" else f"{device}: no GPU here"}
+    return make_plan(asked, order_seed=order_seed, host=a_host(**{**no_gpu, **changes}), substitutes=substitutes)
 
 
 def order(made: Plan) -> list[tuple[int, str, int, int]]:
@@ -176,7 +180,7 @@ def test_relu_in_the_second_layer_rules_cudnn_out() -> None:
 
 
 def test_a_backend_that_is_not_installed_leaves_all_out() -> None:
-    made = plan(backend_problems={"tensorflow": "tensorflow is not installed"})
+    made = plan(backends={"tensorflow": "tensorflow is not installed"})
     assert made.planned == ()
     assert made.blocks == 0
     assert {out.reason for out in made.left_out} == {"tensorflow is not installed"}
@@ -311,7 +315,7 @@ def test_estimates_know_that_kernels_and_backends_differ() -> None:
 
 
 def test_the_suite_of_kernels_ends_within_twenty_minutes_and_leaves_out_what_cannot_be_had() -> None:
-    made = plan("kernels", backend_problems=dict.fromkeys(("tensorflow", "jax", "torch")))
+    made = plan("kernels", backends=dict.fromkeys(("tensorflow", "jax", "torch")))
     assert 10 * 60 < estimate_all([one.case for one in made.planned]) < 20 * 60
     assert made.blocks == 3  # enough for intervals
     ran = {(one.case.backend, one.case.kernel) for one in made.planned}
@@ -355,54 +359,6 @@ def test_the_arithmetic_by_counting_each_product(
 
 
 @pytest.mark.parametrize(
-    ("axes", "reason"),
-    [
-        ({"backend": "jax", "kernel": "xla"}, "JAX always compiles with XLA"),
-        ({"backend": "torch", "kernel": "xla"}, "Keras doesn't compile torch with XLA"),
-        ({"backend": "torch", "kernel": "unrolled"}, "Keras on torch ignores unroll"),
-        ({"cell": "simple_rnn", "kernel": "cudnn", "device": "gpu:0"}, "no cuDNN path for SimpleRNN"),
-        ({"cell": "gru", "kernel": "cudnn", "device": "gpu:0", "backend": "jax"}, "no cuDNN GRU"),
-        ({"kernel": "cudnn"}, "the device is cpu"),
-        (
-            {"kernel": "cudnn", "device": "gpu:0"},
-            "the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn_ready",
-        ),
-        ({"dtype": "float16"}, "use mixed_float16"),
-        ({"dtype": "float64", "backend": "jax"}, "parts of a float64 model in float32 on jax: use tensorflow"),
-        ({"dtype": "float64", "backend": "torch"}, "in float32 on torch"),
-        ({"dtype": "bfloat16", "backend": "jax"}, "use mixed_bfloat16"),
-        (
-            {
-                **{"kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready"},
-                **{"backend": "jax", "dtype": "mixed_bfloat16"},
-            },
-            "JAX's cuDNN LSTM has no half precision",
-        ),
-        ({"device": "gpu:0", "backend": "jax", "dtype": "mixed_float16"}, "Keras picks it all the same: use generic"),
-    ],
-)
-def test_a_kernel_that_cannot_be_had_has_its_reason(axes: dict[str, Any], reason: str) -> None:
-    assert reason in (refusal(Case(**{"cell": "lstm", **axes})) or "")
-
-
-@pytest.mark.parametrize(
-    "axes",
-    [
-        {"kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready"},
-        {"kernel": "unrolled", "backend": "jax"},
-        {"kernel": "xla"},
-        {"backend": "torch", "kernel": "generic"},
-        {"dtype": "mixed_float16"},
-        {"dtype": "float64"},
-        {"device": "gpu:0", "backend": "jax", "dtype": "mixed_float16", "kernel": "generic"},
-        {"device": "gpu:0", "backend": "torch", "dtype": "mixed_float16", "kernel": "cudnn", "network": "cudnn_ready"},
-    ],
-)
-def test_a_kernel_that_can_be_had_is_not_refused(axes: dict[str, Any]) -> None:
-    assert refusal(Case(**{"cell": "lstm", **axes})) is None
-
-
-@pytest.mark.parametrize(
     ("axes", "picked"),
     [
         ({}, ("generic", "generic")),
@@ -419,18 +375,3 @@ def test_a_kernel_that_can_be_had_is_not_refused(axes: dict[str, Any]) -> None:
 )
 def test_what_keras_picks_by_itself(axes: dict[str, Any], picked: tuple[str, ...]) -> None:
     assert default_kernels(Case(**{"cell": "lstm", **axes})) == picked
-
-
-def test_what_keras_has_a_switch_for() -> None:
-    asked = {
-        (kernel, backend, cell): can_be_asked(Case(cell=cell, kernel=kernel, backend=backend))
-        for kernel in ("unrolled", "xla", "cudnn")
-        for backend in ("tensorflow", "torch")
-        for cell in ("simple_rnn", "gru")
-    }
-    assert {one for one, can in asked.items() if not can} == {
-        ("xla", "torch", "simple_rnn"),
-        ("xla", "torch", "gru"),
-        ("cudnn", "tensorflow", "simple_rnn"),
-        ("cudnn", "torch", "simple_rnn"),
-    }

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 CODE = """
 import json
 import keras
-from bench.catalog.dtypes import find_dtype
+from bench.catalog import dtypes
 from bench.worker.measure import pin_keras
 
 def settings():
@@ -24,7 +24,7 @@ def settings():
             config.max_epochs(), config.max_steps_per_epoch()]
 
 before = settings()
-pin_keras(find_dtype("float32"))
+pin_keras(dtypes.find("float32"))
 print(json.dumps([before, settings()]))
 """
 

@@ -23,6 +23,7 @@ from bench.run.ceiling_runs import measure_bounds
 from bench.store import ceilings as bounds
 from bench.store.ceilings import Bound, Shape, limits
 from tests.support.frames import Rows, frame, run
+from tests.support.hosts import a_host
 from tests.support.roots import LAPTOP
 
 SOFTWARE = Software(python="3.11.7", keras="3.15.1", backend="tensorflow", backend_version="2.21.0", numpy="2.4.6")
@@ -86,8 +87,7 @@ def the_plan(*overrides: str) -> Plan:
     return make_plan(
         load("quick", overrides),
         order_seed=0,
-        device_problem=lambda device: None,
-        backend_problems={"tensorflow": None},
+        host=a_host(),
     )
 
 

@@ -30,6 +30,7 @@ from bench.store.campaign import Campaign
 from tests.support import harness
 from tests.support.fake_worker import SCRIPT
 from tests.support.harness import FAKE, ROOT, fake_bench, violations
+from tests.support.hosts import a_host
 from tests.support.roots import LAPTOP
 
 # --- by `run_campaign`, on a clock of its own ---
@@ -105,8 +106,7 @@ class Laboratory:
         return make_plan(
             load_suite("quick", overrides),
             order_seed=7,
-            device_problem=lambda device: None,
-            backend_problems={"tensorflow": None},
+            host=a_host(),
         )
 
     def setting(self, **changes: Any) -> Setting:

@@ -9,12 +9,13 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from bench.catalog import backends
 from bench.worker.evidence.programs import Program
 from bench.worker.inference import Answer
 
 
-class Backend(Protocol):
-    """One of Keras's backends, as the measuring code sees it."""
+class BackendAdapter(Protocol):
+    """What measuring needs of one of Keras's backends."""
 
     def configure(self, device: str, threads: int) -> None:
         """Set the device and the threads; the first call that may touch a device.
@@ -55,12 +56,11 @@ class Backend(Protocol):
         """Settings as the backend has them after the run: `threads` (None where it doesn't tell), TF32, versions."""
 
 
-def load_backend(name: str) -> Backend:
-    """The backend that Keras runs on in this process. Only its own module is imported: others may be missing."""
-    module, kind = {
-        "tensorflow": ("tensorflow", "TensorFlowBackend"),
-        "jax": ("jax", "JaxBackend"),
-        "torch": ("torch", "TorchBackend"),
-    }[name]
-    made: Backend = getattr(importlib.import_module(f"bench.worker.backends.{module}"), kind)()
-    return made
+def load_backend(name: str) -> BackendAdapter:
+    """The adapter of the backend that Keras runs on in this process.
+
+    Only its own module is imported: other backends may be missing.
+    """
+    module, _, kind = backends.find(name).adapter.partition(":")
+    adapter: BackendAdapter = getattr(importlib.import_module(module), kind)()
+    return adapter

@@ -27,7 +27,7 @@ _PROGRAMS = {
 
 
 class JaxBackend:
-    """See `bench.worker.backends.Backend`."""
+    """See `bench.worker.backends.BackendAdapter`."""
 
     def __init__(self) -> None:
         self._compiled: Answer | None = None

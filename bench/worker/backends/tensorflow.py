@@ -20,7 +20,7 @@ _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict":
 
 
 class TensorFlowBackend:
-    """See `bench.worker.backends.Backend`."""
+    """See `bench.worker.backends.BackendAdapter`."""
 
     def __init__(self) -> None:
         self._compiled: Any = None

@@ -20,7 +20,7 @@ from bench.worker.warmup import Snapshot
 
 
 class TorchBackend:
-    """See `bench.worker.backends.Backend`."""
+    """See `bench.worker.backends.BackendAdapter`."""
 
     def __init__(self) -> None:
         self._batches: list[tuple[Any, Any]] = []

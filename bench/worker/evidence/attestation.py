@@ -12,10 +12,10 @@ from typing import Any
 
 import keras
 
-from bench.catalog.dtypes import find_dtype
-from bench.catalog.kernels import find_kernel, jit_compile
+from bench.catalog import dtypes, kernels
+from bench.catalog.kernels import jit_compile
 from bench.core.case import Case
-from bench.worker.backends import Backend
+from bench.worker.backends import BackendAdapter
 from bench.worker.evidence.programs import Program
 from bench.worker.model import RECURRENT_LAYERS, is_told_kernel
 
@@ -35,8 +35,8 @@ class Attestation:
         """The kernel of all layers in all phases, `mixed` where they differ; None where a phase shows nothing."""
         if any(phase not in self.evidence for phase in self.phases):
             return None
-        kernels = {one.kernel for layers in self.evidence.values() for one in layers.values()}
-        return kernels.pop() if len(kernels) == 1 else "mixed"
+        ran = {one.kernel for layers in self.evidence.values() for one in layers.values()}
+        return ran.pop() if len(ran) == 1 else "mixed"
 
     def to_json(self) -> str:
         """Of the evidence."""
@@ -49,7 +49,7 @@ class Attestation:
         return json.dumps(self.settings, sort_keys=True)
 
 
-def attest(model: keras.Model, backend: Backend, steps: int, phases: tuple[str, ...]) -> Attestation:
+def attest(model: keras.Model, backend: BackendAdapter, steps: int, phases: tuple[str, ...]) -> Attestation:
     """Read what has been executed of `model` in `phases`, and how it is set. Not told which kernel was asked for."""
     return Attestation(
         evidence=backend.attest(model, RECURRENT_LAYERS, steps),
@@ -91,7 +91,7 @@ def contradictions(case: Case, found: Attestation) -> list[str]:
 
 
 def _of_switches(case: Case, settings: Mapping[str, Any]) -> list[str]:
-    kernel = find_kernel(case.kernel)
+    kernel = kernels.find(case.kernel)
     asked = jit_compile(case.kernel, case.backend)
     said = []
     if asked != "auto" and settings["jit_compile"] != asked:
@@ -105,7 +105,7 @@ def _of_switches(case: Case, settings: Mapping[str, Any]) -> list[str]:
 
 
 def _of_settings(case: Case, settings: Mapping[str, Any]) -> list[str]:
-    compute = find_dtype(case.dtype).compute
+    compute = dtypes.find(case.dtype).compute
     said = [
         f"asked for {case.dtype}, but {layer} computes in {settings[layer]['dtype']}"
         for layer in RECURRENT_LAYERS

@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bench.catalog import runtimes
 from bench.catalog.tasks import Task
 from bench.core.case import Case
-from bench.worker.backends import Backend
+from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation
@@ -19,7 +20,7 @@ from bench.worker.inference import Answer
 Outputs = np.ndarray[Any, np.dtype[Any]]
 
 
-class Runtime(Protocol):
+class RuntimeAdapter(Protocol):
     """A network of one case, and how it is trained and asked; its methods are called in this order.
 
     Made of (case, task, data, backend), the backend configured.
@@ -55,12 +56,8 @@ class Runtime(Protocol):
         for."""
 
 
-def load_runtime(case: Case, task: Task, data: Data, backend: Backend) -> Runtime:
-    """The runtime of a case. Only its own module is imported: what the others need may be missing."""
-    module, kind = {
-        "keras": ("keras", "KerasRuntime"),
-        "onnxruntime": ("onnx", "OnnxRuntime"),
-        "torch.nn": ("torch_nn", "TorchRuntime"),
-    }[case.runtime]
-    made: Runtime = getattr(importlib.import_module(f"bench.worker.runtimes.{module}"), kind)(case, task, data, backend)
-    return made
+def load_runtime(case: Case, task: Task, data: Data, backend: BackendAdapter) -> RuntimeAdapter:
+    """The adapter of a case's runtime. Only its own module is imported: what the others need may be missing."""
+    module, _, kind = runtimes.find(case.runtime).adapter.partition(":")
+    adapter: RuntimeAdapter = getattr(importlib.import_module(module), kind)(case, task, data, backend)
+    return adapter

@@ -11,7 +11,7 @@ import numpy as np
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.core.protocol import InvalidRun
-from bench.worker.backends import Backend
+from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation, attest
@@ -25,11 +25,11 @@ OUTPUT_BATCH = 1000
 
 
 class KerasRuntime:
-    """See `bench.worker.runtimes.Runtime`."""
+    """See `bench.worker.runtimes.RuntimeAdapter`."""
 
     model: keras.Model
 
-    def __init__(self, case: Case, task: Task, data: Data, backend: Backend) -> None:
+    def __init__(self, case: Case, task: Task, data: Data, backend: BackendAdapter) -> None:
         self.output_difference: float | None = None
         self.case, self.task, self.data, self.backend = case, task, data, backend
 

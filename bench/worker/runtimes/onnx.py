@@ -24,7 +24,7 @@ _ERRORS_ONLY = 3
 
 
 class OnnxRuntime(KerasRuntime):
-    """See `bench.worker.runtimes.Runtime`."""
+    """See `bench.worker.runtimes.RuntimeAdapter`."""
 
     _executed: onnx.ModelProto
 

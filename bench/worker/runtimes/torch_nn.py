@@ -16,7 +16,7 @@ from torch import nn
 from bench.catalog.networks import DENSE_UNITS
 from bench.catalog.tasks import Task
 from bench.core.case import Case
-from bench.worker.backends import Backend
+from bench.worker.backends import BackendAdapter
 from bench.worker.backends.torch import profiled
 from bench.worker.clock import Clock
 from bench.worker.data import Data
@@ -72,11 +72,11 @@ def _switches(layer: nn.Module) -> dict[str, Any]:
 
 
 class TorchRuntime:
-    """See `bench.worker.runtimes.Runtime`."""
+    """See `bench.worker.runtimes.RuntimeAdapter`."""
 
     output_difference: float | None = None
 
-    def __init__(self, case: Case, task: Task, data: Data, backend: Backend) -> None:
+    def __init__(self, case: Case, task: Task, data: Data, backend: BackendAdapter) -> None:
         self._case, self._task, self._backend = case, task, backend
         self._device = torch.device(case.device.replace("gpu", "cuda"))
         self._x, self._y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train).long()

@@ -1,0 +1,35 @@
+"""What this host offers: backends and runtimes of its Python environment, and the devices that processes may use."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+from bench.catalog.runtimes import RUNTIMES
+from bench.catalog.support import Capabilities
+from bench.host import hardware, software
+from bench.host.hardware import Machine
+
+
+def read_capabilities(machine: Machine) -> Capabilities:
+    """What can be used on this machine, with CUDA_VISIBLE_DEVICES as it is set for this process."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return Capabilities(
+        backends=software.installed_backends(),
+        runtimes=installed_runtimes(),
+        device_problem=lambda device: hardware.device_problem(device, machine, visible),
+    )
+
+
+def installed_runtimes() -> dict[str, str | None]:
+    """Each runtime: None where it is installed, else the reason why it cannot be used, with the way out."""
+    problems: dict[str, str | None] = {}
+    for runtime in RUNTIMES.values():
+        missing = [module for module in runtime.modules if importlib.util.find_spec(module) is None]
+        problems[runtime.name] = (
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed in this Python environment: "
+            f"`pip install -e '.[{runtime.extra}]'` in the checkout adds {'it' if len(missing) == 1 else 'them'}"
+            if missing
+            else None
+        )
+    return problems

@@ -1,0 +1,147 @@
+"""bench.catalog.support: whether a case can run here, and why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.catalog.support import kernel_refusal, probe_refusal, refusal, runtime_refusal
+from bench.core.case import Case
+from tests.support.hosts import a_host
+
+
+def test_what_the_host_lacks_comes_first() -> None:
+    """The backend, then the device, then what no host could do."""
+    impossible = Case(cell="simple_rnn", kernel="cudnn", device="gpu:0", runtime="torch.nn")
+    no_gpu: dict[str, Any] = {"device_problem": lambda device: f"{device}: no GPU here"}
+    assert refusal(impossible, a_host(backends={"tensorflow": "not installed"}, **no_gpu)) == "not installed"
+    assert refusal(impossible, a_host(**no_gpu)) == "gpu:0: no GPU here"
+    assert "needs the backend torch" in (refusal(impossible, a_host()) or "")
+    exported = Case(cell="lstm", runtime="onnxruntime", latency_calls=1)
+    assert refusal(exported, a_host(runtimes={"onnxruntime": "onnx is not installed"})) == "onnx is not installed"
+    assert "no cuDNN path" in (refusal(Case(cell="simple_rnn", kernel="cudnn"), a_host()) or "")
+    assert refusal(Case(cell="lstm"), a_host()) is None
+
+
+@pytest.mark.parametrize(
+    ("axes", "reason"),
+    [
+        ({"backend": "jax", "kernel": "xla"}, "JAX always compiles with XLA"),
+        ({"backend": "torch", "kernel": "xla"}, "Keras doesn't compile torch with XLA"),
+        ({"backend": "torch", "kernel": "unrolled"}, "Keras on torch ignores unroll"),
+        ({"cell": "simple_rnn", "kernel": "cudnn", "device": "gpu:0"}, "no cuDNN path for SimpleRNN"),
+        ({"cell": "gru", "kernel": "cudnn", "device": "gpu:0", "backend": "jax"}, "no cuDNN GRU"),
+        ({"kernel": "cudnn"}, "the device is cpu"),
+        (
+            {"kernel": "cudnn", "device": "gpu:0"},
+            "the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn_ready",
+        ),
+        ({"dtype": "float16"}, "use mixed_float16"),
+        ({"dtype": "float64", "backend": "jax"}, "parts of a float64 model in float32 on jax: use tensorflow"),
+        ({"dtype": "float64", "backend": "torch"}, "in float32 on torch"),
+        ({"dtype": "bfloat16", "backend": "jax"}, "use mixed_bfloat16"),
+        (
+            {
+                **{"kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready"},
+                **{"backend": "jax", "dtype": "mixed_bfloat16"},
+            },
+            "JAX's cuDNN LSTM has no half precision",
+        ),
+        ({"device": "gpu:0", "backend": "jax", "dtype": "mixed_float16"}, "Keras picks it all the same: use generic"),
+    ],
+)
+def test_a_kernel_that_cannot_be_had_has_its_reason(axes: dict[str, Any], reason: str) -> None:
+    assert reason in (kernel_refusal(Case(**{"cell": "lstm", **axes})) or "")
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready"},
+        {"kernel": "unrolled", "backend": "jax"},
+        {"kernel": "xla"},
+        {"backend": "torch", "kernel": "generic"},
+        {"dtype": "mixed_float16"},
+        {"dtype": "float64"},
+        {"device": "gpu:0", "backend": "jax", "dtype": "mixed_float16", "kernel": "generic"},
+        {"device": "gpu:0", "backend": "torch", "dtype": "mixed_float16", "kernel": "cudnn", "network": "cudnn_ready"},
+    ],
+)
+def test_a_kernel_that_can_be_had_is_not_refused(axes: dict[str, Any]) -> None:
+    assert kernel_refusal(Case(**{"cell": "lstm", **axes})) is None
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (Case(cell="lstm", kernel="cudnn"), "NVIDIA GPUs only, and the device is cpu"),
+        (Case(cell="lstm", kernel="cudnn", device="gpu:1"), "relu rules cuDNN out"),
+        (Case(cell="simple_rnn", kernel="cudnn", device="gpu:0", network="cudnn_ready"), "no cuDNN path for SimpleRNN"),
+        (Case(cell="lstm", kernel="cudnn", device="gpu:0", network="cudnn_ready"), None),
+        (Case(cell="mine:factory", kernel="cudnn", device="gpu:0", network="cudnn_ready"), None),
+        *((Case(cell="lstm", kernel=kernel), None) for kernel in ("auto", "generic", "unrolled", "xla")),
+    ],
+)
+def test_kernels_that_cannot_be_had(case: Case, said: str | None) -> None:
+    reason = kernel_refusal(case)
+    assert reason is None if said is None else said in (reason or "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"runtime": "onnxruntime", "backend": "jax"}, "needs the backend tensorflow"),
+        ({"runtime": "onnxruntime", "device": "gpu:0"}, "on the CPU here, and the device is gpu:0"),
+        ({"runtime": "onnxruntime", "latency_calls": 0}, "--set latency_calls=500"),
+        ({"runtime": "onnxruntime", "dtype": "mixed_bfloat16"}, "float32 and float64 only"),
+        ({"runtime": "onnxruntime", "kernel": "xla"}, "leaves XLA behind"),
+        ({"runtime": "onnxruntime", "kernel": "generic"}, "one fused LSTM node"),
+        ({"runtime": "torch.nn", "backend": "tensorflow"}, "needs the backend torch"),
+        ({"runtime": "torch.nn", "network": "notebook"}, "use the network cudnn_ready"),
+        ({"runtime": "torch.nn", "cell": "my_cells:lstm"}, "has no peer there"),
+        ({"runtime": "torch.nn", "kernel": "unrolled"}, "picks its kernel by itself: ask for the kernel auto"),
+        ({"runtime": "torch.nn", "kernel": "cudnn"}, "picks its kernel by itself: ask for the kernel auto"),
+        ({"runtime": "torch.nn", "dtype": "mixed_float16"}, "float32 and float64 here"),
+    ],
+)
+def test_what_a_runtime_cannot_do_has_its_reason(asked: dict[str, Any], reason: str) -> None:
+    possible: dict[str, dict[str, Any]] = {
+        "onnxruntime": {"latency_calls": 500},
+        "torch.nn": {"backend": "torch", "network": "cudnn_ready"},
+    }
+    assert reason in (runtime_refusal(Case(**{"cell": "lstm", **possible[asked["runtime"]], **asked})) or "")
+
+
+def test_what_a_runtime_can_do_is_not_refused() -> None:
+    native: dict[str, Any] = {"runtime": "torch.nn", "backend": "torch", "network": "cudnn_ready"}
+    for asked in (
+        {"cell": "my_cells:lstm", "backend": "jax", "kernel": "unrolled"},
+        {"cell": "lstm", "runtime": "onnxruntime", "latency_calls": 1},
+        {"cell": "gru", "runtime": "onnxruntime", "latency_calls": 1, "kernel": "generic"},
+        {"cell": "lstm", "runtime": "onnxruntime", "latency_calls": 1, "kernel": "unrolled"},
+        {"cell": "gru", **native},
+        {"cell": "lstm", **native, "device": "gpu:0", "kernel": "cudnn"},
+    ):
+        assert runtime_refusal(Case(**asked)) is None
+
+
+def test_what_a_probe_can_try() -> None:
+    """What Keras's rules refuse is tried all the same, since a probe tests them; what has no switch is not."""
+    host = a_host(backends={"tensorflow": None, "torch": None})
+    tried = {
+        (kernel, backend, cell): probe_refusal(Case(cell=cell, kernel=kernel, backend=backend), host) is None
+        for kernel in ("unrolled", "xla", "cudnn")
+        for backend in ("tensorflow", "torch")
+        for cell in ("simple_rnn", "gru")
+    }
+    assert {configuration for configuration, can in tried.items() if not can} == {
+        ("xla", "torch", "simple_rnn"),
+        ("xla", "torch", "gru"),
+        ("cudnn", "tensorflow", "simple_rnn"),
+        ("cudnn", "torch", "simple_rnn"),
+    }
+    for hopeless in ({"dtype": "float16"}, {"runtime": "torch.nn"}, {"runtime": "onnxruntime"}):
+        asked: dict[str, Any] = {"cell": "lstm", **hopeless}
+        assert probe_refusal(Case(**asked), host) is not None
+    assert probe_refusal(Case(cell="lstm"), a_host(device_problem=lambda device: "hidden")) == "hidden"
