@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.report.text import markdown_table
+from bench.report.values import markdown_table
 from scripts.recordings import Recorded, halves, read
 from scripts.simulate_duels import SLOWDOWNS, share
 

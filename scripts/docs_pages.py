@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.report.text import escaped
+from bench.report.markdown import escaped
 from bench.store.parts import COLUMNS, SCHEMA_VERSION
 
 if TYPE_CHECKING:

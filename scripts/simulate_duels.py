@@ -30,7 +30,7 @@ from scipy.special import betaincinv
 from bench.analysis.stats import mean_t
 from bench.duel.interleaved import TURNS, duel_until_sure
 from bench.duel.sequential import MARGINS, pair_log_ratio
-from bench.report.text import markdown_table
+from bench.report.values import markdown_table
 from scripts.recordings import ABOUT, Recorded, Replay, Silent, halves, machines, read
 
 SLOWDOWNS = (0.0, 0.01, 0.02, 0.05, 0.10)

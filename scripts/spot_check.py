@@ -25,7 +25,7 @@ from bench.duel.interleaved import Arena, Side, duel_until_sure
 from bench.duel.sequential import MARGINS
 from bench.duel.sides import steadied
 from bench.host.hardware import read_machine
-from bench.report.text import markdown_table
+from bench.report.values import markdown_table
 from bench.run.isolation import Place, machine_lock
 
 WORKER = "scripts.burning_side"

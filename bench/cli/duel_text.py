@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bench.cli.layout import duration
+from bench.report.values import duration
 
 if TYPE_CHECKING:
     from bench.core.case import Case
@@ -210,7 +210,8 @@ HEADINGS = ("", "side", "median step", "kernel asked → ran")
 def to_markdown(record: Mapping[str, Any]) -> str:
     """Fit for a pull request, or a step's summary."""
     from bench.core.case import Case
-    from bench.report.text import escaped, markdown_table
+    from bench.report.markdown import escaped
+    from bench.report.values import markdown_table
 
     mark = {"same": "✅", "faster": "✅", "slower": "❌", "inconclusive": "❔"}[record["verdict"]]
     case = Case(**record["sides"]["a"]["case"])

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.layout import count, duration, paragraph
+from bench.cli.layout import paragraph
 from bench.cli.options import DataFormat, DataFormatOption, OrderOption, SetOption, SuiteArgument
 from bench.core.errors import ExitCode
+from bench.report.values import count, duration
 
 if TYPE_CHECKING:
     from bench.plan.plan import Plan

@@ -13,10 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli.layout import duration, printable
+from bench.cli.layout import printable
 from bench.core.case import Status
 from bench.core.protocol import Began, Event
 from bench.plan.plan import Plan, Planned, estimate_seconds
+from bench.report.values import duration
 from bench.store.parts import Run
 
 _PHASES = {

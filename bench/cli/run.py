@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import bench
-from bench.cli.layout import count, duration, say
+from bench.cli.layout import say
 from bench.cli.options import (
     LOCAL_RESULTS,
     CpusOption,
@@ -29,6 +29,7 @@ from bench.cli.options import (
 from bench.cli.plan import left_out, show_plan
 from bench.core.case import Status, digest
 from bench.core.errors import ExitCode, NothingSureError
+from bench.report.values import count, duration
 from bench.run.isolation import WORKER, Isolation
 
 if TYPE_CHECKING:

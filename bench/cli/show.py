@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.layout import UNKNOWN, in_words, say, section, table, worded
-from bench.cli.layout import measured as duration_measured
+from bench.cli.layout import say, section, table
 from bench.cli.options import DataFormat, DataFormatOption, ResultsArgument, measured
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.core.metrics import Observation, RunMetadata
+from bench.report.values import NONE, in_words, measured_time, worded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ def _print_calls(calls: list[dict[str, Any]]) -> None:
     for call in calls:
         seconds.setdefault((call["predict_batch"], call["entry"]), []).append(call["seconds"])
     rows = [
-        (entry, str(batch), str(len(own)), *map(duration_measured, quantiles(own, 0.5, 0.95, 0.99)))
+        (entry, str(batch), str(len(own)), *map(measured_time, quantiles(own, 0.5, 0.95, 0.99)))
         for (batch, entry), own in seconds.items()
     ]
     typer.echo()
@@ -160,4 +160,4 @@ def _print_evidence(evidence: dict[str, dict[str, dict[str, Any]]]) -> None:
     if rows:
         table(("phase", "layer", "kernel", "operations seen in its scope", "program"), rows, wrap=3, indent="  ")
     else:
-        typer.echo(f"  {UNKNOWN}")
+        typer.echo(f"  {NONE}")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.layout import count, say, table
+from bench.cli.layout import say, table
 from bench.cli.options import DataDirOption
 from bench.core.errors import ExitCode, NothingSureError, UsageError
+from bench.report.values import count
 from bench.run.isolation import WORKER
 
 if TYPE_CHECKING:

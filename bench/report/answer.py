@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
 from bench.analysis.summary import Row, RunRecord, Section, by_seed, paired_train_seconds
+from bench.core.units import significant
 from bench.report.inference import label
-from bench.report.text import ranged, significant
+from bench.report.values import ranged
 
 _NAMED = 3
 """How many rows a sentence names before it counts."""

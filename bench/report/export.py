@@ -17,7 +17,7 @@ from bench.analysis.stats import median_runs
 from bench.analysis.summary import Row, Section
 from bench.core.errors import UsageError
 from bench.core.metrics import Metric, MetricKind
-from bench.report.text import clean
+from bench.report.values import clean
 from bench.report.verdicts import label
 
 

@@ -21,10 +21,11 @@ import pandas as pd
 
 from bench.analysis.stats import Estimate, mean_t, paired_ratio
 from bench.analysis.summary import Row, RunRecord, Section, paired_train_seconds
+from bench.core.units import significant
 from bench.report.answer import fastest_to_answer, fastest_to_train, pareto, training_seconds
 from bench.report.inference import label
 from bench.report.measured import Measured
-from bench.report.text import ranged, significant
+from bench.report.values import ranged
 
 INK = "#1c1c1e"
 GRID = "#d9d9dc"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Answers, Row, Section
-from bench.report.text import NONE, Grid, clean, ranged
+from bench.report.values import NONE, Grid, clean, ranged
 
 NOTE = (
     "Inference, of the trained model, from inputs in NumPy's memory to outputs there: predict is Keras's "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bench.analysis.summary import Section
-from bench.report.text import NONE, Grid, clean, significant
+from bench.core.units import significant
+from bench.report.values import NONE, Grid, clean
 
 LIMITS_NOTE = (
     "How near training comes to the limit: GFLOP/s by formula (2 a multiply-add); of peak: of a large matrix product, "

@@ -9,7 +9,7 @@ from bench.catalog.cells import BUILT_IN
 from bench.catalog.networks import DENSE_UNITS, NETWORKS
 from bench.catalog.tasks import TASKS
 from bench.core.case import Case
-from bench.report.text import NONE, clean
+from bench.report.values import NONE, clean
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from bench.analysis.history import SEGMENT, Change, Series
 from bench.core.errors import UsageError
-from bench.report.text import NONE, clean, escaped, grid, listed, machine_words, markdown_table, software_words
+from bench.report.markdown import escaped
+from bench.report.values import NONE, clean, grid, listed, machine_words, markdown_table, software_words
 from bench.report.verdicts import figure, label
 
 Format = Literal["text", "md", "json"]

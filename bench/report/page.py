@@ -29,9 +29,10 @@ from bench.report import verdicts
 from bench.report.answer import answer, exchange, pareto
 from bench.report.inference import NOTE, findings, inference_grid, label
 from bench.report.limits import limits_grid
+from bench.report.markdown import escaped
 from bench.report.measured import Measured
 from bench.report.network import drawn, layers_of
-from bench.report.text import NONE, clean, escaped, markdown_table, without_nan
+from bench.report.values import NONE, clean, markdown_table, without_nan
 
 _INPUTS_SHOWN = 200
 """Runs that are listed one by one: those that failed, and those left out."""

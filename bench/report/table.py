@@ -31,18 +31,18 @@ from bench.analysis.stats import Estimate
 from bench.analysis.summary import REFERENCE_CELL, Answers, Row, Section
 from bench.core.case import Case
 from bench.core.errors import UsageError
+from bench.core.units import significant
 from bench.report.inference import NOTE, findings, inference_grid, label
 from bench.report.limits import LIMITS_NOTE, limits_grid
-from bench.report.text import (
+from bench.report.markdown import escaped
+from bench.report.values import (
     NONE,
     Grid,
     clean,
-    escaped,
     listed,
     machine_words,
     markdown_table,
     ranged,
-    significant,
     software_words,
     without_nan,
 )

@@ -17,16 +17,16 @@ from bench.analysis.stats import Interval
 from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.case import Case
 from bench.core.metrics import METRICS
+from bench.core.units import significant
 from bench.plan.gate import Gate
-from bench.report.text import (
+from bench.report.markdown import escaped
+from bench.report.values import (
     NONE,
     clean,
-    escaped,
     grid,
     listed,
     machine_words,
     markdown_table,
-    significant,
     software_words,
     without_nan,
 )

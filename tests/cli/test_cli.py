@@ -25,6 +25,7 @@ from bench.host.noise import HeavyProcess, Quiet
 from bench.host.procfs import GIB
 from bench.plan.prepare import prepare
 from bench.plan.suite import built_in
+from bench.report.values import duration, worded
 from bench.store.parts import SCHEMA_VERSION, write_run
 from tests.support.roots import LAPTOP
 from tests.support.stored import a_run, a_store
@@ -653,7 +654,7 @@ def test_shell_completion(tmp_path: Path) -> None:
     ],
 )
 def test_times_that_a_person_waits(seconds: float, said: str) -> None:
-    assert layout.duration(seconds) == said
+    assert duration(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -674,7 +675,7 @@ def test_times_that_a_person_waits(seconds: float, said: str) -> None:
     ],
 )
 def test_facts_in_words(name: str, value: object, said: tuple[str, str]) -> None:
-    assert layout.worded(name, value) == said
+    assert worded(name, value) == said
 
 
 def test_a_command_to_copy_stays_on_one_line(

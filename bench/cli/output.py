@@ -1,0 +1,45 @@
+"""How commands write: their result to standard output in the format that was asked for, and what goes on beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.report.document import Document
+
+
+def width() -> int:
+    """The columns to fill: the terminal's, or 80 where there is none."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def notify(line: str) -> None:
+    """Write a line about what goes on to standard error, beside the output."""
+    typer.echo(f"bench: {line}", err=True)
+
+
+def put(document: Document) -> None:
+    """Write a document as text, as wide as the terminal, and with colours where it is one."""
+    from bench.report.text import render_text
+
+    styled = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    typer.echo(render_text(document, width(), styled=styled), nl=False)
+
+
+def put_markdown(document: Document) -> None:
+    """Write a document as markdown."""
+    from bench.report.markdown import render_markdown
+
+    typer.echo(render_markdown(document), nl=False)
+
+
+def put_json(value: object) -> None:
+    """Write a JSON-able object."""
+    from bench.report.jsonout import render_json
+
+    typer.echo(render_json(value), nl=False)

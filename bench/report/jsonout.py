@@ -1,0 +1,42 @@
+"""What commands write as JSON: SI units and full precision, without NaN, which JSON hasn't."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.analysis.stats import Estimate, Interval
+
+
+def render_json(value: object) -> str:
+    """A JSON-able object as text, with null for every number that is not finite; ends with a newline."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def interval_object(interval: Interval | None) -> dict[str, float] | None:
+    """An interval by its limits."""
+    return {"low": interval.low, "high": interval.high} if interval else None
+
+
+def estimate_object(estimate: Estimate | None) -> dict[str, Any] | None:
+    """An estimate with its interval's limits, null where it has none, and the number of values behind it."""
+    if estimate is None:
+        return None
+    interval = estimate.interval
+    return {
+        "value": estimate.value,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "n": estimate.n,
+    }
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

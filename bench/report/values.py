@@ -1,0 +1,210 @@
+"""How values become words: figures with their digits and units, durations, machines, software, commits.
+
+All that is stored is in SI units and full precision; what a person reads is rounded here and nowhere before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from bench.core.units import significant
+
+if TYPE_CHECKING:
+    from bench.analysis.stats import Estimate  # which imports numpy, and light commands use this module
+
+NONE = "–"
+"""Stands for what is not known, or was not measured."""
+
+_COMMIT_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Headings, each with whether its column is left-aligned, and rows of text; a line break stacks two in a cell."""
+
+    heads: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def decimals_of(shown: str) -> int:
+    """How many digits stand after the point of a number as it is shown."""
+    return len(shown.partition(".")[2])
+
+
+def ranged(estimate: Estimate | None) -> tuple[str, str]:
+    """A positive figure, and its interval as low–high, or nothing where it has none."""
+    if estimate is None:
+        return NONE, ""
+    value = significant(estimate.value)
+    if estimate.interval is None:
+        return value, ""
+    low, high = (significant(x, decimals_of(value)) for x in (estimate.interval.low, estimate.interval.high))
+    return value, f"{low}–{high}"
+
+
+def clean(text: str) -> str:
+    """One line without control characters: a cell's name or an error may hold anything."""
+    spaced = (" " if c.isspace() else c for c in text)
+    return " ".join("".join(c for c in spaced if c.isprintable()).split())
+
+
+def commit_words(commit: str | None) -> str:
+    """A commit by its first digits, with the mark of uncommitted changes where it has one."""
+    if commit is None:
+        return NONE
+    name, plus, dirty = commit.partition("+")
+    return clean(name[:_COMMIT_DIGITS] + plus + dirty)
+
+
+def machine_words(machine: Mapping[str, Any]) -> str:
+    """A machine in a line."""
+    cores, quota, memory = (machine.get(name) for name in ("usable_cores", "cpu_quota", "memory_class_gib"))
+    words = [
+        machine.get("cpu_model") or "unknown processor",
+        *([f"{cores} core{'s' if cores != 1 else ''}"] if cores else []),
+        *([f"quota of {quota:g}"] if quota else []),
+        *([f"{memory:g} GiB"] if memory else []),
+        *(machine.get("gpus") or ()),
+    ]
+    return clean(" · ".join(map(str, words)))
+
+
+def software_words(software: Mapping[str, Any]) -> str:
+    """The software in a line."""
+    versions = [(name, software.get(name)) for name in ("python", "keras", "numpy")]
+    versions.insert(2, (str(software.get("backend")), software.get("backend_version")))
+    words = [f"{name} {version}" for name, version in versions if version]
+    words += [f"{name}={value}" for name, value in software.get("settings") or ()]
+    return clean(" · ".join(words)) or "unknown software"
+
+
+def listed(items: Sequence[tuple[str, str]]) -> Table:
+    """For the console: (mark, text) each, the text folded beside its mark."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for mark, text in items:
+        grid.add_row(Text(mark), Text(text))
+    return grid
+
+
+def grid(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    left: Collection[str],
+    widths: Sequence[int] = (),
+    head: bool = True,
+) -> Table:
+    """For the console: rows below headings and a line; those in `left` are left-aligned, `widths` fixes the columns."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), show_header=head)
+    for i, name in enumerate(heads):
+        width = widths[i] if widths else None
+        table.add_column(Text(name), justify="left" if name in left else "right", overflow="fold", width=width)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def markdown_table(heads: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, given (heading, whether its column is left-aligned) and the rows; all is escaped."""
+    from bench.report.markdown import escaped
+
+    cells = [[head for head, _ in heads], *rows]
+    lines = [f"| {' | '.join(map(escaped, row))} |" for row in cells]
+    rule = "|".join("---" if left else "--:" for _, left in heads)
+    return [lines[0], f"|{rule}|", *lines[1:]]
+
+
+def without_nan(value: Any) -> Any:
+    """For JSON, which has no NaN: the same with None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def worded(name: str, value: Any) -> tuple[str, str]:
+    """A fact as a reader calls it: `uptime_seconds`, 2179.67 becomes `uptime`, 36 min."""
+    for suffix, words, shown in _UNITS:
+        if name.endswith(suffix) and isinstance(value, int | float):
+            return name.removesuffix(suffix).replace("_", " ") + words, shown(value)
+    return name.replace("_", " "), in_words(value)
+
+
+def in_words(value: Any) -> str:
+    """A value without a unit; a mapping as its pairs, a list as its items, and a dash for what is not known."""
+    if is_unknown(value):
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {in_words(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        pairs = all(isinstance(item, list | tuple) and len(item) == 2 for item in value)
+        return in_words(dict(value)) if pairs else ", ".join(map(in_words, value))
+    return str(value)
+
+
+def is_unknown(value: Any) -> bool:
+    """Whether there is nothing to show: no value, or an empty one."""
+    return value is None or value in ("", (), [], {})
+
+
+def duration(seconds: float) -> str:
+    """A time that a person waits: 40 s, 12 min, 3 h 20 min, 11 days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = round(minutes / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if hours < 48 else f"{round(hours / 24)} days"
+
+
+def count(number: int, noun: str) -> str:
+    """1 run, 2 runs, 10,000 runs."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def memory(size_bytes: float) -> str:
+    """Memory in the unit that suits it: 412 MiB, 23.5 GiB."""
+    mib = size_bytes / 1024**2
+    return f"{mib:.0f} MiB" if mib < 1024 else f"{mib / 1024:.1f} GiB"
+
+
+def measured_time(seconds: float) -> str:
+    """A measured time, to the digits that mean something: 1.23 s, 45.6 ms."""
+    if seconds >= 1000:
+        return duration(seconds)
+    value, unit = (seconds, "s") if seconds >= 0.1 else (seconds * 1000, "ms")
+    return f"{f'{value:#.3g}'.rstrip('.')} {unit}"
+
+
+_UNITS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("_bytes", "", memory),
+    ("_gib", "", lambda size: f"{size:g} GiB"),
+    ("_seconds", "", measured_time),
+    ("seconds", "time", measured_time),
+    ("_fraction", "", lambda fraction: f"{100 * fraction:.1f} %"),
+    ("_fraction_start", " at the start", lambda fraction: f"{100 * fraction:.1f} %"),
+    ("_1m", " (1 min)", lambda load: f"{load:.2f}"),
+    ("_5m", " (5 min)", lambda load: f"{load:.2f}"),
+    ("_15m", " (15 min)", lambda load: f"{load:.2f}"),
+    ("_flops_per_sample", "", lambda flops: f"{flops / 1e6:.4g} MFLOP a sample"),
+    ("parameters", "parameters", lambda number: f"{number:,.0f}"),
+    ("samples", "samples", lambda number: f"{number:,.0f}"),
+    ("accuracy", "accuracy", lambda fraction: f"{100 * fraction:.2f} %"),
+    ("loss", "loss", lambda loss: f"{loss:.4f}"),
+)
+"""By the end of a fact's name: what stands there instead, and how its value is written."""
