@@ -17,11 +17,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.analysis.stats import CONFIDENCE, Estimate, Interval, mean_t, paired_ratio
 from bench.analysis.summary import Row, RunRecord, Section, by_seed, paired_train_seconds
+from bench.core.axes import SETTING_FIELDS
 from bench.core.case import Case
 
 
@@ -216,7 +217,7 @@ def _settings(section: Section) -> dict[Case, dict[str, Row]]:
 
 
 _PROTOCOL = Case(cell="")
-_IN_SETTING = tuple(f.name for f in fields(Case) if f.name not in {"cell", "task", "seed", "repeat"})
+_IN_SETTING = tuple(name for name in SETTING_FIELDS if name != "task")
 
 
 def _differing(setting: Case) -> list[str]:

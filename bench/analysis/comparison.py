@@ -17,8 +17,8 @@ from __future__ import annotations
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from bench.analysis.stats import (
 )
 from bench.analysis.summary import Row, RunRecord, Section, by_seed, summarise
 from bench.analysis.verdict import Verdict, exit_code, judge
+from bench.core.axes import varying
 from bench.core.case import ENTRIES, Case
 from bench.core.errors import ExitCode
 from bench.core.metrics import METRICS, Margins, Metric, MetricKind
@@ -170,7 +171,7 @@ def compare(
         findings=findings,
         intervals=intervals,
         confidence=confidence,
-        axes=_axes([*theirs, *added]),
+        axes=varying([*theirs, *added]),
         added=added,
         remarks=_drift(*sides, findings),
     )
@@ -557,12 +558,6 @@ def _side(frame: pd.DataFrame, name: str) -> Side:
         began=runs["started_at"].min(),
         ended=runs["started_at"].max(),
     )
-
-
-def _axes(cases: Iterable[Case]) -> tuple[str, ...]:
-    cases = list(cases)
-    names = [one.name for one in fields(Case) if one.name not in {"cell", "seed", "repeat"}]
-    return tuple(name for name in names if len({getattr(case, name) for case in cases}) > 1)
 
 
 def _drift(base: Side, new: Side, findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from bench.analysis.stats import (
 )
 from bench.catalog.kernels import KERNELS
 from bench.catalog.tasks import TASKS
+from bench.core.axes import SETTING_FIELDS, varying
 from bench.core.case import ENTRIES, Case, Status
 from bench.core.errors import BenchError
 from bench.store.ceilings import Bound, Limits, Shape, limits
@@ -52,7 +53,6 @@ REFERENCE_CELL = "simple_rnn"
 """The cell that training times are divided by."""
 
 _CELLS_IN_ORDER = ("simple_rnn", "lstm", "gru")
-_NOT_CONFIGURATION = frozenset({"seed", "repeat"})
 _CASE_FIELDS = {f.name: f for f in fields(Case)}
 
 # An accuracy is a count of test samples over their number; this near to a whole count, it is that one in float32.
@@ -402,8 +402,7 @@ def _section(key: _SectionKey, runs: Sequence[_Run], bounds: Bounds) -> Section:
     by_configuration: dict[Case, list[_Run]] = defaultdict(list)
     for run in runs:
         by_configuration[run.configuration].append(run)
-    names = [name for name in _CASE_FIELDS if name not in _NOT_CONFIGURATION and name != "cell"]
-    axes = tuple(name for name in names if len({getattr(case, name) for case in by_configuration}) > 1)
+    axes = varying(by_configuration)
     some = next(iter(by_configuration))
     rows = [_row(case, own, axes) for case, own in by_configuration.items()]
     references = {row.setting: row for row in rows if row.cell == REFERENCE_CELL}
@@ -425,7 +424,7 @@ def _section(key: _SectionKey, runs: Sequence[_Run], bounds: Bounds) -> Section:
         machine=_object(runs[0].facts["machine_json"]),
         software=_object(runs[0].facts["software_json"]),
         commits=tuple(sorted({str(run.facts["program_commit"]) for run in runs if run.facts["program_commit"]})),
-        shared={name: getattr(some, name) for name in names if name not in axes},
+        shared={name: getattr(some, name) for name in SETTING_FIELDS if name not in axes},
         axes=axes,
         rows=tuple(sorted(rows, key=_row_order)),
     )

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import importlib
 
-CATALOGUES = ("backends", "cells", "devices", "dtypes", "kernels", "networks", "runtimes", "tasks")
-"""The registries, each named as its module and as the axis whose values it holds."""
-
 
 def check(catalogue: str, name: str, origin: str) -> None:
     """Refuse a name that a catalogue doesn't have.
 
     Args:
-        catalogue: one of `CATALOGUES`.
+        catalogue: the registry, named as its module: the `catalogue` of an axis (`bench.core.axes`).
         name: what was asked for.
         origin: where the name came from ("--set cells", "my.toml"), for the message.
 

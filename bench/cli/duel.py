@@ -216,7 +216,8 @@ def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case,
             reasons = "; ".join(f"{names}: {reason}" for reason, names in left_out(plan))
             raise UsageError(f"side {letter} ({text}) cannot run here: {reasons}.")
         if len(plan.planned) > 1:
-            axes = ", ".join(sorted(plan.varying)) or "seeds"
+            cells = {planned.case.cell for planned in plan.planned}
+            axes = ", ".join([*(["cell"] if len(cells) > 1 else []), *plan.varying]) or "seeds"
             raise UsageError(
                 f"a duel is over one configuration, and {len(plan.planned)} were asked for: give one value for {axes}."
             )

@@ -90,10 +90,10 @@ def _crossed(overrides: Sequence[str], machine: Machine) -> PreparedSuite:
 
 def _place(case: Case, axes: Axes) -> list[int]:
     """Where a case stands: what has a matrix of its own first, then row and column, as the axes order them."""
-    from bench.plan.suite import CASE_FIELD
+    from bench.core.axes import AXES
 
     order = ("backends", "devices", "networks", "dtypes", "threads", "cells", "kernels")
-    return [getattr(axes, axis).index(getattr(case, CASE_FIELD[axis])) for axis in order]
+    return [getattr(axes, axis).index(getattr(case, AXES[axis].field)) for axis in order]
 
 
 def _probe(cases: Sequence[Case], host: Capabilities, known: dict[str, Answers]) -> None:

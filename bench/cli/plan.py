@@ -69,12 +69,10 @@ def _print(plan: Plan, seconds: float, shown: int | None) -> None:
 
 def left_out(plan: Plan) -> list[tuple[str, str]]:
     """Why something is left out, each reason told once, and what it is: `gru × jax × cudnn`."""
-    from bench.plan.suite import CASE_FIELD
-
     by_reason: dict[str, list[str]] = {}
     for out in plan.left_out:
-        values = [(field, getattr(out.configuration, field)) for field in CASE_FIELD.values() if field in plan.varying]
-        words = [value if isinstance(value, str) else f"{field}={value}" for field, value in values if field != "cell"]
+        values = [(field, getattr(out.configuration, field)) for field in plan.varying]
+        words = [value if isinstance(value, str) else f"{field}={value}" for field, value in values]
         by_reason.setdefault(out.reason, []).append(" × ".join([out.configuration.cell, *words]))
     lines = []
     for reason, names in by_reason.items():

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 ENTRIES = ("predict", "compiled")
 """How a trained model is asked: by `model.predict`, or by the call that a service would use (`tf.function`, `jax.jit`,
@@ -31,44 +32,127 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+_LARGEST_COUNT = 2**31 - 1
+"""Backends keep shapes and counts in 32 bits."""
+
+
+def axis(
+    *,
+    plural: str,
+    doc: str,
+    default: str | int | float | None = None,
+    catalogue: str | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    suites: tuple[str, ...] = (),
+    setting: bool = False,
+) -> Any:
+    """A field of `Case` that is an axis: what suites cross, `--set` changes and the store keeps (`bench.core.axes`).
+
+    Args:
+        plural: what suites and `--set` call the axis.
+        doc: what its values mean, and their unit.
+        default: the value that is meant where none is given, which must never change; None: a value must be given.
+        catalogue: the catalogue that its values must be in (`bench.catalog`); None where they are no names of things.
+        at_least: the smallest value that is allowed.
+        above: the value that is too small, with all below it.
+        at_most: the largest value that is allowed.
+        suites: what a suite that says nothing of it crosses, where that is not the default alone.
+        setting: whether a suite may write it under `[settings]` too, as a single value.
+    """
+    rules = {"catalogue": catalogue, "at_least": at_least, "above": above, "at_most": at_most, "setting": setting}
+    metadata = {"doc": doc, "plural": plural, "default": suites or (default,), **rules}
+    return field(default=MISSING if default is None else default, metadata=metadata)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One point of a suite, fully resolved.
+    """One point of a suite, fully resolved. Each axis is a field, declared here and nowhere else.
+
+    The axes of suites and `--set`, the checks of their values, the store's columns, the names in messages and the
+    documentation's table of axes are derived from these fields, in their order (`bench.core.axes`).
 
     Defaults are those of the protocol `mnist_rows`. The canonical form leaves out what equals its default, so that an
     axis added later does not change the ids of cases stored before; a default must therefore never change.
     """
 
-    cell: str
-    task: str = "mnist"
-    network: str = "notebook"
-    backend: str = "tensorflow"
-    kernel: str = "auto"
-    device: str = "cpu"
-    dtype: str = "float32"
-    threads: int = 0
-    """Threads that one operation may use; 0 leaves the backend's default."""
-    runtime: str = "keras"
-    """What computes the network: `keras`; `onnxruntime` answers with the trained Keras model, exported; `torch.nn` is
-    trained and answers without Keras."""
-    units: int = 128
-    batch_size: int = 32
-    epochs: int = 3
-    train_samples: int = 0
-    """How many training samples are used, from the first; 0 is all."""
-    learning_rate: float = 0.001
-    decay: float = 1e-6
-    """Keras's legacy decay: the rate at step n is learning_rate / (1 + decay · n)."""
-    latency_calls: int = 0
-    """Timed calls of inference at batch 1, for each entry; 0 times no inference."""
-    seed: int = 0
-    repeat: int = 0
+    cell: str = axis(
+        plural="cells",
+        doc="the recurrent cell: a name, or module:factory",
+        catalogue="cells",
+        suites=("simple_rnn", "lstm", "gru"),
+    )
+    task: str = axis(plural="tasks", default="mnist", doc="the data set and what is asked of it", catalogue="tasks")
+    network: str = axis(
+        plural="networks", default="notebook", doc="the network that the cell is put in", catalogue="networks"
+    )
+    backend: str = axis(plural="backends", default="tensorflow", doc="Keras's backend", catalogue="backends")
+    kernel: str = axis(
+        plural="kernels", default="auto", doc="the kernel asked for; auto is Keras's own pick", catalogue="kernels"
+    )
+    device: str = axis(plural="devices", default="cpu", doc="cpu, gpu:0, ...", catalogue="devices")
+    dtype: str = axis(
+        plural="dtypes", default="float32", doc="the number format of weights and activations", catalogue="dtypes"
+    )
+    threads: int = axis(
+        plural="threads",
+        default=0,
+        doc="threads that one operation may use; 0 leaves the backend's default",
+        at_least=0,
+        at_most=4096,
+    )
+    runtime: str = axis(
+        plural="runtimes",
+        default="keras",
+        doc="what computes the network: keras; onnxruntime infers with the trained Keras model, exported; torch.nn "
+        "trains and infers without Keras",
+        catalogue="runtimes",
+    )
+    units: int = axis(
+        plural="units", default=128, doc="width of the recurrent layers", at_least=1, at_most=_LARGEST_COUNT
+    )
+    batch_size: int = axis(
+        plural="batch_size", default=32, doc="samples in a training step", at_least=1, at_most=_LARGEST_COUNT
+    )
+    epochs: int = axis(plural="epochs", default=3, doc="epochs trained", at_least=1, at_most=_LARGEST_COUNT)
+    train_samples: int = axis(
+        plural="train_samples",
+        default=0,
+        doc="training samples used, from the first; 0 is all",
+        at_least=0,
+        setting=True,
+    )
+    learning_rate: float = axis(
+        plural="learning_rate", default=0.001, doc="Adam's learning rate at step 0", above=0, setting=True
+    )
+    decay: float = axis(
+        plural="decay",
+        default=1e-6,
+        doc="Keras's legacy decay: the rate at step n is learning_rate / (1 + decay * n)",
+        at_least=0,
+        setting=True,
+    )
+    latency_calls: int = axis(
+        plural="latency_calls",
+        default=0,
+        doc="timed calls of inference at batch 1, for each call path; 0 times no inference",
+        at_least=0,
+        at_most=1_000_000,
+        setting=True,
+    )
+    seed: int = axis(
+        plural="seeds", default=0, doc="seed of weights, dropout and shuffling", at_least=0, at_most=2**32 - 1
+    )
+    repeat: int = field(
+        default=0, metadata={"doc": "number of the run among those of one configuration and seed, from 0"}
+    )
 
     @property
     def canonical(self) -> str:
         """JSON of the fields that differ from their default, keys sorted."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-        return json.dumps(own, sort_keys=True)
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return json.dumps(changed, sort_keys=True)
 
     @property
     def id(self) -> str:
@@ -90,7 +174,7 @@ class Case:
     def from_json(cls, text: str) -> Self:
         return cls(**json.loads(text))
 
-    def label(self, vary: frozenset[str] = frozenset()) -> str:
-        """How messages name this case: its cell, then the fields named in `vary`, then seed and repeat."""
-        extra = [f"{name}={getattr(self, name)}" for name in sorted(vary - {"cell"})]
+    def label(self, shown: Collection[str] = ()) -> str:
+        """The name of this case in messages: its cell, the fields `shown` with their values, then seed and repeat."""
+        extra = [f"{name}={getattr(self, name)}" for name in shown]
         return " ".join([self.cell, *extra, f"seed={self.seed}", *([f"repeat={self.repeat}"] if self.repeat else [])])

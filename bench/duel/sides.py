@@ -22,10 +22,10 @@ from pathlib import Path
 
 import bench
 from bench.catalog import backends
+from bench.core.axes import AXES
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
 from bench.host.procfs import SYS, read_text
-from bench.plan.suite import CASE_FIELD
 from bench.run.isolation import HERE, Place
 
 WORKER_PACKAGES = ("keras", "numpy", "psutil")
@@ -104,13 +104,13 @@ def common_kind(a: str, b: str) -> Kind:
 
 def settings_of(text: str, letter: str) -> list[str]:
     """`kernel=generic units=64` as overrides of a suite: `kernels=generic`, `units=64`."""
-    axes = {name: axis for axis, name in CASE_FIELD.items()}
+    plurals = {axis.field: axis.plural for axis in AXES.values()}
     found = []
     for word in text.split():
         key, _, value = word.partition("=")
         if "," in value or ".." in value:
             raise UsageError(f"{word!r} (side {letter}) has several values: a side of a duel is one configuration.")
-        found.append(f"{axes.get(key, key)}={value}")
+        found.append(f"{plurals.get(key, key)}={value}")
     return found
 
 

@@ -15,9 +15,10 @@ from bench.catalog import backends, tasks
 from bench.catalog.cells import BUILT_IN
 from bench.catalog.networks import arithmetic
 from bench.catalog.support import Capabilities, refusal
+from bench.core.axes import AXES, varying
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
-from bench.plan.suite import CASE_FIELD, Suite
+from bench.plan.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Plan:
     left_out: tuple[LeftOut, ...]
 
     @functools.cached_property
-    def varying(self) -> frozenset[str]:
-        """The fields in which the configurations differ, for labels."""
+    def varying(self) -> tuple[str, ...]:
+        """The fields in which the configurations differ beside the cell, for labels; those left out count too."""
         cases = {planned.case.configuration for planned in self.planned} | {out.configuration for out in self.left_out}
-        return frozenset(name for name in CASE_FIELD.values() if len({getattr(case, name) for case in cases}) > 1)
+        return varying(cases)
 
     @property
     def blocks(self) -> int:
@@ -98,16 +99,10 @@ def make_plan(
     settings = suite.settings
     runnable: list[Case] = []
     left_out: list[LeftOut] = []
-    axes = {axis: getattr(suite.axes, axis) for axis in CASE_FIELD if axis != "seeds"}
-    axes["tasks"] = tuple(dict.fromkeys((substitutes or {}).get(task, task) for task in axes["tasks"]))
-    for values in itertools.product(*axes.values()):
-        case = Case(
-            **{CASE_FIELD[axis]: value for axis, value in zip(axes, values, strict=True)},
-            train_samples=settings.train_samples,
-            learning_rate=settings.learning_rate,
-            decay=settings.decay,
-            latency_calls=settings.latency_calls,
-        )
+    crossed = {axis.field: getattr(suite.axes, plural) for plural, axis in AXES.items() if axis.field != "seed"}
+    crossed["task"] = tuple(dict.fromkeys((substitutes or {}).get(task, task) for task in crossed["task"]))
+    for values in itertools.product(*crossed.values()):
+        case = Case(**dict(zip(crossed, values, strict=True)))
         _check_sizes(case, suite)
         if reason := refusal(case, host):
             left_out.append(LeftOut(case, reason))
@@ -132,9 +127,10 @@ def make_plan(
 
 
 def _check_names(suite: Suite) -> None:
-    for catalogue in catalog.CATALOGUES:
-        for name in getattr(suite.axes, catalogue):
-            catalog.check(catalogue, name, suite.origin(catalogue))
+    for plural, axis in AXES.items():
+        if axis.catalogue is not None:
+            for name in getattr(suite.axes, plural):
+                catalog.check(axis.catalogue, name, suite.origin(plural))
     if suite.settings.fallback_task:
         tasks.find(suite.settings.fallback_task, suite.origin("fallback_task"))
 

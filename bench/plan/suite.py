@@ -12,28 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Len
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, create_model, field_validator
 from pydantic_core import ErrorDetails
 
+from bench.core.axes import AXES, Axis
 from bench.core.errors import UsageError, unknown
 from bench.plan.gate import read_gate
-
-CASE_FIELD = {
-    "cells": "cell",
-    "tasks": "task",
-    "networks": "network",
-    "backends": "backend",
-    "kernels": "kernel",
-    "devices": "device",
-    "dtypes": "dtype",
-    "threads": "threads",
-    "runtimes": "runtime",
-    "units": "units",
-    "batch_size": "batch_size",
-    "epochs": "epochs",
-    "seeds": "seed",
-}
-"""Each axis, and the field of a case that it fills. The order is that in which axes are crossed."""
 
 MAX_RUNS = 100_000
 """Of one suite: eleven days at ten seconds a run. More is a slip, and would fill the memory before it is seen."""
@@ -41,30 +25,25 @@ MAX_RUNS = 100_000
 _REST = ""
 """Stands for all keys that no --set has overridden, where it is told what came from where."""
 
-_Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Len(min_length=1)]
-_Counts = Annotated[tuple[Annotated[int, Field(ge=1, le=2**31 - 1)], ...], Len(min_length=1)]
-_Threads = Annotated[tuple[Annotated[int, Field(ge=0, le=4096)], ...], Len(min_length=1)]
-_Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Len(min_length=1)]
+
+def _axis_field(axis: Axis) -> tuple[Any, tuple[str | int | float, ...]]:
+    """The type and the default of an axis in the model of axes: a tuple of at least one valid value."""
+    if axis.is_number:
+        rule = Field(
+            ge=axis.at_least, gt=axis.above, le=axis.at_most, allow_inf_nan=False if axis.type is float else None
+        )
+    else:
+        rule = Field(min_length=1)
+    return Annotated[tuple[Annotated[axis.type, rule], ...], Len(min_length=1)], axis.default  # type: ignore[name-defined]
 
 
-class Axes(BaseModel):
-    """What is crossed with what. Each axis is a list of distinct values; one value is a list of one."""
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+_fields: Any = {plural: _axis_field(axis) for plural, axis in AXES.items()}
+_Declared = create_model("_Declared", __config__=_STRICT, **_fields)
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    cells: _Names = ("simple_rnn", "lstm", "gru")
-    tasks: _Names = ("mnist",)
-    networks: _Names = ("notebook",)
-    backends: _Names = ("tensorflow",)
-    kernels: _Names = ("auto",)
-    devices: _Names = ("cpu",)
-    dtypes: _Names = ("float32",)
-    threads: _Threads = (0,)
-    runtimes: _Names = ("keras",)
-    units: _Counts = (128,)
-    batch_size: _Counts = (32,)
-    epochs: _Counts = (3,)
-    seeds: _Seeds = (0,)
+class Axes(_Declared):  # type: ignore[misc, valid-type]
+    """What is crossed with what: a field for each of `AXES`, a tuple of distinct values."""
 
     @field_validator("*", mode="after")
     @classmethod
@@ -76,30 +55,24 @@ class Axes(BaseModel):
 
 
 class Settings(BaseModel):
-    """What is the same for every case of the suite."""
+    """What is the same for every case of the suite. (`AXES` that are settings may stand beside these, a value each.)"""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = _STRICT
 
     repeats: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Runs of each case; more repeats buy certainty about time, more seeds about accuracy."""
-    train_samples: Annotated[int, Field(ge=0)] = 0
-    """Train on the first so many samples; 0 is all."""
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.001
-    decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-6
-    latency_calls: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Timed calls of inference at batch 1, for each entry; 0 times no inference."""
     bounds: bool = False
-    """Measure first how fast this machine could be (`bench.store.ceilings`), where it isn't known."""
+    """Whether to measure this machine's roofline ceilings first (`bench.store.ceilings`), where they aren't known."""
     silence_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900.0
     """A run that reports nothing (no phase, no epoch ended) for so long is killed."""
     fallback_task: str = ""
-    """The task to run instead, said plainly, where the data of the task `mnist` cannot be had; empty: none."""
+    """The task to run instead, and to report so, where the data of the task `mnist` cannot be had; empty: none."""
 
 
 class Suite(BaseModel):
     """A named set of axes and settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = _STRICT
 
     name: Annotated[str, Field(min_length=1)]
     title: str = ""
@@ -114,7 +87,7 @@ class Suite(BaseModel):
     @property
     def configurations(self) -> int:
         """How many points the axes cross to, seeds left out."""
-        return math.prod(len(getattr(self.axes, axis)) for axis in CASE_FIELD if axis != "seeds")
+        return math.prod(len(getattr(self.axes, axis)) for axis in AXES if axis != "seeds")
 
     @property
     def runs_each(self) -> int:
@@ -174,7 +147,7 @@ def crossed(name: str, axes: Mapping[str, Sequence[Any]], overrides: Iterable[st
 
 def _made(raw: dict[str, Any], overrides: Iterable[str], rest: str) -> Suite:
     """The validated suite; `rest` is where that came from which no override gave."""
-    raw, given = _with_overrides(raw, overrides)
+    raw, given = _with_overrides(_with_settings_as_axes(raw, rest), overrides)
     origins = {**given, _REST: rest}
     suite = _validated(raw, origins)
     suite._origins.update(origins)
@@ -184,6 +157,19 @@ def _made(raw: dict[str, Any], overrides: Iterable[str], rest: str) -> Suite:
             f"the suite {suite.name} asks for {runs:,} runs, and {MAX_RUNS:,} are the most: shorten its axes."
         )
     return suite
+
+
+def _with_settings_as_axes(raw: dict[str, Any], origin: str) -> dict[str, Any]:
+    """The suite with each axis that stands under [settings], as a single value, among the axes."""
+    axes, settings = dict(raw["axes"]), dict(raw["settings"])
+    for key in _SETTINGS_AMONG_AXES & settings.keys():
+        value = settings.pop(key)
+        if key in axes:
+            raise UsageError(f"{key} ({origin}) stands both under [axes] and under [settings]: leave one out.")
+        if isinstance(value, list):
+            raise UsageError(f"{key} = {_shown(value)} ({origin}) cannot be used: several values belong under [axes].")
+        axes[key] = [value]
+    return {**raw, "axes": axes, "settings": settings}
 
 
 def _with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -197,29 +183,35 @@ def _with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> tuple[dict
             raise UsageError(f"{origin} has no value: write --set {key}=value,value.")
         if key in given:
             raise UsageError(f"--set {key} is given twice: write the values in one, as --set {key}=value,value.")
-        if key in Axes.model_fields:
-            tables["axes"][key] = _axis_values(key, text, origin)
+        if key in AXES:
+            tables["axes"][key] = _axis_values(AXES[key], text, origin)
         elif key in Settings.model_fields:
             tables["settings"][key] = _scalar(key, text.strip(), origin)
         else:
-            raise unknown("key", key, [*Axes.model_fields, *Settings.model_fields], origin)
+            raise unknown("key", key, [*AXES, *Settings.model_fields], origin)
         given[key] = origin
     return {**raw, **tables}, given
 
 
-_TABLES: dict[str, type[BaseModel]] = {"axes": Axes, "settings": Settings}
-_NUMERIC = frozenset(name for name, field in Axes.model_fields.items() if isinstance(field.default[0], int))
+_SETTINGS_AMONG_AXES = {plural for plural, axis in AXES.items() if axis.setting}
+_TABLES: dict[str, tuple[str, ...]] = {
+    "settings": (*Settings.model_fields, *_SETTINGS_AMONG_AXES),
+    "axes": tuple(AXES),
+}
+"""The tables of a suite's file, and the keys that may stand in each."""
 _SCALARS = {name: field.annotation for name, field in Settings.model_fields.items()}
 
 
-def _axis_values(axis: str, text: str, origin: str) -> list[Any]:
+def _axis_values(axis: Axis, text: str, origin: str) -> list[Any]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if axis not in _NUMERIC:
-        return parts
-    return [value for part in parts for value in _numbers(part, origin)]
+    if axis.type is int:
+        return [value for part in parts for value in _whole_numbers(part, origin)]
+    if axis.type is float:
+        return [_number(axis.plural, part, origin) for part in parts]
+    return parts
 
 
-def _numbers(part: str, origin: str) -> Iterable[int]:
+def _whole_numbers(part: str, origin: str) -> Iterable[int]:
     """`7` or an inclusive range, `0..9`."""
     first, dots, last = part.partition("..")
     try:
@@ -233,13 +225,21 @@ def _numbers(part: str, origin: str) -> Iterable[int]:
     return range(start, stop + 1)
 
 
+def _number(key: str, text: str, origin: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{key} = {_short(text)!r} ({origin}) is not a number.") from None
+
+
 def _scalar(key: str, text: str, origin: str) -> Any:
-    for convert, article in ((int, "a whole number"), (float, "a number")):
-        if _SCALARS[key] is convert:
-            try:
-                return convert(text)
-            except ValueError:
-                raise UsageError(f"{key} = {_short(text)!r} ({origin}) is not {article}.") from None
+    if _SCALARS[key] is float:
+        return _number(key, text, origin)
+    if _SCALARS[key] is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise UsageError(f"{key} = {_short(text)!r} ({origin}) is not a whole number.") from None
     if _SCALARS[key] is bool:
         if text not in ("true", "false"):
             raise UsageError(f"{key} = {_short(text)!r} ({origin}) is neither true nor false.")
@@ -249,21 +249,27 @@ def _scalar(key: str, text: str, origin: str) -> Any:
 
 def _validated(raw: Mapping[str, Any], origins: Mapping[str, str]) -> Suite:
     axes = {}
-    for axis, given in raw["axes"].items():
+    for key, given in raw["axes"].items():
+        axis = AXES.get(key)
         # an axis may be written as --set takes it, seeds = "0..9"; the strict model has tuples where TOML has lists
-        parsed = _axis_values(axis, given, origins[_REST]) if isinstance(given, str) else given
-        axes[axis] = tuple(parsed) if isinstance(parsed, list) else parsed
-    # TOML tells 1 from 1.0, and nobody means to
+        values = _axis_values(axis, given, origins[_REST]) if axis and isinstance(given, str) else given
+        if isinstance(values, list):
+            values = tuple(_as_float(value) if axis and axis.type is float else value for value in values)
+        axes[key] = values
     settings = {
-        key: float(value) if type(value) is int and _SCALARS.get(key) is float else value
-        for key, value in raw["settings"].items()
+        key: _as_float(value) if _SCALARS.get(key) is float else value for key, value in raw["settings"].items()
     }
     try:
         return Suite.model_validate({**raw, "axes": axes, "settings": settings})
     except ValidationError as error:
         # an unknown key is told first: the value that it should have set may be what else is wrong
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
         raise _as_usage_error(first, origins) from None
+
+
+def _as_float(value: Any) -> Any:
+    """A whole number as a float: TOML tells 1 from 1.0, and nobody means to."""
+    return float(value) if type(value) is int else value
 
 
 def _as_usage_error(error: ErrorDetails, origins: Mapping[str, str]) -> UsageError:
@@ -272,9 +278,9 @@ def _as_usage_error(error: ErrorDetails, origins: Mapping[str, str]) -> UsageErr
     origin = origins.get(key, origins[_REST])
     if error["type"] == "extra_forbidden":
         if tables:
-            return unknown("key", key, _TABLES[tables[0]].model_fields, f"[{tables[0]}] in {origin}")
+            return unknown("key", key, _TABLES[tables[0]], f"[{tables[0]}] in {origin}")
         # a key that belongs into a table is the likeliest slip
-        home = next((table for table, model in _TABLES.items() if key in model.model_fields), None)
+        home = next((table for table, keys in _TABLES.items() if key in keys), None)
         if home:
             return UsageError(f"the key {key!r} ({origin}) belongs under [{home}].")
         return unknown("key", key, Suite.model_fields, origin)

@@ -15,6 +15,7 @@ import bench
 from bench.analysis.comparison import readings
 from bench.analysis.stats import median_runs
 from bench.analysis.summary import Row, Section
+from bench.core.axes import varying
 from bench.core.errors import UsageError
 from bench.core.metrics import Metric, MetricKind
 from bench.report.values import clean
@@ -80,8 +81,7 @@ def github_action_benchmark(sections: Sequence[Section]) -> list[dict[str, Any]]
 
 def _benchmarks(sections: Sequence[Section]) -> Iterator[tuple[str, Metric, Row, list[float]]]:
     rows = [row for section in sections for row in section.rows]
-    names = [name for name in asdict(rows[0].configuration) if name not in {"cell", "seed", "repeat"}] if rows else []
-    axes = [name for name in names if len({getattr(row.configuration, name) for row in rows}) > 1]
+    axes = varying(row.configuration for row in rows)
     for row in rows:
         for (metric, detail), measured in readings(row.runs).items():
             values = [_smaller_is_better(metric, value) for _, value in measured]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.analysis.history import SEGMENT, Change, Series
+from bench.core.axes import varying
 from bench.core.errors import UsageError
 from bench.report.markdown import escaped
 from bench.report.values import NONE, clean, grid, listed, machine_words, markdown_table, software_words
@@ -40,8 +41,7 @@ def render(found: Sequence[Series], fmt: Format, width: int = 80) -> str:
 
 def axes(found: Sequence[Series]) -> tuple[str, ...]:
     """The fields in which the configurations differ, without the cell."""
-    names = [name for name in vars(found[0].configuration) if name not in {"cell", "seed", "repeat"}] if found else []
-    return tuple(name for name in names if len({getattr(one.configuration, name) for one in found}) > 1)
+    return varying(series.configuration for series in found)
 
 
 def title(one: Series, among: Sequence[str]) -> str:

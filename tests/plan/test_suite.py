@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.plan.suite import CASE_FIELD, MAX_RUNS, Axes, Settings, Suite, built_in, find, load
+from bench.plan.suite import MAX_RUNS, Axes, Settings, Suite, built_in, find, load
 
 
 def write(folder: Path, text: str | bytes, name: str = "mine.toml") -> str:
@@ -62,11 +63,8 @@ def test_a_suite_that_says_nothing_is_one_run_of_each_cell_by_the_protocol(tmp_p
 def test_defaults_of_axes_and_settings_are_those_of_a_case() -> None:
     case = Case(cell="lstm")
     axes = {axis: values for axis, values in Axes().model_dump().items() if axis != "cells"}
-    assert {axis: (getattr(case, CASE_FIELD[axis]),) for axis in axes} == axes
-    shared = {name: value for name, value in Settings().model_dump().items() if hasattr(case, name)}
-    assert shared == {
-        name: getattr(case, name) for name in ("train_samples", "learning_rate", "decay", "latency_calls")
-    }
+    assert {axis: (getattr(case, AXES[axis].field),) for axis in axes} == axes
+    assert len(axes) == 16
 
 
 # Files
@@ -91,7 +89,7 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
     )
     assert suite.axes.seeds == (0, 1, 2, 3, 7)
     assert (suite.configurations, suite.runs_each) == (4, 10)
-    assert (suite.settings.silence_seconds, suite.settings.learning_rate) == (60.0, 1.0)
+    assert (suite.settings.silence_seconds, suite.axes.learning_rate) == (60.0, (1.0,))
 
 
 def test_names_may_be_written_as_set_takes_them(tmp_path: Path) -> None:
@@ -152,6 +150,14 @@ def test_a_name_in_the_file_wins_over_the_files_own(tmp_path: Path) -> None:
         ("[settings]\nlearning_rate = true", "it must be a number"),
         ("[settings]\nsilence_seconds = -1", "it must be greater than 0"),
         ("[settings]\nfallback_task = 3", "it must be text"),
+        ("[settings]\nlearning_rat = 1", "did you mean 'learning_rate'?"),
+        ("[settings]\nlearning_rate = [0.1, 0.2]", "learning_rate = [0.1, 0.2] ("),
+        ("[settings]\nlearning_rate = [0.1, 0.2]", "several values belong under [axes]"),
+        ("[settings]\nunits = 3", "unknown key 'units' ([settings] in "),
+        ("[axes]\ndecay = [0.1]\n[settings]\ndecay = 0.1", "stands both under [axes] and under [settings]"),
+        ("[axes]\nlearning_rate = ['0.1']", "it must be a number"),
+        ("[axes]\nlearning_rate = 'slow'", "learning_rate = 'slow' ("),
+        ("learning_rate = 1", "belongs under [settings]"),
     ],
 )
 def test_a_suite_that_cannot_be_used(tmp_path: Path, toml: str | bytes, said: str) -> None:
@@ -207,8 +213,19 @@ def test_overrides_replace_what_the_suite_has() -> None:
     suite = load("quick", ["cells=lstm, gru", "seeds=0..9", "epochs=1,3", " units =64", "repeats=2", "decay=0"])
     assert (suite.axes.cells, suite.axes.seeds) == (("lstm", "gru"), tuple(range(10)))
     assert (suite.axes.epochs, suite.axes.units) == ((1, 3), (64,))
-    assert (suite.settings.repeats, suite.settings.decay) == (2, 0.0)
+    assert (suite.settings.repeats, suite.axes.decay) == (2, (0.0,))
     assert suite.axes.tasks == ("mnist_5k",)
+
+
+def test_a_single_value_may_stand_under_settings_and_an_override_crosses_several(tmp_path: Path) -> None:
+    path = write(tmp_path, "[settings]\ntrain_samples = 64\nlearning_rate = 1\n[axes]\ndecay = [0, 0.5]")
+    suite = load(path)
+    assert (suite.axes.train_samples, suite.axes.learning_rate, suite.axes.decay) == ((64,), (1.0,), (0.0, 0.5))
+    assert suite.configurations == 3 * 2
+    crossed = load(path, ["learning_rate=0.001,1e-2", "train_samples=0..1"])
+    assert (crossed.axes.learning_rate, crossed.axes.train_samples) == ((0.001, 0.01), (0, 1))
+    assert crossed.origin("learning_rate") == "--set learning_rate=0.001,1e-2"
+    assert load(write(tmp_path, "[axes]\nlearning_rate = '0.1, 1'")).axes.learning_rate == (0.1, 1.0)
 
 
 def test_a_fallback_can_be_taken_away() -> None:

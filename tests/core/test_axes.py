@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.core.axes import AXES, SETTING_FIELDS, varying
+from bench.core.case import Case
+from tests.support.change import PackageCopy, copy_of_package
+
+
+def test_every_field_of_a_case_but_the_repeat_is_an_axis_in_the_order_of_the_fields() -> None:
+    assert [axis.field for axis in AXES.values()] == [f.name for f in fields(Case) if f.name != "repeat"]
+
+
+def test_every_field_of_a_case_is_documented_and_its_default_is_of_its_type() -> None:
+    assert all(f.metadata["doc"] for f in fields(Case))
+    defaults = {f.name: f.default for f in fields(Case) if f.default is not MISSING}
+    assert set(defaults) == {f.name for f in fields(Case)} - {"cell"}
+    for axis in AXES.values():
+        assert all(type(value) is axis.type for value in axis.default), axis
+        assert axis.field == "cell" or axis.default == (defaults[axis.field],)
+
+
+def test_an_axis_keeps_its_declaration() -> None:
+    threads = AXES["threads"]
+    assert (threads.field, threads.type, threads.at_least, threads.at_most) == ("threads", int, 0, 4096)
+    assert AXES["cells"].default == ("simple_rnn", "lstm", "gru")
+    assert {axis.catalogue for axis in AXES.values() if not axis.is_number} == {
+        *("cells", "tasks", "networks", "backends", "kernels", "devices", "dtypes", "runtimes")
+    }
+
+
+configurations = st.builds(
+    Case,
+    cell=st.sampled_from(["lstm", "gru"]),
+    units=st.integers(1, 3),
+    device=st.sampled_from(["cpu", "gpu:0"]),
+    learning_rate=st.sampled_from([0.1, 0.2]),
+    seed=st.integers(0, 3),
+    repeat=st.integers(0, 3),
+)
+
+
+@given(st.lists(configurations, max_size=5))
+def test_the_varying_fields_are_those_in_which_two_cases_differ(cases: list[Case]) -> None:
+    differing = {
+        name
+        for some, more in itertools.combinations(cases, 2)
+        for name in vars(some)
+        if getattr(some, name) != getattr(more, name)
+    }
+    assert varying(cases) == tuple(name for name in SETTING_FIELDS if name in differing)
+    assert varying(iter(cases)) == varying(cases)
+    assert not {"cell", "seed", "repeat"} & set(varying(cases))
+
+
+# An axis that exists is one field: the whole change of the page "how to add an axis"
+
+FIELD = """\
+    momentum: float = axis(
+        plural="momentums", default=0.9, doc="decay of the running mean of gradients", at_least=0, at_most=1
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> PackageCopy:
+    """The package with an axis more."""
+    copy = copy_of_package(tmp_path_factory.mktemp("axis"))
+    copy.insert("core/case.py", text=FIELD, before="    seed: int = axis(")
+    return copy
+
+
+def test_adding_an_axis_touches_one_file(changed: PackageCopy) -> None:
+    assert changed.touched == {"core/case.py"}
+
+
+def test_an_added_axis_is_crossed_by_set_and_checked(changed: PackageCopy) -> None:
+    planned = json.loads(changed.bench("plan", "quick", "--set", "momentums=0.9,0.5", "--format", "json"))
+    cases: list[Mapping[str, Any]] = [entry["case"] for entry in planned["cases"]]
+    assert len(cases) == 2 * 9
+    assert {case["momentum"] for case in cases} == {0.9, 0.5}
+    assert "lstm momentum=0.5 seed=0" in changed.bench("plan", "quick", "--set", "momentums=0.9,0.5")
+    changed.bench("plan", "quick", "--set", "momentums=1.5", code=2)
+    changed.bench("plan", "quick", "--set", "momentum=1", code=2)
+
+
+def test_an_added_axis_does_not_change_the_ids_of_cases(changed: PackageCopy) -> None:
+    planned = json.loads(changed.bench("plan", "mnist_rows", "--set", "cells=lstm", "--format", "json"))
+    assert planned["cases"][0]["id"] == "ca687b713c8df061"
