@@ -44,6 +44,7 @@ report: $(VENV)/.base
 	@$(BIN)/bench report $(BASE) $(ARGS)
 
 docs: $(VENV)/.dev
+	@$(BIN)/python -m scripts.docs_pages
 	@$(BIN)/python -m mkdocs build --strict --quiet
 	@echo 'site/index.html'
 

@@ -1,11 +1,15 @@
-"""Makes the pages of the documentation site that have their source elsewhere; a hook of mkdocs (`mkdocs.yml`).
+"""Makes the pages of the documentation that have their source elsewhere; a hook of mkdocs (`mkdocs.yml`).
 
-The guides and the first page are the README's, whose commands a test runs; the reference of the commands is their own
-help; the schema is the store's. So nothing is written twice, and nothing can go stale.
+    python -m scripts.docs_pages
+
+The first page is the README, the reference of the commands is their help, the schema is the store's: mkdocs asks for these
+while it builds the site. What a reader of the repository needs too is committed, and the command above writes it: the results
+(`docs/results.md`) and the table of axes in `docs/guides/compare.md`. Tests compare both with what would be written.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,22 +20,24 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.report.markdown import escaped
 from bench.store.parts import COLUMNS, SCHEMA_VERSION
+from scripts import results_page
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 REPORT = "reports"
 """The folder of the report of the reference results, which the site shows too."""
 
-MEASURING = "How it measures"
-NO_GUIDES = ("Two commands", MEASURING, "Licence")
 _TERMINAL = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Called by mkdocs when it has found what stands in `docs/`."""
+    """Adds the pages that are made, and the reference report; mkdocs calls it when it has listed `docs/`."""
     from mkdocs.structure.files import File
 
     for name, content in pages().items():
@@ -42,33 +48,49 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Removes the links of a page that lead out of the site; mkdocs calls it for each page."""
+    return linked_within(markdown, posixpath.join("docs", page.file.src_uri))
+
+
 def pages() -> dict[str, str]:
-    """By name: the markdown of each page that is made."""
-    first, sections = readme()
-    guides = [f"## {name}\n\n{text}" for name, text in sections.items() if name not in NO_GUIDES]
+    """By name: the markdown of each page that only the site has."""
     return {
-        "index.md": f"{first}\n\n## Two commands\n\n{sections['Two commands']}",
-        "guides.md": "\n\n".join(["# Guides", *guides]),
-        "how-we-measure.md": f"# How we measure\n\n{sections[MEASURING]}",
+        "index.md": moved((ROOT / "README.md").read_text(encoding="utf-8")),
         "commands.md": commands(),
         "store.md": schema(),
-        "changes.md": _linkless((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")),
+        "changes.md": moved((ROOT / "CHANGELOG.md").read_text(encoding="utf-8")),
     }
 
 
-def readme() -> tuple[str, dict[str, str]]:
-    """What stands before the first section of the README, and its sections by name."""
-    text = _linkless((ROOT / "README.md").read_text(encoding="utf-8"))
-    first, *rest = re.split(r"^## ", text, flags=re.MULTILINE)
-    sections = dict(part.split("\n", 1) for part in rest)
-    return first.strip(), {name.strip(): content.strip() for name, content in sections.items()}
+def committed() -> dict[Path, str]:
+    """By file: the content of each committed page that is made, wholly or between its markers."""
+    return {DOCS / "results.md": results_page.page()}
 
 
-def _linkless(text: str) -> str:
-    """Links into the repository lead nowhere on the site: their words remain. What the site has is linked as such."""
-    text = re.sub(r"\]\(docs/([\w-]+\.md)", r"](\1", text)
-    text = text.replace(f"]({REPORT}/report.md)", f"]({REPORT}/index.html)")
-    return re.sub(rf"(?<!!)\[([^\]]+)\]\((?!https?:|#|[\w-]+\.md\b|{REPORT}/)[^)]*\)", r"\1", text)
+def moved(text: str) -> str:
+    """A page of the repository's root as a page of the site, which is rooted in `docs/`."""
+    text = text.replace("](docs/", "](").replace(f"]({REPORT}/report.md)", f"]({REPORT}/index.html)")
+    return linked_within(text, "docs/index.md")
+
+
+def linked_within(text: str, page: str) -> str:
+    """The text without the links that lead out of the site, whose words remain.
+
+    Args:
+        text: markdown.
+        page: the path of its page in the repository, which relative links start from.
+    """
+
+    def kept(link: re.Match[str]) -> str:
+        words, target = link.groups()
+        if re.match(r"https?:|#", target):
+            return link[0]
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(page), target.partition("#")[0]))
+        on_site = path.startswith("docs/") and (ROOT / path).is_file() or path.startswith(f"docs/{REPORT}/")
+        return link[0] if on_site else words
+
+    return _LINK.sub(kept, text)
 
 
 def commands() -> str:
@@ -88,7 +110,7 @@ def _names() -> list[list[str]]:
     names = []
     for name, command in group.commands.items():
         inner = getattr(command, "commands", None)
-        names += [[name, own] for own in inner] if inner else [[name]]
+        names += [[name, verb] for verb in inner] if inner else [[name]]
     return names
 
 
@@ -99,7 +121,7 @@ def schema() -> str:
         "",
         f"Version {SCHEMA_VERSION} of the schema. A row is one observation: a phase of a run, or a single call of "
         "inference; what is true of the run stands beside each of its rows. Units are in the names: seconds, bytes, "
-        "shares from 0 to 1. A part is one run; `bench compact` folds many into one.",
+        "fractions from 0 to 1. A part is one run; `bench compact` folds many into one.",
         "",
         "| column | type | may be missing | meaning |",
         "|---|---|---|---|",
@@ -108,3 +130,8 @@ def schema() -> str:
         kind = "text" if "dictionary" in str(column.type) else str(column.type)
         lines.append(f"| `{column.name}` | {kind} | {'yes' if column.nullable else 'no'} | {escaped(column.doc)} |")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    for file, text in committed().items():
+        file.write_text(text, encoding="utf-8")

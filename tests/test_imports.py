@@ -1,4 +1,4 @@
-"""Who may import whom: the house of DESIGN.md, and what light commands must not pay for."""
+"""Who may import whom: the tree in CONTRIBUTING.md, and what light commands must not pay for."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OWN_FRAMEWORKS = {
 PLOTS = {"seaborn", "matplotlib"}
 DATA = {"pandas", "pyarrow", "scipy", "duckdb"}
 WORKERS = {"keras", "numpy", "psutil"}
-"""What the worker needs beside its own backend (pyarrow too, by DESIGN.md, but nothing there reads parquet)."""
+"""What the worker needs beside its own backend (nothing there reads parquet)."""
 
 
 def modules() -> list[tuple[str, Path]]:

@@ -15,7 +15,7 @@ DENSE_UNITS = 32
 
 @dataclass(frozen=True)
 class Network:
-    """Two recurrent layers, a dense one and the classes, with dropout between them (DESIGN.md, the protocol)."""
+    """Two recurrent layers, a dense one and the classes, with dropout between them (docs/design.md, the protocol)."""
 
     name: str
     activations: tuple[str, str]

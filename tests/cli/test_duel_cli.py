@@ -77,7 +77,7 @@ def test_equal_sides_are_green_and_the_progress_narrows(duel: Duel) -> None:
     assert lines[-1].endswith("a look")
 
 
-def test_the_readmes_commands_work(duel: Duel, tmp_path: Path) -> None:
+def test_the_guides_commands_work(duel: Duel, tmp_path: Path) -> None:
     """All but the one whose environments are some gigabytes (those of tests/test_sides.py are smaller)."""
     project = tmp_path / "project"
     project.mkdir()
@@ -88,7 +88,7 @@ def test_the_readmes_commands_work(duel: Duel, tmp_path: Path) -> None:
         git(project, "commit", "-qm", "a cell")
         git(project, "switch", "-qc", f"after-{text[-1]}")
     (project / "my_cells.py").write_text("small_gru = 3")
-    commands = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("bench duel ")]
+    commands = [line for line in (ROOT / "docs/guides/duel.md").read_text().splitlines() if line.startswith("bench duel ")]
     assert len(commands) == 4
     for command in commands:
         if "==" not in command:

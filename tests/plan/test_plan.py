@@ -298,7 +298,7 @@ def test_the_whole_takes_as_long_as_its_runs(several: list[Case]) -> None:
 
 
 def test_estimates_are_near_what_was_measured() -> None:
-    """A run of `mnist_rows` on 2 cores (FACTS.md): 1,875 steps an epoch of about 13 ms (SimpleRNN) and 27 ms (LSTM)."""
+    """A run of `mnist_rows` on 2 cores: 1,875 steps an epoch of about 13 ms (SimpleRNN) and 27 ms (LSTM)."""
     for cell, step in (("simple_rnn", 0.013), ("lstm", 0.027)):
         training = 3 * 1875 * step
         assert training < estimate_seconds(Case(cell=cell)) < 1.5 * training

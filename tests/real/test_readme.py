@@ -1,4 +1,4 @@
-"""The README is true: every command in it is run, in its order, those that take minutes on less data."""
+"""The README and the guides are true: every command in them is run, in its order, those that take minutes on less data."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ import pytest
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LESS = {"tasks": "mnist_5k", "train_samples": "64", "seeds": "0", "epochs": "1", "units": "8", "batch_size": "32"}
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return [block for page in PAGES for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)]
 
 
 def commands() -> list[str]:
-    return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    """The lines of all `sh` blocks, each once, by page."""
+    return list(dict.fromkeys(line for block in blocks("sh") for line in block.splitlines() if line.strip()))
 
 
 def reduced(command: str) -> str:
@@ -43,15 +44,14 @@ def reduced(command: str) -> str:
 
 
 def test_commands_are_found_and_reduced_as_meant() -> None:
-    found = commands()
-    assert {"make bench", "make test", "make quick", "bench plan", "bench table"} <= set(found)
+    assert {"make bench", "make test", "bench plan", "bench table"} <= set(commands())
     assert reduced("bench run quick --set cells=gru --set seeds=0..9").startswith(
         "bench run quick --set cells=gru --set t"
     )
-    assert all(command.startswith(("make ", "bench ")) for command in found), "a command of a new kind needs a test"
+    assert all(command.startswith(("make ", "bench ")) for command in commands()), "a command of a new kind needs a test"
 
 
-def test_every_command_in_the_readme_works(tmp_path: Path) -> None:
+def test_every_command_in_the_readme_and_the_guides_works(tmp_path: Path) -> None:
     """In a new folder, with the checkout's Makefile, and a virtual environment that is this one."""
     environment = tmp_path / "venv"
     environment.mkdir()
@@ -61,7 +61,7 @@ def test_every_command_in_the_readme_works(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     (work / "my_cells.py").write_text(next(block for block in blocks("python") if "small_gru" in block))
-    (work / "README.md").write_text(README)
+    (work / "README.md").write_text(PAGES[0].read_text())
     for name in ("Makefile", "locks", "pyproject.toml", "results/reference", "scripts"):
         (work / name).parent.mkdir(exist_ok=True)
         (work / name).symlink_to(ROOT / name)
@@ -115,7 +115,7 @@ def test_make_test_is_what_ci_runs() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_queries_in_the_readme_answer() -> None:
+def test_the_queries_in_the_guides_give_rows() -> None:
     timed, seeds, order = (
         duckdb.connect().execute(query.replace("'results/", f"'{ROOT}/results/")).fetchall() for query in blocks("sql")
     )

@@ -40,7 +40,7 @@ BOUND = Bound(
 
 
 def test_the_arithmetic_of_an_lstm_of_the_protocol() -> None:
-    """A training step of 32 samples in 27 ms (FACTS: 34.662 MFLOP a sample, of which the forward pass is 11.822)."""
+    """A training step of 32 samples in 27 ms (34.662 MFLOP a sample, of which the forward pass is 11.822)."""
     found = limits(
         samples_per_second=32 / 0.027,
         forward_flops=11.822e6,

@@ -1,0 +1,279 @@
+"""Makes docs/results.md: what the committed results show, from what `bench table --format json` reads in them.
+
+Figures, and which of them differ, come from the stores in `results/reference`; the sentences that explain them are here,
+and hold no figure. A test compares the committed page with what this makes.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from bench.cli import app
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = "results/reference"
+
+Json = Mapping[str, Any]
+
+TITLES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU", "tensorflow": "TensorFlow", "jax": "JAX"}
+LARGEST_BATCH = "1024"
+
+
+def page() -> str:
+    """The whole page, as markdown."""
+    stores = {name: sections(name) for name in ("mnist_rows", "kernels", "inference", "peers")}
+    parts = (
+        INTRODUCTION,
+        *protocol(stores["mnist_rows"]),
+        *kernels(stores["kernels"]),
+        *inference(stores["inference"]),
+        *peers(stores["peers"]),
+        ELSEWHERE,
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def sections(name: str) -> list[Json]:
+    """The sections of a reference store, as `bench table --format json` gives them.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
+    done = CliRunner().invoke(app, ["table", str(ROOT / REFERENCE / name), "--format", "json"])
+    if done.exit_code:
+        raise RuntimeError(f"bench table {REFERENCE}/{name} ended with {done.exit_code}: {done.output}")
+    read: list[Json] = json.loads(done.stdout)["sections"]
+    return read
+
+
+INTRODUCTION = """# Results
+
+What the committed results show. `make docs` makes this page from the stores in `results/reference`; all of it was measured on two
+shared cores of a server, so the ratios are that machine's: [measure on yours](guides/compare.md). Intervals are 95 %. A ratio
+reads *faster* or *slower* only where its interval excludes 1; elsewhere a difference is *not shown*."""
+
+ELSEWHERE = """## What is elsewhere
+
+What the harness itself costs is in [how we measure](how-we-measure.md); how often duels are right, in
+[how sure is it?](how-sure.md#what-duels-were-found-to-do). No GPU has been measured yet."""
+
+
+def protocol(read: Sequence[Json]) -> Iterator[str]:
+    """The notebook's protocol: its claims, and how near training comes to the machine's ceilings."""
+    (section,) = read
+    yield f"## The notebook's protocol\n\n{_conditions('mnist_rows', read)} The table is in the README."
+    yield _table(
+        ("claim", "verdict", "figures"),
+        ((html.escape(claim["text"]), claim["verdict"], claim["evidence"]) for claim in section["claims"]),
+    )
+    yield _table(
+        ("cell", "GFLOP/s", "fraction of the product ceiling", "fraction of the serial-chain ceiling"),
+        (
+            (
+                TITLES[row["cell"]],
+                _figure(row["limits"]["flops_per_second"] / 1e9),
+                _percent(row["limits"]["peak_fraction"]),
+                _percent(row["limits"]["serial_fraction"]),
+            )
+            for row in section["rows"]
+        ),
+    )
+
+
+def kernels(read: Sequence[Json]) -> Iterator[str]:
+    """The training time of each kernel as a ratio to the generic kernel of the same cell, by backend."""
+    attested = [
+        row["kernels_attested"] == [row["kernel_asked"]]
+        for section in read
+        for row in section["rows"]
+        if row["kernel_asked"] != "auto"
+    ]
+    yield (
+        f"## Kernels\n\n{_conditions('kernels', read)} In {sum(attested)} of the {len(attested)} configurations that "
+        f"asked for a kernel, it is the kernel that ran."
+    )
+    yield _table(
+        ("backend", "kernel", "cell", "s/epoch", "ratio to generic", "reading", "compile s"),
+        (
+            (
+                _backend(section),
+                f"`{row['kernel_asked']}`",
+                TITLES[row["cell"]],
+                _figure(row["train_seconds"]["value"]),
+                _interval(row["ratio_to_generic"]),
+                _reading(row["ratio_to_generic"], "faster", "slower"),
+                _figure(row["compile_seconds"]["value"]),
+            )
+            for section in read
+            for row in section["rows"]
+            if row["kernel_asked"] != "generic"
+        ),
+    )
+    yield (
+        "JAX's generic loop is compiled by XLA anyway, so it has no kernel `xla` apart. On torch `auto` and `generic` both "
+        "run Python loops, but only `auto` multiplies the inputs of all steps at once."
+    )
+
+
+def inference(read: Sequence[Json]) -> Iterator[str]:
+    """Latency and throughput by call path, and ONNX Runtime beside Keras's compiled call."""
+    (section,) = read
+    rows = section["rows"]
+    yield f"## Inference\n\n{_conditions('inference', read)}"
+    yield _paths_table(rows)
+    keras = [row for row in rows if row["axes"]["runtime"] == "keras"]
+    predict, compiled = ([_path(row, name) for row in keras] for name in ("predict", "compiled"))
+    batch = [_throughput(fast) / _throughput(slow) for slow, fast in zip(predict, compiled, strict=True)]
+    yield (
+        f"For a single digit `model.predict` takes {_range(row['predict_over_compiled']['value'] for row in keras)} times as "
+        f"long as the compiled call of the same model ({_range(1e3 * path['p50_seconds']['value'] for path in predict)} ms "
+        f"against {_range(1e3 * path['p50_seconds']['value'] for path in compiled)} ms): it shows its overhead, and hardly "
+        f"the cell. At batch {int(LARGEST_BATCH):,} the compiled call gives {_range(batch)} times as many digits a second."
+    )
+    onnx = [row for row in rows if row["axes"]["runtime"] == "onnxruntime"]
+    yield _table(
+        ("ONNX Runtime", "ran", "latency, ratio to Keras's compiled call", "reading", f"samples/s at {LARGEST_BATCH}, ratio"),
+        (
+            (
+                TITLES[row["cell"]],
+                ", ".join(row["inference"][0]["kernels_attested"]),
+                _interval(row["compiled_latency_over_keras"]),
+                _reading(row["compiled_latency_over_keras"], "faster", "slower"),
+                _figure(_throughput(_path(row, "compiled")) / _throughput(path)),
+            )
+            for row, path in zip(onnx, compiled, strict=True)
+        ),
+    )
+    yield "Where a cell becomes a fused node in the exported graph, it is not like for like; the others stay loops there."
+
+
+def peers(read: Sequence[Json]) -> Iterator[str]:
+    """Keras on its three backends beside torch's layers: training and latency."""
+    yield f"## Leaving Keras\n\n{_conditions('peers', read)}"
+    yield _table(
+        ("backend", "runtime", "cell", "ran", "s/epoch", "ratio to Keras", "p50 ms predict", "p50 ms compiled", "ratio"),
+        (
+            (
+                _backend(section),
+                row["axes"].get("runtime", "keras"),
+                TITLES[row["cell"]],
+                ", ".join(row["kernels_attested"]),
+                _figure(row["train_seconds"]["value"]),
+                _interval(row["train_seconds_over_keras"]),
+                _milliseconds(row, "predict"),
+                _milliseconds(row, "compiled"),
+                _interval(row["compiled_latency_over_keras"]),
+            )
+            for section in read
+            for row in section["rows"]
+        ),
+    )
+    seconds = {
+        (_backend(section), row["axes"].get("runtime", "keras"), row["cell"]): row["train_seconds"]["value"]
+        for section in read
+        for row in section["rows"]
+    }
+    fastest = [
+        f"{TITLES[cell]} on {' with '.join(min((s, k[:2]) for k, s in seconds.items() if k[2] == cell)[1])}"
+        for cell in ("simple_rnn", "lstm", "gru")
+    ]
+    keras = [
+        (section, [row for row in section["rows"] if row["axes"].get("runtime", "keras") == "keras"]) for section in read
+    ]
+    predict = [
+        f"{_range(1e3 * _path(row, 'predict')['p50_seconds']['value'] for row in rows)} ms on {_backend(section)}"
+        for section, rows in keras
+    ]
+    yield (
+        f"The shortest median epochs: {', '.join(fastest)}. For a single digit `model.predict` takes {', '.join(predict)}. "
+        "Ratios are to Keras on the same backend."
+    )
+
+
+def _conditions(name: str, read: Sequence[Json]) -> str:
+    rows = [row for section in read for row in section["rows"]]
+    machine = read[0]["machine"]
+    shared = read[0]["shared"]
+    return (
+        f"The suite `{name}`: {len(rows)} configurations, {max(row['seeds'] for row in rows)} seeds, "
+        f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {shared['task']}, {shared['network']} network, "
+        f"{shared['units']} units, batch {shared['batch_size']}; {machine['cpu_model']}, {machine['usable_cores']} cores."
+    )
+
+
+def _paths_table(rows: Sequence[Json]) -> str:
+    return _table(
+        ("runtime", "cell", "call path", "ran", "p50 ms", "p99 ms", f"samples/s at {LARGEST_BATCH}"),
+        (
+            (
+                row["axes"]["runtime"],
+                TITLES[row["cell"]],
+                f"`{path['entry']}`",
+                ", ".join(path["kernels_attested"]),
+                _interval(path["p50_seconds"], 1e3),
+                _figure(1e3 * path["p99_seconds"]["value"]),
+                _figure(_throughput(path)),
+            )
+            for row in rows
+            for path in row["inference"]
+        ),
+    )
+
+
+def _backend(section: Json) -> str:
+    name = section["software"]["backend"]
+    return TITLES.get(name, name)
+
+
+def _path(row: Json, name: str) -> Json:
+    (path,) = (path for path in row["inference"] if path["entry"] == name)
+    return dict(path)
+
+
+def _throughput(path: Json) -> float:
+    return float(path["samples_per_second"][LARGEST_BATCH]["value"])
+
+
+def _milliseconds(row: Json, name: str) -> str:
+    """Median latency at batch 1; a dash where the runtime hasn't that call path."""
+    paths = [path for path in row["inference"] if path["entry"] == name]
+    return _figure(1e3 * paths[0]["p50_seconds"]["value"]) if paths else "–"
+
+
+def _figure(value: float) -> str:
+    """Three significant digits: `0.0302`, `2.40`, `14,000`."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{value:#.3g}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
+
+
+def _range(values: Iterable[float]) -> str:
+    low, *_, high = sorted(values)
+    return f"{_figure(low)} to {_figure(high)}"
+
+
+def _interval(estimate: Json | None, scale: float = 1.0) -> str:
+    if estimate is None:
+        return "–"
+    value, low, high = (_figure(scale * estimate[key]) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _reading(ratio: Json, below: str, above: str) -> str:
+    if ratio["high"] < 1:
+        return below
+    return above if ratio["low"] > 1 else "not shown"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = (columns, ["---"] * len(columns), *rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
