@@ -2,9 +2,9 @@
 
     python -m scripts.docs_pages
 
-The first page is the README, the reference of the commands is their help, the schema is the store's: mkdocs asks for these
-while it builds the site. What a reader of the repository needs too is committed, and the command above writes it: the results
-(`docs/results.md`) and the table of axes in `docs/guides/compare.md`. Tests compare both with what would be written.
+The first page is the README, the reference of the commands is their help, the schema is the store's: mkdocs asks for
+these while it builds the site. What a reader of the repository needs too is committed, and the command above writes it:
+the results (`docs/results.md`). A test compares it with what would be written.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def committed() -> dict[Path, str]:
 def moved(text: str) -> str:
     """A page of the repository's root as a page of the site, which is rooted in `docs/`."""
     text = text.replace("](docs/", "](").replace(f"]({REPORT}/report.md)", f"]({REPORT}/index.html)")
-    return linked_within(text, "docs/index.md")
+    return linked_within(text, DOCS.name + "/")
 
 
 def linked_within(text: str, page: str) -> str:
@@ -87,8 +87,8 @@ def linked_within(text: str, page: str) -> str:
         if re.match(r"https?:|#", target):
             return link[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(page), target.partition("#")[0]))
-        on_site = path.startswith("docs/") and (ROOT / path).is_file() or path.startswith(f"docs/{REPORT}/")
-        return link[0] if on_site else words
+        made = path.startswith(f"docs/{REPORT}/")
+        return link[0] if made or (path.startswith("docs/") and (ROOT / path).is_file()) else words
 
     return _LINK.sub(kept, text)
 

@@ -1,7 +1,7 @@
 """Makes docs/results.md: what the committed results show, from what `bench table --format json` reads in them.
 
-Figures, and which of them differ, come from the stores in `results/reference`; the sentences that explain them are here,
-and hold no figure. A test compares the committed page with what this makes.
+Figures, and which of them differ, come from the stores in `results/reference`; the sentences that explain them are
+here, and hold no figure. A test compares the committed page with what this makes.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ def sections(name: str) -> list[Json]:
 
 INTRODUCTION = """# Results
 
-What the committed results show. `make docs` makes this page from the stores in `results/reference`; all of it was measured on two
-shared cores of a server, so the ratios are that machine's: [measure on yours](guides/compare.md). Intervals are 95 %. A ratio
-reads *faster* or *slower* only where its interval excludes 1; elsewhere a difference is *not shown*."""
+What the committed results show. `make docs` makes this page from the stores in `results/reference`; all of it was
+measured on two shared cores of a server, so the ratios are that machine's: [measure on yours](guides/compare.md).
+Intervals are 95 %. A ratio reads *faster* or *slower* only where its interval excludes 1; elsewhere a difference is
+*not shown*."""
 
 ELSEWHERE = """## What is elsewhere
 
@@ -116,8 +117,8 @@ def kernels(read: Sequence[Json]) -> Iterator[str]:
         ),
     )
     yield (
-        "JAX's generic loop is compiled by XLA anyway, so it has no kernel `xla` apart. On torch `auto` and `generic` both "
-        "run Python loops, but only `auto` multiplies the inputs of all steps at once."
+        "JAX's generic loop is compiled by XLA anyway, so it has no kernel `xla` apart. On torch `auto` and `generic` "
+        "both run Python loops, but only `auto` multiplies the inputs of all steps at once."
     )
 
 
@@ -131,14 +132,14 @@ def inference(read: Sequence[Json]) -> Iterator[str]:
     predict, compiled = ([_path(row, name) for row in keras] for name in ("predict", "compiled"))
     batch = [_throughput(fast) / _throughput(slow) for slow, fast in zip(predict, compiled, strict=True)]
     yield (
-        f"For a single digit `model.predict` takes {_range(row['predict_over_compiled']['value'] for row in keras)} times as "
-        f"long as the compiled call of the same model ({_range(1e3 * path['p50_seconds']['value'] for path in predict)} ms "
-        f"against {_range(1e3 * path['p50_seconds']['value'] for path in compiled)} ms): it shows its overhead, and hardly "
-        f"the cell. At batch {int(LARGEST_BATCH):,} the compiled call gives {_range(batch)} times as many digits a second."
+        "For a single digit `model.predict` takes "
+        f"{_range(row['predict_over_compiled']['value'] for row in keras)} times as long as the compiled call of the same model ({_range(map(_latency, predict))} ms against "
+        f"{_range(map(_latency, compiled))} ms): it shows its overhead, and hardly the cell. At batch "
+        f"{int(LARGEST_BATCH):,} the compiled call gives {_range(batch)} times as many digits a second."
     )
     onnx = [row for row in rows if row["axes"]["runtime"] == "onnxruntime"]
     yield _table(
-        ("ONNX Runtime", "ran", "latency, ratio to Keras's compiled call", "reading", f"samples/s at {LARGEST_BATCH}, ratio"),
+        ("ONNX Runtime", "ran", "latency, ratio to Keras", "reading", f"samples/s at {LARGEST_BATCH}, ratio to Keras"),
         (
             (
                 TITLES[row["cell"]],
@@ -150,18 +151,24 @@ def inference(read: Sequence[Json]) -> Iterator[str]:
             for row, path in zip(onnx, compiled, strict=True)
         ),
     )
-    yield "Where a cell becomes a fused node in the exported graph, it is not like for like; the others stay loops there."
+    yield (
+        "Ratios are to Keras's compiled call. Where a cell becomes a fused node in the exported graph, it is not like "
+        "for like; the others stay loops there."
+    )
 
 
 def peers(read: Sequence[Json]) -> Iterator[str]:
     """Keras on its three backends beside torch's layers: training and latency."""
     yield f"## Leaving Keras\n\n{_conditions('peers', read)}"
     yield _table(
-        ("backend", "runtime", "cell", "ran", "s/epoch", "ratio to Keras", "p50 ms predict", "p50 ms compiled", "ratio"),
+        (
+            *("backend", "runtime", "cell", "ran", "s/epoch", "ratio to Keras"),
+            *("p50 ms predict", "p50 ms compiled", "ratio to Keras"),
+        ),
         (
             (
                 _backend(section),
-                row["axes"].get("runtime", "keras"),
+                _runtime(row),
                 TITLES[row["cell"]],
                 ", ".join(row["kernels_attested"]),
                 _figure(row["train_seconds"]["value"]),
@@ -175,7 +182,7 @@ def peers(read: Sequence[Json]) -> Iterator[str]:
         ),
     )
     seconds = {
-        (_backend(section), row["axes"].get("runtime", "keras"), row["cell"]): row["train_seconds"]["value"]
+        (_backend(section), _runtime(row), row["cell"]): row["train_seconds"]["value"]
         for section in read
         for row in section["rows"]
     }
@@ -183,27 +190,25 @@ def peers(read: Sequence[Json]) -> Iterator[str]:
         f"{TITLES[cell]} on {' with '.join(min((s, k[:2]) for k, s in seconds.items() if k[2] == cell)[1])}"
         for cell in ("simple_rnn", "lstm", "gru")
     ]
-    keras = [
-        (section, [row for row in section["rows"] if row["axes"].get("runtime", "keras") == "keras"]) for section in read
-    ]
     predict = [
-        f"{_range(1e3 * _path(row, 'predict')['p50_seconds']['value'] for row in rows)} ms on {_backend(section)}"
-        for section, rows in keras
+        f"{_range(_latency(_path(row, 'predict')) for row in section['rows'] if _runtime(row) == 'keras')} ms on "
+        f"{_backend(section)}"
+        for section in read
     ]
     yield (
-        f"The shortest median epochs: {', '.join(fastest)}. For a single digit `model.predict` takes {', '.join(predict)}. "
-        "Ratios are to Keras on the same backend."
+        f"The shortest median epochs: {', '.join(fastest)}. For a single digit `model.predict` takes "
+        f"{', '.join(predict)}. Ratios are to Keras on the same backend."
     )
 
 
 def _conditions(name: str, read: Sequence[Json]) -> str:
     rows = [row for section in read for row in section["rows"]]
-    machine = read[0]["machine"]
-    shared = read[0]["shared"]
+    machine, shared = read[0]["machine"], read[0]["shared"]
     return (
         f"The suite `{name}`: {len(rows)} configurations, {max(row['seeds'] for row in rows)} seeds, "
         f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {shared['task']}, {shared['network']} network, "
-        f"{shared['units']} units, batch {shared['batch_size']}; {machine['cpu_model']}, {machine['usable_cores']} cores."
+        f"{shared['units']} units, batch {shared['batch_size']}; {machine['cpu_model']}, {machine['usable_cores']} "
+        f"cores."
     )
 
 
@@ -227,13 +232,22 @@ def _paths_table(rows: Sequence[Json]) -> str:
 
 
 def _backend(section: Json) -> str:
-    name = section["software"]["backend"]
+    name = str(section["software"]["backend"])
     return TITLES.get(name, name)
+
+
+def _runtime(row: Json) -> str:
+    return str(row["axes"].get("runtime", "keras"))
 
 
 def _path(row: Json, name: str) -> Json:
     (path,) = (path for path in row["inference"] if path["entry"] == name)
     return dict(path)
+
+
+def _latency(path: Json) -> float:
+    """Median milliseconds of a call at batch 1."""
+    return 1e3 * float(path["p50_seconds"]["value"])
 
 
 def _throughput(path: Json) -> float:
@@ -243,7 +257,7 @@ def _throughput(path: Json) -> float:
 def _milliseconds(row: Json, name: str) -> str:
     """Median latency at batch 1; a dash where the runtime hasn't that call path."""
     paths = [path for path in row["inference"] if path["entry"] == name]
-    return _figure(1e3 * paths[0]["p50_seconds"]["value"]) if paths else "–"
+    return _figure(_latency(paths[0])) if paths else "–"
 
 
 def _figure(value: float) -> str:

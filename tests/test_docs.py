@@ -1,4 +1,4 @@
-"""The documentation: the site builds without a warning, what is made is up to date, and nothing refers to what isn't there."""
+"""The documentation: the site builds without a warning, what is made is current, and no reference leads nowhere."""
 
 from __future__ import annotations
 

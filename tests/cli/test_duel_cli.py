@@ -88,7 +88,8 @@ def test_the_guides_commands_work(duel: Duel, tmp_path: Path) -> None:
         git(project, "commit", "-qm", "a cell")
         git(project, "switch", "-qc", f"after-{text[-1]}")
     (project / "my_cells.py").write_text("small_gru = 3")
-    commands = [line for line in (ROOT / "docs/guides/duel.md").read_text().splitlines() if line.startswith("bench duel ")]
+    guide = (ROOT / "docs" / "guides" / "duel.md").read_text()
+    commands = [line for line in guide.splitlines() if line.startswith("bench duel ")]
     assert len(commands) == 4
     for command in commands:
         if "==" not in command:

@@ -1,4 +1,4 @@
-"""The README and the guides are true: every command in them is run, in its order, those that take minutes on less data."""
+"""The README and the guides are true: every command in them is run, in order, those that take minutes on less data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_commands_are_found_and_reduced_as_meant() -> None:
     assert reduced("bench run quick --set cells=gru --set seeds=0..9").startswith(
         "bench run quick --set cells=gru --set t"
     )
-    assert all(command.startswith(("make ", "bench ")) for command in commands()), "a command of a new kind needs a test"
+    assert all(line.startswith(("make ", "bench ")) for line in commands()), "a command of a new kind needs a test"
 
 
 def test_every_command_in_the_readme_and_the_guides_works(tmp_path: Path) -> None:
