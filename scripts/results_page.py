@@ -132,8 +132,8 @@ def inference(read: Sequence[Json]) -> Iterator[str]:
     predict, compiled = ([_path(row, name) for row in keras] for name in ("predict", "compiled"))
     batch = [_throughput(fast) / _throughput(slow) for slow, fast in zip(predict, compiled, strict=True)]
     yield (
-        f"For a single digit `model.predict` takes {_range(r['predict_over_compiled']['value'] for r in keras)} times as "
-        f"long as the compiled call of the same model ({_range(map(_latency, predict))} ms against "
+        f"For a single digit `model.predict` takes {_range(r['predict_over_compiled']['value'] for r in keras)} times "
+        f"as long as the compiled call of the same model ({_range(map(_latency, predict))} ms against "
         f"{_range(map(_latency, compiled))} ms): it shows its overhead, and hardly the cell. At batch "
         f"{int(LARGEST_BATCH):,} the compiled call gives {_range(batch)} times as many digits a second."
     )
