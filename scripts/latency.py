@@ -36,7 +36,7 @@ from bench.catalog.tasks import TASKS  # noqa: E402
 from bench.core.case import ENTRIES, Case  # noqa: E402
 from bench.core.metrics import Observation  # noqa: E402
 from bench.core.protocol import Emit, Event, Request, Started  # noqa: E402
-from bench.run.isolation import Workers  # noqa: E402
+from bench.run.pool import Workers  # noqa: E402
 
 BARE = """
 import json, statistics, sys, time

@@ -32,7 +32,8 @@ from bench.duel.sequential import pair_log_ratio
 from bench.duel.sides import steadied
 from bench.host.hardware import read_machine
 from bench.host.software import read_software
-from bench.run.isolation import Place, machine_lock
+from bench.run.lock import machine_lock
+from bench.run.server import WorkerEnvironment
 from bench.store.campaign import publish
 from scripts.recordings import ABOUT, PARTS, fold, minutes, pace_of, recorded, slice_of
 
@@ -48,7 +49,7 @@ class Recorder:
         for cell in cells:
             case = Case(cell=cell, task="mnist_5k", epochs=1, threads=1)
             data = obtain(tasks.find(case.task, "a recording"), data_dir=None, say=_say)
-            side = Side(title="A", case=case, place=steadied(Place()))
+            side = Side(title="A", case=case, place=steadied(WorkerEnvironment()))
             (logs / cell).mkdir()
             self._arenas[cell] = Arena(side, side, data=data, folder=logs / cell)
 

@@ -26,7 +26,8 @@ from bench.duel.sequential import MARGINS
 from bench.duel.sides import steadied
 from bench.host.hardware import read_machine
 from bench.report.values import markdown_table
-from bench.run.isolation import Place, machine_lock
+from bench.run.lock import machine_lock
+from bench.run.server import WorkerEnvironment
 
 WORKER = "scripts.burning_side"
 
@@ -36,7 +37,7 @@ def fight(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
     data = obtain(tasks.find(case.task, "a spot check"), data_dir=None, say=_say)
 
     def side(title: str, fraction: float) -> Side:
-        place = Place(variables={"BURN_FRACTION": str(fraction)})
+        place = WorkerEnvironment(variables={"BURN_FRACTION": str(fraction)})
         return Side(title=title, case=case, place=steadied(place), worker=WORKER)
 
     base, new = side("as it is", 0.0), side(f"{percent:g} % burnt", percent / 100)

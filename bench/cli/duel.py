@@ -140,12 +140,12 @@ def execute(
     from bench.analysis.verdict import exit_code
     from bench.catalog import tasks
     from bench.catalog.fetch import default_cache, obtain
-    from bench.cli.run import terminated_as_interrupted
     from bench.duel import interleaved as arena
     from bench.duel import sides
     from bench.host.hardware import read_machine
     from bench.host.noise import read_quiet, remarks
-    from bench.run.isolation import machine_lock
+    from bench.run.lock import machine_lock
+    from bench.run.session import terminated_as_interrupted
 
     kind = sides.common_kind(base, new)
     cases = _cases(base, new, kind, overrides)
@@ -196,9 +196,8 @@ def execute(
 
 def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case, Case]:
     """One case a side: the same but for the settings that are duelled."""
-    from bench.cli.plan import left_out
     from bench.duel import sides
-    from bench.plan.prepare import prepare
+    from bench.plan.prepare import excluded_by_reason, prepare
 
     found = []
     own_cell = None if kind is sides.Kind.SETTINGS else next(filter(_OWN_CELL.fullmatch, overrides), None)
@@ -213,7 +212,7 @@ def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case,
             raise UsageError(f"{sorted(twice)[0]} is set both by --set and by side {letter}: leave one out.")
         plan = prepare(_SUITE, [*usual, *overrides, *own, "repeats=1"], 0).plan()
         if not plan.planned:
-            reasons = "; ".join(f"{names}: {reason}" for reason, names in left_out(plan))
+            reasons = "; ".join(f"{names}: {reason}" for reason, names in excluded_by_reason(plan))
             raise UsageError(f"side {letter} ({text}) cannot run here: {reasons}.")
         if len(plan.planned) > 1:
             cells = {planned.case.cell for planned in plan.planned}

@@ -47,6 +47,8 @@ def show_plan(plan: Plan, *, as_json: bool, every: bool) -> None:
 
 
 def _print(plan: Plan, seconds: float, shown: int | None) -> None:
+    from bench.plan.prepare import excluded_by_reason
+
     configurations = len({planned.case.configuration for planned in plan.planned})
     paragraph(
         f"{plan.suite}: {count(configurations, 'configuration')}, {count(plan.blocks, 'block')}, "
@@ -62,20 +64,6 @@ def _print(plan: Plan, seconds: float, shown: int | None) -> None:
     if len(plan.planned) > len(labels):
         typer.echo(f"  … and {len(plan.planned) - len(labels):,} more (--all lists them)")
     typer.secho("left out" if plan.left_out else "nothing is left out", bold=bool(plan.left_out))
-    for reason, names in left_out(plan):
+    for reason, names in excluded_by_reason(plan):
         paragraph(reason, indent="  ")
         paragraph(names, indent="    ", dim=True)
-
-
-def left_out(plan: Plan) -> list[tuple[str, str]]:
-    """Why something is left out, each reason told once, and what it is: `gru × jax × cudnn`."""
-    by_reason: dict[str, list[str]] = {}
-    for out in plan.left_out:
-        values = [(field, getattr(out.configuration, field)) for field in plan.varying]
-        words = [value if isinstance(value, str) else f"{field}={value}" for field, value in values]
-        by_reason.setdefault(out.reason, []).append(" × ".join([out.configuration.cell, *words]))
-    lines = []
-    for reason, names in by_reason.items():
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        lines.append((reason, f"{', '.join(names[:3])}{more}"))
-    return lines

@@ -17,7 +17,9 @@ from bench.cli.layout import printable
 from bench.core.case import Status
 from bench.core.protocol import Began, Event
 from bench.plan.plan import Plan, Planned, estimate_seconds
-from bench.report.values import duration
+from bench.plan.prepare import excluded_by_reason
+from bench.report.values import count, duration
+from bench.store.campaign import Campaign
 from bench.store.parts import Run
 
 _PHASES = {
@@ -32,12 +34,13 @@ _REDRAW_SECONDS = 1.0
 """A redraw takes about a millisecond of a processor that the run may want."""
 
 
-class Progress:
-    """The reporter of `bench run` (see `bench.run.runner.Reporter`): a line for each run, and a live one."""
+class CampaignProgress:
+    """The reporter of `bench run` (`bench.run.session.SessionReporter`): a line for each run, and a live one."""
 
-    def __init__(self, plan: Plan, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._varying, self._clock = plan.varying, clock
-        self._labels = max((len(self._label(planned)) for planned in plan.planned), default=0)
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._plan: Plan | None = None
+        self._label_width = 0
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
         # not the console's own opinion, which a variable such as FORCE_COLOR changes: a file must get no cursor codes
         live = stream.isatty() and not self._console.is_dumb_terminal
@@ -47,20 +50,32 @@ class Progress:
         self._drawn = float("-inf")
         self._running = self._doing = ""
 
-    def __enter__(self) -> Progress:
-        if self._live:
-            self._live.start()
+    def __enter__(self) -> CampaignProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
 
-    def run_started(self, planned: Planned, index: int, total: int, left: float) -> None:
+    def campaign_opened(self, plan: Plan, campaign: Campaign, results: Path, resumed: bool) -> None:
+        """See `SessionReporter`."""
+        self.note(f"{'resuming' if resumed else 'beginning'} the campaign {campaign.id}: {plan.title or plan.suite}")
+        self.note(f"{count(len(plan.planned), 'run')} in {count(plan.blocks, 'block')}, results in {results}")
+        for reason, names in excluded_by_reason(plan):
+            self.note(f"left out: {names}: {reason}")
+
+    def campaign_started(self, plan: Plan) -> None:
+        """See `CampaignReporter`, and so below."""
+        self._plan = plan
+        self._label_width = max((len(self._label(scheduled)) for scheduled in plan.planned), default=0)
+        if self._live:
+            self._live.start()
+
+    def run_started(self, scheduled: Planned, index: int, total: int, left: float) -> None:
         """A run begins."""
         self._index, self._total, self._left = index, total, left
-        self._running, self._doing = self._label(planned), "starting"
-        self._expected, self._begun = estimate_seconds(planned.case), self._clock()
+        self._running, self._doing = self._label(scheduled), "starting"
+        self._expected, self._begun = estimate_seconds(scheduled.case), self._clock()
         self._draw()
 
     def event(self, event: Event) -> None:
@@ -74,11 +89,11 @@ class Progress:
         if self._clock() - self._drawn >= _REDRAW_SECONDS:
             self._draw()
 
-    def run_ended(self, planned: Planned, run: Run, seconds: float, left: float, log: Path | None) -> None:
+    def run_ended(self, scheduled: Planned, run: Run, seconds: float, left: float, log: Path | None) -> None:
         """A run has ended and is stored."""
         width = len(str(self._total))
         line = Text(f"[{self._index:{width}d}/{self._total}] ", style="dim")
-        line.append(f"{self._label(planned):{self._labels}}  ", style="not dim")
+        line.append(f"{self._label(scheduled):{self._label_width}}  ", style="not dim")
         if run.status is Status.OK:
             line.append(f"{_result(run)}  {seconds:6.1f} s", style="not dim")
             line.append(f"  {duration(left)} left" if self._index < self._total else "")
@@ -89,10 +104,11 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Something a person should know."""
-        self._console.print(f"bench: {printable(text)}")
+        lines = "\n".join(map(printable, text.splitlines()))
+        self._console.print(f"bench: {lines}")
 
-    def _label(self, planned: Planned) -> str:
-        return planned.case.label(self._varying)
+    def _label(self, scheduled: Planned) -> str:
+        return scheduled.case.label(self._plan.varying if self._plan else ())
 
     def _draw(self) -> None:
         if self._live:

@@ -12,7 +12,7 @@ from bench.cli.layout import say, table
 from bench.cli.options import DataDirOption
 from bench.core.errors import ExitCode, NothingSureError, UsageError
 from bench.report.values import count
-from bench.run.isolation import WORKER
+from bench.run.pool import WORKER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,12 +136,12 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.catalog import tasks
     from bench.catalog.fetch import obtain
     from bench.catalog.support import refusal
-    from bench.cli.progress import Progress
-    from bench.cli.run import campaign_of, software_of, terminated_as_interrupted
+    from bench.cli.progress import CampaignProgress
     from bench.host.capabilities import read_capabilities
     from bench.host.hardware import read_machine
     from bench.plan.plan import Plan, Planned
-    from bench.run.runner import Setting, run_campaign
+    from bench.run.runner import CampaignSettings, run_campaign
+    from bench.run.session import campaign_of, software_of, terminated_as_interrupted
     from bench.store.parts import load
 
     machine = read_machine()
@@ -151,7 +151,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     data = {case.task: obtain(tasks.find(case.task, "the store"), data_dir=data_dir, say=say)}
     software = software_of(plan)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder, terminated_as_interrupted():
-        setting = Setting(
+        settings = CampaignSettings(
             folder=Path(folder),
             campaign=campaign_of(plan, machine, software),
             machine=machine,
@@ -159,8 +159,8 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
             data=data,
             worker=worker,
         )
-        with Progress(plan, sys.stderr) as progress:
-            run_campaign(plan, setting, progress)
+        with CampaignProgress(sys.stderr) as progress:
+            run_campaign(plan, settings, progress)
         frame = load([Path(folder)], say=say)
     first = frame.iloc[0]
     if first["status"] != "ok":

@@ -25,7 +25,7 @@ from bench.core.metrics import Margins, RunMetadata
 from bench.core.protocol import Event, Finished, Request, Started, Stroke
 from bench.duel import sequential as duel
 from bench.duel.sequential import Look, Schedule, Slice
-from bench.run.isolation import HERE, Place, Server, default_isolation, killed_by
+from bench.run.server import HARNESS_ENVIRONMENT, Server, WorkerEnvironment, default_isolation, killed_by
 
 WORKER = "bench.worker.side"
 """The module that takes a side's turns; scripts and tests name another."""
@@ -80,7 +80,7 @@ class Side:
     title: str
     """As the user named it."""
     case: Case
-    place: Place = HERE
+    place: WorkerEnvironment = HARNESS_ENVIRONMENT
     worker: str = WORKER
 
 

@@ -26,7 +26,7 @@ from bench.core.axes import AXES
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
 from bench.host.procfs import SYS, read_text
-from bench.run.isolation import HERE, Place
+from bench.run.server import HARNESS_ENVIRONMENT, WorkerEnvironment
 
 WORKER_PACKAGES = ("keras", "numpy", "psutil")
 """What a side needs beside its backend."""
@@ -63,7 +63,7 @@ class Made:
     """A side that is ready to fight."""
 
     title: str
-    place: Place = HERE
+    place: WorkerEnvironment = HARNESS_ENVIRONMENT
     packages: Mapping[str, str] = field(default_factory=dict)
     """Of an environment: what is installed, name → version."""
 
@@ -114,7 +114,7 @@ def settings_of(text: str, letter: str) -> list[str]:
     return found
 
 
-def steadied(place: Place) -> Place:
+def steadied(place: WorkerEnvironment) -> WorkerEnvironment:
     """The same place, its memory laid out so that a process's speed doesn't hang on chance."""
     pinned = {name: value for name, value in _MEMORY.items() if name not in os.environ}
     return replace(place, variables={**pinned, **place.variables})
@@ -172,7 +172,7 @@ def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> Mad
     rest = [path for path in map(Path, sys.path) if path.absolute() not in hidden]
     if not ours:
         rest = [*rest, Path(bench.__file__).parent.parent]
-    return Made(title=title, place=Place(path=(*own, *rest), folder=root))
+    return Made(title=title, place=WorkerEnvironment(path=(*own, *rest), folder=root))
 
 
 def _copy_tree(top: Path, folder: Path, text: str) -> None:
@@ -223,7 +223,7 @@ def environment_side(text: str, case: Case, cache: Path, scratch: Path, say: Cal
     missing = [name for name in (*WORKER_PACKAGES, backends.find(case.backend).package) if name not in packages]
     if missing and not _python(text):
         raise UsageError(f"the environment {text!r} has no {', '.join(missing)}, which a side of a duel needs.")
-    return Made(title=text, place=Place(python=str(python), path=(program,)), packages=packages)
+    return Made(title=text, place=WorkerEnvironment(python=str(python), path=(program,)), packages=packages)
 
 
 def differing(a: Mapping[str, str], b: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:

@@ -32,3 +32,17 @@ class PreparedSuite:
 def prepare(suite: str, overrides: Iterable[str] | None, order_seed: int, cpus: tuple[int, ...] = ()) -> PreparedSuite:
     """Read the suite with its overrides, and this machine as the workers will see it."""
     return PreparedSuite(load(suite, overrides or ()), read_machine(cpus), order_seed)
+
+
+def excluded_by_reason(plan: Plan) -> list[tuple[str, str]]:
+    """Why configurations are left out, each reason once, and which ones: `gru × jax × cudnn, … and 3 more`."""
+    by_reason: dict[str, list[str]] = {}
+    for out in plan.left_out:
+        values = [(field, getattr(out.configuration, field)) for field in plan.varying]
+        words = [value if isinstance(value, str) else f"{field}={value}" for field, value in values]
+        by_reason.setdefault(out.reason, []).append(" × ".join([out.configuration.cell, *words]))
+    lines = []
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append((reason, f"{', '.join(names[:3])}{more}"))
+    return lines

@@ -11,7 +11,9 @@ from bench.core.protocol import Request
 from bench.host.hardware import Machine
 from bench.host.software import Software
 from bench.plan.plan import Plan
-from bench.run.isolation import Isolation, Workers, machine_lock
+from bench.run.lock import machine_lock
+from bench.run.pool import Workers
+from bench.run.server import Isolation
 from bench.store import ceilings as bounds
 from bench.store.ceilings import PEAK_SIZE, Bound, Shape
 

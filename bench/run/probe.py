@@ -13,7 +13,8 @@ from bench.catalog.fetch import default_cache
 from bench.catalog.matrix import Answer, probe_case
 from bench.core.case import Case
 from bench.core.protocol import Request
-from bench.run.isolation import WORKER, Workers, machine_lock
+from bench.run.lock import machine_lock
+from bench.run.pool import WORKER, Workers
 from bench.store.campaign import refused
 
 VERSION = 1
@@ -43,7 +44,7 @@ def probe(
                 case,
                 Answer(
                     status=ended.status,
-                    attested=ended.facts.attested_kernel,
+                    attested=ended.metadata.attested_kernel,
                     error=ended.error,
                     probed_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 ),

@@ -213,7 +213,7 @@ def _run(request: Request, events: int, lifeline: int, load: Callable[[], Worker
     try:
         _watch(lifeline)
         _redirect(request.log)
-        # a crash, and a kill for silence (`bench.run.isolation`), leave in the log what each thread was doing
+        # a crash, and a kill for silence (`bench.run.server`), leave in the log what each thread was doing
         faulthandler.enable()
         faulthandler.register(signal.SIGUSR1)
         worker = load()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bench.cli.progress import Progress
+from bench.cli.progress import CampaignProgress
 from bench.core.case import Status
 from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Began
@@ -37,10 +37,10 @@ def a_plan(*overrides: str) -> Plan:
     )
 
 
-def a_run(planned: Planned, **changes: Any) -> Run:
+def a_run(scheduled: Planned, **changes: Any) -> Run:
     run = Run(
         campaign=CAMPAIGN,
-        case=planned.case,
+        case=scheduled.case,
         block=0,
         position=0,
         attempt=1,
@@ -71,41 +71,42 @@ class Terminal(io.StringIO):
         return True
 
 
-def lines_of(tell: Callable[[Progress, Planned], None], *overrides: str) -> list[str]:
+def lines_of(report: Callable[[CampaignProgress, Planned], None], *overrides: str) -> list[str]:
     """What is printed where there is no terminal."""
     stream, plan = io.StringIO(), a_plan(*overrides)
-    with Progress(plan, stream) as progress:
-        tell(progress, plan.planned[0])
+    with CampaignProgress(stream) as progress:
+        progress.campaign_started(plan)
+        report(progress, plan.planned[0])
     return stream.getvalue().splitlines()
 
 
 def test_a_plain_line_says_what_came_out_and_how_long_it_will_be() -> None:
-    def tell(progress: Progress, planned: Planned) -> None:
-        progress.run_started(planned, 3, 12, 400.0)
+    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+        progress.run_started(scheduled, 3, 12, 400.0)
         progress.tick()
-        progress.run_ended(planned, a_run(planned), 21.25, 380.0, None)
+        progress.run_ended(scheduled, a_run(scheduled), 21.25, 380.0, None)
 
-    assert lines_of(tell) == ["[ 3/12] simple_rnn seed=0   97.00 %   6.25 s/epoch  generic    21.2 s  6 min left"]
+    assert lines_of(report) == ["[ 3/12] simple_rnn seed=0   97.00 %   6.25 s/epoch  generic    21.2 s  6 min left"]
 
 
 def test_the_last_line_promises_nothing() -> None:
-    def tell(progress: Progress, planned: Planned) -> None:
-        progress.run_started(planned, 9, 9, 400.0)
-        progress.run_ended(planned, a_run(planned), 21.25, 0.0, None)
+    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+        progress.run_started(scheduled, 9, 9, 400.0)
+        progress.run_ended(scheduled, a_run(scheduled), 21.25, 0.0, None)
 
-    (line,) = lines_of(tell)
+    (line,) = lines_of(report)
     assert line.endswith("  21.2 s")
 
 
 def test_what_went_wrong_is_said_with_its_log_and_without_control_characters() -> None:
-    def tell(progress: Progress, planned: Planned) -> None:
-        progress.run_started(planned, 1, 9, 400.0)
+    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+        progress.run_started(scheduled, 1, 9, 400.0)
         error = "ValueError: \x1b[2Jgone\r[bold]not markup[/bold] :smile:"
-        run = a_run(planned, status=Status.FAILED, error=error, log="logs/0.log")
-        progress.run_ended(planned, run, 21.0, 300.0, Path("/store/logs/0.log"))
+        run = a_run(scheduled, status=Status.FAILED, error=error, log="logs/0.log")
+        progress.run_ended(scheduled, run, 21.0, 300.0, Path("/store/logs/0.log"))
         progress.note("another bench\x1b[0m is timing")
 
-    assert lines_of(tell) == [
+    assert lines_of(report) == [
         "[1/9] simple_rnn seed=0  failed: ValueError:  [2Jgone [bold]not markup[/bold] :smile:",
         "      log: /store/logs/0.log",
         "bench: another bench [0m is timing",
@@ -113,28 +114,29 @@ def test_what_went_wrong_is_said_with_its_log_and_without_control_characters() -
 
 
 def test_a_run_without_a_result_is_still_a_line() -> None:
-    def tell(progress: Progress, planned: Planned) -> None:
-        progress.run_started(planned, 1, 9, 400.0)
-        progress.run_ended(planned, a_run(planned, observations=()), 21.0, 300.0, None)
+    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+        progress.run_started(scheduled, 1, 9, 400.0)
+        progress.run_ended(scheduled, a_run(scheduled, observations=()), 21.0, 300.0, None)
 
-    (line,) = lines_of(tell)
+    (line,) = lines_of(report)
     assert "ok" in line
 
 
 def test_a_file_gets_no_cursor_codes_even_where_colours_are_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
 
-    def tell(progress: Progress, planned: Planned) -> None:
-        progress.run_started(planned, 1, 9, 400.0)
+    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+        progress.run_started(scheduled, 1, 9, 400.0)
         progress.tick()
 
-    assert lines_of(tell) == []
+    assert lines_of(report) == []
 
 
 def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     stream, plan = Terminal(), a_plan()
-    with Progress(plan, stream) as progress:
+    with CampaignProgress(stream) as progress:
+        progress.campaign_started(plan)
         progress.run_started(plan.planned[0], 1, 9, 400.0)
         progress.run_ended(plan.planned[0], a_run(plan.planned[0]), 21.0, 300.0, None)
     assert ESCAPE not in stream.getvalue()
@@ -156,7 +158,8 @@ def test_the_live_line_fits_its_terminal(
     monkeypatch.setenv("TERM", "xterm-256color")
     now = [0.0]
     stream, plan = Terminal(), a_plan(*overrides)
-    with Progress(plan, stream, lambda: now[0]) as progress:
+    with CampaignProgress(stream, lambda: now[0]) as progress:
+        progress.campaign_started(plan)
         progress.run_started(plan.planned[0], 104, 128, 40_000.0)
         for phase in ("train", "validate"):
             now[0] += 1.0
@@ -175,7 +178,8 @@ def test_the_live_line_is_drawn_once_a_second_whatever_happens(monkeypatch: pyte
     monkeypatch.setenv("TERM", "xterm-256color")
     now = [0.0]
     stream, plan = Terminal(), a_plan()
-    with Progress(plan, stream, lambda: now[0]) as progress:
+    with CampaignProgress(stream, lambda: now[0]) as progress:
+        progress.campaign_started(plan)
         progress.run_started(plan.planned[0], 1, 9, 400.0)
         begun = stream.getvalue().count("1/9")
         for _ in range(10_000):
@@ -188,7 +192,8 @@ def test_the_bar_and_what_is_left_move_with_the_run(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TERM", "xterm-256color")
     now = [0.0]
     stream, plan = Terminal(), a_plan()
-    with Progress(plan, stream, lambda: now[0]) as progress:
+    with CampaignProgress(stream, lambda: now[0]) as progress:
+        progress.campaign_started(plan)
         for index in (1, 9):
             progress.run_started(plan.planned[0], index, 9, 100.0)
             for _ in range(3):
@@ -203,7 +208,8 @@ def test_a_terminal_without_unicode_gets_an_ascii_bar() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     stream.isatty = lambda: True  # type: ignore[method-assign]
     plan = a_plan()
-    with Progress(plan, stream) as progress:
+    with CampaignProgress(stream) as progress:
+        progress.campaign_started(plan)
         progress.run_started(plan.planned[0], 5, 9, 100.0)
         progress.run_ended(plan.planned[0], a_run(plan.planned[0]), 21.0, 300.0, None)
     stream.flush()

@@ -16,7 +16,7 @@ from bench.core.metrics import RunMetadata
 from bench.core.protocol import Event, Request
 from bench.duel.interleaved import PAIRS_A_SERVER, Arena, Pace, Pair, Result, Side, duel_until_sure
 from bench.duel.sequential import MARGINS, Look, Schedule
-from bench.run.isolation import Isolation, Place, Server
+from bench.run.server import Isolation, Server, WorkerEnvironment
 from tests.duel.test_sequential import a_slice
 from tests.support.harness import FAKE_SIDE
 
@@ -133,7 +133,7 @@ def test_each_side_is_as_often_the_first_in_everything(tmp_path: Path, monkeypat
 
     class Watched(Server):
         def __init__(
-            self, backend: str, worker: str, isolation: Isolation, cpus: tuple[int, ...], place: Place
+            self, backend: str, worker: str, isolation: Isolation, cpus: tuple[int, ...], place: WorkerEnvironment
         ) -> None:
             self.side = place.variables["SIDE"]
             servers.append(self.side)
@@ -145,7 +145,10 @@ def test_each_side_is_as_often_the_first_in_everything(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("bench.duel.interleaved.Server", Watched)
     case = Case(cell="gru", task="mnist_5k")
-    a, b = (Side(title=name, case=case, place=Place(variables={"SIDE": name}), worker=FAKE_SIDE) for name in "ab")
+    a, b = (
+        Side(title=name, case=case, place=WorkerEnvironment(variables={"SIDE": name}), worker=FAKE_SIDE)
+        for name in "ab"
+    )
     turns = []
     with Arena(a, b, data=tmp_path / "none", folder=tmp_path) as arena:
         for number in range(2 * PAIRS_A_SERVER):

@@ -16,7 +16,7 @@ from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.duel import sides
 from bench.duel.sides import Kind, commit_side, common_kind, differing, environment_side, kind_of, settings_of
-from bench.run.isolation import Place
+from bench.run.server import WorkerEnvironment
 from tests.support.wheels import a_wheel
 
 OWN = Case(cell="my_cells:small", task="mnist_5k")
@@ -193,12 +193,12 @@ def test_requirements_that_cannot_be_met_are_refused_with_what_uv_says(
 
 def test_memory_is_in_huge_pages_on_both_sides_unless_the_user_has_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    pinned = sides.steadied(Place(variables={"X": "1"})).variables
+    pinned = sides.steadied(WorkerEnvironment(variables={"X": "1"})).variables
     assert "glibc.malloc.hugetlb=1" in pinned["GLIBC_TUNABLES"]
     assert pinned["X"] == "1"
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
-    assert sides.steadied(Place(variables={"X": "1"})).variables == {"X": "1"}
-    assert sys.executable == Place().python
+    assert sides.steadied(WorkerEnvironment(variables={"X": "1"})).variables == {"X": "1"}
+    assert sys.executable == WorkerEnvironment().python
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from bench.catalog.fetch import obtain
 from bench.core.case import Case
 from bench.duel.interleaved import Arena, Pace, Side
 from bench.host.hardware import read_machine
-from bench.run.isolation import Place
+from bench.run.server import WorkerEnvironment
 from scripts.recordings import Recorded, minutes, read
 from tests.duel.test_sides import git
 from tests.support.wheels import a_wheel, an_environment
@@ -114,7 +114,7 @@ def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
     case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, units=8, threads=1)
     worker = "tests.real.sleepy_burning_side"
     a, b = (
-        Side(title=share, case=case, place=Place(variables={"BURN_FRACTION": share}), worker=worker)
+        Side(title=share, case=case, place=WorkerEnvironment(variables={"BURN_FRACTION": share}), worker=worker)
         for share in ("0", "0.5")
     )
     data = obtain(tasks.find(case.task, "a test"), data_dir=None, say=print)

@@ -23,8 +23,8 @@ from bench.core.protocol import Event
 from bench.host.software import Software
 from bench.plan.plan import Plan, Planned, estimate_seconds, make_plan
 from bench.plan.suite import load as load_suite
-from bench.run.isolation import Isolation
-from bench.run.runner import Outcome, Setting, _Pace, run_campaign
+from bench.run.runner import CampaignOutcome, CampaignSettings, _RemainingTime, run_campaign
+from bench.run.server import Isolation
 from bench.store import parts as store
 from bench.store.campaign import Campaign
 from tests.support import harness
@@ -68,8 +68,11 @@ class Record:
         self.left: list[float] = []
         self.notes: list[str] = []
 
-    def run_started(self, planned: Planned, index: int, total: int, left: float) -> None:
-        self.lines.append(f"{index}/{total} {planned.case.label()}")
+    def campaign_started(self, plan: Plan) -> None:
+        pass
+
+    def run_started(self, scheduled: Planned, index: int, total: int, left: float) -> None:
+        self.lines.append(f"{index}/{total} {scheduled.case.label()}")
         self.left.append(left)
         self.clock.now += self.clock.between
         self.at_start.get(index, lambda: None)()
@@ -80,8 +83,8 @@ class Record:
     def tick(self) -> None:
         self.clock.now += 1.0
 
-    def run_ended(self, planned: Planned, run: store.Run, seconds: float, left: float, log: Path | None) -> None:
-        self.lines.append(f"{planned.case.label()} {run.status} {seconds:g} {'log' if log else ''}".strip())
+    def run_ended(self, scheduled: Planned, run: store.Run, seconds: float, left: float, log: Path | None) -> None:
+        self.lines.append(f"{scheduled.case.label()} {run.status} {seconds:g} {'log' if log else ''}".strip())
         self.left.append(left)
 
     def note(self, text: str) -> None:
@@ -109,8 +112,8 @@ class Laboratory:
             host=a_host(),
         )
 
-    def setting(self, **changes: Any) -> Setting:
-        setting = Setting(
+    def setting(self, **changes: Any) -> CampaignSettings:
+        setting = CampaignSettings(
             folder=self.results,
             campaign=CAMPAIGN,
             machine=LAPTOP,
@@ -127,7 +130,7 @@ class Laboratory:
 
     def campaign(
         self, plan: Plan, record: Record | None = None, *, retry_failed: bool = False, **changes: Any
-    ) -> Outcome:
+    ) -> CampaignOutcome:
         record = record or Record()
         return run_campaign(plan, self.setting(**changes), record, retry_failed=retry_failed, clock=record.clock)
 
@@ -157,7 +160,7 @@ def test_every_case_is_run_once_in_the_plan_s_order(lab: Laboratory) -> None:
     assert (outcome.done_now, outcome.troubled) == (6, 0)
     assert record.lines[::2] == [f"{n}/6 {p.case.label()}" for n, p in enumerate(plan.planned, start=1)]
     runs = lab.runs()
-    assert list(runs["case_id"]) == [planned.case.id for planned in plan.planned]
+    assert list(runs["case_id"]) == [scheduled.case.id for scheduled in plan.planned]
     assert list(runs["block"]) == [0, 0, 0, 1, 1, 1]
     assert set(runs["order_seed"]) == {7}
     assert set(runs["attempt"]) == {1}
@@ -319,16 +322,16 @@ def test_a_store_that_can_no_longer_be_written_to_ends_the_campaign(lab: Laborat
 
 
 def test_the_estimate_is_corrected_by_what_was_seen(lab: Laboratory) -> None:
-    planned = list(lab.plan("seeds=0").planned)
-    expected = [estimate_seconds(p.case) for p in planned]
-    pace = _Pace(planned)
-    assert pace.left() == pytest.approx(sum(expected))
-    pace.saw(planned[0], 2 * expected[0])
-    assert pace.left() == pytest.approx(2 * sum(expected[1:]))
-    pace.skip(planned[1])
-    assert pace.left() == pytest.approx(2 * expected[2])
-    pace.saw(planned[2], 0.5 * expected[2])
-    assert pace.left() == pytest.approx(0)
+    scheduled = list(lab.plan("seeds=0").planned)
+    expected = [estimate_seconds(p.case) for p in scheduled]
+    remaining = _RemainingTime(scheduled)
+    assert remaining.left() == pytest.approx(sum(expected))
+    remaining.saw(scheduled[0], 2 * expected[0])
+    assert remaining.left() == pytest.approx(2 * sum(expected[1:]))
+    remaining.skip(scheduled[1])
+    assert remaining.left() == pytest.approx(2 * expected[2])
+    remaining.saw(scheduled[2], 0.5 * expected[2])
+    assert remaining.left() == pytest.approx(0)
 
 
 def test_what_is_left_is_told_before_and_after_each_run(lab: Laboratory) -> None:

@@ -15,11 +15,13 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest.mock import patch
 
 import psutil
+
+from bench.plan.prepare import PreparedSuite
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = "tests.support.fake_worker"
@@ -34,17 +36,24 @@ def main() -> None:
     """`bench`, whose `run` takes the fake worker, and whose `duel` the fake side."""
     import bench.cli
     import bench.cli.duel
-    import bench.cli.run
     import bench.host.noise
+    from bench.run import session
 
-    execute = functools.partial(bench.cli.run.execute, worker=FAKE)
+    run_session = session.run_session
+
+    def with_fake_worker(
+        prepared: PreparedSuite, settings: session.SessionSettings, reporter: session.SessionReporter
+    ) -> session.SessionOutcome:
+        return run_session(prepared, replace(settings, worker=FAKE), reporter)
+
     duel = functools.partial(bench.cli.duel.execute, worker=FAKE_SIDE, turns=4)
     glance = functools.partial(bench.host.noise.read_quiet, 0.01)  # half a second a start is too dear here
     try:
         with (
-            patch.object(bench.cli.run, "execute", execute),
+            patch.object(session, "run_session", with_fake_worker),
             patch.object(bench.cli.duel, "execute", duel),
             patch.object(bench.host.noise, "read_quiet", glance),
+            patch.object(session, "read_quiet", glance),
         ):
             bench.cli.main()
     finally:

@@ -7,8 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,12 +17,13 @@ import psutil
 import pytest
 
 from bench.core.case import Case, Status
-from bench.core.errors import UsageError
 from bench.core.protocol import Event, Request, Started
-from bench.run import isolation
-from bench.run.isolation import Ended, Isolation, Server, Workers, default_isolation, machine_lock
+from bench.run import pool
+from bench.run import server as server_module
+from bench.run.pool import RunOutcome, Workers
+from bench.run.server import Isolation, Server, default_isolation
 from tests.support.fake_worker import SCRIPT
-from tests.support.harness import FAKE, ROOT
+from tests.support.harness import FAKE
 
 FORK, SPAWN = Isolation.FORK, Isolation.SPAWN
 
@@ -52,7 +51,7 @@ class Bed:
     def request(self, cell: str = "lstm", seed: int = 0) -> Request:
         return Request(case=Case(cell=cell, seed=seed, epochs=1), data=self.folder / "data.npz", log=self.log)
 
-    def run(self, workers: Workers, cell: str = "lstm", seed: int = 0) -> Ended:
+    def run(self, workers: Workers, cell: str = "lstm", seed: int = 0) -> RunOutcome:
         self.log.unlink(missing_ok=True)
         self.events.clear()
         return workers.run(self.request(cell, seed))
@@ -119,13 +118,13 @@ def test_forking_is_for_processors_under_linux(device: str, platform: str, expec
 @both
 def test_a_run_reports_what_it_measured(bed: Bed, how: Isolation) -> None:
     with bed.workers(how) as workers:
-        ended = bed.run(workers)
-    assert (ended.status, ended.error, ended.isolation) == (Status.OK, None, how)
-    assert [o.phase for o in ended.observations] == ["build", "compile", "train", "validate", "evaluate"]
-    assert ended.facts.parameters == 1_004
-    assert ended.facts.data_digest == "data.npz"
-    assert ended.cpu_seconds is not None
-    assert ended.cpu_seconds < 5
+        outcome = bed.run(workers)
+    assert (outcome.status, outcome.error, outcome.isolation) == (Status.OK, None, how)
+    assert [o.phase for o in outcome.observations] == ["build", "compile", "train", "validate", "evaluate"]
+    assert outcome.metadata.parameters == 1_004
+    assert outcome.metadata.data_digest == "data.npz"
+    assert outcome.cpu_seconds is not None
+    assert outcome.cpu_seconds < 5
 
 
 @both
@@ -161,13 +160,13 @@ def test_what_goes_wrong_is_that_run_s_alone(
 ) -> None:
     bed.script(lstm=what)
     with bed.workers(how) as workers:
-        ended = bed.run(workers)
+        outcome = bed.run(workers)
         log = bed.log.read_text()
         other = bed.run(workers, "gru")
-    assert ended.status is status
-    assert ended.error is not None
-    assert error in ended.error
-    assert "\n" not in ended.error
+    assert outcome.status is status
+    assert outcome.error is not None
+    assert error in outcome.error
+    assert "\n" not in outcome.error
     assert in_log in log
     assert other.status is Status.OK
 
@@ -175,10 +174,10 @@ def test_what_goes_wrong_is_that_run_s_alone(
 def test_what_was_measured_before_a_failure_is_kept(bed: Bed) -> None:
     bed.script(lstm="nan")
     with bed.workers() as workers:
-        ended = bed.run(workers)
-    assert [o.phase for o in ended.observations] == ["build", "compile", "train"]
-    assert repr(ended.observations[-1].loss) == "nan"
-    assert ended.facts.load_start == 0.5
+        outcome = bed.run(workers)
+    assert [o.phase for o in outcome.observations] == ["build", "compile", "train"]
+    assert repr(outcome.observations[-1].loss) == "nan"
+    assert outcome.metadata.load_start == 0.5
 
 
 @both
@@ -218,11 +217,11 @@ def test_what_a_run_starts_itself_dies_with_it(bed: Bed, how: Isolation, what: s
 def test_a_forked_run_that_falls_silent_is_tried_again_spawned(bed: Bed) -> None:
     bed.script(lstm="hang forked")
     with bed.workers(silence_seconds=0.1) as workers:
-        ended = bed.run(workers)
+        outcome = bed.run(workers)
         log = bed.log.read_text()
         assert bed.run(workers, "gru").isolation is FORK
-    assert (ended.status, ended.isolation) == (Status.OK, SPAWN)
-    assert len([o for o in ended.observations if o.phase == "build"]) == 1  # nothing of the first try
+    assert (outcome.status, outcome.isolation) == (Status.OK, SPAWN)
+    assert len([o for o in outcome.observations if o.phase == "build"]) == 1  # nothing of the first try
     assert "most recent call first" in log  # and what that was doing
     assert "fake_worker.py" in log
 
@@ -231,14 +230,14 @@ def test_a_forked_run_that_falls_silent_is_tried_again_spawned(bed: Bed) -> None
 def test_a_run_that_is_silent_too_long_is_killed(bed: Bed, what: str) -> None:
     bed.script(lstm=what)
     with bed.workers(silence_seconds=0.1) as workers:
-        ended = bed.run(workers)
+        outcome = bed.run(workers)
         assert gone(lambda: own_processes() - {server._process.pid for server in workers._servers.values()})
-    assert (ended.status, ended.isolation) == (Status.TIMEOUT, SPAWN)
-    assert ended.error == (
+    assert (outcome.status, outcome.isolation) == (Status.TIMEOUT, SPAWN)
+    assert outcome.error == (
         "silent for 0.1 s, killed (--set silence_seconds=… gives a slow configuration longer) (and before, forked: "
         "silent for 0.1 s, killed (--set silence_seconds=… gives a slow configuration longer))"
     )
-    assert [o.phase for o in ended.observations] == ["build"]
+    assert [o.phase for o in outcome.observations] == ["build"]
     assert "Current thread" in bed.log.read_text()
 
 
@@ -292,18 +291,18 @@ def test_a_server_that_dies_of_the_request_is_tried_twice_and_no_more(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    events = isolation.Server.events
+    events = server_module.Server.events
 
-    def kill_first(server: isolation.Server, request: Request) -> Any:
+    def kill_first(server: server_module.Server, request: Request) -> Any:
         asked.append(server)
         server._process.kill()
         server._process.wait()
         return events(server, request)
 
-    monkeypatch.setattr(isolation.Server, "events", kill_first)
+    monkeypatch.setattr(server_module.Server, "events", kill_first)
     with bed.workers() as workers:
-        ended = bed.run(workers)
-    assert (ended.status, ended.error) == (Status.FAILED, "the run's process died, and its server with it")
+        outcome = bed.run(workers)
+    assert (outcome.status, outcome.error) == (Status.FAILED, "the run's process died, and its server with it")
     assert len(asked) == 2
 
 
@@ -319,13 +318,13 @@ def test_a_server_that_is_stopped_while_idle_is_replaced(bed: Bed) -> None:
         bed.run(workers)
         workers.prepare(bed.request().case)  # the end of the first run has been told
         os.kill(server_of(workers), signal.SIGSTOP)
-        ended = bed.run(workers)
-        assert (ended.status, ended.isolation) == (Status.OK, SPAWN)
+        outcome = bed.run(workers)
+        assert (outcome.status, outcome.isolation) == (Status.OK, SPAWN)
         assert bed.run(workers, "gru").isolation is FORK
 
 
 def test_a_server_that_is_stopped_during_a_run_is_replaced(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "_EXIT_SECONDS", 0.2)
+    monkeypatch.setattr(server_module, "_EXIT_SECONDS", 0.2)
 
     def stop(event: Event) -> None:
         if isinstance(event, Started) and not stopped:
@@ -355,8 +354,8 @@ def test_a_backend_that_cannot_be_imported_fails_each_run(bed: Bed, what: str, e
     bed.script(None, **{"import": what})
     with bed.workers(FORK) as workers:
         workers.prepare(bed.request().case)
-        ended = bed.run(workers)
-        assert (ended.status, ended.error) == (Status.FAILED, error)
+        outcome = bed.run(workers)
+        assert (outcome.status, outcome.error) == (Status.FAILED, error)
         assert "importing tensorflow" in bed.log.read_text()
         bed.script()
         assert bed.run(workers).status is Status.OK
@@ -378,12 +377,12 @@ def test_a_server_that_was_killed_while_it_imported_costs_no_run(bed: Bed) -> No
 
 
 def test_an_import_that_never_ends_is_given_up(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "_IMPORT_SECONDS", 0.1)
+    monkeypatch.setattr(server_module, "IMPORT_SECONDS", 0.1)
     ticks: list[int] = []
     bed.script(None, **{"import": "hang"})
     with bed.workers(FORK, on_tick=lambda: ticks.append(1)) as workers:
-        ended = bed.run(workers)
-    assert (ended.status, ended.error) == (
+        outcome = bed.run(workers)
+    assert (outcome.status, outcome.error) == (
         Status.FAILED,
         "the worker's server did not import its backend within 0.1 s",
     )
@@ -392,27 +391,27 @@ def test_an_import_that_never_ends_is_given_up(bed: Bed, monkeypatch: pytest.Mon
 
 def test_a_spawned_run_may_be_silent_while_it_imports(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     bed.script(None, **{"import": "hang"})
-    monkeypatch.setattr(isolation, "_IMPORT_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "IMPORT_SECONDS", 0.5)
     with bed.workers(SPAWN, silence_seconds=0.1) as workers:
-        ended = bed.run(workers)
-    assert ended.status is Status.TIMEOUT
-    assert ended.error is not None
-    assert ended.error.startswith("silent for 0.6 s")
+        outcome = bed.run(workers)
+    assert outcome.status is Status.TIMEOUT
+    assert outcome.error is not None
+    assert outcome.error.startswith("silent for 0.6 s")
 
 
 def test_a_spawned_run_that_cannot_import_says_so(bed: Bed) -> None:
     bed.script(None, **{"import": "raise"})
     with bed.workers(SPAWN) as workers:
-        ended = bed.run(workers)
-    assert ended.error == "ValueError: the shapes (3, 4) and (5,) don't fit"
+        outcome = bed.run(workers)
+    assert outcome.error == "ValueError: the shapes (3, 4) and (5,) don't fit"
 
 
 @both
 def test_runs_are_pinned_and_know_their_backend(bed: Bed, how: Isolation) -> None:
     cpu = max(os.sched_getaffinity(0))
     with bed.workers(how, cpus=(cpu,)) as workers:
-        ended = bed.run(workers)
-    assert json.loads(ended.facts.extra_json or "") == {"cpus": [cpu], "keras": "tensorflow"}
+        outcome = bed.run(workers)
+    assert json.loads(outcome.metadata.extra_json or "") == {"cpus": [cpu], "keras": "tensorflow"}
 
 
 @both
@@ -504,109 +503,3 @@ def test_an_interruption_at_any_moment_leaves_nothing(bed: Bed) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert interrupted > 10
-
-
-# --- the lock of the machine ---
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from bench.run.isolation import machine_lock
-with machine_lock(print, Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(float(sys.argv[2]))
-"""
-
-
-def hold(path: Path, seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", HOLD, str(path), str(seconds)]
-    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert holder.stdout
-    assert holder.stdout.readline() == "held\n"
-    return holder
-
-
-def test_the_lock_is_waited_for_and_says_for_whom(tmp_path: Path) -> None:
-    said: list[str] = []
-    with hold(tmp_path / "lock", 0.3) as holder, machine_lock(said.append, tmp_path / "lock"):
-        assert holder.wait(5) == 0
-    assert said == [f"another bench (process {holder.pid}) is timing on this machine: waiting for it"]
-    with machine_lock(said.append, tmp_path / "lock"):
-        assert len(said) == 1
-        assert (tmp_path / "lock").read_text().strip() == str(os.getpid())
-
-
-def test_the_lock_goes_with_its_holder(tmp_path: Path) -> None:
-    with hold(tmp_path / "lock", 1_000) as holder:
-        holder.kill()
-    with machine_lock(pytest.fail, tmp_path / "lock"):
-        pass
-
-
-def test_waiting_for_the_lock_can_be_interrupted(tmp_path: Path) -> None:
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with hold(tmp_path / "lock", 1_000) as holder:
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-            with pytest.raises(Interrupted), machine_lock(lambda text: None, tmp_path / "lock"):
-                pytest.fail("it was held")
-            holder.kill()
-    finally:
-        signal.signal(signal.SIGALRM, before)
-
-
-def test_every_user_of_the_machine_may_lock(tmp_path: Path) -> None:
-    before = os.umask(0o077)
-    try:
-        with machine_lock(pytest.fail, tmp_path / "lock"):
-            assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o666
-    finally:
-        os.umask(before)
-
-
-def test_another_user_s_lock_that_may_only_be_read_is_locked_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "lock").write_text("4242")
-    opened = os.open
-
-    def as_another_user(path: Path, flags: int, mode: int = 0o777) -> int:
-        if flags & os.O_RDWR:
-            raise PermissionError(13, "Permission denied")
-        return opened(path, flags, mode)
-
-    monkeypatch.setattr(os, "open", as_another_user)
-    with machine_lock(pytest.fail, tmp_path / "lock"):
-        monkeypatch.undo()
-        with hold_is_refused(tmp_path / "lock"):
-            pass
-    assert (tmp_path / "lock").read_text() == "4242"
-
-
-@contextlib.contextmanager
-def hold_is_refused(path: Path) -> Iterator[None]:
-    probe = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-    assert subprocess.run([sys.executable, "-c", probe, str(path)], capture_output=True, check=False).returncode == 1
-    yield
-
-
-def test_a_link_that_somebody_has_put_there_is_not_written_through(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("mine")
-    (tmp_path / "lock").symlink_to(tmp_path / "precious")
-    with (
-        pytest.raises(UsageError, match=r"cannot use .*lock, .*remove it"),
-        machine_lock(pytest.fail, tmp_path / "lock"),
-    ):
-        pass
-    assert (tmp_path / "precious").read_text() == "mine"
-
-
-def test_a_lock_that_cannot_be_made_names_the_way_out(tmp_path: Path) -> None:
-    with (
-        pytest.raises(UsageError, match=r"No such file or directory.*TMPDIR"),
-        machine_lock(pytest.fail, tmp_path / "no folder" / "lock"),
-    ):
-        pass

@@ -1,0 +1,176 @@
+"""A fresh process for each run, cheaply: a pool of worker servers, and the killing of runs that fall silent."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from bench.core.case import Case, Status
+from bench.core.metrics import Observation, RunMetadata
+from bench.core.protocol import Event, Finished, Request, Started
+from bench.run.server import IMPORT_SECONDS, Isolation, Server, default_isolation, killed_by
+
+WORKER = "bench.worker.measure"
+"""The module whose `measure` does a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutcome:
+    """How one run's process ended, and all that it reported."""
+
+    isolation: Isolation
+    status: Status = Status.FAILED
+    error: str | None = None
+    metadata: RunMetadata = field(default_factory=RunMetadata)
+    observations: tuple[Observation, ...] = ()
+    """In the order in which they were reported."""
+    cpu_seconds: float | None = None
+    """CPU time of the run's process, its import left out; None where it was killed."""
+
+
+class Workers:
+    """The worker servers of one `bench run`; a context manager that leaves no process behind.
+
+    Args:
+        worker: the module that does a run.
+        isolation: how a run gets its process; None takes each device's default.
+        silence_seconds: a run that reports nothing for so long is killed.
+        cpus: logical processors to run on; empty: all that the harness may use.
+        on_event: called with each event that a run reports.
+        on_tick: called about once a second while a run or an import reports nothing.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        worker: str = WORKER,
+        isolation: Isolation | None = None,
+        silence_seconds: float,
+        cpus: tuple[int, ...] = (),
+        on_event: Callable[[Event], None] = lambda event: None,
+        on_tick: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._worker, self._isolation, self._silence_seconds, self._cpus = worker, isolation, silence_seconds, cpus
+        self._on_event, self._on_tick, self._clock = on_event, on_tick, clock
+        self._servers: dict[tuple[str, Isolation], Server] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._servers.values():
+            server.close()
+
+    def prepare(self, case: Case) -> None:
+        """Wait until the server for a case has imported its backend, so that the import is in no run's time."""
+        self._server(case.backend, self._isolation_of(case))
+
+    def run(self, request: Request) -> RunOutcome:
+        """Do one run in a process of its own; a forked one that falls silent is tried once more, spawned."""
+        isolation = self._isolation_of(request.case)
+        outcome = self._run_once(request, isolation)
+        if outcome.status is Status.TIMEOUT and isolation is Isolation.FORK:
+            forked = outcome
+            outcome = self._run_once(request, Isolation.SPAWN)
+            if outcome.error:
+                outcome = replace(outcome, error=f"{outcome.error} (and before, forked: {forked.error})")
+        return outcome
+
+    def _isolation_of(self, case: Case) -> Isolation:
+        return self._isolation or default_isolation(case.device)
+
+    def _server(self, backend: str, isolation: Isolation) -> Server:
+        server = self._servers.get((backend, isolation))
+        if server is not None and server.problem is None and not server.settle():
+            self._discard(server)
+            server = None
+        if server is None:
+            server = self._started(backend, isolation)
+            if server.killed:
+                self._discard(server)
+                server = self._started(backend, isolation)  # killed again, it is what this machine does to it
+        return server
+
+    def _started(self, backend: str, isolation: Isolation) -> Server:
+        server = self._servers[backend, isolation] = Server(backend, self._worker, isolation, self._cpus)
+        server.wait_ready(self._clock, self._on_tick)
+        return server
+
+    def _discard(self, server: Server) -> None:
+        self._servers = {key: kept for key, kept in self._servers.items() if kept is not server}
+        server.close()
+
+    def _run_once(self, request: Request, isolation: Isolation) -> RunOutcome:
+        server, outcome = self._requested(request, isolation)
+        if outcome.status is Status.FAILED and not server.run_began and not server.usable and server.problem is None:
+            _, outcome = self._requested(request, isolation)  # somebody had killed the server while it was idle
+        return outcome
+
+    def _requested(self, request: Request, isolation: Isolation) -> tuple[Server, RunOutcome]:
+        server = self._server(request.case.backend, isolation)
+        keep = False
+        try:
+            if server.problem is None:
+                outcome = self._collect(server, request, isolation)
+                keep = outcome.status is not Status.TIMEOUT
+            else:
+                outcome = RunOutcome(isolation=isolation, error=server.problem)
+            if outcome.status is not Status.OK and not request.log.exists():
+                with contextlib.suppress(OSError):  # where the disk is full, the store says so next
+                    request.log.write_bytes(server.output())
+        finally:
+            if not keep:
+                self._discard(server)  # a silent run is killed with its server
+        return server, outcome
+
+    def _collect(self, server: Server, request: Request, isolation: Isolation) -> RunOutcome:
+        """Take what the run reports until it has ended, or has been silent for too long."""
+        # a spawned run imports first, and can report nothing meanwhile
+        patience = self._silence_seconds + (IMPORT_SECONDS if isolation is Isolation.SPAWN else 0.0)
+        last_event, finished = self._clock(), None
+        metadata, observations = RunMetadata(), list[Observation]()
+
+        def ended(status: Status, error: str | None, cpu_seconds: float | None = None) -> RunOutcome:
+            return RunOutcome(
+                isolation=isolation,
+                status=status,
+                error=error,
+                metadata=metadata,
+                observations=tuple(observations),
+                cpu_seconds=cpu_seconds,
+            )
+
+        with contextlib.closing(server.events(request)) as events:
+            for event in events:
+                if event is None:
+                    self._on_tick()
+                    if self._clock() - last_event > patience:
+                        server.dump()
+                        way_out = "(--set silence_seconds=… gives a slow configuration longer)"
+                        return ended(Status.TIMEOUT, f"silent for {patience:g} s, killed {way_out}")
+                    continue
+                last_event = self._clock()
+                if isinstance(event, Started):
+                    patience = self._silence_seconds
+                elif isinstance(event, Finished):
+                    finished = event
+                elif isinstance(event, Observation):
+                    observations.append(event)
+                elif isinstance(event, RunMetadata):
+                    metadata = event
+                self._on_event(event)
+        if finished is not None:
+            return ended(finished.status, finished.error, finished.cpu_seconds)
+        return ended(Status.FAILED, f"the run's process {_death(server.exit_code())}")
+
+
+def _death(code: int | None) -> str:
+    """How a process ended that had not finished its run."""
+    if code is None:
+        return "died, and its server with it"
+    return f"was {killed_by(-code)}" if code < 0 else f"ended with exit code {code} before it had finished"

@@ -1,0 +1,195 @@
+"""One call of `bench run`, from a prepared suite to the outcome of its campaign: data, campaign, ceilings, runs."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import bench
+from bench.catalog import tasks
+from bench.catalog.cells import sources_digest
+from bench.catalog.fetch import DataUnavailableError, obtain
+from bench.core.case import Status, digest
+from bench.core.errors import NothingSureError
+from bench.host.hardware import Machine
+from bench.host.noise import read_quiet, remarks
+from bench.host.software import Software, read_software
+from bench.plan.plan import Plan
+from bench.plan.prepare import PreparedSuite, excluded_by_reason
+from bench.run.ceiling_runs import measure_bounds
+from bench.run.pool import WORKER
+from bench.run.runner import CampaignOutcome, CampaignReporter, CampaignSettings, run_campaign
+from bench.run.server import Isolation
+from bench.store import parts as store
+from bench.store.campaign import Campaign, commit_of, locked, open_campaign
+
+
+class SessionReporter(CampaignReporter, Protocol):
+    """What `run_session` reports its progress to."""
+
+    def campaign_opened(self, plan: Plan, campaign: Campaign, results: Path, resumed: bool) -> None:
+        """Called when it is known which campaign of the store `results` is begun or resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
+    """The options of one `bench run`."""
+
+    results: Path
+    """The store."""
+    command: str
+    """The command that makes the campaign again; kept in its manifest."""
+    data_dir: Path | None = None
+    """Where the user keeps data sets; None: only the usual places."""
+    cpus: tuple[int, ...] = ()
+    """Logical processors to run on; empty: all that the harness may use."""
+    isolation: Isolation | None = None
+    new: bool = False
+    """Never resume."""
+    retry_failed: bool = False
+    """Run again what failed, timed out or was invalid."""
+    worker: str = WORKER
+    """The module that does a run."""
+
+
+@dataclass(frozen=True)
+class SessionOutcome:
+    """What one `bench run` came to."""
+
+    campaign: Campaign
+    runs: CampaignOutcome
+
+
+def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: SessionReporter) -> SessionOutcome:
+    """Obtain the data, open the campaign, measure its ceilings where the suite asks for them, and do its runs.
+
+    Args:
+        prepared: the suite, and the machine that it is planned for.
+        settings: the options.
+        reporter: is given the progress, and sentences that a person should read.
+
+    Raises:
+        DataUnavailableError: a task's data can't be had, and the suite names no other task.
+        KeyboardInterrupt: the user, SIGTERM or SIGHUP has interrupted; all that is finished is stored.
+        NothingSureError: nothing of the suite can run here.
+        UsageError: the store cannot be written to, or a cell or its settings cannot be used.
+    """
+    data, substitutes = _obtain_data(prepared, settings.data_dir, reporter)
+    plan = prepared.plan(substitutes)
+    if not plan.planned:
+        reasons = [f"{names}: {reason}" for reason, names in excluded_by_reason(plan)]
+        raise NothingSureError("\n  ".join(["nothing of this suite can run here:", *reasons]))
+    software = software_of(plan)
+    wanted = campaign_of(plan, prepared.machine, software)
+    with locked(settings.results):  # before a campaign begins: the folder may be unwritable, or a newer bench's
+        attempts = store.attempts(settings.results, say=reporter.note)
+
+    def finished(campaign_id: str) -> list[str]:
+        ended = attempts.get(campaign_id, {})
+        return [case for case, (_, status) in ended.items() if status is Status.OK or not settings.retry_failed]
+
+    with terminated_as_interrupted():
+        content = {"command": settings.command, **plan.to_data()}
+        campaign, resumed = open_campaign(
+            settings.results, wanted, content, finished, new=settings.new, say=reporter.note
+        )
+        reporter.campaign_opened(plan, campaign, settings.results, resumed)
+        for remark in remarks(read_quiet(), prepared.machine):
+            reporter.note(f"warning: {remark.text}: {remark.advice}")
+        if prepared.suite.settings.bounds:
+            measure_bounds(
+                plan,
+                settings.results,
+                machine=prepared.machine,
+                software=software,
+                again=False,
+                cpus=settings.cpus,
+                isolation=settings.isolation,
+                say=reporter.note,
+            )
+        outcome = run_campaign(
+            plan,
+            CampaignSettings(
+                folder=settings.results,
+                campaign=campaign,
+                machine=prepared.machine,
+                software=software,
+                data=data,
+                cpus=settings.cpus,
+                isolation=settings.isolation,
+                worker=settings.worker,
+            ),
+            reporter,
+            retry_failed=settings.retry_failed,
+        )
+    return SessionOutcome(campaign, outcome)
+
+
+def _obtain_data(
+    prepared: PreparedSuite, data_dir: Path | None, reporter: CampaignReporter
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """The data file of each task, and the tasks that stand in for others whose data can't be had."""
+    origin, fallback = f"the suite {prepared.suite.name}", prepared.suite.settings.fallback_task
+    data: dict[str, Path] = {}
+    substitutes: dict[str, str] = {}
+    for name in prepared.suite.axes.tasks:
+        try:
+            data[name] = obtain(tasks.find(name, origin), data_dir=data_dir, say=reporter.note)
+        except DataUnavailableError as error:
+            if not fallback or fallback == name:
+                raise
+            reporter.note(str(error))
+            reporter.note(f"RUNNING THE TASK {fallback} INSTEAD: the same protocol on other data.")
+            reporter.note(f"Every result is labelled {fallback}.")
+            data[fallback] = obtain(tasks.find(fallback, origin), data_dir=None, say=reporter.note)
+            substitutes[name] = fallback
+    return data, substitutes
+
+
+def software_of(plan: Plan) -> dict[str, Software]:
+    """The software that each backend of a plan would use here, by backend."""
+    return {backend: read_software(backend) for backend in sorted({p.case.backend for p in plan.planned})}
+
+
+def campaign_of(plan: Plan, machine: Machine, software: Mapping[str, Software]) -> Campaign:
+    """The campaign of a plan that would begin now.
+
+    Args:
+        plan: what is to be run.
+        machine: this machine, as the workers see it.
+        software: by backend, for each backend of the plan.
+    """
+    return Campaign(
+        suite=plan.suite,
+        plan_hash=plan.hash,
+        order_seed=plan.order_seed,
+        machine_fingerprint=machine.fingerprint,
+        software_fingerprint=digest(" ".join(used.fingerprint for used in software.values())),
+        program_version=bench.__version__,
+        program_commit=commit_of(Path(bench.__file__).parent),
+        project_commit=commit_of(Path.cwd()),
+        cells_digest=sources_digest({p.case.cell for p in plan.planned}),
+        started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a run as Ctrl-C does: the child is killed, and what is finished is kept."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    caught = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]  # nohup ignores
+    before = {number: signal.signal(number, interrupt) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
