@@ -69,26 +69,21 @@ for line in sys.stdin:
 
 def preload(backend: str) -> None:
     """As every worker's: what a run needs is imported before the fork."""
-    from bench.worker import measure
+    from bench.worker import session
 
-    measure.preload(backend)
+    session.preload(backend)
 
 
 def measure(request: Request, emit: Emit) -> None:
     """The harness's side: turns of timed calls without end, each reported when it is over."""
-    from bench.catalog import dtypes
-    from bench.worker.backends import load_backend
     from bench.worker.data import Data
     from bench.worker.inference import time_calls, warm_up
-    from bench.worker.measure import pin_keras
     from bench.worker.runtimes import load_runtime
+    from bench.worker.session import start_session
 
     case, task = request.case, tasks.find(request.case.task, "a case")
-    dtype = dtypes.find(case.dtype)
-    pin_keras(dtype)
-    backend = load_backend(case.backend)
-    backend.configure(case.device, case.threads)
-    data = Data.load(request, task, dtype)
+    backend = start_session(case)
+    data = Data.load(request, task)
     runtime = load_runtime(case, task, data, backend)
     runtime.build()
     entries = runtime.answers()

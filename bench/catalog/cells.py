@@ -31,6 +31,8 @@ class Cell:
     factory: str
     title: str
     gates: int | None = None
+    biases: int = 1
+    """Vectors of biases a gate."""
 
     @property
     def built_in(self) -> bool:
@@ -42,7 +44,7 @@ BUILT_IN = {
     for cell in (
         Cell("simple_rnn", "bench.worker.model:simple_rnn", "keras.layers.SimpleRNN", gates=1),
         Cell("lstm", "bench.worker.model:lstm", "keras.layers.LSTM", gates=4),
-        Cell("gru", "bench.worker.model:gru", "keras.layers.GRU (reset_after=True)", gates=3),
+        Cell("gru", "bench.worker.model:gru", "keras.layers.GRU (reset_after=True)", gates=3, biases=2),
     )
 }
 

@@ -1,37 +1,137 @@
-"""The networks that a cell is put into: their shape, and their arithmetic by formula.
+"""The networks that a cell is put into: tuples of layer descriptions, and what follows from them by formula.
 
-The model itself is built in the worker (`bench.worker.model`), from the description here.
+Declared once: the Keras and the torch builder, the arithmetic, the numbers of parameters, the drawing, the ceilings of
+the serial chain and the attestation all read the tuple. A network more is one row of `NETWORKS`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import TYPE_CHECKING
 
 from bench.core.errors import unknown
 
-DENSE_UNITS = 32
-"""Width of the dense layer between the recurrent layers and the classes."""
+if TYPE_CHECKING:
+    from bench.catalog.cells import Cell
+    from bench.catalog.tasks import Task
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """The case's cell, as wide as the case's `units`. It returns the sequence where another one follows."""
+
+    activation: str
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Drops this fraction of its inputs while training."""
+
+    rate: float
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer of fixed width."""
+
+    units: int
+    activation: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """The fully connected layer that answers the task: its width and activation are the task's."""
+
+
+Layer = Recurrent | Dropout | Dense | Output
+
+
+@dataclass(frozen=True)
+class PlacedLayer:
+    """A layer in its network, sized for a task: the shapes are those of one sample, without the batch."""
+
+    layer: Layer
+    name: str
+    """`recurrent_a`, `recurrent_b`, …: the scope of a recurrent layer in the executed programs; else empty."""
+    inputs: tuple[int, ...]
+    """steps × width, or width."""
+    outputs: tuple[int, ...]
+    """steps × width, or width."""
+
+    @property
+    def returns_sequence(self) -> bool:
+        return len(self.outputs) == 2
+
+    @property
+    def positions(self) -> int:
+        """How often the layer's weights are applied to one sample: at each step of a sequence, else once."""
+        return math.prod(self.inputs[:-1])
 
 
 @dataclass(frozen=True)
 class Network:
-    """Two recurrent layers, a dense one and the classes, with dropout between them (docs/design.md, the protocol)."""
+    """A stack of layers around the case's cell, from the sequence to the task's outputs."""
 
     name: str
-    activations: tuple[str, str]
-    """Of the first and the second recurrent layer."""
     title: str
+    layers: tuple[Layer, ...]
 
+    def __post_init__(self) -> None:
+        kinds: list[type[Layer]] = [type(layer) for layer in self.layers if not isinstance(layer, Dropout)]
+        recurrent = kinds.count(Recurrent)
+        dense = len(kinds) - recurrent - 1
+        if not recurrent or kinds != [*[Recurrent] * recurrent, *[Dense] * dense, Output]:
+            raise ValueError(
+                f"the network {self.name} must be recurrent layers, then dense ones, then the output; dropout anywhere"
+            )
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of each recurrent layer."""
+        return tuple(layer.activation for layer in self.layers if isinstance(layer, Recurrent))
+
+    @property
+    def recurrent_names(self) -> tuple[str, ...]:
+        """The name of each recurrent layer, in the order in which the data goes through them."""
+        return tuple(f"recurrent_{ascii_lowercase[number]}" for number in range(len(self.activations)))
+
+    def placed(self, units: int, task: Task) -> tuple[PlacedLayer, ...]:
+        """The layers with their shapes, for a cell of `units` and the sequences and targets of `task`."""
+        names = iter(self.recurrent_names)
+        last = self.recurrent_names[-1]
+        shape: tuple[int, ...] = (task.steps, task.features)
+        placed = []
+        for layer in self.layers:
+            name, inputs = "", shape
+            match layer:
+                case Recurrent():
+                    name = next(names)
+                    shape = (units,) if name == last else (task.steps, units)
+                case Dense():
+                    shape = (layer.units,)
+                case Output():
+                    shape = (task.classes,)
+            placed.append(PlacedLayer(layer, name, inputs, shape))
+        return tuple(placed)
+
+
+_HEAD = (Dense(32, "relu"), Dropout(0.1), Output())
 
 NETWORKS = {
     network.name: network
     for network in (
         Network(
             "notebook",
-            ("tanh", "relu"),
             "the notebook's network: relu in the second recurrent layer, which cuDNN cannot do",
+            (Recurrent("tanh"), Dropout(0.2), Recurrent("relu"), Dropout(0.2), *_HEAD),
         ),
-        Network("cudnn_ready", ("tanh", "tanh"), "tanh in both recurrent layers, so that cuDNN's kernels can be had"),
+        Network(
+            "cudnn_ready",
+            "tanh in both recurrent layers, so that cuDNN's kernels can be had",
+            (Recurrent("tanh"), Dropout(0.2), Recurrent("tanh"), Dropout(0.2), *_HEAD),
+        ),
     )
 }
 
@@ -56,11 +156,33 @@ class Arithmetic:
     """Forward and backward, less the gradient with respect to the first layer's input, which nobody needs."""
 
 
-def arithmetic(gates: int, units: int, *, steps: int, features: int, classes: int) -> Arithmetic:
-    """The arithmetic of a network whose cells multiply `gates` times by [inputs, units] and [units, units] a step."""
-    first_input = 2 * steps * gates * features * units
-    recurrent = 2 * steps * gates * units * units
-    second_input = recurrent  # the second layer reads the first one's `units` outputs
-    dense = 2 * (units * DENSE_UNITS + DENSE_UNITS * classes)
-    forward = first_input + recurrent + second_input + recurrent + dense
-    return Arithmetic(forward=forward, training=3 * forward - first_input)
+def arithmetic(network: Network, gates: int, units: int, task: Task) -> Arithmetic:
+    """The operations of a network whose cell multiplies `gates` times by [inputs, units] and [units, units] a step."""
+    placed = network.placed(units, task)
+    # per position: the products with the layer's inputs, and those with a recurrent layer's state
+    inputs = [2 * layer.positions * _weights(layer, gates) for layer in placed]
+    states = sum(2 * layer.positions * gates * units * units for layer in placed if isinstance(layer.layer, Recurrent))
+    forward = sum(inputs) + states
+    # backward is a product for the weights' gradient and one for the inputs', each as large as the forward one
+    first = next(operations for operations in inputs if operations)
+    return Arithmetic(forward=forward, training=3 * forward - first)
+
+
+def parameters(placed: PlacedLayer, cell: Cell) -> int | None:
+    """The layer's weights and biases; None for a recurrent layer whose cell's arithmetic is unknown."""
+    if isinstance(placed.layer, Recurrent):
+        if cell.gates is None:
+            return None
+        units = placed.outputs[-1]
+        return _weights(placed, cell.gates) + cell.gates * units * (units + cell.biases)
+    return _weights(placed, 1) + placed.outputs[-1] if _weights(placed, 1) else 0
+
+
+def _weights(placed: PlacedLayer, gates: int) -> int:
+    """The elements of the matrices that the layer's inputs are multiplied by; a recurrent layer has one a gate."""
+    match placed.layer:
+        case Dropout():
+            return 0
+        case Recurrent():
+            return gates * placed.inputs[-1] * placed.outputs[-1]
+    return placed.inputs[-1] * placed.outputs[-1]

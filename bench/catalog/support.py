@@ -13,6 +13,8 @@ from bench.catalog import dtypes, networks
 from bench.catalog.cells import BUILT_IN
 from bench.core.case import Case
 
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
@@ -92,8 +94,12 @@ def _cudnn_refusal(case: Case) -> str | None:
         return "Keras's JAX backend has no cuDNN GRU"
     if case.device == "cpu":
         return f"cuDNN runs on NVIDIA GPUs only, and the device is {case.device}"
-    if networks.find(case.network).activations != ("tanh", "tanh"):
-        return "the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn_ready"
+    activations = networks.find(case.network).activations
+    fused = [str(number) for number, activation in enumerate(activations, start=1) if activation == "tanh"]
+    if len(fused) < len(activations):
+        number, activation = next((n, name) for n, name in enumerate(activations) if name != "tanh")
+        left = f"layer {' and '.join(fused)} only" if fused else "no layer is left"
+        return f"the {_ORDINALS[number]} layer's {activation} rules cuDNN out: {left}; use the network cudnn_ready"
     return None
 
 
@@ -131,7 +137,7 @@ def _onnx_refusal(case: Case) -> str | None:
 def _torch_refusal(case: Case) -> str | None:
     if case.backend != "torch":
         return "torch.nn is torch's own: it needs the backend torch"
-    if networks.find(case.network).activations != ("tanh", "tanh"):
+    if set(networks.find(case.network).activations) != {"tanh"}:
         return "torch.nn's LSTM and GRU know tanh only: use the network cudnn_ready"
     if case.cell not in BUILT_IN:
         return "torch.nn has LSTM, GRU and RNN: a cell of one's own has no peer there"

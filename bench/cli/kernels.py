@@ -74,13 +74,14 @@ def _crossed(overrides: Sequence[str], machine: Machine) -> PreparedSuite:
     from bench.catalog.backends import BACKENDS
     from bench.catalog.cells import registered
     from bench.catalog.kernels import KERNELS
+    from bench.catalog.networks import NETWORKS
     from bench.plan.prepare import PreparedSuite
     from bench.plan.suite import crossed
 
     axes: dict[str, Sequence[str]] = {
         "cells": list(registered()),
         # only cuDNN cares for the network
-        "networks": ["notebook", "cudnn_ready"] if machine.gpus else ["notebook"],
+        "networks": list(NETWORKS) if machine.gpus else ["notebook"],
         "backends": list(BACKENDS),
         "kernels": list(KERNELS),
         "devices": ["cpu", *(f"gpu:{number}" for number in range(len(machine.gpus)))],

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench import catalog
-from bench.catalog import backends, tasks
+from bench.catalog import backends, networks, tasks
 from bench.catalog.cells import BUILT_IN
 from bench.catalog.networks import arithmetic
 from bench.catalog.support import Capabilities, refusal
@@ -162,10 +162,9 @@ def estimate_seconds(case: Case) -> float:
     """A first guess at a run's wall time; `bench run` corrects it by what it sees."""
     task = tasks.find(case.task, "a case")
     gates = BUILT_IN[case.cell].gates if case.cell in BUILT_IN else _UNKNOWN_GATES
-    flops = arithmetic(
-        gates or _UNKNOWN_GATES, case.units, steps=task.steps, features=task.features, classes=task.classes
-    )
-    serial = _SECONDS_PER_DEPENDENT_STEP * 2 * 2 * task.steps  # two layers, forward and backward
+    network = networks.find(case.network)
+    flops = arithmetic(network, gates or _UNKNOWN_GATES, case.units, task)
+    serial = _SECONDS_PER_DEPENDENT_STEP * 2 * len(network.activations) * task.steps  # forward and backward
     train = case.train_samples or task.train_samples
     steps, test_steps = math.ceil(train / case.batch_size), math.ceil(task.test_samples / case.batch_size)
     step = serial + case.batch_size * flops.training / _FLOPS_PER_SECOND

@@ -5,51 +5,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from bench.catalog.cells import BUILT_IN
-from bench.catalog.networks import DENSE_UNITS, NETWORKS
+from bench.catalog.cells import BUILT_IN, Cell
+from bench.catalog.networks import NETWORKS, Dense, Dropout, Layer, Recurrent, parameters
 from bench.catalog.tasks import TASKS
 from bench.core.case import Case
 from bench.report.values import NONE, clean
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One layer: what it is, the shape of what it gives for one sample, and its parameters, None where unknown."""
+class DrawnLayer:
+    """One layer as a reader sees it."""
 
     name: str
     shape: tuple[int, ...]
+    """What it gives for one sample: steps × width, or width."""
     parameters: int | None
+    """None for a cell whose arithmetic is unknown."""
+    recurrent: bool = False
 
 
-def layers_of(case: Case) -> tuple[Layer, ...]:
+def layers_of(case: Case) -> tuple[DrawnLayer, ...]:
     """The layers of a case, by formula; none for a task or a network that this version doesn't know."""
     task, network = TASKS.get(case.task), NETWORKS.get(case.network)
     if task is None or network is None:
         return ()
-    steps, features, classes = task.steps, task.features, task.classes
-    cell, (first, second) = clean(case.cell), network.activations
+    # a store may name cells that aren't installed here
+    cell = BUILT_IN.get(case.cell, Cell(case.cell, "", ""))
     return (
-        Layer("Input: a row a step", (steps, features), 0),
-        Layer(f"{cell}, {first}", (steps, case.units), _recurrent(case.cell, features, case.units)),
-        Layer("Dropout 0.2", (steps, case.units), 0),
-        Layer(f"{cell}, {second}", (case.units,), _recurrent(case.cell, case.units, case.units)),
-        Layer("Dropout 0.2", (case.units,), 0),
-        Layer("Dense, relu", (DENSE_UNITS,), (case.units + 1) * DENSE_UNITS),
-        Layer("Dropout 0.1", (DENSE_UNITS,), 0),
-        Layer("Dense, softmax", (classes,), (DENSE_UNITS + 1) * classes),
+        DrawnLayer("Input: a row a step", (task.steps, task.features), 0),
+        *(
+            DrawnLayer(_title(placed.layer, cell), placed.outputs, parameters(placed, cell), bool(placed.name))
+            for placed in network.placed(case.units, task)
+        ),
     )
 
 
-def _recurrent(cell: str, inputs: int, units: int) -> int | None:
-    """Weights of [inputs, units] and [units, units] a gate, and its biases: Keras's GRU has two of them each."""
-    gates = BUILT_IN[cell].gates if cell in BUILT_IN else None
-    if gates is None:
-        return None
-    biases = 2 if cell == "gru" else 1
-    return gates * units * (inputs + units + biases)
+def _title(layer: Layer, cell: Cell) -> str:
+    match layer:
+        case Recurrent(activation):
+            return f"{clean(cell.name)}, {activation}"
+        case Dropout(rate):
+            return f"Dropout {rate:g}"
+        case Dense(_, activation):
+            return f"Dense, {activation}"
+    return "Dense, softmax"
 
 
-def drawn(layers: tuple[Layer, ...], name: str) -> str:
+def drawn(layers: tuple[DrawnLayer, ...], name: str) -> str:
     """The layers as SVG, one below the other, in the colours of the page that it stands in."""
     width, height, gap = 320, 34, 14
     tall = len(layers) * (height + gap) - gap + 4
@@ -60,7 +62,7 @@ def drawn(layers: tuple[Layer, ...], name: str) -> str:
     ]
     for number, layer in enumerate(layers):
         top = 2 + number * (height + gap)
-        kind = "recurrent" if number in (1, 3) else "plain"
+        kind = "recurrent" if layer.recurrent else "plain"
         parts.append(f'<rect class="{kind}" x="2" y="{top}" width="{width}" height="{height}" rx="6"/>')
         shown = layer.name if len(layer.name) <= 26 else f"{layer.name[:25]}…"
         parts.append(f'<text x="12" y="{top + 21}">{escape(shown)}</text>')
@@ -71,9 +73,9 @@ def drawn(layers: tuple[Layer, ...], name: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def _shape(layer: Layer) -> str:
+def _shape(layer: DrawnLayer) -> str:
     return " × ".join(map(str, layer.shape))
 
 
-def _parameters(layer: Layer) -> str:
+def _parameters(layer: DrawnLayer) -> str:
     return NONE if layer.parameters is None else f"{layer.parameters:,} parameters"

@@ -7,8 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from bench.catalog import tasks
-from bench.catalog.dtypes import Dtype
+from bench.catalog import dtypes, tasks
 from bench.core.protocol import Request
 
 
@@ -22,10 +21,10 @@ class Data:
     y_test: np.ndarray[Any, np.dtype[np.uint8]]
 
     @classmethod
-    def load(cls, request: Request, task: tasks.Task, dtype: Dtype) -> Self:
+    def load(cls, request: Request, task: tasks.Task) -> Self:
         arrays = tasks.load(request.data, task)
         count = request.case.train_samples or task.train_samples
-        kind = np.dtype(dtype.variables)
+        kind = np.dtype(dtypes.find(request.case.dtype).variables)
         return cls(
             np.divide(arrays.x_train[:count], 255, dtype=kind),
             arrays.y_train[:count],

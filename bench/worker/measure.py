@@ -6,8 +6,7 @@ from dataclasses import asdict, replace
 
 import keras
 
-from bench.catalog import cells, dtypes, tasks
-from bench.catalog.dtypes import Dtype
+from bench.catalog import cells, networks, tasks
 from bench.catalog.networks import Arithmetic, arithmetic
 from bench.catalog.runtimes import outputs_apart
 from bench.core import predictions
@@ -15,17 +14,13 @@ from bench.core.case import Case
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import Began, Emit, InvalidRun, Request
 from bench.host import noise
-from bench.worker.backends import load_backend
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import contradictions
 from bench.worker.inference import plan_calls, time_calls, warm_up
 from bench.worker.runtimes import RuntimeAdapter, load_runtime
-
-
-def preload(backend: str) -> None:
-    """Import the backend's own module; importing this one has imported Keras. No device is initialised."""
-    load_backend(backend)
+from bench.worker.session import preload as preload
+from bench.worker.session import start_session
 
 
 def measure(request: Request, emit: Emit) -> None:
@@ -38,11 +33,8 @@ def measure(request: Request, emit: Emit) -> None:
     """
     case, task = request.case, tasks.find(request.case.task, "a case")
     earlier = noise.read_cpu_times()
-    dtype = dtypes.find(case.dtype)
-    pin_keras(dtype)
-    backend = load_backend(case.backend)
-    backend.configure(case.device, case.threads)
-    data = Data.load(request, task, dtype)
+    backend = start_session(case)
+    data = Data.load(request, task)
     runtime = load_runtime(case, task, data, backend)
     clock, usage = Clock(backend.synchronise, emit), noise.UsageMeter(earlier)
     phases: tuple[str, ...] = ("train", "evaluate")
@@ -82,17 +74,6 @@ def measure(request: Request, emit: Emit) -> None:
         raise InvalidRun("; ".join(said))
 
 
-def pin_keras(dtype: Dtype) -> None:
-    """Set what `~/.keras/keras.json` and KERAS_MAX_* may have set otherwise for this user, and no record would show."""
-    keras.config.set_floatx(dtype.variables)
-    keras.config.set_dtype_policy(dtype.name)
-    keras.config.set_epsilon(1e-7)
-    keras.config.set_image_data_format("channels_last")
-    # meant for debugging: they would end `fit` early without a word
-    keras.config.set_max_epochs(None)
-    keras.config.set_max_steps_per_epoch(None)
-
-
 def _answer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tuple[str, ...]:
     """Time the trained network's answers, through each of its entries, which are told."""
     entries, x = runtime.answers(), data.x_test
@@ -114,4 +95,4 @@ def _arithmetic(case: Case, task: tasks.Task) -> Arithmetic | None:
     gates = cells.find(case.cell).gates
     if gates is None:
         return None
-    return arithmetic(gates, case.units, steps=task.steps, features=task.features, classes=task.classes)
+    return arithmetic(networks.find(case.network), gates, case.units, task)

@@ -12,13 +12,10 @@ import keras
 
 from bench.catalog import cells, kernels, networks
 from bench.catalog.kernels import Kernel, jit_compile
-from bench.catalog.networks import DENSE_UNITS
+from bench.catalog.networks import Dense, Dropout, Output, PlacedLayer, Recurrent
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.core.protocol import FailedRun
-
-RECURRENT_LAYERS = ("recurrent_a", "recurrent_b")
-"""The names of the two recurrent layers: their scopes in the executed program bear them."""
 
 
 def simple_rnn(units: int, activation: str, return_sequences: bool, name: str, kernel: Kernel) -> keras.layers.Layer:
@@ -57,20 +54,20 @@ def build(case: Case, task: Task) -> keras.Model:
     Raises:
         FailedRun: the factory cannot be imported, or what it returns isn't a layer of the right shape.
     """
-    network, factory = networks.find(case.network), _factory(case.cell)
+    factory = _factory(case.cell)
     # layer after layer, as in the notebook's Sequential: each draws its seeds from Python's random state when made
-    inputs = keras.Input((task.steps, task.features))
-    first = _layer(factory, case, network.activations[0], True, RECURRENT_LAYERS[0])
-    x = _checked(
-        first(inputs), (None, task.steps, case.units), case, "first", "a sequence, because the second reads one"
-    )
-    x = keras.layers.Dropout(0.2)(x)
-    second = _layer(factory, case, network.activations[1], False, RECURRENT_LAYERS[1])
-    x = _checked(second(x), (None, case.units), case, "second", "the last step's output")
-    x = keras.layers.Dropout(0.2)(x)
-    x = keras.layers.Dense(DENSE_UNITS, activation="relu")(x)
-    x = keras.layers.Dropout(0.1)(x)
-    model = keras.Model(inputs, keras.layers.Dense(task.classes, activation="softmax")(x))
+    x = inputs = keras.Input((task.steps, task.features))
+    for placed in networks.find(case.network).placed(case.units, task):
+        match placed.layer:
+            case Recurrent(activation):
+                x = _checked(_layer(factory, case, activation, placed)(x), case, placed)
+            case Dropout(rate):
+                x = keras.layers.Dropout(rate)(x)
+            case Dense(units, activation):
+                x = keras.layers.Dense(units, activation=activation)(x)
+            case Output():
+                x = keras.layers.Dense(task.classes, activation="softmax")(x)
+    model = keras.Model(inputs, x)
     # the legacy `decay` of the notebook's optimizer: learning_rate / (1 + decay · step)
     schedule = keras.optimizers.schedules.InverseTimeDecay(case.learning_rate, decay_steps=1, decay_rate=case.decay)
     model.compile(
@@ -102,13 +99,12 @@ def is_told_kernel(cell: str) -> bool:
     return cells.find(cell).built_in or _takes_kernel(_factory(cell))
 
 
-def _layer(
-    factory: Callable[..., Any], case: Case, activation: str, return_sequences: bool, name: str
-) -> keras.layers.Layer:
+def _layer(factory: Callable[..., Any], case: Case, activation: str, placed: PlacedLayer) -> keras.layers.Layer:
+    name = placed.name
     options: dict[str, Any] = {
         "units": case.units,
         "activation": activation,
-        "return_sequences": return_sequences,
+        "return_sequences": placed.returns_sequence,
         "name": name,
     }
     if cells.find(case.cell).built_in:
@@ -137,13 +133,16 @@ def _takes_kernel(factory: Callable[..., Any]) -> bool:
     return any(p.name == "kernel" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def _checked(output: Any, expected: tuple[int | None, ...], case: Case, which: str, why: str) -> Any:
-    shape = getattr(output, "shape", None)
+def _checked(output: Any, case: Case, placed: PlacedLayer) -> Any:
+    expected, shape = (None, *placed.outputs), getattr(output, "shape", None)
     if shape is None or tuple(shape) != expected:
-        wanted = ", ".join("batch" if size is None else str(size) for size in expected)
-        got = "no tensor" if shape is None else ", ".join("batch" if size is None else str(size) for size in shape)
+        why = "a sequence, because the next layer reads one" if placed.returns_sequence else "the last step's output"
+        wanted, got = (
+            "no tensor" if sizes is None else ", ".join("batch" if size is None else str(size) for size in sizes)
+            for sizes in (expected, shape)
+        )
         raise FailedRun(
-            f"the cell {case.cell!r} gives the shape ({got}) as the {which} recurrent layer, where ({wanted}) is "
-            f"expected: {why} (return_sequences={which == 'first'})"
+            f"the cell {case.cell!r} gives the shape ({got}) as the layer {placed.name}, where ({wanted}) is expected: "
+            f"{why} (return_sequences={placed.returns_sequence})"
         )
     return output

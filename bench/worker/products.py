@@ -16,9 +16,8 @@ from bench.catalog import dtypes, tasks
 from bench.core.metrics import Observation
 from bench.core.protocol import Began, Emit, FailedRun, Request
 from bench.store.ceilings import LAYERS, PEAK_SIZE, Shape
-from bench.worker.backends import load_backend
-from bench.worker.measure import pin_keras
-from bench.worker.measure import preload as preload
+from bench.worker.session import preload as preload
+from bench.worker.session import start_session
 
 _SECONDS = 1.0
 """How long each is tried."""
@@ -37,9 +36,7 @@ def measure(request: Request, emit: Emit) -> None:
     if shape is None:
         raise FailedRun(f"the arithmetic of the cell {case.cell!r} is unknown, and so is its serial bound")
     dtype = dtypes.find(case.dtype)
-    pin_keras(dtype)
-    backend = load_backend(case.backend)
-    backend.configure(case.device, case.threads)
+    backend = start_session(case)
     random = np.random.default_rng(0)
 
     def some(*sizes: int) -> Any:

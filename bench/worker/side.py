@@ -17,15 +17,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench.catalog import dtypes, tasks
+from bench.catalog import dtypes, networks, tasks
 from bench.catalog.dtypes import Dtype
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import Emit, InvalidRun, Request, Stroke
-from bench.worker.backends import BackendAdapter, load_backend
+from bench.worker.backends import BackendAdapter
 from bench.worker.evidence.attestation import attest, contradictions
-from bench.worker.measure import pin_keras
-from bench.worker.measure import preload as preload
 from bench.worker.model import build
+from bench.worker.session import preload as preload
+from bench.worker.session import start_session
 
 _MANY_EPOCHS = 1_000_000_000
 _EPOCH_STEPS = 128
@@ -41,9 +41,7 @@ def measure(request: Request, emit: Emit) -> None:
     """
     case, task = request.case, tasks.find(request.case.task, "a duel")
     dtype = dtypes.find(case.dtype)
-    pin_keras(dtype)
-    backend = load_backend(case.backend)
-    backend.configure(case.device, case.threads)
+    backend = start_session(case)
     arrays = tasks.load(request.data, task)
     keras.utils.set_random_seed(case.seed)
     model = build(case, task)
@@ -57,7 +55,7 @@ def measure(request: Request, emit: Emit) -> None:
             while not strokes.changed:
                 model.predict(x, case.batch_size, verbose=0, callbacks=[strokes])
         strokes.changed = False
-    found = attest(model, backend, task.steps, (request.phase,))
+    found = attest(model, backend, networks.find(case.network).recurrent_names, task.steps, (request.phase,))
     emit(
         RunMetadata(
             parameters=model.count_params(),

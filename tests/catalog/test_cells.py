@@ -11,7 +11,6 @@ import pytest
 from bench.catalog import cells, check
 from bench.catalog.cells import BUILT_IN, registered, sources_digest
 from bench.catalog.kernels import KERNELS
-from bench.catalog.networks import NETWORKS
 from bench.core.axes import AXES
 from bench.core.errors import UsageError
 
@@ -217,10 +216,3 @@ def test_each_catalogue_names_what_was_meant(catalogue: str, slip: str, meant: s
     check(catalogue, meant, "x")
     with pytest.raises(UsageError, match=rf"unknown {catalogue[:-1]} '{slip}' \(x\): did you mean '{meant}'\?"):
         check(catalogue, slip, "x")
-
-
-def test_networks_differ_in_the_second_activation_only() -> None:
-    assert {name: network.activations for name, network in NETWORKS.items()} == {
-        "notebook": ("tanh", "relu"),
-        "cudnn_ready": ("tanh", "tanh"),
-    }

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.catalog.kernels import default_kernels
-from bench.catalog.networks import arithmetic
+from bench.catalog.networks import NETWORKS, arithmetic
+from bench.catalog.tasks import TASKS
 from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.errors import UsageError
@@ -337,7 +338,7 @@ def test_the_suite_of_kernels_ends_within_twenty_minutes_and_leaves_out_what_can
     ("gates", "forward", "training"), [(1, 2.962e6, 8.685e6), (3, 8.868e6, 26.003e6), (4, 11.822e6, 34.662e6)]
 )
 def test_the_arithmetic_of_the_protocols_network(gates: int, forward: float, training: float) -> None:
-    found = arithmetic(gates, 128, steps=28, features=28, classes=10)
+    found = arithmetic(NETWORKS["notebook"], gates, 128, TASKS["mnist"])
     assert (found.forward, found.training) == pytest.approx((forward, training), rel=1e-3)
 
 
@@ -345,7 +346,8 @@ def test_the_arithmetic_of_the_protocols_network(gates: int, forward: float, tra
 def test_the_arithmetic_by_counting_each_product(
     gates: int, units: int, steps: int, features: int, classes: int
 ) -> None:
-    found = arithmetic(gates, units, steps=steps, features=features, classes=classes)
+    task = replace(TASKS["mnist"], steps=steps, features=features, classes=classes)
+    found = arithmetic(NETWORKS["cudnn_ready"], gates, units, task)
     products = []  # (rows, columns) of each matrix that one sample is multiplied by, and whether its input is data
     for _ in range(steps):
         for _ in range(gates):

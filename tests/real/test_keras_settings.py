@@ -16,7 +16,7 @@ CODE = """
 import json
 import keras
 from bench.catalog import dtypes
-from bench.worker.measure import pin_keras
+from bench.worker.session import pin_keras
 
 def settings():
     config = keras.config

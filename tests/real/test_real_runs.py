@@ -154,7 +154,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
     ("name", "status", "message"),
     [
         ("good", "ok", ""),
-        ("last_step_only", "failed", "gives the shape (batch, 8) as the first recurrent layer, where (batch, 28, 8)"),
+        ("last_step_only", "failed", "gives the shape (batch, 8) as the layer recurrent_a, where (batch, 28, 8)"),
         ("bare_cell", "failed", "not a Keras layer"),
         ("nameless", "failed", "pass `name` on"),
         ("raises", "failed", "RuntimeError: no such cell for 8 units"),

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from bench.analysis.summary import summarise
-from bench.catalog.networks import arithmetic
+from bench.catalog.networks import NETWORKS, arithmetic
 from bench.catalog.tasks import TASKS
 from bench.core.case import Case
 from bench.core.errors import UsageError
@@ -125,7 +125,7 @@ def test_bounds_are_measured_once_for_each_shape_and_kept(tmp_path: Path) -> Non
 
 def timed(cell: str, seconds: float) -> Rows:
     rows = run(Case(cell=cell), epoch_seconds=(9.0, seconds))
-    flops = arithmetic({"lstm": 4, "gru": 3}[cell], 128, steps=28, features=28, classes=10)
+    flops = arithmetic(NETWORKS["notebook"], {"lstm": 4, "gru": 3}[cell], 128, TASKS["mnist"])
     changed = {"forward_flops_per_sample": flops.forward, "training_flops_per_sample": flops.training}
     return [{**row, **changed} for row in rows]
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import keras
 
-from bench.catalog import dtypes, kernels
+from bench.catalog import dtypes, kernels, networks
 from bench.catalog.kernels import jit_compile
 from bench.core.case import Case
 from bench.worker.backends import BackendAdapter
 from bench.worker.evidence.programs import Program
-from bench.worker.model import RECURRENT_LAYERS, is_told_kernel
+from bench.worker.model import is_told_kernel
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,24 @@ class Attestation:
         return json.dumps(self.settings, sort_keys=True)
 
 
-def attest(model: keras.Model, backend: BackendAdapter, steps: int, phases: tuple[str, ...]) -> Attestation:
-    """Read what has been executed of `model` in `phases`, and how it is set. Not told which kernel was asked for."""
+def attest(
+    model: keras.Model, backend: BackendAdapter, layers: tuple[str, ...], steps: int, phases: tuple[str, ...]
+) -> Attestation:
+    """Read what has been executed of `model`, and how it is set. Not told which kernel was asked for.
+
+    Args:
+        model: after its run.
+        backend: the one that it ran on.
+        layers: the names of its recurrent layers.
+        steps: of a sequence.
+        phases: those that were executed, and so have to have evidence.
+    """
     return Attestation(
-        evidence=backend.attest(model, RECURRENT_LAYERS, steps),
+        evidence=backend.attest(model, layers, steps),
         phases=phases,
         settings={
             "jit_compile": model.jit_compile,
-            **{name: _switches(model.get_layer(name)) for name in RECURRENT_LAYERS},
+            **{name: _switches(model.get_layer(name)) for name in layers},
             **backend.read_back(model),
         },
     )
@@ -97,7 +107,7 @@ def _of_switches(case: Case, settings: Mapping[str, Any]) -> list[str]:
     if asked != "auto" and settings["jit_compile"] != asked:
         said.append(f"asked for jit_compile={asked}, but Keras reads back {settings['jit_compile']}")
     if is_told_kernel(case.cell):
-        for layer in RECURRENT_LAYERS:
+        for layer in networks.find(case.network).recurrent_names:
             has = settings[layer]["use_cudnn"]
             if has is not None and has != kernel.use_cudnn:
                 said.append(f"asked for use_cudnn={kernel.use_cudnn}, but {layer} reads back {has}")
@@ -108,7 +118,7 @@ def _of_settings(case: Case, settings: Mapping[str, Any]) -> list[str]:
     compute = dtypes.find(case.dtype).compute
     said = [
         f"asked for {case.dtype}, but {layer} computes in {settings[layer]['dtype']}"
-        for layer in RECURRENT_LAYERS
+        for layer in networks.find(case.network).recurrent_names
         if settings[layer]["dtype"] != compute
     ]
     threads = settings["threads"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from bench.catalog import networks
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.core.protocol import InvalidRun
@@ -87,7 +88,7 @@ class KerasRuntime:
         return self.backend.programs(self.model)
 
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
-        return attest(self.model, self.backend, steps, phases)
+        return attest(self.model, self.backend, networks.find(self.case.network).recurrent_names, steps, phases)
 
 
 class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information

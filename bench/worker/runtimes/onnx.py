@@ -13,10 +13,10 @@ import onnxruntime
 import tensorflow as tf
 import tf2onnx
 
+from bench.catalog import networks
 from bench.worker.evidence.attestation import Attestation
 from bench.worker.evidence.onnx import read_nodes
 from bench.worker.inference import Answer, Inputs
-from bench.worker.model import RECURRENT_LAYERS
 from bench.worker.runtimes.keras import OUTPUT_BATCH, KerasRuntime
 
 _OPSET = 18
@@ -47,9 +47,10 @@ class OnnxRuntime(KerasRuntime):
         nodes = [(node.op_type, node.name) for node in self._executed.graph.node]
         artefact = hashlib.sha256(self._executed.SerializeToString(deterministic=True)).hexdigest()[:16]
         versions = {module.__name__: module.__version__ for module in (onnxruntime, onnx, tf2onnx)}
+        layers = networks.find(self.case.network).recurrent_names
         keras = super().attest(steps, phases)
         return Attestation(
-            evidence={**keras.evidence, "compiled": read_nodes(nodes, RECURRENT_LAYERS, steps, artefact)},
+            evidence={**keras.evidence, "compiled": read_nodes(nodes, layers, steps, artefact)},
             phases=phases,
             settings={**keras.settings, **versions, "opset": _OPSET},
         )

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.catalog.networks import DENSE_UNITS
+from bench.catalog import networks
+from bench.catalog.networks import Dense, Dropout, PlacedLayer, Recurrent
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.worker.backends import BackendAdapter
@@ -22,33 +23,50 @@ from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation
 from bench.worker.inference import Answer, Inputs
-from bench.worker.model import RECURRENT_LAYERS
 from bench.worker.runtimes import Outputs
 from bench.worker.warmup import warm_size
 
-_LAYERS = {"simple_rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_RECURRENT = {"simple_rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 _EPSILON = 1e-7
 """Keras's, where torch's own default is 1e-8."""
 
 
 class _Network(nn.Module):  # type: ignore[misc] # torch has no type information here
-    """The network `cudnn_ready`, up to the logits."""
+    """A network whose recurrent layers all have tanh, up to the logits."""
 
-    def __init__(self, cell: str, units: int, task: Task) -> None:
+    def __init__(self, case: Case, task: Task) -> None:
         super().__init__()
-        self.recurrent_a = _LAYERS[cell](task.features, units, batch_first=True)
-        self.recurrent_b = _LAYERS[cell](units, units, batch_first=True)
-        self.dense = nn.Linear(units, DENSE_UNITS)
-        self.classes = nn.Linear(DENSE_UNITS, task.classes)
-        self.dropout, self.last_dropout = nn.Dropout(0.2), nn.Dropout(0.1)
-        for layer in (self.recurrent_a, self.recurrent_b, self.dense, self.classes):
-            _initialise(layer, units)
+        self._placed = networks.find(case.network).placed(case.units, task)
+        layers = [_layer(placed, case.cell) for placed in self._placed]
+        self.layers = nn.ModuleList(layers)
+        for layer in layers:
+            _initialise(layer, case.units)
+
+    def recurrent(self) -> dict[str, nn.Module]:
+        """The recurrent layers by name."""
+        return {placed.name: layer for placed, layer in zip(self._placed, self.layers, strict=True) if placed.name}
 
     def forward(self, x: Any) -> Any:
-        sequence, _ = self.recurrent_a(x)
-        outputs, _ = self.recurrent_b(self.dropout(sequence))
-        x = self.dropout(outputs[:, -1])
-        return self.classes(self.last_dropout(torch.relu(self.dense(x))))
+        for placed, layer in zip(self._placed, self.layers, strict=True):
+            match placed.layer:
+                case Recurrent():
+                    sequence, _ = layer(x)
+                    x = sequence if placed.returns_sequence else sequence[:, -1]
+                case Dense(_, activation):
+                    x = _ACTIVATIONS[activation](layer(x))
+                case _:
+                    x = layer(x)
+        return x
+
+
+def _layer(placed: PlacedLayer, cell: str) -> nn.Module:
+    match placed.layer:
+        case Recurrent():
+            return _RECURRENT[cell](placed.inputs[-1], placed.outputs[-1], batch_first=True)
+        case Dropout(rate):
+            return nn.Dropout(rate)
+    return nn.Linear(placed.inputs[-1], placed.outputs[-1])
 
 
 def _initialise(layer: nn.Module, units: int) -> None:
@@ -85,7 +103,7 @@ class TorchRuntime:
 
     def build(self) -> int:
         case = self._case
-        network = _Network(case.cell, case.units, self._task).to(self._device, getattr(torch, case.dtype))
+        network = _Network(case, self._task).to(self._device, getattr(torch, case.dtype))
         self._network = network
         self._optimizer = torch.optim.Adam(network.parameters(), lr=case.learning_rate, eps=_EPSILON)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: 1 / (1 + case.decay * step))
@@ -138,7 +156,7 @@ class TorchRuntime:
         }
         if (answer := self._answer) is not None:
             executed["compiled"] = lambda: answer(x.numpy())
-        layers = {name: getattr(self._network, name) for name in RECURRENT_LAYERS}
+        layers = self._network.recurrent()
         return Attestation(
             evidence={phase: profiled(layers, run, steps) for phase, run in executed.items()},
             phases=phases,

@@ -1,0 +1,38 @@
+"""Keras in a run's process: settings that no record would show are pinned, then the backend gets device and threads."""
+
+from __future__ import annotations
+
+import keras
+
+from bench.catalog import dtypes
+from bench.catalog.dtypes import Dtype
+from bench.core.case import Case
+from bench.worker.backends import BackendAdapter, load_backend
+
+
+def preload(backend: str) -> None:
+    """Import the backend's own module; importing this one has imported Keras. No device is initialised."""
+    load_backend(backend)
+
+
+def start_session(case: Case) -> BackendAdapter:
+    """Set this process up for one case, before anything is built.
+
+    Raises:
+        FailedRun: the backend does not see the device.
+    """
+    pin_keras(dtypes.find(case.dtype))
+    backend = load_backend(case.backend)
+    backend.configure(case.device, case.threads)
+    return backend
+
+
+def pin_keras(dtype: Dtype) -> None:
+    """Set what `~/.keras/keras.json` and KERAS_MAX_* may have set otherwise for this user, and no record would show."""
+    keras.config.set_floatx(dtype.variables)
+    keras.config.set_dtype_policy(dtype.name)
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    # meant for debugging: they would end `fit` early without a word
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)

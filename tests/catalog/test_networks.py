@@ -1,0 +1,99 @@
+"""bench.catalog.networks: what follows from a tuple of layers."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.catalog import support
+from bench.catalog.cells import BUILT_IN
+from bench.catalog.kernels import default_kernels
+from bench.catalog.networks import NETWORKS, Dense, Dropout, Layer, Network, Output, Recurrent, arithmetic, parameters
+from bench.catalog.tasks import TASKS
+from bench.core.case import Case
+from bench.plan.plan import estimate_seconds
+from bench.report.network import layers_of
+
+MNIST = TASKS["mnist"]
+DEEP = Network(
+    "deep",
+    "three recurrent layers",
+    (Recurrent("tanh"), Recurrent("tanh"), Dropout(0.2), Recurrent("tanh"), Dense(16, "relu"), Output()),
+)
+
+
+def test_the_layers_of_the_protocols_network() -> None:
+    placed = NETWORKS["notebook"].placed(128, MNIST)
+    assert [(layer.name, layer.inputs, layer.outputs) for layer in placed if layer.name] == [
+        ("recurrent_a", (28, 28), (28, 128)),
+        ("recurrent_b", (28, 128), (128,)),
+    ]
+    assert [layer.returns_sequence for layer in placed] == [True, True, False, False, False, False, False]
+    assert placed[-1].outputs == (10,)
+
+
+@pytest.mark.parametrize(
+    ("cell", "counts"),
+    # as `model.summary()` of Keras 3.15 tells them
+    [
+        ("simple_rnn", (20_096, 0, 32_896, 0, 4_128, 0, 330)),
+        ("lstm", (80_384, 0, 131_584, 0, 4_128, 0, 330)),
+        ("gru", (60_672, 0, 99_072, 0, 4_128, 0, 330)),
+    ],
+)
+def test_the_parameters_are_those_that_keras_counts(cell: str, counts: tuple[int, ...]) -> None:
+    placed = NETWORKS["notebook"].placed(128, MNIST)
+    assert tuple(parameters(layer, BUILT_IN[cell]) for layer in placed) == counts
+
+
+def test_networks_differ_in_the_second_activation_only() -> None:
+    assert {name: network.activations for name, network in NETWORKS.items()} == {
+        "notebook": ("tanh", "relu"),
+        "cudnn_ready": ("tanh", "tanh"),
+    }
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (),
+        (Output(),),
+        (Recurrent("tanh"),),
+        (Recurrent("tanh"), Output(), Dense(2, "relu")),
+        (Recurrent("tanh"), Dense(2, "relu"), Recurrent("tanh"), Output()),
+    ],
+)
+def test_layers_that_make_no_network_are_refused(layers: tuple[Layer, ...]) -> None:
+    with pytest.raises(ValueError, match="the network odd must be recurrent layers, then dense ones"):
+        Network("odd", "", layers)
+
+
+def test_a_third_recurrent_layer_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names, shapes, arithmetic, drawing, estimate and Keras's choices follow from the tuple."""
+    monkeypatch.setitem(NETWORKS, "deep", DEEP)
+    assert DEEP.recurrent_names == ("recurrent_a", "recurrent_b", "recurrent_c")
+    case = Case(cell="lstm", network="deep", units=8)
+    drawn = layers_of(case)
+    assert [layer.name for layer in drawn if layer.recurrent] == ["lstm, tanh"] * 3
+    assert drawn[-2].parameters == (8 + 1) * 16
+    two, three = (arithmetic(network, 4, 8, MNIST) for network in (NETWORKS["cudnn_ready"], DEEP))
+    assert three.forward - two.forward == 2 * 28 * 4 * (8 * 8 + 8 * 8) + 2 * (8 * 16 + 16 * 10) - 2 * (8 * 32 + 32 * 10)
+    assert estimate_seconds(case) > estimate_seconds(Case(cell="lstm", network="cudnn_ready", units=8))
+    assert default_kernels(case) == ("generic",) * 3
+    assert support.kernel_refusal(Case(cell="lstm", network="deep", kernel="cudnn", device="gpu:0")) is None
+
+
+@pytest.mark.parametrize(
+    ("activations", "said"),
+    [
+        (("tanh", "relu"), "the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn_ready"),
+        (("tanh", "tanh", "relu"), "the third layer's relu rules cuDNN out: layer 1 and 2 only"),
+        (("relu", "relu"), "the first layer's relu rules cuDNN out: no layer is left"),
+    ],
+)
+def test_the_layer_that_rules_cudnn_out_is_named(
+    activations: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers: tuple[Layer, ...] = (*map(Recurrent, activations), Output())
+    monkeypatch.setitem(NETWORKS, "mine", Network("mine", "", layers))
+    case = Case(cell="lstm", network="mine", kernel="cudnn", device="gpu:0")
+    assert (support.kernel_refusal(case) or "").startswith(said)
