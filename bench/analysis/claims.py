@@ -20,8 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.analysis.records import RunRecord
+from bench.analysis.rows import Row, by_seed, paired_train_seconds
 from bench.analysis.stats import CONFIDENCE, Estimate, Interval, mean_t, paired_ratio
-from bench.analysis.summary import Row, RunRecord, Section, by_seed, paired_train_seconds
+from bench.analysis.summary import Section
 from bench.core.axes import SETTING_FIELDS
 from bench.core.case import Case
 

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.records import RunRecord
+from bench.analysis.rows import Row, by_seed
 from bench.analysis.stats import (
     CONFIDENCE,
     Estimate,
@@ -34,7 +36,7 @@ from bench.analysis.stats import (
     unpaired_difference,
     unpaired_ratio,
 )
-from bench.analysis.summary import Row, RunRecord, Section, by_seed, summarise
+from bench.analysis.summary import Section, summarise
 from bench.analysis.verdict import Verdict, exit_code, judge
 from bench.core.axes import varying
 from bench.core.case import ENTRIES, Case

@@ -24,7 +24,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.analysis.comparison import readings
-from bench.analysis.summary import Row, RunRecord, Section, summarise
+from bench.analysis.records import RunRecord
+from bench.analysis.rows import Row
+from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.core.metrics import COMPARED, Metric, MetricKind
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis.rows import Row
 from bench.analysis.stats import Estimate, mean_t
-from bench.analysis.summary import Row
 from bench.core.predictions import Predictions, unpack
 
 

@@ -110,7 +110,7 @@ def _compared(
 
 def _loaded(path: Path, side: str) -> pd.DataFrame:
     """The observations of a side. One that is not there is no mistake of a gate's user, but nothing to be sure from."""
-    from bench.analysis.summary import NEEDED
+    from bench.analysis.records import NEEDED
     from bench.store.parts import load
 
     if not path.exists():

@@ -56,7 +56,7 @@ def report(
 
 def _compared(base: Path, new: Path) -> Compared:
     from bench.analysis.comparison import compare
-    from bench.analysis.summary import NEEDED
+    from bench.analysis.records import NEEDED
     from bench.plan.gate import find_gate
     from bench.report.page import compared
     from bench.store.parts import load

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
@@ -173,6 +173,18 @@ class Case:
     @classmethod
     def from_json(cls, text: str) -> Self:
         return cls(**json.loads(text))
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The case of a stored row: frames turn numbers into numpy's, and text into categories.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        kinds: dict[str, Any] = {
+            f.name: type(f.default) if isinstance(f.default, int | float) else str for f in fields(cls)
+        }
+        return cls(**{name: kind(record[name]) for name, kind in kinds.items()})
 
     def label(self, shown: Collection[str] = ()) -> str:
         """The name of this case in messages: its cell, the fields `shown` with their values, then seed and repeat."""

@@ -14,8 +14,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.analysis.records import RunRecord
+from bench.analysis.rows import Row, by_seed, paired_train_seconds
 from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
-from bench.analysis.summary import Row, RunRecord, Section, by_seed, paired_train_seconds
+from bench.analysis.summary import Section
 from bench.core.units import significant
 from bench.report.inference import label
 from bench.report.values import ranged

@@ -13,8 +13,9 @@ from typing import Any
 
 import bench
 from bench.analysis.comparison import readings
+from bench.analysis.rows import Row
 from bench.analysis.stats import median_runs
-from bench.analysis.summary import Row, Section
+from bench.analysis.summary import Section
 from bench.core.axes import varying
 from bench.core.errors import UsageError
 from bench.core.metrics import Metric, MetricKind

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.records import RunRecord
+from bench.analysis.rows import Row, paired_train_seconds
 from bench.analysis.stats import Estimate, mean_t, paired_ratio
-from bench.analysis.summary import Row, RunRecord, Section, paired_train_seconds
+from bench.analysis.summary import Section
 from bench.core.units import significant
 from bench.report.answer import fastest_to_answer, fastest_to_train, pareto, training_seconds
 from bench.report.inference import label

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.analysis.rows import InferenceFigures, Row
 from bench.analysis.stats import Estimate
-from bench.analysis.summary import Answers, Row, Section
+from bench.analysis.summary import Section
 from bench.report.values import NONE, Grid, clean, ranged
 
 NOTE = (
@@ -35,7 +36,7 @@ def inference_grid(section: Section, *, stacked: bool) -> Grid | None:
     return Grid(tuple(aligned), tuple(tuple(_cells(*one, batches, names, stacked)) for one in timed))
 
 
-def _cells(row: Row, answers: Answers, batches: list[int], names: list[str], stacked: bool) -> Iterator[str]:
+def _cells(row: Row, answers: InferenceFigures, batches: list[int], names: list[str], stacked: bool) -> Iterator[str]:
     who = [clean(row.cell), *(clean(str(row.axes[name])) for name in names)]
     how = [answers.entry, clean(", ".join(answers.kernels_attested)) or NONE]
     yield from ("\n".join(who), "\n".join(how)) if stacked else (*who, *how)

@@ -9,7 +9,9 @@ from typing import Self
 
 import pandas as pd
 
-from bench.analysis.summary import CALLS, NEEDED, Section, summarise
+from bench.analysis.records import CALLS, NEEDED
+from bench.analysis.sections import section_keys
+from bench.analysis.summary import Section, summarise
 from bench.core.errors import NothingSureError
 from bench.store import ceilings as bounds
 from bench.store.campaign import Manifest, read_manifests
@@ -54,12 +56,8 @@ class Measured:
     def runs_of(self, section: Section) -> pd.DataFrame:
         """A row for each run of a section, those that failed too."""
         runs = self.frame.drop_duplicates("run_id")
-        own = (
-            (runs["task"] == section.task)
-            & (runs["machine_fingerprint"] == section.machine_fingerprint)
-            & (runs["software_fingerprint"] == section.software_fingerprint)
-        )
-        return runs[own].sort_values(["started_at", "run_id"])
+        in_section = [key == section.key for key in section_keys(runs)]
+        return runs[in_section].sort_values(["started_at", "run_id"])
 
 
 def read(paths: Sequence[Path], *, suite: str | None, say: Callable[[str], None]) -> Measured:

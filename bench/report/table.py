@@ -27,8 +27,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.analysis.claims import judge
+from bench.analysis.rows import REFERENCE_CELL, InferenceFigures, Row
 from bench.analysis.stats import Estimate
-from bench.analysis.summary import REFERENCE_CELL, Answers, Row, Section
+from bench.analysis.summary import Section
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.core.units import significant
@@ -520,7 +521,7 @@ def _row_object(row: Row) -> dict[str, Any]:
     }
 
 
-def _answers_object(answers: Answers) -> dict[str, Any]:
+def _answers_object(answers: InferenceFigures) -> dict[str, Any]:
     return {
         "entry": answers.entry,
         "kernels_attested": list(answers.kernels_attested),

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bench.analysis.rows import ExcludedRuns, Row
 from bench.analysis.stats import Estimate, mean_t, median_runs, paired_ratio
-from bench.analysis.summary import LeftOut, Row, Section, summarise
+from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from tests.support.frames import CELLS, MACHINE, MEGABYTE, SOFTWARE, Rows, frame, notebook_like, run, runs
 
@@ -159,10 +160,10 @@ def test_only_ok_runs_enter_figures_and_the_others_are_counted_with_their_reason
     (row,) = section.rows
     assert row.accuracy == Estimate(0.9, None, 1)
     assert row.left_out == (
-        LeftOut(status="failed", reason="ValueError: no", runs=1),
-        LeftOut(status="invalid", reason="asked cudnn, ran generic", runs=2),
-        LeftOut(status="invalid", reason="epoch 2 was traced", runs=1),
-        LeftOut(status="timeout", reason="no reason recorded", runs=1),
+        ExcludedRuns(status="failed", reason="ValueError: no", runs=1),
+        ExcludedRuns(status="invalid", reason="asked cudnn, ran generic", runs=2),
+        ExcludedRuns(status="invalid", reason="epoch 2 was traced", runs=1),
+        ExcludedRuns(status="timeout", reason="no reason recorded", runs=1),
     )
     assert row.kernels_attested == ("cudnn",)
 
@@ -172,7 +173,7 @@ def test_a_row_whose_runs_all_failed_remains_without_figures() -> None:
     figures = (row.accuracy, row.loss, row.train_seconds, row.samples_per_second, row.ratio, row.memory_bytes)
     assert figures == (None,) * 6
     assert row.runs == ()
-    assert row.left_out == (LeftOut(status="failed", reason="boom", runs=3),)
+    assert row.left_out == (ExcludedRuns(status="failed", reason="boom", runs=3),)
 
 
 def test_one_epoch_is_used_and_marked() -> None:

@@ -1,0 +1,364 @@
+"""Runs of a section → its rows: a configuration's figures over its runs, with their intervals. Pure.
+
+Intervals come from runs, from pairs of runs, or, for accuracy and loss, from seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from bench.analysis.records import MeasuredRun, RunRecord, in_order
+from bench.analysis.stats import Estimate, mean_t, median_runs, paired_ratio
+from bench.catalog.kernels import KERNELS
+from bench.catalog.tasks import TASKS
+from bench.core.case import ENTRIES, Case
+from bench.core.errors import BenchError
+from bench.core.metrics import METRICS, Metric, MetricKind
+from bench.store.ceilings import Bound, Limits, Shape, limits
+
+REFERENCE_CELL = "simple_rnn"
+"""The cell that training times are divided by."""
+
+Bounds = Mapping[tuple[Shape, str, str], Bound]
+"""By shape, machine and software (`Bound.key`)."""
+
+_CELLS_IN_ORDER = ("simple_rnn", "lstm", "gru")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcludedRuns:
+    """Runs of a row that enter no figure, and why."""
+
+    status: str
+    reason: str
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceFigures:
+    """How a configuration answers through one call path: medians over its runs, each of which gives one figure."""
+
+    call_path: str
+    """`predict` (`model.predict`), or `compiled` (the call that a service would use)."""
+    kernels_attested: tuple[str, ...]
+    """What ran in this call path; `a + b` where the first recurrent layer ran a and the second b."""
+    estimates: Mapping[str, Estimate]
+    """By metric: of calls at batch 1."""
+    by_batch: Mapping[str, Mapping[int, Estimate]]
+    """By metric, and by batch larger than 1."""
+
+    @property
+    def entry(self) -> str:
+        return self.call_path
+
+    @property
+    def p50_seconds(self) -> Estimate | None:
+        return self.estimates.get("latency_seconds")
+
+    @property
+    def p95_seconds(self) -> Estimate | None:
+        return self.estimates.get("latency_p95_seconds")
+
+    @property
+    def p99_seconds(self) -> Estimate | None:
+        return self.estimates.get("latency_p99_seconds")
+
+    @property
+    def samples_per_second(self) -> Mapping[int, Estimate]:
+        return self.by_batch.get("throughput", {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One configuration: its figures over all its runs. What was not measured is None, or in no mapping."""
+
+    configuration: Case
+    axes: Mapping[str, Any]
+    """The fields of the case that differ within the section, without the cell."""
+    parameters: int | None
+    estimates: Mapping[str, Estimate]
+    """By metric, of those that a run has once. Of a quality, on the test set, it is the mean over seeds (a seed's
+    repeats and campaigns averaged first), and `n` counts seeds; of all others the median over runs, and `n` counts
+    runs."""
+    inference: tuple[InferenceFigures, ...]
+    """A call path each; empty where none was timed."""
+    first_epoch_only: bool
+    """Some run had one epoch, which is not a steady one."""
+    ratio: Estimate | None
+    """`train_seconds` over the reference cell's, all else equal, paired by campaign and block; 1 for the reference."""
+    generic_ratio: Estimate | None
+    """`train_seconds` over those of the same cell's `generic` kernel, paired likewise; 1 for `generic` itself."""
+    predict_ratio: Estimate | None
+    """The median latency of `model.predict` over the compiled call's, paired by run."""
+    keras_train_ratio: Estimate | None
+    """`train_seconds` over those of Keras, all but the runtime equal, paired by campaign and block; None for Keras."""
+    keras_latency_ratio: Estimate | None
+    """The compiled call's median latency over that of Keras, paired likewise; None for Keras."""
+    limits: Limits | None
+    """How near training comes to what this machine could do; None for a cell whose arithmetic is unknown."""
+    kernels_attested: tuple[str, ...]
+    """The kernels that ran in training and evaluation, by the evidence of the runs that ended ok; what was asked is
+    `configuration.kernel`, and what answered is in `inference`."""
+    runs: tuple[RunRecord, ...]
+    """Those that ended ok, by campaign and block."""
+    excluded: tuple[ExcludedRuns, ...]
+    failed: tuple[RunRecord, ...]
+    """The runs that enter no figure, whatever they still gave."""
+    seeds_tried: int
+    """Seeds with those of the runs excluded."""
+
+    @property
+    def runs_tried(self) -> int:
+        return len(self.runs) + len(self.failed)
+
+    @property
+    def cell(self) -> str:
+        return self.configuration.cell
+
+    @property
+    def seeds(self) -> int:
+        return len({run.seed for run in self.runs})
+
+    @property
+    def irreproducible_seeds(self) -> int:
+        """Seeds whose runs did not all give the same test loss: on one machine and kernel they should."""
+        losses: dict[int, set[float]] = defaultdict(set)
+        for run in self.runs:
+            if (loss := run.figure("loss")) is not None:
+                losses[run.seed].add(loss)
+        return sum(len(of_seed) > 1 for of_seed in losses.values())
+
+    @property
+    def setting(self) -> Case:
+        """The configuration with the reference's cell: equal for rows that differ in the cell alone."""
+        return replace(self.configuration, cell=REFERENCE_CELL)
+
+    @property
+    def accuracy(self) -> Estimate | None:
+        return self.estimates.get("accuracy")
+
+    @property
+    def loss(self) -> Estimate | None:
+        return self.estimates.get("loss")
+
+    @property
+    def train_seconds(self) -> Estimate | None:
+        return self.estimates.get("train_seconds")
+
+    @property
+    def samples_per_second(self) -> Estimate | None:
+        return self.estimates.get("samples_per_second")
+
+    @property
+    def first_epoch_seconds(self) -> Estimate | None:
+        return self.estimates.get("first_epoch_seconds")
+
+    @property
+    def compile_seconds(self) -> Estimate | None:
+        return self.estimates.get("compile_seconds")
+
+    @property
+    def memory_bytes(self) -> Estimate | None:
+        return self.estimates.get("memory_bytes")
+
+    @property
+    def answers(self) -> tuple[InferenceFigures, ...]:
+        return self.inference
+
+    @property
+    def left_out(self) -> tuple[ExcludedRuns, ...]:
+        return self.excluded
+
+    @property
+    def keras_answer_ratio(self) -> Estimate | None:
+        return self.keras_latency_ratio
+
+
+def make_rows(runs: Sequence[MeasuredRun], axes: Sequence[str], bounds: Bounds) -> tuple[Row, ...]:
+    """The rows of one section, by axes and cell.
+
+    Args:
+        runs: all runs of the section.
+        axes: the fields of the case in which they differ, without the cell.
+        bounds: what was measured of how fast the machines could be.
+    """
+    by_configuration: dict[Case, list[MeasuredRun]] = defaultdict(list)
+    for run in runs:
+        by_configuration[run.configuration].append(run)
+    records = {case: in_order(run.record for run in tried if run.ok) for case, tried in by_configuration.items()}
+    rows = [_row(case, tried, records, axes, bounds) for case, tried in by_configuration.items()]
+    return tuple(sorted(rows, key=_row_order))
+
+
+def by_seed(runs: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]) -> dict[int, float]:
+    """A figure for each seed, averaged over the seed's repeats and campaigns; seeds without one are not in it."""
+    values: dict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        if (value := figure(run)) is not None:
+            values[run.seed].append(value)
+    return {seed: math.fsum(of_seed) / len(of_seed) for seed, of_seed in sorted(values.items())}
+
+
+def paired(
+    new: Iterable[RunRecord], base: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]
+) -> tuple[list[float], list[float]]:
+    """A figure of two configurations, aligned block by block: for the blocks (of one campaign) in which both have it.
+
+    Returns:
+        The values of new and of base, equally long, by campaign and block.
+    """
+    ours, theirs = (
+        {(run.campaign_id, run.block): value for run in runs if (value := figure(run)) is not None}
+        for runs in (new, base)
+    )
+    blocks = sorted(ours.keys() & theirs.keys())
+    return [ours[block] for block in blocks], [theirs[block] for block in blocks]
+
+
+def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]:
+    """The training seconds of both rows, aligned block by block (see `paired`)."""
+    return paired(new.runs, base.runs, _train_seconds)
+
+
+def _train_seconds(run: RunRecord) -> float | None:
+    return run.figure("train_seconds")
+
+
+# --- a row ---
+
+
+def _row(
+    case: Case,
+    tried: Sequence[MeasuredRun],
+    records: Mapping[Case, tuple[RunRecord, ...]],
+    axes: Sequence[str],
+    bounds: Bounds,
+) -> Row:
+    runs = records[case]
+    good = [run for run in tried if run.ok]
+    parameters = [run.stored["parameters"] for run in [*good, *tried] if run.stored["parameters"] is not None]
+    reasons = Counter((run.status, run.reason) for run in tried if not run.ok)
+    estimates = {name: found for name, metric in METRICS.items() if (found := _estimate(metric, runs)) is not None}
+
+    def over(figure: Callable[[RunRecord], float | None], **base: str) -> Estimate | None:
+        """The ratio to the configuration that differs in what is named."""
+        reference = replace(case, **base)  # type: ignore[arg-type]
+        return _known(paired_ratio(*paired(runs, records.get(reference, ()), figure)))
+
+    def train_seconds_over(**base: str) -> Estimate | None:
+        seconds = estimates.get("train_seconds")
+        if seconds is not None and replace(case, **base) == case:  # type: ignore[arg-type]
+            return Estimate(1.0, None, seconds.n)
+        return over(_train_seconds, **base)
+
+    keras = case.runtime == "keras"
+    return Row(
+        configuration=case,
+        axes={name: getattr(case, name) for name in axes},
+        parameters=int(parameters[0]) if parameters else None,
+        estimates=estimates,
+        inference=_inference(good),
+        first_epoch_only=any(run.first_epoch_only for run in good),
+        ratio=train_seconds_over(cell=REFERENCE_CELL),
+        generic_ratio=train_seconds_over(kernel="generic"),
+        predict_ratio=_known(paired_ratio(*_latencies_of_both(runs))),
+        keras_train_ratio=None if keras else over(_train_seconds, runtime="keras"),
+        keras_latency_ratio=None if keras else over(RunRecord.latency, runtime="keras"),
+        limits=_limits(case, estimates.get("samples_per_second"), tried, bounds),
+        kernels_attested=tuple(sorted({run.kernel for run in good if run.kernel is not None})),
+        runs=runs,
+        excluded=tuple(
+            ExcludedRuns(status=status, reason=reason, runs=count)
+            for (status, reason), count in sorted(reasons.items())
+        ),
+        failed=in_order(run.record for run in tried if not run.ok),
+        seeds_tried=len({run.record.seed for run in tried}),
+    )
+
+
+def _estimate(metric: Metric, runs: Sequence[RunRecord]) -> Estimate | None:
+    if metric.kind is MetricKind.QUALITY:
+        return _known(mean_t(by_seed(runs, lambda run: run.figure(metric.name)).values()))
+    return _median(run.figure(metric.name) for run in runs)
+
+
+def _inference(runs: Sequence[MeasuredRun]) -> tuple[InferenceFigures, ...]:
+    found = []
+    for path in ENTRIES:
+        timed = [run.record.inference[path] for run in runs if path in run.record.inference]
+        if not timed:
+            continue
+        kernels = {run.inference_kernels[path] for run in runs if path in run.inference_kernels}
+        names = dict.fromkeys(name for figures in timed for name in figures.figures)
+        batched = dict.fromkeys(name for figures in timed for name in figures.by_batch)
+        found.append(
+            InferenceFigures(
+                call_path=path,
+                kernels_attested=tuple(sorted(kernels)),
+                estimates=_medians({name: [figures.figures.get(name) for figures in timed] for name in names}),
+                by_batch={
+                    name: _medians(
+                        {
+                            batch: [figures.by_batch[name].get(batch) for figures in timed]
+                            for batch in sorted({batch for figures in timed for batch in figures.by_batch[name]})
+                        }
+                    )
+                    for name in batched
+                },
+            )
+        )
+    return tuple(found)
+
+
+_Key = TypeVar("_Key")
+
+
+def _medians(values: Mapping[_Key, Iterable[float | None]]) -> dict[_Key, Estimate]:
+    medians = {key: _median(of_runs) for key, of_runs in values.items()}
+    return {key: median for key, median in medians.items() if median is not None}
+
+
+def _latencies_of_both(runs: Iterable[RunRecord]) -> tuple[list[float], list[float]]:
+    """The latencies of `predict` and of the compiled call, aligned run by run, for the runs that have both."""
+    pairs = [(run.latency("predict"), run.latency()) for run in runs]
+    known = [(slow, fast) for slow, fast in pairs if slow is not None and fast is not None]
+    return [slow for slow, _ in known], [fast for _, fast in known]
+
+
+def _limits(case: Case, speed: Estimate | None, runs: Sequence[MeasuredRun], bounds: Bounds) -> Limits | None:
+    task = TASKS.get(case.task)
+    stored = next((run.stored for run in runs if run.stored["training_flops_per_sample"] is not None), None)
+    if task is None or speed is None or stored is None:
+        return None
+    try:
+        shape = Shape.of(case, task)
+    except BenchError:  # a user's cell that isn't here
+        shape = None
+    where = (str(stored["machine_fingerprint"]), str(stored["software_fingerprint"]))
+    return limits(
+        samples_per_second=speed.value,
+        forward_flops=float(stored["forward_flops_per_sample"]),
+        training_flops=float(stored["training_flops_per_sample"]),
+        batch_size=case.batch_size,
+        steps=task.steps,
+        bound=bounds.get((shape, *where)) if shape else None,
+    )
+
+
+def _row_order(row: Row) -> tuple[Any, ...]:
+    known = row.cell in _CELLS_IN_ORDER
+    kernels = list(KERNELS)
+    axes = (kernels.index(value) if name == "kernel" else value for name, value in row.axes.items())
+    return (*axes, not known, _CELLS_IN_ORDER.index(row.cell) if known else 0, row.cell)
+
+
+def _median(values: Iterable[float | None]) -> Estimate | None:
+    return _known(median_runs(value for value in values if value is not None))
+
+
+def _known(estimate: Estimate) -> Estimate | None:
+    return estimate if estimate.n else None
