@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from bench.core.case import ENTRIES, Case
-from bench.core.metrics import Observation
+from bench.core.case import Case
+from bench.core.metrics import CALL_PATHS, Observation
 from bench.core.predictions import pack
 from bench.store.parts import Run, compact, write_run
 from tests.support.stored import CAMPAIGN, a_run
@@ -61,7 +61,7 @@ def a_large_run(number: int, draw: np.random.Generator) -> Run:
         )
     observations.append(Observation(phase="evaluate", seconds=0.1, samples=1000, loss=0.1, accuracy=accuracy))
     for batch, count in CALLS.items():
-        for entry, base in zip(ENTRIES, (0.05, 0.004), strict=True):
+        for entry, base in zip(CALL_PATHS, (0.05, 0.004), strict=True):
             times = base * (1 + batch / 50) * slow * np.exp(draw.gamma(1.0, 0.1, count))
             observations += [
                 Observation(phase="predict", entry=entry, predict_batch=batch, call=call, seconds=t, samples=batch)

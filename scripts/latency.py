@@ -33,8 +33,8 @@ from bench.analysis.stats import paired_ratio  # noqa: E402
 from bench.catalog import tasks  # noqa: E402
 from bench.catalog.fetch import obtain  # noqa: E402
 from bench.catalog.tasks import TASKS  # noqa: E402
-from bench.core.case import ENTRIES, Case  # noqa: E402
-from bench.core.metrics import Observation  # noqa: E402
+from bench.core.case import Case  # noqa: E402
+from bench.core.metrics import CALL_PATHS, Observation  # noqa: E402
 from bench.core.protocol import Emit, Event, Request, Started  # noqa: E402
 from bench.run.pool import Workers  # noqa: E402
 
@@ -127,7 +127,7 @@ class HarnessSide:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._turns: queue.Queue[dict[str, float]] = queue.Queue()
-        self._seconds: dict[str, list[float]] = {entry: [] for entry in ENTRIES}
+        self._seconds: dict[str, list[float]] = {entry: [] for entry in CALL_PATHS}
         self._child = 0
 
     def event(self, event: Event) -> None:
@@ -139,7 +139,7 @@ class HarnessSide:
         if all(len(own) == self._case.latency_calls for own in self._seconds.values()):
             os.kill(self._child, signal.SIGSTOP)
             self._turns.put({entry: statistics.median(own) for entry, own in self._seconds.items()})
-            self._seconds = {entry: [] for entry in ENTRIES}
+            self._seconds = {entry: [] for entry in CALL_PATHS}
 
     def start(self, workers: Workers, request: Request) -> None:
         """Begin, and let it go through its first turn, which isn't counted."""
@@ -160,7 +160,7 @@ class HarnessSide:
 def pair(case: Case, number: int, turns: int, data: Path, folder: Path) -> dict[str, float]:
     """By entry: the harness's median call over the bare loop's, of one fresh pair of processes."""
     harness, bare = HarnessSide(case), BareSide(case, data)
-    logs: dict[str, list[float]] = {entry: [] for entry in ENTRIES}
+    logs: dict[str, list[float]] = {entry: [] for entry in CALL_PATHS}
     with Workers(worker="scripts.latency", silence_seconds=900.0, on_event=harness.event) as workers:
         harness.start(workers, Request(case=case, data=data, log=folder / f"{number}.log"))
         bare.turn()  # traces and compiles
@@ -189,7 +189,7 @@ def main() -> None:
     task = TASKS["mnist_5k"]
     data = obtain(task, data_dir=None, say=lambda line: print(line, file=sys.stderr))
     case = Case(cell=arguments.cell, task=task.name, latency_calls=arguments.calls)
-    ratios: dict[str, list[float]] = {entry: [] for entry in ENTRIES}
+    ratios: dict[str, list[float]] = {entry: [] for entry in CALL_PATHS}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(arguments.pairs):
             for entry, ratio in pair(case, number, arguments.turns, data, Path(folder)).items():

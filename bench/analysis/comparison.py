@@ -39,9 +39,9 @@ from bench.analysis.stats import (
 from bench.analysis.summary import Section, summarise
 from bench.analysis.verdict import Verdict, exit_code, judge
 from bench.core.axes import varying
-from bench.core.case import ENTRIES, Case
+from bench.core.case import Case
 from bench.core.errors import ExitCode
-from bench.core.metrics import METRICS, Margins, Metric, MetricKind
+from bench.core.metrics import CALL_PATHS, METRICS, Margins, Metric, MetricKind
 from bench.host.fingerprint import differences
 from bench.plan.gate import Gate
 
@@ -374,10 +374,10 @@ def _figures(runs: Sequence[RunRecord]) -> dict[tuple[str, str], Callable[[RunRe
     return {
         ("train_seconds", ""): lambda run: run.train_seconds,
         ("compile_seconds", ""): lambda run: run.compile_seconds,
-        **{("latency_seconds", entry): functools.partial(_latency, entry) for entry in ENTRIES if entry in batches},
+        **{("latency_seconds", entry): functools.partial(_latency, entry) for entry in CALL_PATHS if entry in batches},
         **{
             ("throughput", f"{entry}, batch {batch}"): functools.partial(_throughput, entry, batch)
-            for entry in ENTRIES
+            for entry in CALL_PATHS
             for batch in sorted(batches.get(entry, ()))
         },
         ("memory_bytes", ""): lambda run: run.memory_bytes,

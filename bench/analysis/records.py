@@ -21,8 +21,8 @@ from bench.analysis.reductions import (
     runs_without_steady_epochs,
 )
 from bench.analysis.sections import SectionKey, section_keys
-from bench.core.case import ENTRIES, Case, Status
-from bench.core.metrics import METRICS, FromCalls
+from bench.core.case import Case, Status
+from bench.core.metrics import CALL_PATHS, METRICS, FromCalls
 
 NEEDED = tuple(
     dict.fromkeys(
@@ -198,7 +198,7 @@ def _training_kernel(evidence: Mapping[str, Any], attested: object) -> str | Non
     """What ran in training and evaluation, where the inference after it ran something else (ONNX Runtime)."""
     if attested is None:
         return None
-    phases = [layers for phase, layers in evidence.items() if phase not in ENTRIES]
+    phases = [layers for phase, layers in evidence.items() if phase not in CALL_PATHS]
     kernels = {str(layer["kernel"]) for layers in phases for layer in layers.values()}
     return kernels.pop() if len(kernels) == 1 else str(attested)
 
@@ -207,7 +207,7 @@ def _inference_kernels(evidence: Mapping[str, Any]) -> dict[str, str]:
     """By call path: what ran in it, the recurrent layers in their order."""
     kernels = {
         path: [str(evidence[path][layer]["kernel"]) for layer in sorted(evidence[path])]
-        for path in ENTRIES
+        for path in CALL_PATHS
         if path in evidence
     }
     return {path: ran[0] if len(set(ran)) == 1 else " + ".join(ran) for path, ran in kernels.items()}

@@ -15,9 +15,9 @@ from bench.analysis.records import MeasuredRun, RunRecord, in_order
 from bench.analysis.stats import Estimate, mean_t, median_runs, paired_ratio
 from bench.catalog.kernels import KERNELS
 from bench.catalog.tasks import TASKS
-from bench.core.case import ENTRIES, Case
+from bench.core.case import Case
 from bench.core.errors import BenchError
-from bench.core.metrics import METRICS, Metric, MetricKind
+from bench.core.metrics import CALL_PATHS, METRICS, Metric, MetricKind
 from bench.store.ceilings import Bound, Limits, Shape, limits
 
 REFERENCE_CELL = "simple_rnn"
@@ -288,7 +288,7 @@ def _estimate(metric: Metric, runs: Sequence[RunRecord]) -> Estimate | None:
 
 def _inference(runs: Sequence[MeasuredRun]) -> tuple[InferenceFigures, ...]:
     found = []
-    for path in ENTRIES:
+    for path in CALL_PATHS:
         timed = [run.record.inference[path] for run in runs if path in run.record.inference]
         if not timed:
             continue

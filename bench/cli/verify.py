@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,15 +44,16 @@ def verify(
 def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, worker: str = WORKER) -> None:
     """`bench verify` behind its options. `worker` is the module that does a run; tests name another."""
     from bench.analysis.verification import check
+    from bench.core.case import Case
     from bench.host.hardware import read_machine
     from bench.host.software import read_software
 
     frame = _load(store)
     run = _choose(frame, wanted, store)
     stored = frame[frame["run_id"] == run]
-    case = _case(stored)
-    machine, software = read_machine(), read_software(case.backend)
     theirs = stored.iloc[0]
+    case = Case.from_record(theirs.to_dict())
+    machine, software = read_machine(), read_software(case.backend)
     same_machine = theirs["machine_fingerprint"] == machine.fingerprint
     same_software = theirs["software_fingerprint"] == software.fingerprint
     exact = bool(same_machine and same_software)
@@ -109,19 +110,6 @@ def _choose(frame: pd.DataFrame, wanted: str | None, store: Path) -> str:
         if runs.empty:
             raise UsageError(f"no ok run in {store} matches --case {wanted}: give an id, or one of the cells {cells}.")
     return str(runs.sort_values(["seconds", "run_id"])["run_id"].iloc[0])
-
-
-def _case(rows: pd.DataFrame) -> Case:
-    from dataclasses import fields
-
-    from bench.core.case import Case
-
-    first = rows.iloc[0]
-    values: dict[str, Any] = {}
-    for field in fields(Case):
-        kind = type(field.default) if isinstance(field.default, int | float) else str
-        values[field.name] = kind(first[field.name])
-    return Case(**values)
 
 
 def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:

@@ -13,10 +13,6 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
-ENTRIES = ("predict", "compiled")
-"""How a trained model is asked: by `model.predict`, or by the call that a service would use (`tf.function`, `jax.jit`,
-torch's inference mode, an ONNX session). Each is a phase of the attestation."""
-
 
 class Status(StrEnum):
     """How a run ended. Only `OK` enters a comparison."""
@@ -175,7 +171,7 @@ class Case:
         return cls(**json.loads(text))
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: Mapping[Any, Any]) -> Self:
         """The case of a stored row: frames turn numbers into numpy's, and text into categories.
 
         Raises:

@@ -17,6 +17,10 @@ from typing import Any, ClassVar, Literal
 from bench.core.errors import unknown
 from bench.core.units import BYTES, FRACTION, NUMBER, PER_SECOND, SECONDS, Scale, Unit
 
+CALL_PATHS = ("predict", "compiled")
+"""How a trained model is called: by `model.predict`, or by the call that a service would use (`tf.function`, `jax.jit`,
+torch's inference mode, an ONNX session). Each is a phase of the attestation."""
+
 
 def column(doc: str, unit: str = "") -> Any:
     """A field that is None where it was not measured, and a column of the store.
