@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.analysis.claims import Verdict, judge
+from bench.analysis.claims import ClaimVerdict, judge_claims
 from bench.analysis.summary import summarise
 from bench.core.case import Status
 from bench.report.measured import read, read_sections
@@ -73,9 +73,9 @@ def test_the_readmes_figure_is_the_reports_and_says_in_words_what_it_shows() -> 
 def test_ten_seeds_tell_what_one_could_not(frame: pd.DataFrame) -> None:
     """The notebook's claims hold, all of them; three seeds could not tell GRU from LSTM."""
     (section,) = summarise(frame)
-    assert {claim.verdict for claim in judge(section)} == {Verdict.HOLDS}
+    assert {claim.verdict for claim in judge_claims(section)} == {ClaimVerdict.HOLDS}
     (few,) = summarise(frame[frame["seed"] < 3])
-    assert judge(few)[0].verdict is Verdict.CANNOT_TELL
+    assert judge_claims(few)[0].verdict is ClaimVerdict.CANNOT_TELL
 
 
 def test_the_committed_report_is_made_from_it() -> None:

@@ -28,7 +28,7 @@ from bench.core.axes import SETTING_FIELDS
 from bench.core.case import Case
 
 
-class Verdict(StrEnum):
+class ClaimVerdict(StrEnum):
     """What the measurements say of a claim."""
 
     HOLDS = "holds"
@@ -41,7 +41,7 @@ class Claim:
     """A claim, the verdict, and the figures behind it, as one sentence."""
 
     text: str
-    verdict: Verdict
+    verdict: ClaimVerdict
     evidence: str
 
 
@@ -57,13 +57,13 @@ _QUALITY_PAIRS = (("gru", "lstm"), ("lstm", "simple_rnn"))
 _TIME_PAIRS = (("lstm", "simple_rnn"), ("gru", "simple_rnn"))
 
 
-def judge(section: Section) -> tuple[Claim, ...]:
+def judge_claims(section: Section) -> tuple[Claim, ...]:
     """The claims that measurements can answer, in the notebook's order."""
     settings = _settings(section)
     if not settings:
         missing = [name for cell, name in _NAMES.items() if all(row.cell != cell for row in section.rows)]
         why = f"not measured: {', '.join(missing)}" if missing else "no setting was measured with all three cells"
-        return tuple(Claim(text, Verdict.CANNOT_TELL, why) for text in (_ACCURACY, _LOSS, _TIME, _SWAP))
+        return tuple(Claim(text, ClaimVerdict.CANNOT_TELL, why) for text in (_ACCURACY, _LOSS, _TIME, _SWAP))
     setting = min(settings, key=lambda s: (not all(row.runs for row in settings[s].values()), *_from_protocol(s)))
     rows = settings[setting]
     at = _deviations(setting)
@@ -106,11 +106,11 @@ def _ordered(
     bonferroni = 1 - (1 - CONFIDENCE) / len(pairs)
     found = [compare(rows[a], rows[b], bonferroni) for a, b in pairs]
     if all(pair.speaks_for for pair in found):
-        verdict = Verdict.HOLDS
+        verdict = ClaimVerdict.HOLDS
     elif any(pair.speaks_against for pair in found):
-        verdict = Verdict.DOES_NOT
+        verdict = ClaimVerdict.DOES_NOT
     else:
-        verdict = Verdict.CANNOT_TELL
+        verdict = ClaimVerdict.CANNOT_TELL
     return Claim(text, verdict, "; ".join(pair.text for pair in found) + at)
 
 
@@ -191,7 +191,7 @@ def _swap(settings: Mapping[Case, _Rows]) -> Claim:
     ]
     every = [row for rows in settings.values() for row in rows.values()]
     if broken:
-        return Claim(_SWAP, Verdict.DOES_NOT, "; ".join(dict.fromkeys(broken)))
+        return Claim(_SWAP, ClaimVerdict.DOES_NOT, "; ".join(dict.fromkeys(broken)))
     ok, tried = sum(len(row.runs) for row in every), sum(row.runs_tried for row in every)
     many = len(settings)
     evidence = (
@@ -205,7 +205,7 @@ def _swap(settings: Mapping[Case, _Rows]) -> Claim:
             for cell, name in _NAMES.items()
         )
         evidence += f"; but the kernels differ: {kernels}"
-    verdict = Verdict.HOLDS if ok == tried else Verdict.CANNOT_TELL
+    verdict = ClaimVerdict.HOLDS if ok == tried else ClaimVerdict.CANNOT_TELL
     return Claim(_SWAP, verdict, evidence)
 
 

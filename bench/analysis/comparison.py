@@ -58,7 +58,7 @@ _MOST_MORE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
+class ComparedStore:
     """What is compared: where it was read from, and what is in it."""
 
     name: str
@@ -73,7 +73,7 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class ComparisonEnvironment:
     """What the two sides of a finding were measured on: new's machine and software, and in what base's differ."""
 
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Finding:
     """A verdict, and what it rests on."""
 
     configuration: Case
-    ground: Ground
+    environment: ComparisonEnvironment
     metric: Metric | None
     """None where the verdict is on the runs as such: missing, or failed."""
     verdict: Verdict
@@ -99,12 +99,12 @@ class Finding:
     new: float | None = None
     change: Estimate | None = None
     """new/base, or new - base for a metric that is compared so, with its own 95 % interval."""
-    sure: Interval | None = None
+    simultaneous: Interval | None = None
     """The interval that the verdict rests on: sure together with all others of the comparison."""
     base_values: int = 0
     """How many there are on this side: of runs, or of seeds."""
     new_values: int = 0
-    rests_on: str = ""
+    basis: str = ""
     remarks: tuple[str, ...] = ()
 
 
@@ -112,8 +112,8 @@ class Finding:
 class Comparison:
     """All findings of two sides, in the order of their configurations."""
 
-    base: Side
-    new: Side
+    base: ComparedStore
+    new: ComparedStore
     findings: tuple[Finding, ...]
     intervals: int
     """How many share the error rate."""
@@ -162,7 +162,9 @@ def compare(
     for case, groups in theirs.items():
         questions += _of_configuration(case, groups, ours.get(case, {}), across_software)
     for case in added:
-        questions += [f for group in ours[case].values() for f in _new_failures(case, None, group, Ground())]
+        questions += [
+            f for group in ours[case].values() for f in _new_failures(case, None, group, ComparisonEnvironment())
+        ]
     intervals = sum(isinstance(one, _Question) and one.open for one in questions)
     confidence = 1 - (1 - CONFIDENCE) / max(intervals, 1)
     findings = tuple(one.judged(gate, confidence) if isinstance(one, _Question) else one for one in questions)
@@ -239,11 +241,11 @@ def _of_configuration(case: Case, base: _Groups, new: _Groups, across_software: 
         pairs = [min(((b, n) for b in base for n in new), key=lambda pair: _distance(pair, base, new))]
     found: list[_Question | Finding] = []
     for b, n in pairs:
-        found += _of_groups(case, base[b], new[n], _ground(base[b], new[n], b, n), across_software)
+        found += _of_groups(case, base[b], new[n], _comparison_environment(base[b], new[n], b, n), across_software)
     matched = {n for _, n in pairs}
     for environment, group in new.items():
         if environment not in matched:
-            found += _new_failures(case, None, group, Ground())
+            found += _new_failures(case, None, group, ComparisonEnvironment())
     return found
 
 
@@ -252,13 +254,13 @@ def _distance(pair: tuple[_Environment, _Environment], base: _Groups, new: _Grou
     return (b[2] != n[2], b[0] != n[0], b[1] != n[1], -min(len(base[b].runs), len(new[n].runs)), pair)
 
 
-def _ground(base: _Group, new: _Group, b: _Environment, n: _Environment) -> Ground:
+def _comparison_environment(base: _Group, new: _Group, b: _Environment, n: _Environment) -> ComparisonEnvironment:
     before, after = base.sections[0], new.sections[0]
 
     def differing(one: Mapping[str, Any], other: Mapping[str, Any], differ: bool) -> tuple[str, ...]:
         return (differences(one, other) or ("facts that are not recorded",)) if differ else ()
 
-    return Ground(
+    return ComparisonEnvironment(
         machine=after.machine,
         software=after.software,
         machine_differences=differing(before.machine, after.machine, b[0] != n[0]),
@@ -268,15 +270,15 @@ def _ground(base: _Group, new: _Group, b: _Environment, n: _Environment) -> Grou
 
 
 def _of_groups(
-    case: Case, base: _Group, new: _Group, ground: Ground, across_software: bool
+    case: Case, base: _Group, new: _Group, environment: ComparisonEnvironment, across_software: bool
 ) -> list[_Question | Finding]:
-    found: list[_Question | Finding] = list(_new_failures(case, base, new, ground))
+    found: list[_Question | Finding] = list(_new_failures(case, base, new, environment))
     same_runs = base.ids == new.ids
     if not (base.runs and new.runs):
         if not found:
             where = "in the base" if new.runs else "on the new side" if base.runs else "on either side"
             verdict = Verdict.SAME if same_runs else Verdict.INCONCLUSIVE
-            found.append(_as_a_whole(case, verdict, f"no run ended ok {where}", ground))
+            found.append(_as_a_whole(case, verdict, f"no run ended ok {where}", environment))
         return found
     remarks = []
     if base.kernels != new.kernels:
@@ -290,11 +292,11 @@ def _of_groups(
     ours = readings(new.runs if same_runs else [run for run in new.runs if run.run_id not in shared])
     for (metric, detail), before in readings(base.runs).items():
         after = ours.get((metric, detail), [])
-        question = _Question(case, ground, metric, detail, _sample(after, before), same_runs, tuple(remarks))
+        question = _Question(case, environment, metric, detail, _sample(after, before), same_runs, tuple(remarks))
         if mixed:
             why = "there is more than one version of the cell's source on a side: name a part of it"
             found.append(question.without(Verdict.INCOMPARABLE, why))
-        elif reason := _incomparable(metric, ground, across_software):
+        elif reason := _incomparable(metric, environment, across_software):
             found.append(question.without(Verdict.INCOMPARABLE, reason))
         elif not after:
             found.append(question.without(Verdict.MISSING, "the base has this figure, the new side hasn't"))
@@ -303,14 +305,19 @@ def _of_groups(
     return found
 
 
-def _as_a_whole(case: Case, verdict: Verdict, remark: str, ground: Ground | None = None) -> Finding:
+def _as_a_whole(case: Case, verdict: Verdict, remark: str, environment: ComparisonEnvironment | None = None) -> Finding:
     same = "the same runs on both sides" if verdict is Verdict.SAME else ""
     return Finding(
-        configuration=case, ground=ground or Ground(), metric=None, verdict=verdict, rests_on=same, remarks=(remark,)
+        configuration=case,
+        environment=environment or ComparisonEnvironment(),
+        metric=None,
+        verdict=verdict,
+        basis=same,
+        remarks=(remark,),
     )
 
 
-def _new_failures(case: Case, base: _Group | None, new: _Group, ground: Ground) -> list[Finding]:
+def _new_failures(case: Case, base: _Group | None, new: _Group, environment: ComparisonEnvironment) -> list[Finding]:
     """One finding, if runs failed, timed out or were invalid in blocks in which the base's did not."""
     before = {(run.seed, run.repeat) for run in base.failed} if base else set()
     fresh = [run for run in new.failed if (run.seed, run.repeat) not in before]
@@ -321,7 +328,7 @@ def _new_failures(case: Case, base: _Group | None, new: _Group, ground: Ground) 
     return [
         Finding(
             configuration=case,
-            ground=ground,
+            environment=environment,
             metric=None,
             verdict=Verdict.FAILED,
             new_values=len(new.runs),
@@ -330,15 +337,15 @@ def _new_failures(case: Case, base: _Group | None, new: _Group, ground: Ground) 
     ]
 
 
-def _incomparable(metric: Metric, ground: Ground, across_software: bool) -> str | None:
-    if ground.data_differ:
+def _incomparable(metric: Metric, environment: ComparisonEnvironment, across_software: bool) -> str | None:
+    if environment.data_differ:
         return "the data differ"
     if metric.kind is MetricKind.QUALITY:
         return None
-    if ground.machine_differences:
-        return f"the machines differ: {'; '.join(ground.machine_differences)}"
-    if ground.software_differences and not across_software:
-        return f"the software differs: {'; '.join(ground.software_differences)} (--across software compares it)"
+    if environment.machine_differences:
+        return f"the machines differ: {'; '.join(environment.machine_differences)}"
+    if environment.software_differences and not across_software:
+        return f"the software differs: {'; '.join(environment.software_differences)} (--across software compares it)"
     return None
 
 
@@ -451,7 +458,7 @@ class _Question:
     """What is to be judged, once it is known how many questions share the error rate."""
 
     configuration: Case
-    ground: Ground
+    environment: ComparisonEnvironment
     metric: Metric
     detail: str
     sample: _Sample
@@ -478,9 +485,9 @@ class _Question:
             return self._finding(Verdict.SAME, None, "the same runs on both sides")
         if not self.open:
             why = f"too few: {self.fewest} {unit}s a side are the least that a verdict rests on"
-            return self._finding(Verdict.INCONCLUSIVE, None, self._rests_on(unit), why)
+            return self._finding(Verdict.INCONCLUSIVE, None, self._basis(unit), why)
         if sample.equal:
-            return self._finding(Verdict.SAME, None, self._rests_on(unit), f"equal in all {sample.n}")
+            return self._finding(Verdict.SAME, None, self._basis(unit), f"equal in all {sample.n}")
         margins = gate.margins[metric.name]
         if metric.as_ratio:
             margins = margins.of_logarithm
@@ -489,7 +496,7 @@ class _Question:
         if change is None:  # what varies not at all is taken to vary by the floor, which nothing measured is sure below
             change = assumed_interval(value, margins.floor, sample.n, confidence)
             remarks.append("all of them changed alike; a spread as large as the floor is assumed")
-        sure = Interval(math.exp(change.low), math.exp(change.high)) if change and metric.as_ratio else change
+        simultaneous = Interval(math.exp(change.low), math.exp(change.high)) if change and metric.as_ratio else change
         if change is not None and not metric.lower_is_better:
             change, value = Interval(-change.high, -change.low), -value
         verdict = judge(change, margins)
@@ -497,9 +504,9 @@ class _Question:
             remarks.append("a measurable difference, inside the tolerance")
         if change is not None and verdict is Verdict.INCONCLUSIVE:
             remarks.append(_advice(sample, unit, abs(value), (change.high - change.low) / 2, margins))
-        return self._finding(_in_words_of(metric, verdict), sure, self._rests_on(unit), *remarks)
+        return self._finding(_in_words_of(metric, verdict), simultaneous, self._basis(unit), *remarks)
 
-    def _rests_on(self, unit: str) -> str:
+    def _basis(self, unit: str) -> str:
         sample = self.sample
         if sample.paired:
             by = "seed" if unit == "seed" else "block"
@@ -507,22 +514,22 @@ class _Question:
             return f"{pairs}; {sample.unused} without a partner" if sample.unused else pairs
         return f"{len(sample.base)} and {len(sample.new)} {unit}s, unpaired"
 
-    def _finding(self, verdict: Verdict, sure: Interval | None, rests_on: str, *remarks: str) -> Finding:
+    def _finding(self, verdict: Verdict, simultaneous: Interval | None, basis: str, *remarks: str) -> Finding:
         sample, metric = self.sample, self.metric
         middle = np.mean if metric.kind is MetricKind.QUALITY else np.median
         return Finding(
             configuration=self.configuration,
-            ground=self.ground,
+            environment=self.environment,
             metric=metric,
             detail=self.detail,
             verdict=verdict,
             base=float(middle(sample.base)) if sample.base else None,
             new=float(middle(sample.new)) if sample.new else None,
             change=sample.change(metric) if sample.n and verdict is not Verdict.INCOMPARABLE else None,
-            sure=sure,
+            simultaneous=simultaneous,
             base_values=len(sample.base),
             new_values=len(sample.new),
-            rests_on=rests_on,
+            basis=basis,
             remarks=(*remarks, *self.remarks),
         )
 
@@ -545,13 +552,13 @@ def _advice(sample: _Sample, unit: str, distance: float, half: float, margins: M
 # --- what is said of the whole ---
 
 
-def _side(frame: pd.DataFrame, name: str) -> Side:
+def _side(frame: pd.DataFrame, name: str) -> ComparedStore:
     runs = frame.drop_duplicates("run_id")
 
     def commits(column: str) -> tuple[str, ...]:
         return tuple(sorted(set(map(str, runs[column].dropna()))))
 
-    return Side(
+    return ComparedStore(
         name=name,
         runs=len(runs),
         campaigns=int(runs["campaign_id"].nunique()),
@@ -562,9 +569,11 @@ def _side(frame: pd.DataFrame, name: str) -> Side:
     )
 
 
-def _drift(base: Side, new: Side, findings: Sequence[Finding]) -> tuple[str, ...]:
+def _drift(base: ComparedStore, new: ComparedStore, findings: Sequence[Finding]) -> tuple[str, ...]:
     """What the intervals of times cannot know, where one side was measured after the other."""
-    timed = any(f.sure is not None and f.metric is not None and f.metric.kind is MetricKind.TIME for f in findings)
+    timed = any(
+        f.simultaneous is not None and f.metric is not None and f.metric.kind is MetricKind.TIME for f in findings
+    )
     gap = max((new.began - base.ended).total_seconds(), (base.began - new.ended).total_seconds())
     if not timed or gap < 0:
         return ()

@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.claims import judge
+from bench.analysis.claims import judge_claims
 from bench.analysis.comparison import Comparison
 from bench.analysis.quality import Quality, judge_quality
 from bench.analysis.stats import Estimate
@@ -175,7 +175,7 @@ def write(report: Report, folder: Path) -> Path:
 def _part(measured: Measured, section: Section, anchor: str) -> Part:
     grid, inference = tables.comparison_grid(section), inference_grid(section, stacked=False)
     limits = limits_grid(section, stacked=False)
-    claims = tuple((claim.text, str(claim.verdict), claim.evidence) for claim in judge(section))
+    claims = tuple((claim.text, str(claim.verdict), claim.evidence) for claim in judge_claims(section))
     answering = (NOTE, *findings(section)) if inference else tuple(findings(section))
     quality = [found for row in section.rows if (found := judge_quality(row, measured.predictions))]
     return Part(

@@ -26,7 +26,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.analysis.claims import judge
+from bench.analysis.claims import judge_claims
 from bench.analysis.rows import REFERENCE_CELL, InferenceFigures, Row
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
@@ -376,7 +376,7 @@ def _text(sections: Sequence[Section], width: int) -> str:
 
 def _judged(section: Section) -> list[tuple[str, str]]:
     """Claims under their verdict; those with the same evidence (a cell that was not measured) together."""
-    together = itertools.groupby(judge(section), key=lambda claim: (claim.verdict, claim.evidence))
+    together = itertools.groupby(judge_claims(section), key=lambda claim: (claim.verdict, claim.evidence))
     return [
         (verdict, "\n".join([*(claim.text for claim in claims), clean(evidence)]))
         for (verdict, evidence), claims in together
@@ -459,7 +459,7 @@ def _markdown_section(section: Section) -> str:
     for grid in filter(None, (inference_grid(section, stacked=False), limits_grid(section, stacked=False))):
         lines += ["", *markdown_table(grid.heads, grid.rows)]
     lines += ["", *(f"- {escaped(note)}" for note in notes(section)), ""]
-    claims = [[claim.text, claim.verdict, claim.evidence] for claim in judge(section)]
+    claims = [[claim.text, claim.verdict, claim.evidence] for claim in judge_claims(section)]
     lines += markdown_table([("the notebook's claim", True), ("verdict", True), ("figures", True)], claims)
     return "\n".join(lines) + "\n"
 
@@ -484,7 +484,7 @@ def _section_object(section: Section) -> dict[str, Any]:
         "shared": dict(section.shared),
         "axes": list(section.axes),
         "rows": [_row_object(row) for row in section.rows],
-        "claims": [asdict(claim) for claim in judge(section)],
+        "claims": [asdict(claim) for claim in judge_claims(section)],
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, assert_never
 from rich.console import Console
 from rich.text import Text
 
-from bench.analysis.comparison import Comparison, Finding, Ground, Side
+from bench.analysis.comparison import ComparedStore, Comparison, ComparisonEnvironment, Finding
 from bench.analysis.stats import Interval
 from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.case import Case
@@ -172,7 +172,7 @@ def _sides(comparison: Comparison) -> list[tuple[str, str]]:
     return [("base", _side(comparison.base)), ("new", _side(comparison.new))]
 
 
-def _side(side: Side) -> str:
+def _side(side: ComparedStore) -> str:
     def commits(kind: str, found: Sequence[str]) -> list[str]:
         if not found:
             return []
@@ -193,7 +193,7 @@ def _short(commit: str) -> str:
     return clean(name[:_COMMIT_DIGITS] + plus + dirty)
 
 
-def _ground_lines(ground: Ground) -> list[str]:
+def _ground_lines(ground: ComparisonEnvironment) -> list[str]:
     if not ground.machine and not ground.software:
         return []
     lines = [machine_words(ground.machine), software_words(ground.software)]
@@ -226,7 +226,7 @@ def _notes(comparison: Comparison, gate: Gate) -> list[str]:
     if comparison.added:
         names = ", ".join(label(case, comparison.axes) for case in comparison.added)
         notes.append(f"only the new side has, so nothing is said of: {names}.")
-    resting = dict.fromkeys(f.rests_on for f in comparison.findings if f.rests_on)
+    resting = dict.fromkeys(f.basis for f in comparison.findings if f.basis)
     if resting:
         notes.append(f"rests on {' / '.join(resting)}.")
     if comparison.intervals:
@@ -236,7 +236,9 @@ def _notes(comparison: Comparison, gate: Gate) -> list[str]:
             f"points. A verdict rests on a wider one, of {level:.4g} %, so that all {comparison.intervals} of this "
             "comparison are right together with 95 % (Bonferroni)."
         )
-        used = {f.metric.name: f.metric for f in comparison.findings if f.metric is not None and f.sure is not None}
+        used = {
+            f.metric.name: f.metric for f in comparison.findings if f.metric is not None and f.simultaneous is not None
+        }
         margins = "; ".join(
             f"{metric.title} {_margin(name, gate.margins[name].tolerance)}, {_margin(name, gate.margins[name].floor)}"
             for name, metric in used.items()
@@ -250,16 +252,16 @@ def _margin(name: str, value: float) -> str:
     return f"{100 * value:.3g} {'%' if METRICS[name].as_ratio else 'points'}"
 
 
-def _by_ground(findings: Sequence[Finding]) -> list[tuple[Ground, list[Finding]]]:
+def _by_ground(findings: Sequence[Finding]) -> list[tuple[ComparisonEnvironment, list[Finding]]]:
     """Findings on the same ground together, in the order in which the grounds first come."""
-    groups: list[tuple[Ground, list[Finding]]] = []
+    groups: list[tuple[ComparisonEnvironment, list[Finding]]] = []
     for finding in findings:
         for ground, own in groups:
-            if ground == finding.ground:
+            if ground == finding.environment:
                 own.append(finding)
                 break
         else:
-            groups.append((finding.ground, [finding]))
+            groups.append((finding.environment, [finding]))
     return groups
 
 
@@ -369,7 +371,7 @@ def _json(comparison: Comparison, gate: Gate) -> str:
     return json.dumps(without_nan(document), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _side_object(side: Side) -> dict[str, Any]:
+def _side_object(side: ComparedStore) -> dict[str, Any]:
     return {
         "name": side.name,
         "runs": side.runs,
@@ -395,15 +397,15 @@ def _finding_object(finding: Finding) -> dict[str, Any]:
         "compared_as": ("ratio" if metric.as_ratio else "difference") if metric else None,
         "change": change.value if change else None,
         "interval_95": _interval_object(change.interval if change else None),
-        "interval_of_verdict": _interval_object(finding.sure),
+        "interval_of_verdict": _interval_object(finding.simultaneous),
         "base_values": finding.base_values,
         "new_values": finding.new_values,
-        "rests_on": finding.rests_on or None,
+        "rests_on": finding.basis or None,
         "remarks": list(finding.remarks),
-        "machine_differences": list(finding.ground.machine_differences),
-        "software_differences": list(finding.ground.software_differences),
-        "machine": dict(finding.ground.machine),
-        "software": dict(finding.ground.software),
+        "machine_differences": list(finding.environment.machine_differences),
+        "software_differences": list(finding.environment.software_differences),
+        "machine": dict(finding.environment.machine),
+        "software": dict(finding.environment.software),
     }
 
 

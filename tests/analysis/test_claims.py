@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.analysis.claims import Claim, Verdict, judge
+from bench.analysis.claims import Claim, ClaimVerdict, judge_claims
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from tests.support.frames import CELLS, Rows, frame, notebook_like, run, runs
 
-HOLDS, DOES_NOT, CANNOT_TELL = Verdict.HOLDS, Verdict.DOES_NOT, Verdict.CANNOT_TELL
+HOLDS, DOES_NOT, CANNOT_TELL = ClaimVerdict.HOLDS, ClaimVerdict.DOES_NOT, ClaimVerdict.CANNOT_TELL
 
 
 def section_of(*observed: Rows) -> Section:
@@ -22,11 +22,11 @@ def section_of(*observed: Rows) -> Section:
 
 
 def claims_of(*observed: Rows) -> tuple[Claim, Claim, Claim, Claim]:
-    accuracy, loss, time, swap = judge(section_of(*observed))
+    accuracy, loss, time, swap = judge_claims(section_of(*observed))
     return accuracy, loss, time, swap
 
 
-def verdicts(*observed: Rows) -> list[Verdict]:
+def verdicts(*observed: Rows) -> list[ClaimVerdict]:
     return [claim.verdict for claim in claims_of(*observed)]
 
 

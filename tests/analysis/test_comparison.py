@@ -94,7 +94,7 @@ def test_training_seconds_that_changed_by_a_known_factor(factor: float, verdict:
     assert finding.verdict is verdict
     assert finding.change is not None
     assert finding.change.value == pytest.approx(factor, rel=0.02)
-    assert (finding.rests_on, finding.base_values, finding.new_values) == ("8 pairs of runs, by block", 8, 8)
+    assert (finding.basis, finding.base_values, finding.new_values) == ("8 pairs of runs, by block", 8, 8)
     assert comparison.exit_code(Gate()) is code
     if factor == 1.015:
         assert "a measurable difference, inside the tolerance" in finding.remarks
@@ -108,7 +108,7 @@ def test_the_estimate_is_the_paired_ratio_with_its_own_interval_and_a_wider_one_
     assert comparison.intervals == 5
     assert comparison.confidence == pytest.approx(1 - 0.05 / 5)
     assert finding.change == paired_ratio(*values)
-    assert finding.sure == paired_ratio(*values, confidence=1 - 0.05 / 5).interval
+    assert finding.simultaneous == paired_ratio(*values, confidence=1 - 0.05 / 5).interval
     assert (finding.base, finding.new) == (np.median(values[1]), np.median(values[0]))
 
 
@@ -128,7 +128,7 @@ def test_an_accuracy_is_compared_by_seed_in_points() -> None:
     finding = of(comparison, "accuracy")
     assert finding.verdict is Verdict.WORSE
     assert of(comparison, "loss").verdict is Verdict.WORSE
-    assert finding.rests_on == "8 pairs of seeds, by seed"
+    assert finding.basis == "8 pairs of seeds, by seed"
     assert finding.change == mean_t([lower(seed) - (0.9 + seed / 1000) for seed in range(8)])
     assert comparison.exit_code(Gate()) is ExitCode.REGRESSION
 
@@ -211,20 +211,20 @@ def test_other_blocks_are_independent_samples() -> None:
         run(Case(cell="lstm", seed=seed + 100), campaign="new", epoch_seconds=(9.0, new(seed))) for seed in range(7)
     ]
     finding = of(judged(side("old", base), moved))
-    assert finding.rests_on == "8 and 7 runs, unpaired"
+    assert finding.basis == "8 and 7 runs, unpaired"
     assert finding.change == unpaired_ratio([new(s) for s in range(7)], [base(s) for s in range(8)])
     assert finding.verdict is Verdict.SLOWER
 
 
 def test_blocks_without_a_partner_are_counted() -> None:
     finding = of(judged(BASE, side("new", wobbling(5.0, 0.01, 2), n=6)))
-    assert finding.rests_on == "6 pairs of runs, by block; 2 without a partner"
+    assert finding.basis == "6 pairs of runs, by block; 2 without a partner"
 
 
 def test_a_block_that_was_measured_twice_is_two_runs_and_not_paired() -> None:
     again = side("older", wobbling(5.0, 0.01, 4))
     finding = of(judged([*BASE, *again], side("new", wobbling(5.0, 0.01, 2))))
-    assert finding.rests_on == "16 and 8 runs, unpaired"
+    assert finding.basis == "16 and 8 runs, unpaired"
 
 
 def test_a_seeds_repeats_are_one_value_for_accuracy() -> None:
@@ -261,13 +261,13 @@ def test_what_varies_not_at_all_is_taken_to_vary_by_the_floor() -> None:
     slower = of(judged(side("old"), side("new", lambda seed: 10.0)))
     assert slower.verdict is Verdict.SLOWER
     assert "a spread as large as the floor is assumed" in slower.remarks[0]
-    assert slower.sure is not None
-    assert slower.sure.low < 2 < slower.sure.high
+    assert slower.simultaneous is not None
+    assert slower.simultaneous.low < 2 < slower.simultaneous.high
     same = of(judged(side("old"), side("new")))
     assert (same.verdict, same.remarks) == (Verdict.SAME, ("equal in all 8",))
     floorless = read_gate({"train_seconds": {"floor": 0.0}}, "here")
     unknown = of(compare(frame(*side("old")), frame(*side("new", lambda seed: 10.0)), floorless))
-    assert (unknown.verdict, unknown.sure) == (Verdict.INCONCLUSIVE, None)
+    assert (unknown.verdict, unknown.simultaneous) == (Verdict.INCONCLUSIVE, None)
 
 
 SURE = {Verdict.SAME} | REGRESSIONS | IMPROVEMENTS
@@ -293,7 +293,7 @@ def test_whatever_was_measured_there_is_a_finding_and_it_is_sure_only_from_enoug
     (finding,) = found
     if finding.verdict in SURE:
         assert min(finding.base_values, finding.new_values) >= MIN_RUNS
-        assert finding.sure is not None or finding.remarks[0].startswith("equal in all")
+        assert finding.simultaneous is not None or finding.remarks[0].startswith("equal in all")
     if not finite[1]:
         assert finding.verdict is Verdict.MISSING
 
@@ -322,7 +322,7 @@ def test_other_software_is_compared_only_when_asked_and_then_named() -> None:
     assert "--across software" in refused.remarks[0]
     asked = of(judged(BASE, fresh, across_software=True))
     assert asked.verdict is Verdict.SLOWER
-    assert asked.ground.software_differences == (
+    assert asked.environment.software_differences == (
         "backend_version: 2.21.0 → 2.22.0", "OMP_NUM_THREADS: none → 1"
     )  # fmt: skip
 
@@ -470,7 +470,7 @@ def test_many_configurations_without_a_change_give_no_more_false_verdicts_than_o
         comparison = compare(old, new, Gate())
         training = [f for f in comparison.findings if f.metric is not None and f.metric.name == "train_seconds"]
         assert len(training) == 12
-        false += any(excludes_one(finding.sure) for finding in training)
+        false += any(excludes_one(finding.simultaneous) for finding in training)
         uncorrected += any(finding.change and excludes_one(finding.change.interval) for finding in training)
     assert false <= 5
     assert uncorrected > 5

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.analysis.claims import Verdict, judge
+from bench.analysis.claims import ClaimVerdict, judge_claims
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.report.answer import answer, exchange, fastest_to_answer, fastest_to_train, most_accurate, pareto
@@ -94,10 +94,10 @@ def test_of_three_cells_the_answer_agrees_with_the_claim() -> None:
                 for seed, seconds in enumerate(own)
             )
         )
-        quick, claim = fastest_to_train(one), judge(one)[2]
+        quick, claim = fastest_to_train(one), judge_claims(one)[2]
         assert quick is not None
-        assert (quick.sure and quick.row.cell == "simple_rnn") == (claim.verdict is Verdict.HOLDS)
-        held += claim.verdict is Verdict.HOLDS
+        assert (quick.sure and quick.row.cell == "simple_rnn") == (claim.verdict is ClaimVerdict.HOLDS)
+        held += claim.verdict is ClaimVerdict.HOLDS
     assert 5 < held < 35  # both kinds were seen
 
 
