@@ -4,11 +4,13 @@
 
 The first page is the README, the reference of the commands is their help, the schema is the store's: mkdocs asks for
 these while it builds the site. What a reader of the repository needs too is committed, and the command above writes it:
-the results (`docs/results.md`). A test compares it with what would be written.
+the results (`docs/results.md`), and the table of axes in `docs/guides/compare.md`. A test compares them with what would
+be written.
 """
 
 from __future__ import annotations
 
+import importlib
 import posixpath
 import re
 from pathlib import Path
@@ -18,6 +20,7 @@ import typer
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.core.axes import AXES, Axis
 from bench.report.markdown import escaped
 from bench.store.parts import COLUMNS, SCHEMA_VERSION
 from scripts import results_page
@@ -32,6 +35,7 @@ DOCS = ROOT / "docs"
 REPORT = "reports"
 """The folder of the report of the reference results, which the site shows too."""
 
+BEGIN, END = "<!-- bench:axes -->", "<!-- /bench:axes -->"
 _TERMINAL = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
 
@@ -65,7 +69,34 @@ def pages() -> dict[str, str]:
 
 def committed() -> dict[Path, str]:
     """By file: the content of each committed page that is made, wholly or between its markers."""
-    return {DOCS / "results.md": results_page.page()}
+    guide = DOCS / "guides" / "compare.md"
+    before, _, rest = guide.read_text(encoding="utf-8").partition(BEGIN)
+    return {
+        DOCS / "results.md": results_page.page(),
+        guide: f"{before}{BEGIN}\n{axes()}\n{END}{rest.partition(END)[2]}",
+    }
+
+
+def axes() -> str:
+    """The axes, as a table: the name in suites and in `--set`, what it means, its values and its default."""
+    lines = ["| axis | meaning | values | default |", "|---|---|---|---|"]
+    for axis in AXES.values():
+        default = ", ".join(f"`{value}`" for value in axis.default)
+        name = f"`{axis.plural}`{' (setting)' if axis.setting else ''}"
+        lines.append(f"| {name} | {escaped(axis.doc)} | {_values(axis)} | {default} |")
+    return "\n".join(lines)
+
+
+def _values(axis: Axis) -> str:
+    """The names that its catalogue has, or the range of its numbers."""
+    if axis.catalogue:
+        entries = vars(importlib.import_module(f"bench.catalog.{axis.catalogue}")).get(axis.catalogue.upper())
+        if entries is None:  # open: a cell of the user's, any number of GPUs
+            return ", ".join([*(f"`{name}`" for name in axis.default), "…"])
+        return ", ".join(f"`{name}`" for name, entry in entries.items() if not getattr(entry, "problem", None))
+    kind = "whole number" if axis.type is int else "number"
+    lowest = f"from {axis.at_least:g}" if axis.at_least is not None else f"above {axis.above:g}"
+    return f"{kind} {lowest}"
 
 
 def moved(text: str) -> str:
