@@ -12,19 +12,21 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bench.analysis.records import MeasuredRun, RunRecord, in_order
+from bench.analysis.roofline import Efficiency, efficiency
 from bench.analysis.stats import Estimate, mean_t, median_runs, paired_ratio
 from bench.catalog.kernels import KERNELS
+from bench.catalog.networks import NETWORKS
 from bench.catalog.tasks import TASKS
 from bench.core.case import Case
 from bench.core.errors import BenchError
 from bench.core.metrics import CALL_PATHS, METRICS, Metric, MetricKind
-from bench.store.ceilings import Bound, Limits, Shape, limits
+from bench.store.ceilings import Ceilings, CeilingsKey, ProductShape
 
 REFERENCE_CELL = "simple_rnn"
 """The cell that training times are divided by."""
 
-Bounds = Mapping[tuple[Shape, str, str], Bound]
-"""By shape, machine and software (`Bound.key`)."""
+KnownCeilings = Mapping[CeilingsKey, Ceilings]
+"""By shape, machine and software (`Ceilings.key`)."""
 
 _CELLS_IN_ORDER = ("simple_rnn", "lstm", "gru")
 
@@ -98,7 +100,7 @@ class Row:
     """`train_seconds` over those of Keras, all but the runtime equal, paired by campaign and block; None for Keras."""
     keras_latency_ratio: Estimate | None
     """The compiled call's median latency over that of Keras, paired likewise; None for Keras."""
-    limits: Limits | None
+    limits: Efficiency | None
     """How near training comes to what this machine could do; None for a cell whose arithmetic is unknown."""
     kernels_attested: tuple[str, ...]
     """The kernels that ran in training and evaluation, by the evidence of the runs that ended ok; what was asked is
@@ -178,19 +180,19 @@ class Row:
         return self.keras_latency_ratio
 
 
-def make_rows(runs: Sequence[MeasuredRun], axes: Sequence[str], bounds: Bounds) -> tuple[Row, ...]:
+def make_rows(runs: Sequence[MeasuredRun], axes: Sequence[str], ceilings: KnownCeilings) -> tuple[Row, ...]:
     """The rows of one section, by axes and cell.
 
     Args:
         runs: all runs of the section.
         axes: the fields of the case in which they differ, without the cell.
-        bounds: what was measured of how fast the machines could be.
+        ceilings: those measured of the machines.
     """
     by_configuration: dict[Case, list[MeasuredRun]] = defaultdict(list)
     for run in runs:
         by_configuration[run.configuration].append(run)
     records = {case: in_order(run.record for run in tried if run.ok) for case, tried in by_configuration.items()}
-    rows = [_row(case, tried, records, axes, bounds) for case, tried in by_configuration.items()]
+    rows = [_row(case, tried, records, axes, ceilings) for case, tried in by_configuration.items()]
     return tuple(sorted(rows, key=_row_order))
 
 
@@ -236,7 +238,7 @@ def _row(
     tried: Sequence[MeasuredRun],
     records: Mapping[Case, tuple[RunRecord, ...]],
     axes: Sequence[str],
-    bounds: Bounds,
+    ceilings: KnownCeilings,
 ) -> Row:
     runs = records[case]
     good = [run for run in tried if run.ok]
@@ -268,7 +270,7 @@ def _row(
         predict_ratio=_known(paired_ratio(*_latencies_of_both(runs))),
         keras_train_ratio=None if keras else over(_train_seconds, runtime="keras"),
         keras_latency_ratio=None if keras else over(RunRecord.latency, runtime="keras"),
-        limits=_limits(case, estimates.get("samples_per_second"), tried, bounds),
+        limits=_limits(case, estimates.get("samples_per_second"), tried, ceilings),
         kernels_attested=tuple(sorted({run.kernel for run in good if run.kernel is not None})),
         runs=runs,
         excluded=tuple(
@@ -329,23 +331,26 @@ def _latencies_of_both(runs: Iterable[RunRecord]) -> tuple[list[float], list[flo
     return [slow for slow, _ in known], [fast for _, fast in known]
 
 
-def _limits(case: Case, speed: Estimate | None, runs: Sequence[MeasuredRun], bounds: Bounds) -> Limits | None:
-    task = TASKS.get(case.task)
+def _limits(
+    case: Case, speed: Estimate | None, runs: Sequence[MeasuredRun], ceilings: KnownCeilings
+) -> Efficiency | None:
+    task, network = TASKS.get(case.task), NETWORKS.get(case.network)
     stored = next((run.stored for run in runs if run.stored["training_flops_per_sample"] is not None), None)
-    if task is None or speed is None or stored is None:
+    if task is None or network is None or speed is None or stored is None:
         return None
     try:
-        shape = Shape.of(case, task)
+        shape = ProductShape.of(case, task)
     except BenchError:  # a user's cell that isn't here
         shape = None
     where = (str(stored["machine_fingerprint"]), str(stored["software_fingerprint"]))
-    return limits(
+    return efficiency(
         samples_per_second=speed.value,
         forward_flops=float(stored["forward_flops_per_sample"]),
         training_flops=float(stored["training_flops_per_sample"]),
         batch_size=case.batch_size,
         steps=task.steps,
-        bound=bounds.get((shape, *where)) if shape else None,
+        layers=len(network.activations),
+        ceilings=ceilings.get((shape, *where)) if shape else None,
     )
 
 

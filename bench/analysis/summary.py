@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.records import MeasuredRun, measured_runs, stored_object
-from bench.analysis.rows import Bounds, Row, make_rows
+from bench.analysis.rows import KnownCeilings, Row, make_rows
 from bench.analysis.sections import SectionKey
 from bench.core.axes import SETTING_FIELDS, varying
 
@@ -53,7 +53,7 @@ class Section:
 
 
 def summarise(
-    frame: pd.DataFrame, calls: pd.DataFrame | None = None, *, bounds: Bounds = MappingProxyType({})
+    frame: pd.DataFrame, calls: pd.DataFrame | None = None, *, ceilings: KnownCeilings = MappingProxyType({})
 ) -> tuple[Section, ...]:
     """The sections of a frame of observations, ordered by task, machine and software; none for an empty frame.
 
@@ -61,7 +61,7 @@ def summarise(
         frame: observations with the columns `bench.analysis.records.NEEDED`, a row each, at least one of each run.
         calls: the calls of inference (`bench.analysis.records.CALLS`), where they are kept apart; else they are among
             the observations.
-        bounds: what was measured of how fast the machines could be; where there are none, fractions of them are None.
+        ceilings: those measured of the machines; a fraction of an unknown one is None.
 
     Raises:
         KeyError: a column is missing.
@@ -71,10 +71,10 @@ def summarise(
     sections: dict[SectionKey, list[MeasuredRun]] = defaultdict(list)
     for run in measured_runs(frame, frame if calls is None else calls):
         sections[run.section].append(run)
-    return tuple(_section(key, sections[key], bounds) for key in sorted(sections, key=lambda key: key.order))
+    return tuple(_section(key, sections[key], ceilings) for key in sorted(sections, key=lambda key: key.order))
 
 
-def _section(key: SectionKey, runs: Sequence[MeasuredRun], bounds: Bounds) -> Section:
+def _section(key: SectionKey, runs: Sequence[MeasuredRun], ceilings: KnownCeilings) -> Section:
     cases = {run.configuration for run in runs}
     axes = varying(cases)
     stored, some = runs[0].stored, runs[0].configuration
@@ -85,5 +85,5 @@ def _section(key: SectionKey, runs: Sequence[MeasuredRun], bounds: Bounds) -> Se
         commits=tuple(sorted({str(run.stored["program_commit"]) for run in runs if run.stored["program_commit"]})),
         shared={name: getattr(some, name) for name in SETTING_FIELDS if name not in axes},
         axes=axes,
-        rows=make_rows(runs, axes, bounds),
+        rows=make_rows(runs, axes, ceilings),
     )

@@ -79,38 +79,38 @@ def env(
 
 
 def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: str | None, fmt: DataFormat) -> None:
-    """Both bounds (`bench.store.ceilings`) of a suite's configurations, measured anew and kept in the store."""
+    """Both ceilings (`bench.store.ceilings`) of a suite's configurations, measured anew and kept in the store."""
     from bench.host.hardware import parse_cpus
     from bench.host.software import read_software
     from bench.plan.prepare import prepare
-    from bench.run.ceiling_runs import measure_bounds
+    from bench.run.ceiling_runs import measure_ceilings
 
     pinned = parse_cpus(cpus)
     prepared = prepare(suite, overrides, 0, pinned)
     plan = prepared.plan()
-    found = measure_bounds(
+    measured = measure_ceilings(
         plan,
         results,
         machine=prepared.machine,
         software={backend: read_software(backend) for backend in {one.case.backend for one in plan.planned}},
         again=True,
         cpus=pinned,
-        say=say,
+        report=say,
     )
-    if not found:
-        raise NothingSureError(f"no bound of the suite {suite} could be measured here; see `bench plan {suite}`.")
+    if not measured:
+        raise NothingSureError(f"no ceiling of the suite {suite} could be measured here; see `bench plan {suite}`.")
     if fmt is DataFormat.JSON:
-        typer.echo(json.dumps([asdict(bound) for bound in found], indent=1))
+        typer.echo(json.dumps([asdict(ceilings) for ceilings in measured], indent=1))
         return
     rows = [
         (
-            *(bound.shape.backend, bound.shape.device, bound.shape.dtype, str(bound.shape.threads or "default")),
-            f"{bound.shape.gates} × {bound.shape.units}",
-            str(bound.shape.batch_size),
-            f"{bound.peak_flops_per_second / 1e9:.4g}",
-            f"{1000 * bound.serial_seconds:.3g}",
+            *(shape.backend, shape.device, shape.dtype, str(shape.threads or "default")),
+            f"{shape.gates} × {shape.units}",
+            str(shape.batch_size),
+            f"{ceilings.peak_flops_per_second / 1e9:.4g}",
+            f"{1000 * ceilings.serial_seconds:.3g}",
         )
-        for bound in found
+        for ceilings, shape in ((ceilings, ceilings.shape) for ceilings in measured)
     ]
-    heads = ("backend", "device", "dtype", "threads", "gates × units", "batch", "GFLOP/s", "serial ms")
+    heads = ("backend", "device", "dtype", "threads", "gates × units", "batch", "GFLOP/s", "serial chain ms")
     table(heads, rows, wrap=0, right=(5, 6, 7))

@@ -13,7 +13,7 @@ from bench.analysis.records import CALLS, NEEDED
 from bench.analysis.sections import section_keys
 from bench.analysis.summary import Section, summarise
 from bench.core.errors import NothingSureError
-from bench.store import ceilings as bounds
+from bench.store import ceilings
 from bench.store.campaign import Manifest, read_manifests
 from bench.store.parts import load
 
@@ -82,7 +82,7 @@ def read(paths: Sequence[Path], *, suite: str | None, say: Callable[[str], None]
         frame,
         calls,
         dict(zip(texts["run_id"].astype(str), texts["test_predictions"].astype(str), strict=True)),
-        summarise(frame, calls, bounds=bounds.load(paths, say=warn)),
+        summarise(frame, calls, ceilings=ceilings.load(paths, warn=warn)),
         tuple(_once(one for one in manifests if one.campaign.id in campaigns)),
         tuple(warnings),
     )
@@ -99,7 +99,7 @@ def read_sections(
     warn = _each_once(say)
     name, value = ("campaign_id", campaign) if campaign is not None else ("suite", suite)
     frame, calls = _observations(paths, NEEDED, name, value, warn)
-    return summarise(frame, calls, bounds=bounds.load(paths, say=warn))
+    return summarise(frame, calls, ceilings=ceilings.load(paths, warn=warn))
 
 
 def _observations(

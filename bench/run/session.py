@@ -22,7 +22,7 @@ from bench.host.noise import read_quiet, remarks
 from bench.host.software import Software, read_software
 from bench.plan.plan import Plan
 from bench.plan.prepare import PreparedSuite, excluded_by_reason
-from bench.run.ceiling_runs import measure_bounds
+from bench.run.ceiling_runs import measure_ceilings
 from bench.run.pool import WORKER
 from bench.run.runner import CampaignOutcome, CampaignReporter, CampaignSettings, run_campaign
 from bench.run.server import Isolation
@@ -103,7 +103,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
         for remark in remarks(read_quiet(), prepared.machine):
             reporter.note(f"warning: {remark.text}: {remark.advice}")
         if prepared.suite.settings.bounds:
-            measure_bounds(
+            measure_ceilings(
                 plan,
                 settings.results,
                 machine=prepared.machine,
@@ -111,7 +111,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
                 again=False,
                 cpus=settings.cpus,
                 isolation=settings.isolation,
-                say=reporter.note,
+                report=reporter.note,
             )
         outcome = run_campaign(
             plan,

@@ -1,8 +1,12 @@
-"""How fast this machine could be: two measured bounds, kept beside the runs, and what share of them a figure reaches.
+"""The roofline's measured ceilings of a machine, kept beside the runs.
 
-The *peak* is a large matrix product's speed. The *serial bound* is the time that the products of a network's forward
-pass take when nothing else is done: those with the state one after another, 2·T of them in two layers, and those with
-the inputs hoisted into one large product a layer. Both on the same backend, device, dtype and threads as the runs.
+Two for each shape of products: the speed of a large matrix product, and the time of the *serial chain*, the products of
+a network's forward pass when nothing else is done: those with the state one after another, a recurrent layer's steps
+after the layer before, and those with the inputs hoisted into one large product a layer. Both are measured on the
+backend, device, dtype and threads of the runs.
+
+The idea of a ceiling that a program's speed is set against is the roofline model's (Williams, Waterman and Patterson,
+Communications of the ACM 52(4), 2009); a recurrent network's ceiling is its chain of dependent products.
 """
 
 from __future__ import annotations
@@ -13,39 +17,45 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from bench.catalog import cells
+from bench.catalog import cells, networks
 from bench.catalog.tasks import Task
 from bench.core.case import Case, digest
 from bench.store.campaign import publish
 
-BOUNDS_VERSION = 1
+CEILINGS_VERSION = 1
+"""Of the files in a store's folder `bounds`, where it is called `bounds_version`."""
 PEAK_SIZE = 2048
 """Rows and columns of the large product's factors."""
-LAYERS = 2
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What a bound holds for, beside the machine and its software."""
+class ProductShape:
+    """What ceilings hold for, beside the machine and its software."""
 
     backend: str
     device: str
     dtype: str
     threads: int
     gates: int
-    """How many products with [units, units] the cell has a step: 1 for SimpleRNN, 4 for LSTM."""
+    """Products with [units, units] that the cell has at each step: 1 for SimpleRNN, 4 for LSTM."""
     units: int
     batch_size: int
     steps: int
     features: int
+    layers: int = 2
+    """Recurrent layers. A file written before it was recorded has two."""
 
     @classmethod
     def of(cls, case: Case, task: Task) -> Self | None:
-        """The shape of a case's products; None for a cell whose arithmetic is unknown."""
+        """The shape of a case's products; None for a cell whose arithmetic is unknown.
+
+        Raises:
+            UsageError: the case's cell or network is not known here.
+        """
         gates = cells.find(case.cell).gates
         if gates is None:
             return None
@@ -59,100 +69,88 @@ class Shape:
             batch_size=case.batch_size,
             steps=task.steps,
             features=task.features,
+            layers=len(networks.find(case.network).activations),
         )
+
+    @property
+    def input_widths(self) -> tuple[int, ...]:
+        """What each recurrent layer reads at a step: the task's features, then the layer before's units."""
+        return (self.features, *[self.units] * (self.layers - 1))
+
+
+CeilingsKey = tuple[ProductShape, str, str]
+"""What ceilings hold for: the shape, the fingerprint of the machine, that of the software."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bound:
-    """The two bounds, as they were measured once."""
+class Ceilings:
+    """Both ceilings of one shape on one machine, as they were measured once."""
 
-    shape: Shape
+    shape: ProductShape
     machine_fingerprint: str
     software_fingerprint: str
     measured_at: str
     """UTC, ISO 8601."""
     peak_flops_per_second: float
+    """Speed of the large product: 2 operations a multiply-add, per second."""
     serial_seconds: float
-    """Of one forward pass of a batch."""
+    """Seconds of the serial chain of one batch's forward pass."""
 
     @property
-    def key(self) -> tuple[Shape, str, str]:
+    def key(self) -> CeilingsKey:
         return self.shape, self.machine_fingerprint, self.software_fingerprint
 
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How near a configuration's training comes to what is possible. A share that no bound is known for is None."""
-
-    flops_per_second: float
-    """By formula: the operations of training over the time they took."""
-    seconds_per_dependent_step: float
-    """A training step's time over the 4·T products that wait for each other: T in each of two layers, and back."""
-    peak_fraction: float | None
-    serial_fraction: float | None
-    """The time of the serial bound over the time that it took. A training step's bound is the forward pass's, times the
-    operations of training over those of the forward pass."""
+    def to_data(self) -> dict[str, Any]:
+        """As it stands in a store: two layers go unsaid, so that what was written before stays what it was."""
+        content = asdict(self)
+        if self.shape.layers == 2:
+            del content["shape"]["layers"]
+        return {"bounds_version": CEILINGS_VERSION, **content}
 
 
-def limits(
-    *,
-    samples_per_second: float,
-    forward_flops: float,
-    training_flops: float,
-    batch_size: int,
-    steps: int,
-    bound: Bound | None,
-) -> Limits:
-    """The arithmetic, of a training speed and of the operations for one sample."""
-    achieved = samples_per_second * training_flops
-    step_seconds = batch_size / samples_per_second
-    possible = bound and bound.serial_seconds * training_flops / forward_flops
-    return Limits(
-        flops_per_second=achieved,
-        seconds_per_dependent_step=step_seconds / (2 * LAYERS * steps),
-        peak_fraction=achieved / bound.peak_flops_per_second if bound else None,
-        serial_fraction=possible / step_seconds if possible else None,
-    )
-
-
-def save(store: Path, bound: Bound) -> Path:
-    """Keep a bound in a store, whole or not at all; measured again, it is a file more.
+def save(store: Path, ceilings: Ceilings) -> Path:
+    """Keep ceilings in a store, whole or not at all; measured again, they are a file more.
 
     Raises:
         UsageError: the store cannot be written to.
     """
-    text = json.dumps({"bounds_version": BOUNDS_VERSION, **asdict(bound)}, indent=1, sort_keys=True)
+    text = json.dumps(ceilings.to_data(), indent=1, sort_keys=True)
     path = store / "bounds" / f"{digest(text)}.json"
     publish(path, lambda file: file.write(text.encode()))
     return path
 
 
-def load(stores: Iterable[Path], *, say: Callable[[str], None] = _log.warning) -> dict[tuple[Shape, str, str], Bound]:
-    """The bounds of stores, by `Bound.key`. Of several measurements the best is taken: a bound is what was possible.
+def load(stores: Iterable[Path], *, warn: Callable[[str], None] = _log.warning) -> dict[CeilingsKey, Ceilings]:
+    """The ceilings of stores, by `Ceilings.key`.
 
-    `say` is told of each file that cannot be read; it is left out.
+    Of several measurements of one key the best is taken: a ceiling is what was possible, and
+    disturbances only lower it.
+
+    Args:
+        stores: folders of results; those without ceilings are as good as absent.
+        warn: called with a sentence for each file that cannot be read; it is left out.
     """
-    found: dict[tuple[Shape, str, str], Bound] = {}
+    known: dict[CeilingsKey, Ceilings] = {}
     for path in (path for store in stores for path in sorted((store / "bounds").glob("[!.]*.json"))):
         try:
             content = json.loads(path.read_bytes())
-            if content.pop("bounds_version") > BOUNDS_VERSION:
-                say(f"{path} was written by a newer bench and is left out: upgrade bench to read it.")
+            if content.pop("bounds_version") > CEILINGS_VERSION:
+                warn(f"{path} was written by a newer bench and is left out: upgrade bench to read it.")
                 continue
-            bound = Bound(**{**content, "shape": Shape(**content["shape"])})
+            measured = Ceilings(**{**content, "shape": ProductShape(**content["shape"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
-            say(f"{path} is not a readable bound ({error}) and is left out.")
+            warn(f"{path} holds no readable ceilings ({error}) and is left out.")
             continue
-        found[bound.key] = _best([bound, found.get(bound.key, bound)])
-    return found
+        known[measured.key] = _best([measured, known.get(measured.key, measured)])
+    return known
 
 
-def _best(bounds: Sequence[Bound]) -> Bound:
-    fastest = max(bounds, key=lambda bound: bound.peak_flops_per_second)
-    shortest = min(bounds, key=lambda bound: bound.serial_seconds)
-    return Bound(**{**vars(shortest), "peak_flops_per_second": fastest.peak_flops_per_second})
+def _best(measured: Sequence[Ceilings]) -> Ceilings:
+    fastest = max(measured, key=lambda ceilings: ceilings.peak_flops_per_second)
+    shortest = min(measured, key=lambda ceilings: ceilings.serial_seconds)
+    return Ceilings(**{**vars(shortest), "peak_flops_per_second": fastest.peak_flops_per_second})
 
 
 def now() -> str:
-    """When a bound is measured: UTC, ISO 8601."""
+    """When ceilings are measured: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

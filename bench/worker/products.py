@@ -1,7 +1,7 @@
-"""Measures the two bounds of `bench.store.ceilings`: a worker like `bench.worker.measure`, in a process of its own.
+"""Measures both ceilings of `bench.store.ceilings`: a worker like `bench.worker.measure`, in a process of its own.
 
 Reports an observation of the phase `peak`, a large product's seconds, and one of the phase `serial`, those of a forward
-pass's products. Each is the least of several: what disturbs a measurement only ever makes it longer.
+pass's chain of products. Each is the least of several: what disturbs a measurement only ever makes it longer.
 """
 
 from __future__ import annotations
@@ -15,49 +15,47 @@ import numpy as np
 from bench.catalog import dtypes, tasks
 from bench.core.metrics import Observation
 from bench.core.protocol import Began, Emit, FailedRun, Request
-from bench.store.ceilings import LAYERS, PEAK_SIZE, Shape
+from bench.store.ceilings import PEAK_SIZE, ProductShape
 from bench.worker.session import preload as preload
 from bench.worker.session import start_session
 
 _SECONDS = 1.0
 """How long each is tried."""
-_LEAST = 5
-"""And how often at least, after a first call that isn't counted."""
+_FEWEST_CALLS = 5
+"""How often each is called at least, after a first call that isn't counted."""
 
 
 def measure(request: Request, emit: Emit) -> None:
-    """Measure both bounds of the request's case.
+    """Measure both ceilings of the request's case.
 
     Raises:
         FailedRun: the cell's arithmetic is unknown.
     """
     case = request.case
-    shape = Shape.of(case, tasks.find(case.task, "a case"))
+    shape = ProductShape.of(case, tasks.find(case.task))
     if shape is None:
-        raise FailedRun(f"the arithmetic of the cell {case.cell!r} is unknown, and so is its serial bound")
-    dtype = dtypes.find(case.dtype)
+        raise FailedRun(f"the arithmetic of the cell {case.cell!r} is unknown, and so is its serial chain")
+    compute = dtypes.find(case.dtype).compute
     backend = start_session(case)
     random = np.random.default_rng(0)
 
-    def some(*sizes: int) -> Any:
+    def matrix(rows: int, columns: int) -> Any:
         # small enough that no product of products overflows
-        return backend.array(random.standard_normal(sizes) / np.sqrt(sizes[0] * shape.gates), dtype.compute)
+        return backend.array(random.standard_normal((rows, columns)) / np.sqrt(rows * shape.gates), compute)
 
-    square = some(PEAK_SIZE, PEAK_SIZE)
+    square = matrix(PEAK_SIZE, PEAK_SIZE)
     product = backend.compiled(lambda a, b: a @ b)
     emit(Began("peak"))
     emit(Observation(phase="peak", seconds=_least(lambda: product(square, square), backend.synchronise)))
     wide = shape.gates * shape.units
-    inputs = [
-        some(shape.batch_size * shape.steps, shape.features),
-        some(shape.batch_size * shape.steps, shape.units),
-    ]
-    kernels = [some(shape.features, wide), some(shape.units, wide)]
-    state, recurrent = some(shape.batch_size, shape.units), some(shape.units, wide)
+    # every step's inputs of a layer in one product: hoisted out of the chain, as Keras's layers do it where they can
+    inputs = [matrix(shape.batch_size * shape.steps, width) for width in shape.input_widths]
+    kernels = [matrix(width, wide) for width in shape.input_widths]
+    state, recurrent = matrix(shape.batch_size, shape.units), matrix(shape.units, wide)
 
     def forward(state: Any, recurrent: Any, *hoisted: Any) -> Any:
-        products = [x @ kernel for x, kernel in zip(hoisted[:LAYERS], hoisted[LAYERS:], strict=True)]
-        for _ in range(LAYERS * shape.steps):
+        products = [x @ kernel for x, kernel in zip(hoisted[: shape.layers], hoisted[shape.layers :], strict=True)]
+        for _ in range(shape.layers * shape.steps):
             # every column is used, so that no compiler leaves any out
             gates = state @ recurrent
             state = sum(gates[:, gate * shape.units : (gate + 1) * shape.units] for gate in range(shape.gates))
@@ -73,7 +71,7 @@ def _least(call: Callable[[], object], synchronise: Callable[[], None]) -> float
     call()
     synchronise()
     least, begun, calls = float("inf"), time.perf_counter(), 0
-    while calls < _LEAST or time.perf_counter() - begun < _SECONDS:
+    while calls < _FEWEST_CALLS or time.perf_counter() - begun < _SECONDS:
         started = time.perf_counter()
         result = call()
         synchronise()

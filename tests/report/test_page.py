@@ -27,8 +27,8 @@ from bench.core.predictions import pack
 from bench.report.figures import FIGURES, Empty, Figure, _label_points, draw_all
 from bench.report.measured import Measured, read, read_sections
 from bench.report.page import Report, make
-from bench.store import ceilings as bounds
-from bench.store.ceilings import Bound, Shape
+from bench.store import ceilings
+from bench.store.ceilings import Ceilings, ProductShape
 from bench.store.parts import load, write_run
 from tests.support.frames import CELLS, frame, notebook_like, run, runs
 from tests.support.roots import LAPTOP
@@ -85,18 +85,18 @@ def a_full_store(folder: Path, *, cells: tuple[str, ...] = CELLS, seeds: int = 3
                 write_run(folder, a_full_run(position, case, draw, block=seed))
                 position += 1
     for gates in (1, 3, 4):
-        bounds.save(folder, a_bound(gates))
+        ceilings.save(folder, some_ceilings(gates))
     return folder
 
 
-def a_bound(gates: int) -> Bound:
-    shape = Shape.of(Case(cell={1: "simple_rnn", 3: "gru", 4: "lstm"}[gates]), TASKS["mnist_5k"])
+def some_ceilings(gates: int) -> Ceilings:
+    shape = ProductShape.of(Case(cell={1: "simple_rnn", 3: "gru", 4: "lstm"}[gates]), TASKS["mnist_5k"])
     assert shape is not None
-    return Bound(
+    return Ceilings(
         shape=shape,
         machine_fingerprint=LAPTOP.fingerprint,
         software_fingerprint=SOFTWARE.fingerprint,
-        measured_at=bounds.now(),
+        measured_at=ceilings.now(),
         peak_flops_per_second=1e11,
         serial_seconds=0.001 * gates,
     )

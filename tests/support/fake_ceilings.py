@@ -1,4 +1,4 @@
-"""A worker that measures no bound, and says what it would have taken: 1 ms the large product, 4 ms the serial one."""
+"""A worker that measures no ceilings, and reports what it would have taken: 1 ms the large product, 4 ms the chain."""
 
 from __future__ import annotations
 
