@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
+import tempfile
+import traceback
 from typing import Annotated
 
 import typer
@@ -87,3 +89,22 @@ def main() -> None:
         if isinstance(ended.__context__, BrokenPipeError):
             sys.exit(ExitCode.OK)
         raise
+    except Exception as error:
+        # Python would end with 1, which a job in CI takes for a regression
+        print(f"bench: {_fault_sentence(error)}", file=sys.stderr)
+        sys.exit(ExitCode.FAULT)
+
+
+def _fault_sentence(error: Exception) -> str:
+    """What went wrong, and where the traceback is: in a log, or below where no log can be written."""
+    details = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="bench-fault-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as log:
+            print(f"bench {bench.__version__}, Python {sys.version}\n{sys.argv}\n\n{details}", file=log)
+        where = f"the traceback is in {log.name}; please report it with the command"
+    except OSError as refused:
+        where = f"no log could be written ({refused.strerror}), so the traceback follows\n{details}"
+    what = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": ")
+    return f"a fault of bench itself ({what}): {where}"

@@ -19,11 +19,14 @@ class ExitCode(IntEnum):
     USAGE = 2
     NOTHING_SURE = 3
     RUNS_FAILED = 4
+    FAULT = 70
+    """A fault of the program itself, as `EX_SOFTWARE` in BSD's sysexits.h: never to be taken for a regression."""
     INTERRUPTED = 130
 
 
 _PRECEDENCE = (
     ExitCode.INTERRUPTED,
+    ExitCode.FAULT,
     ExitCode.USAGE,
     ExitCode.RUNS_FAILED,
     ExitCode.REGRESSION,
