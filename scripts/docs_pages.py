@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.core.axes import AXES, Axis
 from bench.report.markdown import escaped
-from bench.store.parts import COLUMNS, SCHEMA_VERSION
+from bench.store.schema import COLUMNS, SCHEMA_VERSION
 from scripts import results_page
 
 if TYPE_CHECKING:

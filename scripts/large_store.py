@@ -22,7 +22,8 @@ import psutil
 from bench.core.case import Case
 from bench.core.metrics import CALL_PATHS, Observation
 from bench.core.predictions import pack
-from bench.store.parts import Run, compact, write_run
+from bench.store.compact import compact
+from bench.store.parts import Run, write_run
 from tests.support.stored import CAMPAIGN, a_run
 
 CELLS = ("simple_rnn", "lstm", "gru")
@@ -68,9 +69,15 @@ def a_large_run(number: int, draw: np.random.Generator) -> Run:
                 for call, t in enumerate(map(float, times), 1)
             ]
     observations.append(Observation(phase="run", seconds=10 * slow))
-    facts = replace(a_run(0, case).facts, attested_kernel=kernel, test_predictions=pack(labels, shares))
+    metadata = replace(a_run(0, case).metadata, attested_kernel=kernel, test_predictions=pack(labels, shares))
     return a_run(
-        number, case, campaign=CAMPAIGN, facts=facts, block=number // 6, observations=tuple(observations), log=None
+        number,
+        case,
+        campaign=CAMPAIGN,
+        metadata=metadata,
+        block=number // 6,
+        observations=tuple(observations),
+        log=None,
     )
 
 

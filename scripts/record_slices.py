@@ -34,7 +34,7 @@ from bench.host.hardware import read_machine
 from bench.host.software import read_software
 from bench.run.lock import machine_lock
 from bench.run.server import WorkerEnvironment
-from bench.store.campaign import publish
+from bench.store.files import publish
 from scripts.recordings import ABOUT, PARTS, fold, minutes, pace_of, recorded, slice_of
 
 _MOST_FAILURES = 5

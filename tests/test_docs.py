@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from bench.cli import app
-from bench.store.parts import COLUMNS
+from bench.store.schema import COLUMNS
 from scripts.docs_pages import committed
 from tests.test_imports import FOLDERS
 

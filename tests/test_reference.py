@@ -15,8 +15,8 @@ from bench.core.case import Status
 from bench.report.measured import read, read_sections
 from bench.report.page import make
 from bench.report.table import render, write_between_markers
+from bench.store import load
 from bench.store.campaign import read_manifests
-from bench.store.parts import load
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "mnist_rows"
@@ -24,7 +24,7 @@ REFERENCE = ROOT / "results" / "reference" / "mnist_rows"
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    return load([REFERENCE], say=pytest.fail)
+    return load([REFERENCE], warn=pytest.fail)
 
 
 def test_it_is_the_whole_protocol_on_the_whole_data(frame: pd.DataFrame) -> None:
@@ -93,7 +93,7 @@ def test_the_committed_report_is_made_from_it() -> None:
 def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite: str) -> None:
     folder = ROOT / "results" / "reference" / suite
     (manifest,) = read_manifests(folder)
-    frame = load([folder], say=pytest.fail)
+    frame = load([folder], warn=pytest.fail)
     runs = frame[frame["phase"] == "run"]
     assert set(runs["case_id"]) == set(manifest.case_ids)
     assert set(runs["status"]) == {Status.OK}
@@ -111,7 +111,7 @@ def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite:
 @pytest.mark.parametrize("suite", ["mnist_rows", "kernels", "inference", "peers"])
 def test_no_reference_names_a_folder_or_a_host_of_the_machine_it_was_made_on(suite: str) -> None:
     folder = ROOT / "results" / "reference" / suite
-    frame = load([folder], say=pytest.fail)
+    frame = load([folder], warn=pytest.fail)
     texts = {str(value) for name in frame.select_dtypes(["category", "object"]) for value in frame[name].unique()}
     texts |= {path.read_text() for path in folder.glob("campaigns/*.json")}
     named = re.compile(r"/(?:tmp|home|root|work|Users|srv|mnt)/|https?://")

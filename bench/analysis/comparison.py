@@ -147,7 +147,7 @@ def compare(
     across_software: bool = False,
     names: tuple[str, str] = ("base", "new"),
 ) -> Comparison:
-    """The findings on all configurations of the two frames (of `bench.store.parts.load`; neither may be empty).
+    """The findings on all configurations of the two frames (of `bench.store.load`; neither may be empty).
 
     Args:
         base: what was.

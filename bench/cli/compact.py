@@ -10,11 +10,11 @@ from bench.cli.options import LOCAL_RESULTS, ResultsOption, measured
 
 def compact(results: ResultsOption = LOCAL_RESULTS) -> None:
     """Fold the many small parquet parts of a results folder into one, verified before the small ones go."""
-    from bench.store import parts as store
+    from bench.store import compact as fold
 
     if results == LOCAL_RESULTS:
         measured(None)
-    parts, rows = store.compact(results, say=say)
+    parts, rows = fold.compact(results, warn=say)
     typer.echo(
         f"{results}: folded {parts} parts into one of {rows:,} rows." if parts else f"{results}: nothing to fold."
     )

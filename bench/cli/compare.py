@@ -111,10 +111,10 @@ def _compared(
 def _loaded(path: Path, side: str) -> pd.DataFrame:
     """The observations of a side. One that is not there is no mistake of a gate's user, but nothing to be sure from."""
     from bench.analysis.records import NEEDED
-    from bench.store.parts import load
+    from bench.store import load
 
     if not path.exists():
         raise NothingSureError(
             f"there is no {side}: {path} is not there. Measure it with `bench run --results {path}`."
         )
-    return load([path], columns=NEEDED, say=say)
+    return load([path], columns=NEEDED, warn=say)

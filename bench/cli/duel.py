@@ -258,7 +258,7 @@ def _made(base: str, new: str, kind: Kind, cases: tuple[Case, Case], scratch: Pa
 
 
 def _made_folder(folder: Path) -> Path:
-    from bench.store.campaign import refused
+    from bench.store.files import refused
 
     with refused(folder):
         folder.mkdir(parents=True)
@@ -269,7 +269,7 @@ def _keep(folder: Path, record: Mapping[str, Any], result: Result) -> None:
     """Every slice, as parquet, and the record beside them."""
     import pandas as pd
 
-    from bench.store.campaign import publish
+    from bench.store.files import publish
 
     frame = pd.DataFrame([asdict(one) for one in result.slices])
     publish(folder / "slices.parquet", lambda file: frame.to_parquet(file, index=False))

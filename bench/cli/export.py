@@ -34,9 +34,9 @@ def export(
     """
     from bench.analysis.summary import summarise
     from bench.report.export import github_action_benchmark, pytest_benchmark
-    from bench.store.parts import load
+    from bench.store import load
 
-    frame = load(measured(results), say=say)
+    frame = load(measured(results), warn=say)
     sections = summarise(frame)
     if fmt is ExportFormat.PYTEST_BENCHMARK:
         document: object = pytest_benchmark(sections, frame["started_at"].min().isoformat())

@@ -44,10 +44,10 @@ def history(
     from bench.analysis.history import By, series
     from bench.core.metrics import find_metric
     from bench.report import over_time
-    from bench.store.parts import load
+    from bench.store import load
 
     asked = find_metric(metric, "--metric")
-    frame = load(measured(results), say=say)
+    frame = load(measured(results), warn=say)
     found = series(frame, asked, By.DATE if by_date else By.COMMIT)
     if not found:
         raise NothingSureError(f"no run of these results has the metric {metric}.")

@@ -135,4 +135,4 @@ def _result(run: Run) -> str:
     epochs = [o.seconds for o in run.observations if o.phase == "train" and o.seconds is not None]
     if not accuracies or not epochs:
         return run.status.value
-    return f"{100 * accuracies[-1]:6.2f} %  {epochs[-1]:5.3g} s/epoch  {run.facts.attested_kernel}"
+    return f"{100 * accuracies[-1]:6.2f} %  {epochs[-1]:5.3g} s/epoch  {run.metadata.attested_kernel}"

@@ -59,8 +59,8 @@ def _compared(base: Path, new: Path) -> Compared:
     from bench.analysis.records import NEEDED
     from bench.plan.gate import find_gate
     from bench.report.page import compared
-    from bench.store.parts import load
+    from bench.store import load
 
     gate = find_gate(None)
-    before, after = (load([path], columns=NEEDED, say=say) for path in (base, new))
+    before, after = (load([path], columns=NEEDED, warn=say) for path in (base, new))
     return compared(compare(before, after, gate, names=(str(base), str(new))), gate)

@@ -29,9 +29,9 @@ def show(
     fmt: DataFormatOption = DataFormat.TEXT,
 ) -> None:
     """Show one run: its case, its phases, the evidence of its kernel, its environment."""
-    from bench.store.parts import load
+    from bench.store import load
 
-    frame = load(measured(results), say=say, all_attempts=True)
+    frame = load(measured(results), warn=say, all_attempts=True)
     run = describe(_find(frame, run_id))
     if fmt is DataFormat.JSON:
         typer.echo(json.dumps(run, indent=1))

@@ -91,10 +91,10 @@ def _load(store: Path) -> pd.DataFrame:
     from dataclasses import fields
 
     from bench.core.case import Case
-    from bench.store.parts import load
+    from bench.store import load
 
     names = (*_NEEDED, "configuration_id", *(field.name for field in fields(Case)))
-    return load([store], columns=names, phases=("train", "validate", "evaluate", "run"), say=say)
+    return load([store], columns=names, phases=("train", "validate", "evaluate", "run"), warn=say)
 
 
 def _choose(frame: pd.DataFrame, wanted: str | None, store: Path) -> str:
@@ -130,7 +130,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.plan.plan import Plan, Planned
     from bench.run.runner import CampaignSettings, run_campaign
     from bench.run.session import campaign_of, software_of, terminated_as_interrupted
-    from bench.store.parts import load
+    from bench.store import load
 
     machine = read_machine()
     if reason := refusal(case, read_capabilities(machine)):
@@ -149,7 +149,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
         )
         with CampaignProgress(sys.stderr) as progress:
             run_campaign(plan, settings, progress)
-        frame = load([Path(folder)], say=say)
+        frame = load([Path(folder)], warn=say)
     first = frame.iloc[0]
     if first["status"] != "ok":
         say(f"the run ended {first['status']}: {first['error']}")

@@ -1,10 +1,10 @@
 """From the summary to what a person reads: the notebook's claims, verdicts, the table, figures, the page.
 
-In a notebook, all three take what `bench.store.parts.load` gives, or any part of its rows:
+In a notebook, all three take what `bench.store.load` gives, or any part of its rows:
 
     from pathlib import Path
     import bench.report
-    from bench.store.parts import load
+    from bench.store import load
 
     frame = load([Path("results/reference/mnist_rows")])
     bench.report.comparison_table(frame)

@@ -13,9 +13,8 @@ from bench.analysis.records import CALLS, NEEDED
 from bench.analysis.sections import section_keys
 from bench.analysis.summary import Section, summarise
 from bench.core.errors import NothingSureError
-from bench.store import ceilings
+from bench.store import ceilings, load
 from bench.store.campaign import Manifest, read_manifests
-from bench.store.parts import load
 
 _PHASES = ("build", "compile", "train", "validate", "evaluate", "run")
 _FACTS = (
@@ -42,7 +41,7 @@ class Measured:
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Self:
-        """From a whole frame, as `bench.store.parts.load` gives it."""
+        """From a whole frame, as `bench.store.load` gives it."""
         inference = frame["phase"] == "predict"
         texts = frame.dropna(subset=["test_predictions"]).drop_duplicates("run_id") if len(frame) else frame
         one_each = ~frame["run_id"].duplicated()
@@ -75,9 +74,9 @@ def read(paths: Sequence[Path], *, suite: str | None, say: Callable[[str], None]
 
     warn = _each_once(keep)
     frame, calls = _observations(paths, (*NEEDED, *_FACTS), "suite", suite, warn)
-    texts = load(paths, columns=("test_predictions",), phases=(), say=warn).dropna(subset=["test_predictions"])
+    texts = load(paths, columns=("test_predictions",), phases=(), warn=warn).dropna(subset=["test_predictions"])
     campaigns = set(frame["campaign_id"].astype(str))
-    manifests = [one for path in paths if path.is_dir() for one in read_manifests(path, say=warn)]
+    manifests = [one for path in paths if path.is_dir() for one in read_manifests(path, warn=warn)]
     return Measured(
         frame,
         calls,
@@ -106,8 +105,8 @@ def _observations(
     paths: Sequence[Path], columns: Collection[str], name: str, value: str | None, say: Callable[[str], None]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The observations of the runs whose column `name` has that value, and their calls, which need few columns."""
-    frame = load(paths, columns=columns, phases=_PHASES, say=say)
-    calls = load(paths, columns=CALLS, phases=("predict",), say=say)
+    frame = load(paths, columns=columns, phases=_PHASES, warn=say)
+    calls = load(paths, columns=CALLS, phases=("predict",), warn=say)
     calls = calls[calls["phase"] == "predict"]
     if value is not None:
         there = ", ".join(sorted(map(str, frame[name].unique())))

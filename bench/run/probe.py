@@ -15,7 +15,7 @@ from bench.core.case import Case
 from bench.core.protocol import Request
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, Workers
-from bench.store.campaign import refused
+from bench.store.files import refused
 
 VERSION = 1
 """Of the files that keep the answers; and of how programs are judged. Answers of another version are forgotten.

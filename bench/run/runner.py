@@ -20,8 +20,10 @@ from bench.plan.plan import Plan, Planned, estimate_seconds
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, RunOutcome, Workers
 from bench.run.server import Isolation
-from bench.store import parts as store
-from bench.store.campaign import Campaign, refused
+from bench.store.campaign import Campaign
+from bench.store.files import refused, remove_stale
+from bench.store.parts import Run, write_run
+from bench.store.reader import finished
 
 MEASURED_PHASES = frozenset({"build", "compile", "train", "validate", "evaluate", "predict"})
 """Phases whose time counts as measured in "measured x % of the wall time"."""
@@ -42,7 +44,7 @@ class CampaignReporter(Protocol):
     def tick(self) -> None:
         """Called about once a second while nothing else happens."""
 
-    def run_ended(self, scheduled: Planned, run: store.Run, seconds: float, left: float, log: Path | None) -> None:
+    def run_ended(self, scheduled: Planned, run: Run, seconds: float, left: float, log: Path | None) -> None:
         """Called when a run is stored; `left` is the estimate for all after it, `log` the log that was kept."""
 
     def note(self, text: str) -> None:
@@ -105,7 +107,7 @@ def run_campaign(
     work on the same campaign: each run is looked up again once the machine's lock is held.
     """
     started = clock()
-    store.remove_stale(settings.folder)
+    remove_stale(settings.folder)
     waiting = functools.cache(reporter.note)  # once, not before each run
     attempts = _Attempts(settings, retry_failed)
     remaining = _RemainingTime([scheduled for scheduled in plan.planned if attempts.due(scheduled) is not None])
@@ -136,15 +138,15 @@ def run_campaign(
                 if outcome.status is Status.OK:  # before it is stored: a kill in between leaves no log behind
                     log.unlink(missing_ok=True)
                 run = _completed(draft, outcome, log, seconds)
-                attempts.wrote(store.write_run(settings.folder, run))
+                attempts.wrote(write_run(settings.folder, run))
             done += 1
             measured += sum(o.seconds or 0.0 for o in outcome.observations if o.phase in MEASURED_PHASES)
             remaining.saw(scheduled, seconds)
             reporter.run_ended(
                 scheduled, run, seconds, remaining.left(), settings.folder / run.log if run.log else None
             )
-    finished = store.finished(settings.folder, settings.campaign.id, say=lambda text: None)
-    statuses = [status for _, status in finished.values()]
+    ended = finished(settings.folder, settings.campaign.id, warn=lambda text: None)
+    statuses = [status for _, status in ended.values()]
     return CampaignOutcome(
         statuses={status: statuses.count(status) for status in Status},
         done_now=done,
@@ -172,7 +174,7 @@ class _Attempts:
         names = frozenset(path.name for path in (self._settings.folder / "runs").glob("*.parquet")) - self._written
         if names != self._names:
             # parts that cannot be read are reported when the campaign is opened, and with its table
-            self._last = store.finished(self._settings.folder, self._settings.campaign.id, say=lambda text: None)
+            self._last = finished(self._settings.folder, self._settings.campaign.id, warn=lambda text: None)
             self._names = names
         return self._last
 
@@ -187,9 +189,9 @@ class _Attempts:
         self._written.add(part.name)
 
 
-def _draft(settings: CampaignSettings, scheduled: Planned, attempt: int, started_at: datetime) -> store.Run:
+def _draft(settings: CampaignSettings, scheduled: Planned, attempt: int, started_at: datetime) -> Run:
     software = settings.software[scheduled.case.backend]
-    return store.Run(
+    return Run(
         campaign=settings.campaign,
         case=scheduled.case,
         block=scheduled.block,
@@ -205,12 +207,12 @@ def _draft(settings: CampaignSettings, scheduled: Planned, attempt: int, started
         software_json=software.to_json(),
         software_fingerprint=software.fingerprint,
         host_json=read_host().to_json(),
-        facts=RunMetadata(),
+        metadata=RunMetadata(),
         observations=(),
     )
 
 
-def _fresh_log(folder: Path, draft: store.Run) -> Path:
+def _fresh_log(folder: Path, draft: Run) -> Path:
     """The file that the run's process writes to; what a killed harness left there is removed.
 
     Raises:
@@ -224,7 +226,7 @@ def _fresh_log(folder: Path, draft: store.Run) -> Path:
     return log
 
 
-def _completed(draft: store.Run, outcome: RunOutcome, log: Path, seconds: float) -> store.Run:
+def _completed(draft: Run, outcome: RunOutcome, log: Path, seconds: float) -> Run:
     whole = Observation(phase="run", seconds=seconds, cpu_seconds=outcome.cpu_seconds)
     return replace(
         draft,
@@ -232,7 +234,7 @@ def _completed(draft: store.Run, outcome: RunOutcome, log: Path, seconds: float)
         error=outcome.error,
         log=f"logs/{log.name}" if log.exists() else None,
         isolation=outcome.isolation.value,
-        facts=outcome.metadata,
+        metadata=outcome.metadata,
         observations=(*outcome.observations, whole),
     )
 

@@ -17,6 +17,7 @@ from bench.catalog.cells import sources_digest
 from bench.catalog.fetch import DataUnavailableError, obtain
 from bench.core.case import Status, digest
 from bench.core.errors import NothingSureError
+from bench.host.checkout import commit_of
 from bench.host.hardware import Machine
 from bench.host.noise import read_quiet, remarks
 from bench.host.software import Software, read_software
@@ -26,8 +27,9 @@ from bench.run.ceiling_runs import measure_ceilings
 from bench.run.pool import WORKER
 from bench.run.runner import CampaignOutcome, CampaignReporter, CampaignSettings, run_campaign
 from bench.run.server import Isolation
-from bench.store import parts as store
-from bench.store.campaign import Campaign, commit_of, locked, open_campaign
+from bench.store.campaign import Campaign, open_campaign
+from bench.store.files import locked
+from bench.store.reader import attempts
 
 
 class SessionReporter(CampaignReporter, Protocol):
@@ -88,16 +90,16 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
     software = software_of(plan)
     wanted = campaign_of(plan, prepared.machine, software)
     with locked(settings.results):  # before a campaign begins: the folder may be unwritable, or a newer bench's
-        attempts = store.attempts(settings.results, say=reporter.note)
+        tried = attempts(settings.results, warn=reporter.note)
 
     def finished(campaign_id: str) -> list[str]:
-        ended = attempts.get(campaign_id, {})
+        ended = tried.get(campaign_id, {})
         return [case for case, (_, status) in ended.items() if status is Status.OK or not settings.retry_failed]
 
     with terminated_as_interrupted():
         content = {"command": settings.command, **plan.to_data()}
         campaign, resumed = open_campaign(
-            settings.results, wanted, content, finished, new=settings.new, say=reporter.note
+            settings.results, wanted, content, finished, new=settings.new, warn=reporter.note
         )
         reporter.campaign_opened(plan, campaign, settings.results, resumed)
         for remark in remarks(read_quiet(), prepared.machine):

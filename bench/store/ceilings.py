@@ -22,7 +22,7 @@ from typing import Any, Self
 from bench.catalog import cells, networks
 from bench.catalog.tasks import Task
 from bench.core.case import Case, digest
-from bench.store.campaign import publish
+from bench.store.files import publish
 
 CEILINGS_VERSION = 1
 """Of the files in a store's folder `bounds`, where it is called `bounds_version`."""

@@ -20,7 +20,7 @@ from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.case import Case
 from bench.core.errors import ExitCode
 from bench.plan.gate import Gate, read_gate
-from bench.store.parts import load
+from bench.store import load
 from tests.support.frames import CELLS, MACHINE, MEGABYTE, SOFTWARE, Rows, frame, run
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "mnist_rows"

@@ -17,7 +17,8 @@ from bench.plan.gate import Gate
 from bench.plan.plan import make_plan
 from bench.plan.suite import Axes, Settings, Suite
 from bench.report.table import render
-from bench.store.parts import load, write_run
+from bench.store import load
+from bench.store.parts import write_run
 from tests.support.frames import frame, run
 from tests.support.hosts import a_host
 from tests.support.stored import a_run

@@ -26,7 +26,8 @@ from bench.host.procfs import GIB
 from bench.plan.prepare import prepare
 from bench.plan.suite import built_in
 from bench.report.values import duration, worded
-from bench.store.parts import SCHEMA_VERSION, write_run
+from bench.store.parts import write_run
+from bench.store.schema import SCHEMA_VERSION
 from tests.support.roots import LAPTOP
 from tests.support.stored import a_run, a_store
 
@@ -484,7 +485,7 @@ def test_the_calls_of_inference_are_a_row_for_each_entry_and_batch(run: Bench, t
 def test_a_loss_that_is_not_finite_is_null_for_programs(run: Bench, tmp_path: Path) -> None:
     good = a_run(0, Case(cell="lstm"))
     losses = tuple(replace(one, loss=float("inf"), accuracy=float("nan")) for one in good.observations)
-    write_run(tmp_path / "s", replace(good, observations=losses, facts=RunMetadata()))
+    write_run(tmp_path / "s", replace(good, observations=losses, metadata=RunMetadata()))
     out = run("show", "last", tmp_path / "s", "--format", "json").out
     phases = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["phases"]
     assert {phase["loss"] for phase in phases} == {None}

@@ -54,7 +54,7 @@ def a_run(scheduled: Planned, **changes: Any) -> Run:
         machine_fingerprint="",
         software_fingerprint="",
         host_json="{}",
-        facts=RunMetadata(attested_kernel="generic"),
+        metadata=RunMetadata(attested_kernel="generic"),
         observations=(
             Observation(phase="train", epoch=1, seconds=7.5, accuracy=0.9),
             Observation(phase="train", epoch=2, seconds=6.25, accuracy=0.95),

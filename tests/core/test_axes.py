@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,17 @@ FIELD = """\
 """
 
 
+WRITE_A_STORE = """
+from dataclasses import replace
+from pathlib import Path
+from bench.core.case import Case
+from bench.store.parts import write_run
+from tests.support.stored import a_run
+for position, momentum in enumerate((0.9, 0.5)):
+    write_run(Path("store"), a_run(position, Case(cell="lstm", task="mnist_5k", momentum=momentum)))
+"""
+
+
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> PackageCopy:
     """The package with an axis more."""
@@ -95,3 +107,29 @@ def test_an_added_axis_is_crossed_by_set_and_checked(changed: PackageCopy) -> No
 def test_an_added_axis_does_not_change_the_ids_of_cases(changed: PackageCopy) -> None:
     planned = json.loads(changed.bench("plan", "mnist_rows", "--set", "cells=lstm", "--format", "json"))
     assert planned["cases"][0]["id"] == "ca687b713c8df061"
+
+
+def test_an_added_axis_is_a_column_of_the_store(changed: PackageCopy) -> None:
+    printed = changed.python(
+        "from bench.store.schema import COLUMNS\n"
+        "print(*[(c.name, str(c.type), c.doc, c.nullable) for c in COLUMNS if c.name == 'momentum'])"
+    )
+    assert printed.strip() == str(("momentum", "double", "decay of the running mean of gradients", False))
+
+
+def test_an_added_axis_is_in_the_table_and_its_json(changed: PackageCopy) -> None:
+    changed.python(WRITE_A_STORE)
+    (section,) = json.loads(changed.bench("table", "store", "--format", "json"))["sections"]
+    assert section["axes"] == ["momentum"]
+    assert {row["axes"]["momentum"] for row in section["rows"]} == {0.9, 0.5}
+    assert "momentum" in changed.bench("table", "store")
+
+
+def test_a_store_of_before_has_the_default_of_an_added_axis(changed: PackageCopy) -> None:
+    recorded = Path(__file__).parents[1] / "recordings" / "schema_1"
+    printed = changed.python(
+        "from pathlib import Path\n"
+        "from bench.store import load\n"
+        f"print(set(load([Path({str(recorded)!r})])['momentum']))"
+    )
+    assert printed.strip() == "{0.9}"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bench.core.predictions import unpack
-from bench.store.parts import load
+from bench.store import load
 from tests.real.test_real_runs import TINY, bench
 
 pytestmark = pytest.mark.real
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 def measured(out: Path, *arguments: str) -> pd.DataFrame:
     done = bench("run", *TINY, *arguments, "--results", str(out))
     assert done.returncode == 0, done.stderr
-    frame = load([out], say=pytest.fail)
+    frame = load([out], warn=pytest.fail)
     for run in frame[frame["phase"] == "evaluate"].itertuples():
         kept = unpack(str(run.test_predictions))
         assert (kept.predicted == kept.labels).mean() == pytest.approx(run.accuracy, abs=0.0015)

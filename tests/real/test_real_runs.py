@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from bench.core.predictions import unpack
-from bench.store.parts import load
+from bench.store import load
 
 pytestmark = pytest.mark.real
 
@@ -51,7 +51,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Comple
     """One campaign over cells and kernels."""
     results = tmp_path_factory.mktemp("kernels")
     done = bench("run", *TINY, "--set", "kernels=auto,generic,unrolled,xla", "--results", str(results))
-    return done, load([results], say=pytest.fail)
+    return done, load([results], warn=pytest.fail)
 
 
 def test_every_kernel_that_is_asked_for_runs_and_is_attested(
@@ -147,7 +147,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
     names = ["good", "last_step_only", "bare_cell", "nameless", "raises", "not_finite", "loops_in_training", "absent"]
     cells = ",".join(f"my_cells:{name}" for name in names)
     done = bench("run", *TINY, "--set", f"cells={cells}", "--results", str(folder / "out"), cwd=folder)
-    return done, load([folder / "out"], say=pytest.fail), folder / "out"
+    return done, load([folder / "out"], warn=pytest.fail), folder / "out"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def deceived(folder: Path, kernels: str, names: list[str], *options: str) -> tup
         cwd=folder,
     )
     assert done.returncode == 4, done.stderr
-    frame = load([folder / "out"], say=pytest.fail)
+    frame = load([folder / "out"], warn=pytest.fail)
     runs: list[dict[Any, Any]] = frame[frame["phase"] == "run"].to_dict("records")
     return done.stdout, {(run["cell"].removeprefix("my_cells:"), run["kernel"]): run for run in runs}
 

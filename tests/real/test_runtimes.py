@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.store.parts import load
+from bench.store import load
 from tests.real.test_real_runs import TINY, bench
 
 pytestmark = pytest.mark.real
@@ -21,7 +21,7 @@ def measured(out: Path, *arguments: str) -> pd.DataFrame:
     settings = [word for one in (*arguments, f"latency_calls={CALLS}") for word in ("--set", one)]
     done = bench("run", *TINY, *settings, "--results", str(out))
     assert done.returncode == 0, done.stderr
-    return load([out], say=pytest.fail)
+    return load([out], warn=pytest.fail)
 
 
 def calls(frame: pd.DataFrame, runtime: str) -> dict[tuple[str, int], int]:

@@ -27,9 +27,9 @@ from bench.core.predictions import pack
 from bench.report.figures import FIGURES, Empty, Figure, _label_points, draw_all
 from bench.report.measured import Measured, read, read_sections
 from bench.report.page import Report, make
-from bench.store import ceilings
+from bench.store import ceilings, load
 from bench.store.ceilings import Ceilings, ProductShape
-from bench.store.parts import load, write_run
+from bench.store.parts import write_run
 from tests.support.frames import CELLS, frame, notebook_like, run, runs
 from tests.support.roots import LAPTOP
 from tests.support.stored import SOFTWARE, a_run
@@ -67,11 +67,11 @@ def a_full_run(position: int, case: Case, draw: np.random.Generator, **changes: 
                 for call in range(1, 21)
             ]  # fmt: skip
     rows.append(Observation(phase="run", seconds=20.0))
-    facts = replace(
-        a_run(0, case).facts, attested_kernel=case.kernel, test_predictions=pack(labels, shares), load_start=0.4,
+    metadata = replace(
+        a_run(0, case).metadata, attested_kernel=case.kernel, test_predictions=pack(labels, shares), load_start=0.4,
         training_flops_per_sample=8.7e6,
     )  # fmt: skip
-    return a_run(position, case, facts=facts, observations=tuple(rows), **changes)
+    return a_run(position, case, metadata=metadata, observations=tuple(rows), **changes)
 
 
 def a_full_store(folder: Path, *, cells: tuple[str, ...] = CELLS, seeds: int = 3) -> Path:
@@ -282,7 +282,7 @@ def test_damaged_predictions_leave_the_rest(tmp_path: Path) -> None:
     good = a_full_run(0, Case(cell="lstm", task="mnist_5k", epochs=3), np.random.default_rng(0))
     write_run(tmp_path, good)
     bad = a_full_run(1, Case(cell="lstm", task="mnist_5k", epochs=3, seed=1), np.random.default_rng(1))
-    write_run(tmp_path, replace(bad, facts=replace(bad.facts, test_predictions="p1 300 10 0 1 oops")))
+    write_run(tmp_path, replace(bad, metadata=replace(bad.metadata, test_predictions="p1 300 10 0 1 oops")))
     part = report_of(tmp_path).parts[0]
     assert "1 runs' predictions could not be read" in part.quality_note
     assert len(part.quality.rows) == 1
@@ -400,7 +400,7 @@ def test_what_a_table_reads_is_what_the_whole_store_says(tmp_path: Path) -> None
         campaign = replace(base.campaign, suite=suite)
         write_run(tmp_path, replace(base, campaign=campaign, observations=(*base.observations, *calls)))
     (tmp_path / "runs" / "broken.parquet").write_bytes(b"PAR1")
-    whole = load([tmp_path], say=lambda _: None)
+    whole = load([tmp_path], warn=lambda _: None)
     assert read_sections([tmp_path], say=told.append) == summarise(whole)
     assert len(told) == 1
     assert "broken.parquet" in told[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.store import parts as store
+from bench import store
 from tests.support.fake_worker import SCRIPT
 from tests.support.harness import Siege, choose, fake_bench, violations
 

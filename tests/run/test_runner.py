@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from bench import store
 from bench.cli.run import _command
 from bench.core.case import Status
 from bench.core.errors import UsageError
@@ -25,8 +26,8 @@ from bench.plan.plan import Plan, Planned, estimate_seconds, make_plan
 from bench.plan.suite import load as load_suite
 from bench.run.runner import CampaignOutcome, CampaignSettings, _RemainingTime, run_campaign
 from bench.run.server import Isolation
-from bench.store import parts as store
 from bench.store.campaign import Campaign
+from bench.store.parts import Run
 from tests.support import harness
 from tests.support.fake_worker import SCRIPT
 from tests.support.harness import FAKE, ROOT, fake_bench, violations
@@ -83,7 +84,7 @@ class Record:
     def tick(self) -> None:
         self.clock.now += 1.0
 
-    def run_ended(self, scheduled: Planned, run: store.Run, seconds: float, left: float, log: Path | None) -> None:
+    def run_ended(self, scheduled: Planned, run: Run, seconds: float, left: float, log: Path | None) -> None:
         self.lines.append(f"{scheduled.case.label()} {run.status} {seconds:g} {'log' if log else ''}".strip())
         self.left.append(left)
 

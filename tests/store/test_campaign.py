@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,10 +11,11 @@ import pytest
 
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.store import campaign as module
-from bench.store.campaign import Campaign, commit_of, open_campaign, publish, read_manifests, sweep
+from bench.store.campaign import Campaign, open_campaign, read_manifests
 
 CASES = [Case(cell=cell, seed=seed) for seed in (0, 1) for cell in ("gru", "lstm")]
+
+
 PLAN = {
     "cases": [{"id": case.id, "block": case.seed, "position": place} for place, case in enumerate(CASES)],
     "left_out": [{"case": "gru on gpu:0", "reason": "there is no such device"}],
@@ -109,7 +107,7 @@ def test_unreadable_manifests_are_named_and_skipped(tmp_path: Path) -> None:
     (folder / "newer.json").write_text(json.dumps({**json.loads(whole), "manifest_version": 2}))
     (folder / "noplan.json").write_text(json.dumps({**json.loads(whole), "plan": {}}))
     said: list[str] = []
-    assert open_campaign(tmp_path, a_campaign(1), PLAN, nothing, new=False, say=said.append) == (good, True)
+    assert open_campaign(tmp_path, a_campaign(1), PLAN, nothing, new=False, warn=said.append) == (good, True)
     for name in ("cut", "binary", "list", "renamed", "newer", "noplan"):
         assert sum(f"{name}.json" in sentence for sentence in said) == 1
     assert len(said) == 6
@@ -120,8 +118,10 @@ OPEN_AT_ONCE = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from tests.store.test_campaign import PLAN, a_campaign, module, nothing, open_campaign, publish
-module.publish = lambda *given: (time.sleep(0.3), publish(*given))  # so that all look before one has written
+from bench.store import campaign as campaigns
+from bench.store.files import publish
+from tests.store.test_campaign import PLAN, a_campaign, nothing, open_campaign
+campaigns.publish = lambda *given: (time.sleep(0.3), publish(*given))  # so that all look before one has written
 print("ready", flush=True)
 sys.stdin.readline()
 campaign, resumed = open_campaign(Path(sys.argv[1]), a_campaign(int(sys.argv[2])), PLAN, nothing, new=False)
@@ -168,132 +168,6 @@ def test_an_error_of_the_caller_is_not_taken_for_a_refusal(tmp_path: Path) -> No
 
     with pytest.raises(PermissionError, match="the caller's own"):
         open_campaign(tmp_path, a_campaign(1), PLAN, broken, new=False)
-
-
-def test_publish_keeps_an_existing_file(tmp_path: Path) -> None:
-    path = tmp_path / "part"
-    assert publish(path, lambda file: file.write(b"first"))
-    assert not publish(path, lambda file: file.write(b"second"))
-    assert path.read_bytes() == b"first"
-    assert names(tmp_path) == ["part"]
-
-
-def test_publish_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(source: Path, target: Path) -> None:
-        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
-
-    monkeypatch.setattr(os, "link", no_links)
-    test_publish_keeps_an_existing_file(tmp_path)
-
-
-def test_a_full_disk_is_the_users_error_and_leaves_nothing(tmp_path: Path) -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("there is no /dev/full here")
-    with pytest.raises(UsageError, match=r"no space left.*free some space"):
-        publish(tmp_path / "part", lambda file: full.write_bytes(b"x"))
-    assert names(tmp_path) == []
-
-
-@pytest.mark.parametrize("kind", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-def test_a_refusal_at_sync_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
-    def refuse(handle: int) -> None:
-        raise OSError(kind, os.strerror(kind))
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(UsageError, match=r"--results"):
-        publish(tmp_path / "part", lambda file: file.write(b"x"))
-    assert names(tmp_path) == []
-
-
-def test_a_failed_check_leaves_nothing(tmp_path: Path) -> None:
-    def check(temporary: Path) -> None:
-        assert temporary.read_bytes() == b"x"
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        publish(tmp_path / "part", lambda file: file.write(b"x"), check)
-    assert names(tmp_path) == []
-
-
-def test_sweep_spares_the_living(tmp_path: Path) -> None:
-    (tmp_path / ".dead.0.tmp").write_bytes(b"half")
-    (tmp_path / "part.json").write_bytes(b"whole")
-    with (tmp_path / ".alive.0.tmp").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert sweep(tmp_path) == 1
-        assert names(tmp_path) == [".alive.0.tmp", "part.json"]
-    assert sweep(tmp_path) == 1
-    assert sweep(tmp_path / "missing") == 0
-
-
-def test_a_writer_survives_a_sweep_between_creation_and_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = fcntl.flock
-    swept: list[bool] = []
-
-    def late(file: object, operation: int) -> None:
-        if not swept:
-            swept.append(True)
-            monkeypatch.setattr(fcntl, "flock", real)
-            assert sweep(tmp_path) == 1
-        real(file, operation)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    assert publish(tmp_path / "part", lambda file: file.write(b"x"))
-    assert swept
-    assert names(tmp_path) == ["part"]
-
-
-@pytest.fixture
-def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-
-    def run(*arguments: str) -> str:
-        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
-        command = ["git", *identity, *arguments]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
-
-    return run
-
-
-def test_commit_of_a_checkout(tmp_path: Path, git: Callable[..., str]) -> None:
-    assert commit_of(tmp_path) is None
-    git("init")
-    assert commit_of(tmp_path) is None
-    (tmp_path / "code.py").write_text("1")
-    (tmp_path / ".gitignore").write_text(".venv\n")
-    git("add", ".")
-    git("commit", "-m", "first")
-    head = git("rev-parse", "HEAD")
-    below = tmp_path / "below"
-    installed = tmp_path / ".venv" / "bench"
-    for folder in (below, installed):
-        folder.mkdir(parents=True)
-    assert commit_of(tmp_path) == commit_of(below) == head
-    assert commit_of(installed) is None
-    (tmp_path / "untracked").write_text("")
-    assert commit_of(tmp_path) == head
-    (tmp_path / "code.py").write_text("2")
-    assert commit_of(tmp_path) == commit_of(below) == f"{head}+dirty"
-    assert commit_of(tmp_path / "missing") is None
-
-
-def test_commit_is_none_without_git(tmp_path: Path, git: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    git("init")
-    git("commit", "--allow-empty", "-m", "first")
-    assert commit_of(tmp_path) is not None
-    monkeypatch.setenv("PATH", "")
-    assert commit_of(tmp_path) is None
-
-
-def test_commit_is_none_where_git_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = tmp_path / "git"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
-    slow.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(module, "_GIT_SECONDS", 0.05)
-    assert commit_of(tmp_path) is None
 
 
 def test_campaigns_need_the_standard_library_only() -> None:

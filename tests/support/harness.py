@@ -184,14 +184,14 @@ def violations(results: Path) -> list[str]:
     import duckdb
     import pandas as pd
 
+    from bench.store import load
     from bench.store.campaign import read_manifests
-    from bench.store.parts import load
 
     wrong: list[str] = []
     manifests = read_manifests(results)
     if len(manifests) != 1:
         return [f"{len(manifests)} campaigns where one was begun"]
-    kept = load([results], say=wrong.append)
+    kept = load([results], warn=wrong.append)
     runs = kept.drop_duplicates("run_id")
     cases = Counter(runs["case_id"])
     wrong += [f"the case {case} is there {count} times" for case, count in cases.items() if count != 1]
@@ -200,7 +200,7 @@ def violations(results: Path) -> list[str]:
     wrong += [f"{run.case_id} ended {run.status}: {run.error}" for run in runs.itertuples() if run.status != "ok"]
 
     parts = sorted((results / "runs").glob("*.parquet"))
-    everything = load([results], all_attempts=True, say=wrong.append)
+    everything = load([results], all_attempts=True, warn=wrong.append)
     attempts = everything.drop_duplicates("run_id")
     if len(parts) != len(attempts):
         wrong.append(f"{len(parts)} parts hold {len(attempts)} runs")

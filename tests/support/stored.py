@@ -38,7 +38,7 @@ EVIDENCE = {
 
 def a_run(position: int, case: Case, **changes: Any) -> Run:
     """A run that went well, unless `changes` say otherwise."""
-    facts = RunMetadata(
+    metadata = RunMetadata(
         parameters=57_450,
         forward_flops_per_sample=2_961_920.0,
         attested_kernel="generic",
@@ -75,7 +75,7 @@ def a_run(position: int, case: Case, **changes: Any) -> Run:
         "host_json": json.dumps(
             {"hostname": "laptop", "uptime_seconds": 7260.0, "available_memory_bytes": 12 * 1024**3}
         ),
-        "facts": facts,
+        "metadata": metadata,
         "observations": observations,
     }
     return Run(**given | changes)
@@ -93,7 +93,7 @@ def a_store(folder: Path) -> list[Run]:
         "status": Status.FAILED,
         "error": "ValueError: \x1b[31mbad\x1b[0m",
         "log": "logs/x.log",
-        "facts": RunMetadata(),
+        "metadata": RunMetadata(),
         "observations": (Observation(phase="build", seconds=0.1), Observation(phase="run", seconds=1.0)),
     }
     runs.append(a_run(len(runs), cases[-1], **trouble))

@@ -1,0 +1,35 @@
+"""The commit that is checked out in a folder, as git says."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+_GIT_SECONDS = 5.0
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit checked out in `folder`, `+dirty` after it where tracked files were changed.
+
+    None where there is no git, no checkout or no commit, and for a folder that its checkout ignores: a package
+    installed in a project's `.venv` is not at that project's commit.
+    """
+    if _git(folder, "check-ignore", "-q", str(folder.absolute())) is not None:
+        return None
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "-uno")
+    if not commit or changed is None:
+        return None
+    return f"{commit}+dirty" if changed else commit
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    # No optional locks: a `git` of the user's running at the same time must not find the index locked by ours.
+    command = ["git", "--no-optional-locks", *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=_GIT_SECONDS, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

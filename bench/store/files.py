@@ -1,0 +1,158 @@
+"""Durable files: written whole or not at all, never over another's, with the way out where a folder refuses."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from bench.core.errors import UsageError
+
+_ANOTHER_FOLDER = "make it writable, or name another folder with --results."
+_MORE_SPACE = (
+    "free some space and give the command again (what is finished is kept), or name another folder with --results."
+)
+_WAY_OUT = {
+    errno.EACCES: _ANOTHER_FOLDER,
+    errno.EPERM: _ANOTHER_FOLDER,
+    errno.EROFS: _ANOTHER_FOLDER,
+    errno.ENOENT: _ANOTHER_FOLDER,
+    errno.ENOTDIR: "a file is in the way: move it, or name another folder with --results.",
+    errno.EEXIST: "a file is in the way: move it, or name another folder with --results.",
+    errno.ENAMETOOLONG: "name another folder with --results.",
+    errno.ENOLCK: "its file system has no locks: name a folder on another one with --results.",
+    errno.ENOSPC: _MORE_SPACE,
+    errno.EDQUOT: _MORE_SPACE,
+    errno.EFBIG: "raise the limit on file sizes (`ulimit -f`), or name another folder with --results.",
+}
+
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+@contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """Holds the store's lock, which goes with the process that holds it; makes the store where it is missing."""
+    with refused(store):
+        make_folder(store)
+        handle = os.open(store / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with refused(store):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def publish(
+    path: Path, write: Callable[[IO[bytes]], object], check: Callable[[Path], None] = lambda temporary: None
+) -> bool:
+    """Makes the file `path` appear whole and durable, or not at all; an existing one is kept.
+
+    `write` fills a temporary file beside it, `check` may read that back and raise, and then it gets its name.
+
+    Returns:
+        True where the file is the one written now, False where there was one already.
+
+    Raises:
+        UsageError: the folder cannot be written to, or is full.
+    """
+    with refused(path.parent):
+        make_folder(path.parent)
+        with _temporary(path) as (temporary, file):
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            check(temporary)
+            ours = _name(temporary, path)
+        sync_folder(path.parent)
+    return ours
+
+
+def sweep(folder: Path) -> int:
+    """Removes the temporary files that killed writers left in `folder`, and returns how many.
+
+    A writer holds a lock on its temporary file for as long as it lives, and the kernel drops it when the writer dies,
+    however it dies. So a file that can be locked is nobody's: unlike a process id in the name this survives reused ids
+    and containers, and unlike an age it needs no guess about how slow a writer can be.
+    """
+    removed = 0
+    for path in folder.glob(".*.tmp"):
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        except OSError:  # its writer lives, or finished just now, or it is another user's
+            continue
+        removed += 1
+    return removed
+
+
+def remove_stale(store: Path) -> int:
+    """Removes the temporary files of writers that were killed, never those of a living one; returns how many."""
+    return sweep(store / "runs") + sweep(store / "campaigns")
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable: syncing a file says nothing about its name."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        with temporary.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not temporary.exists():  # a sweep came between the creation and the lock
+                continue
+            try:
+                yield temporary, file
+            finally:
+                temporary.unlink(missing_ok=True)
+            return
+
+
+def _name(temporary: Path, path: Path) -> bool:
+    """Gives the file its name unless that is taken. A link never overwrites, where a rename would."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if path.exists():
+            return False
+        temporary.rename(path)
+    return True
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, durably; one that is there already is left as it is."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+@contextmanager
+def refused(folder: Path) -> Iterator[None]:
+    """Makes what a folder refuses (no permission, no space, a file in the way) the user's error, with the way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _WAY_OUT:
+            raise
+        why = (error.strerror or os.strerror(error.errno)).lower()
+        raise UsageError(f"cannot write to {folder} ({why}): {_WAY_OUT[error.errno]}") from error

@@ -1,0 +1,182 @@
+"""The columns of the store, derived from the records that fill them, and the versions of the schema.
+
+A row is one observation; what is true of its run stands beside it in each row. An axis (a field of `Case`), a fact of
+a run (of `RunMetadata`) and a measurement (of `Observation`) are columns by being fields: the type, whether it may be
+missing and the documentation are read from the field. What no record declares is declared here.
+
+The version of the schema stands in each part twice: in the file's metadata (`bench_schema_version`), and as a column,
+because tools that copy or join parquet files keep columns and drop metadata. The metadata wins where both are there.
+
+History of the schema:
+
+- version 1, 2026-11-23: the first.
+- version 2, 2026-11-24: runtimes and inference (`runtime`, `latency_calls`, `output_difference`, `entry`,
+  `predict_batch`, `call`), and the test set's predictions (`test_predictions`). Only new columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.core.case import Case
+from bench.core.metrics import Observation, RunMetadata
+
+SCHEMA_VERSION = 2
+
+UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
+"""By version: what turns a table of it into one of the next version. Columns that are merely new need none: they are
+filled with the case's default, or with nulls."""
+
+_VERSION_KEY = b"bench_schema_version"
+TEXT = pa.dictionary(pa.int32(), pa.string())
+TIME = pa.timestamp("us", tz="UTC")
+
+_TYPES = {str: TEXT, int: pa.int64(), float: pa.float64()}
+"""The type of the column that a field of this type is kept in."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the store: its name, its type, what it means and in which unit, and whether it may be missing."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    nullable: bool = True
+
+
+def _required(name: str, kind: pa.DataType, doc: str) -> Column:
+    return Column(name, kind, doc, nullable=False)
+
+
+def _columns_of(record: type) -> tuple[Column, ...]:
+    """The columns that the fields of a record are kept in."""
+    hints = get_type_hints(record)
+    return tuple(_column_of(f.name, hints[f.name], f.metadata) for f in fields(record))
+
+
+def _column_of(name: str, hint: Any, metadata: Mapping[str, str]) -> Column:
+    kinds = set(get_args(hint) or (hint,))
+    (kind,) = kinds - {NoneType}
+    doc = ", ".join(filter(None, [metadata["doc"], metadata.get("unit")]))
+    return Column(name, _TYPES[kind], doc, nullable=NoneType in kinds)
+
+
+_HEADER = (
+    _required("schema_version", pa.int32(), "version of the schema that the row was written or folded with"),
+    _required("run_id", TEXT, "digest of campaign id, case id and attempt"),
+    _required("campaign_id", TEXT, "the campaign that the run belongs to"),
+    _required("case_id", TEXT, "digest of the case's canonical form"),
+    _required("configuration_id", TEXT, "digest of the case without seed and repeat"),
+    _required("attempt", pa.int32(), "from 1; readers take a case's last attempt in a campaign"),
+    _required("status", TEXT, "ok, failed, timeout or invalid; only ok enters a comparison"),
+    Column("error", TEXT, "what went wrong, in a sentence; null for ok"),
+    Column("log", TEXT, "the kept log of the run's process, relative to the store"),
+    _required("started_at", TIME, "when the run began, UTC"),
+    _required("campaign_started_at", TIME, "when the campaign began, UTC"),
+    _required("suite", TEXT, "name of the suite"),
+    _required("plan_hash", TEXT, "digest of the plan"),
+    _required("order_seed", pa.int64(), "the number that the order of the cases was drawn from"),
+    _required("block", pa.int32(), "one (seed, repeat) over all configurations; pairing is by block"),
+    _required("position", pa.int32(), "place of the case in the plan"),
+    _required("program_version", TEXT, "version of bench"),
+    Column("program_commit", TEXT, "commit of bench's own checkout, +dirty after it where files were changed"),
+    Column("project_commit", TEXT, "commit of the checkout that the command was given in"),
+    _required("cells_digest", TEXT, "digest of the source of the user's own cells; empty for none"),
+    _required("isolation", TEXT, "how the run's process was started: fork or spawn"),
+)
+
+_ENVIRONMENT = (
+    _required("machine_fingerprint", TEXT, "digest of the machine facts that must agree before times are compared"),
+    _required("software_fingerprint", TEXT, "digest of the software facts"),
+    _required("machine_json", TEXT, "the machine facts, JSON"),
+    _required("software_json", TEXT, "the software facts, JSON"),
+    _required("host_json", TEXT, "recorded, never fingerprinted: host name, kernel build, load, free memory; JSON"),
+)
+
+COLUMNS: tuple[Column, ...] = (
+    *_HEADER,
+    *_columns_of(Case),
+    *_ENVIRONMENT,
+    *_columns_of(RunMetadata),
+    *_columns_of(Observation),
+)
+
+SCHEMA = pa.schema([pa.field(column.name, column.type, column.nullable) for column in COLUMNS])
+
+KEYS = ("run_id", "campaign_id", "case_id", "attempt", "phase")
+"""What tells runs and their rows apart; in every frame."""
+
+BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
+
+_CASE_DEFAULTS = {field.name: field.default for field in fields(Case) if field.default is not MISSING}
+
+
+def version_metadata() -> dict[bytes, str]:
+    """The metadata by which a part tells the version of its schema."""
+    return {_VERSION_KEY: str(SCHEMA_VERSION)}
+
+
+def version_of(part: pq.ParquetFile) -> int:
+    """The version of the schema that a part was written with.
+
+    Raises:
+        ValueError: it has none, so that it is no part of a store.
+    """
+    metadata: Mapping[bytes, bytes] = part.schema_arrow.metadata or {}
+    if _VERSION_KEY in metadata:
+        return int(metadata[_VERSION_KEY])
+    if "schema_version" not in part.schema_arrow.names:
+        raise ValueError("it has no schema version: bench did not write it")
+    return int(max(part.read(["schema_version"])["schema_version"].to_pylist(), default=SCHEMA_VERSION))
+
+
+def upgraded(table: pa.Table, version: int, columns: Sequence[str]) -> pa.Table:
+    """A table of any version up to today's in today's schema, of these columns.
+
+    Raises:
+        ValueError: it lacks a column that may not be missing and has no default.
+    """
+    for older in range(version, SCHEMA_VERSION):
+        table = UPGRADES.get(older, lambda same: same)(table)
+    schema = pa.schema([SCHEMA.field(name) for name in columns])
+    if table.schema.equals(schema):
+        return table.replace_schema_metadata(None)
+    return pa.table([_conformed(table, BY_NAME[name]) for name in columns], schema)
+
+
+def _conformed(table: pa.Table, column: Column) -> pa.ChunkedArray | pa.Array:
+    if column.name == "schema_version":
+        return pa.repeat(pa.scalar(SCHEMA_VERSION, column.type), table.num_rows)
+    if column.name in table.column_names:
+        values = table[column.name]
+        if values.type == column.type:
+            return values
+        return as_text(values) if column.type == TEXT else values.cast(column.type)
+    if column.name in _CASE_DEFAULTS:  # an axis that came later: its default says what was done before
+        plain = pa.string() if column.type == TEXT else column.type
+        values = pa.repeat(pa.scalar(_CASE_DEFAULTS[column.name], plain), table.num_rows)
+        return values.dictionary_encode() if column.type == TEXT else values
+    if column.nullable:
+        return pa.nulls(table.num_rows, column.type)
+    raise ValueError(f"it has no column {column.name!r}")
+
+
+def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of text as the store's type of text, whatever other tools made of it."""
+    return values if values.type == TEXT else values.cast(pa.string()).dictionary_encode().cast(TEXT)
+
+
+def codes_of(column: pa.ChunkedArray) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[str]]:
+    """A column of `TEXT` as numbers, a number for each row with -1 for null, and the texts that they stand for."""
+    if not column.num_chunks:
+        return np.empty(0, np.int64), []
+    whole = column.unify_dictionaries().combine_chunks()
+    return whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64), whole.dictionary.to_pylist()
