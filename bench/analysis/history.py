@@ -23,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bench.analysis.comparison import readings
 from bench.analysis.records import RunRecord
 from bench.analysis.rows import Row
+from bench.analysis.samples import centre, readings
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
-from bench.core.metrics import COMPARED, Metric, MetricKind
+from bench.core.metrics import COMPARED, Metric
 
 SEGMENT = 5
 """Points that a level must hold for, before and after a change."""
@@ -214,13 +214,12 @@ def _points(
 ) -> dict[str, list[Point]]:
     """By detail of the metric (inference: entry and batch)."""
     found: dict[str, list[Point]] = defaultdict(list)
-    middle = np.mean if metric.kind is MetricKind.QUALITY else np.median
     for runs in groups.values():
         origin = min((origins[run.run_id] for run in runs), key=lambda one: one.began)
         for (measured, detail), own in readings(runs).items():
             if measured is metric:
                 values = [value for _, value in own]
-                point = Point(began=origin.began, commit=origin.commit, value=float(middle(values)), n=len(values))
+                point = Point(began=origin.began, commit=origin.commit, value=centre(metric, values), n=len(values))
                 found[detail].append(point)
     for points in found.values():
         points.sort(key=lambda point: point.began)

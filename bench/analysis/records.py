@@ -60,9 +60,16 @@ class RunRecord:
         """The run's figure of a metric that it has once; None where it was not measured."""
         return self.figures.get(metric)
 
+    def call_figure(self, metric: str, call_path: str, batch: int = 1) -> float | None:
+        """The run's figure of a metric of inference, for calls of so many samples; None where they were not timed."""
+        figures = self.inference.get(call_path)
+        if figures is None:
+            return None
+        return figures.figures.get(metric) if batch == 1 else figures.by_batch.get(metric, {}).get(batch)
+
     def latency(self, call_path: str = "compiled") -> float | None:
-        """The median latency of a call at batch 1 through a call path, seconds; None where it was not timed."""
-        return self.inference[call_path].figures.get("latency_seconds") if call_path in self.inference else None
+        """The median latency of a call at batch 1, seconds; None where it was not timed."""
+        return self.call_figure("latency_seconds", call_path)
 
     @property
     def accuracy(self) -> float | None:

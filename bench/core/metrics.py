@@ -225,6 +225,11 @@ class Metric:
         return self.key or self.name
 
     @property
+    def replicate(self) -> Literal["run", "seed"]:
+        """The statistical unit: a seed gives a quality one value, whatever its repeats and campaigns."""
+        return "seed" if self.kind is MetricKind.QUALITY else "run"
+
+    @property
     def of_calls(self) -> bool:
         """Whether a run has the figure for each call path (and batch), and not once."""
         return isinstance(self.source, FromCalls)

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 import bench
-from bench.analysis.comparison import readings
 from bench.analysis.rows import Row
+from bench.analysis.samples import centre, readings
 from bench.analysis.stats import median_runs
 from bench.analysis.summary import Section
 from bench.core.axes import varying
@@ -59,9 +59,13 @@ def pytest_benchmark(sections: Sequence[Section], began: str) -> dict[str, Any]:
 
 
 def github_action_benchmark(sections: Sequence[Section]) -> list[dict[str, Any]]:
-    """What github-action-benchmark reads as `customSmallerIsBetter`: of what is better when larger, the inverse.
+    """What github-action-benchmark reads as `customSmallerIsBetter`: the inverse of what is better when larger.
 
-    Throughput is seconds a sample, and accuracy the rate of errors.
+    Throughput is seconds a sample, and accuracy the rate of errors; a value is the median over runs, or the mean over
+    seeds, and its range a 95 % interval.
+
+    Args:
+        sections: results of one machine.
 
     Raises:
         UsageError: results of several machines; their values would stand in one chart.
@@ -71,16 +75,16 @@ def github_action_benchmark(sections: Sequence[Section]) -> list[dict[str, Any]]
         {
             "name": name,
             "unit": metric.exported_unit or metric.unit.name,
-            "value": statistics.mean(values) if metric.kind is MetricKind.QUALITY else statistics.median(values),
+            "value": centre(metric, values),
             "range": _range(metric, values),
-            "extra": f"{len(values)} {'seeds' if metric.kind is MetricKind.QUALITY else 'runs'}; "
-            f"kernel {clean(', '.join(row.kernels_attested)) or 'unknown'}",
+            "extra": f"{len(values)} {metric.replicate}s; kernel {clean(', '.join(row.kernels_attested)) or 'unknown'}",
         }
         for name, metric, row, values in _benchmarks(sections)
     ]
 
 
 def _benchmarks(sections: Sequence[Section]) -> Iterator[tuple[str, Metric, Row, list[float]]]:
+    """A name, its metric, its row and a value for each run (or seed), of which less is better."""
     rows = [row for section in sections for row in section.rows]
     axes = varying(row.configuration for row in rows)
     for row in rows:
@@ -113,11 +117,12 @@ def _statistics(values: Sequence[float]) -> dict[str, Any]:
     """pytest-benchmark's figures of the rounds, by its definitions (quartiles by its two methods)."""
     data = sorted(values)
     n = len(data)
-    mean, deviation = statistics.fmean(data), statistics.stdev(data) if n > 1 else 0.0
+    # Evenly spaced values lie on the fences but for rounding: `fmean` rounds twice, and would count them otherwise.
+    mean, deviation = statistics.mean(data), statistics.stdev(data) if n > 1 else 0.0
     q1, q3 = _quartile(data), -_quartile([-x for x in reversed(data)])
     fence = 1.5 * (q3 - q1)
-    beyond = [sum(x < mean - deviation or x > mean + deviation for x in data)]
-    beyond.append(sum(x < q1 - fence or x > q3 + fence for x in data))
+    stddev_outliers = sum(x < mean - deviation or x > mean + deviation for x in data)
+    iqr_outliers = sum(x < q1 - fence or x > q3 + fence for x in data)
     inside = [x for x in data if q1 - fence <= x <= q3 + fence]
     return {
         "min": data[0],
@@ -129,9 +134,9 @@ def _statistics(values: Sequence[float]) -> dict[str, Any]:
         "iqr": q3 - q1,
         "q1": q1,
         "q3": q3,
-        "iqr_outliers": beyond[1],
-        "stddev_outliers": beyond[0],
-        "outliers": f"{beyond[0]};{beyond[1]}",
+        "iqr_outliers": iqr_outliers,
+        "stddev_outliers": stddev_outliers,
+        "outliers": f"{stddev_outliers};{iqr_outliers}",
         "ld15iqr": inside[0],
         "hd15iqr": inside[-1],
         "ops": n / sum(data) if sum(data) else 0.0,

@@ -12,7 +12,9 @@ from typing import Any, Literal, assert_never
 from rich.console import Console
 from rich.text import Text
 
-from bench.analysis.comparison import ComparedStore, Comparison, ComparisonEnvironment, Finding
+from bench.analysis.comparison import ComparedStore, Comparison
+from bench.analysis.findings import Finding
+from bench.analysis.matching import ComparisonEnvironment
 from bench.analysis.stats import Interval
 from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.case import Case

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.analysis.comparison import MIN_RUNS, MIN_SEEDS, Comparison, Finding, compare
+from bench.analysis.comparison import Comparison, compare
+from bench.analysis.findings import MIN_RUNS, MIN_SEEDS, Finding
 from bench.analysis.stats import Interval, mean_t, paired_ratio, unpaired_ratio
 from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.case import Case

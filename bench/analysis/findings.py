@@ -1,0 +1,142 @@
+"""A metric of one configuration on two sides → a finding: a verdict, and what it rests on. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bench.analysis.matching import ComparisonEnvironment
+from bench.analysis.samples import Sample, centre
+from bench.analysis.stats import Estimate, Interval, assumed_interval
+from bench.analysis.verdict import Verdict, judge
+from bench.core.case import Case
+from bench.core.metrics import Margins, Metric, MetricKind
+from bench.plan.gate import Gate
+
+MIN_RUNS = 5
+"""Of each side. Times of one program can have two modes (docs/results.md: whole epochs at 15 or at 25 seconds). Where
+both are equally likely, n runs a side fall into one mode each, and not the same, with a chance of 2 · 4⁻ⁿ, and look
+surely different; from 5 runs on that is 0.2 %."""
+
+MIN_SEEDS = 3
+"""Of each side, for accuracy and loss: fewer give Student's t one degree of freedom, whose intervals say nothing."""
+
+_MOST_MORE = 10_000
+"""Above it, how many runs it would take is no advice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A verdict, and what it rests on."""
+
+    configuration: Case
+    environment: ComparisonEnvironment
+    metric: Metric | None
+    """None where the verdict is on the runs as such: missing, or failed."""
+    verdict: Verdict
+    detail: str = ""
+    """For inference: the call path and the batch."""
+    base: float | None = None
+    """The base's value, in the metric's unit: the median over runs; for accuracy and loss the mean over seeds."""
+    new: float | None = None
+    """The new side's value, likewise."""
+    change: Estimate | None = None
+    """new/base, or new - base for a metric that is compared so, with its own 95 % interval."""
+    simultaneous: Interval | None = None
+    """The interval that the verdict rests on: it holds its truth together with all others of the comparison."""
+    base_values: int = 0
+    """How many runs, or seeds, the base has."""
+    new_values: int = 0
+    """How many runs, or seeds, the new side has."""
+    basis: str = ""
+    """What the values are, in words: `8 pairs of runs, by block`."""
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingFinding:
+    """What is to be judged, once it is known how many intervals share the error rate."""
+
+    configuration: Case
+    environment: ComparisonEnvironment
+    metric: Metric
+    detail: str
+    sample: Sample
+    same_runs: bool
+    """Both sides are the same runs."""
+    remarks: tuple[str, ...]
+
+    @property
+    def fewest(self) -> int:
+        """How many values a side a verdict takes."""
+        return MIN_SEEDS if self.metric.replicate == "seed" else MIN_RUNS
+
+    @property
+    def needs_interval(self) -> bool:
+        """Whether an interval is needed, and may be had."""
+        return not self.same_runs and self.sample.n >= self.fewest
+
+    def without_interval(self, verdict: Verdict, why: str) -> Finding:
+        """The finding that needs none."""
+        return self._finding(verdict, None, "", why)
+
+    def judged(self, gate: Gate, confidence: float) -> Finding:
+        """The finding by a gate's margins, on an interval of so much confidence."""
+        metric, sample, basis = self.metric, self.sample, self.sample.basis(self.metric.replicate)
+        if self.same_runs:
+            return self._finding(Verdict.SAME, None, "the same runs on both sides")
+        if not self.needs_interval:
+            why = f"too few: {self.fewest} {metric.replicate}s a side are the least that a verdict rests on"
+            return self._finding(Verdict.INCONCLUSIVE, None, basis, why)
+        if sample.equal:
+            return self._finding(Verdict.SAME, None, basis, f"equal in all {sample.n}")
+        margins = gate.margins[metric.name]
+        if metric.as_ratio:
+            margins = margins.of_logarithm
+        value, change = sample.on_an_even_scale(metric, confidence)
+        remarks = []
+        if change is None:  # what varies not at all is taken to vary by the floor, which nothing measured is sure below
+            change = assumed_interval(value, margins.floor, sample.n, confidence)
+            remarks.append("all of them changed alike; a spread as large as the floor is assumed")
+        simultaneous = Interval(math.exp(change.low), math.exp(change.high)) if change and metric.as_ratio else change
+        if change is not None and not metric.lower_is_better:
+            change, value = Interval(-change.high, -change.low), -value
+        verdict = judge(change, margins)
+        if change is not None and verdict is Verdict.SAME and (change.low > 0 or change.high < 0):
+            remarks.append("a measurable difference, inside the tolerance")
+        if change is not None and verdict is Verdict.INCONCLUSIVE:
+            remarks.append(_advice(sample, metric.replicate, abs(value), (change.high - change.low) / 2, margins))
+        return self._finding(_in_words_of(metric, verdict), simultaneous, basis, *remarks)
+
+    def _finding(self, verdict: Verdict, simultaneous: Interval | None, basis: str, *remarks: str) -> Finding:
+        sample, metric = self.sample, self.metric
+        return Finding(
+            configuration=self.configuration,
+            environment=self.environment,
+            metric=metric,
+            detail=self.detail,
+            verdict=verdict,
+            base=centre(metric, sample.base) if sample.base else None,
+            new=centre(metric, sample.new) if sample.new else None,
+            change=sample.change(metric) if sample.n and verdict is not Verdict.INCOMPARABLE else None,
+            simultaneous=simultaneous,
+            base_values=len(sample.base),
+            new_values=len(sample.new),
+            basis=basis,
+            remarks=(*remarks, *self.remarks),
+        )
+
+
+def _in_words_of(metric: Metric, verdict: Verdict) -> Verdict:
+    if metric.kind is not MetricKind.TIME:
+        return verdict
+    return {Verdict.WORSE: Verdict.SLOWER, Verdict.BETTER: Verdict.FASTER}.get(verdict, verdict)
+
+
+def _advice(sample: Sample, replicate: str, distance: float, half: float, margins: Margins) -> str:
+    """How many values would narrow the interval enough, if the estimate is the truth: its width falls as 1/√n."""
+    needed = max(margins.tolerance - distance, distance - margins.floor)
+    if needed**2 * _MOST_MORE < sample.n * half**2:
+        return "too noisy to tell"
+    least = max(math.ceil(sample.n * (half / needed) ** 2), sample.n + 1)
+    return f"about {least:,} {f'pairs of {replicate}s' if sample.paired else f'{replicate}s a side'} would tell"

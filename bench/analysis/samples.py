@@ -1,0 +1,135 @@
+"""Runs → the values that are compared, and the change between two samples of them. Pure.
+
+The unit is the run, and for accuracy and loss the seed; epochs and calls of a run are never pooled.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.analysis.records import RunRecord
+from bench.analysis.rows import by_seed
+from bench.analysis.stats import (
+    CONFIDENCE,
+    Estimate,
+    Interval,
+    mean_t,
+    paired_ratio,
+    unpaired_difference,
+    unpaired_ratio,
+)
+from bench.core.metrics import CALL_PATHS, COMPARED, METRICS, FromCalls, Metric
+
+Block = tuple[int, int]
+"""Seed and repeat; for accuracy and loss the seed, and 0."""
+
+Reading = tuple[Block, float]
+"""A value, and the block that it is paired by."""
+
+
+def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[Reading]]:
+    """The values of every metric that is compared, in the order of `METRICS`; a metric without any is not in it.
+
+    Args:
+        runs: those of one configuration that ended ok.
+
+    Returns:
+        By metric and detail (for inference the call path, and the batch: `compiled, batch 64`): a value for each run,
+        and for accuracy and loss one for each seed. What is compared as a ratio has positive values alone.
+    """
+    found: dict[tuple[Metric, str], list[Reading]] = {}
+    for name in COMPARED:
+        metric = METRICS[name]
+        for detail, figure in _figures(metric, runs):
+            if metric.replicate == "seed":
+                values = [((seed, 0), value) for seed, value in by_seed(runs, figure).items()]
+            else:
+                values = [((run.seed, run.repeat), value) for run in runs if (value := figure(run)) is not None]
+            kept = [(block, value) for block, value in values if value > 0 or not metric.as_ratio]
+            if kept:
+                found[metric, detail] = kept
+    return found
+
+
+def centre(metric: Metric, values: Sequence[float]) -> float:
+    """The value that stands for a sample: the mean over seeds, or the median over runs, in the metric's unit."""
+    return float(np.mean(values) if metric.replicate == "seed" else np.median(values))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The values of both sides; where they are paired, those at one index are of one block."""
+
+    base: tuple[float, ...]
+    new: tuple[float, ...]
+    paired: bool
+    unused: int
+    """Values in a block that the other side hasn't."""
+
+    @property
+    def n(self) -> int:
+        return min(len(self.base), len(self.new))
+
+    @property
+    def equal(self) -> bool:
+        """Whether there is no difference at all."""
+        return self.base == self.new if self.paired else len({*self.base, *self.new}) == 1
+
+    def change(self, metric: Metric, confidence: float = CONFIDENCE) -> Estimate:
+        """The ratio new/base of geometric means, or the difference new - base of means, in the metric's unit."""
+        if metric.as_ratio:
+            return (paired_ratio if self.paired else unpaired_ratio)(self.new, self.base, confidence)
+        if self.paired:
+            return mean_t([new - base for new, base in zip(self.new, self.base, strict=True)], confidence)
+        return unpaired_difference(self.new, self.base, confidence)
+
+    def on_an_even_scale(self, metric: Metric, confidence: float) -> tuple[float, Interval | None]:
+        """The change and its interval on the scale on which margins are equal both ways: a ratio's logarithm."""
+        estimate = self.change(metric, confidence)
+        interval = estimate.interval
+        if not metric.as_ratio:
+            return estimate.value, interval
+        return math.log(estimate.value), Interval(math.log(interval.low), math.log(interval.high)) if interval else None
+
+    def basis(self, replicate: str) -> str:
+        """What the values are, in words: `8 pairs of runs, by block`."""
+        if not self.paired:
+            return f"{len(self.base)} and {len(self.new)} {replicate}s, unpaired"
+        by = "seed" if replicate == "seed" else "block"
+        pairs = f"{self.n} pair{'s' if self.n != 1 else ''} of {replicate}s, by {by}"
+        return f"{pairs}; {self.unused} without a partner" if self.unused else pairs
+
+
+def make_sample(new: Sequence[Reading], base: Sequence[Reading]) -> Sample:
+    """Paired where no side has a block twice and at least half of the shorter side's blocks are in both.
+
+    It looks at blocks alone, never at values, so that it can favour no verdict.
+    """
+    ours, theirs = dict(new), dict(base)
+    both = sorted(ours.keys() & theirs.keys())
+    once = len(ours) == len(new) and len(theirs) == len(base)
+    if once and len(both) >= 2 and 2 * len(both) >= min(len(ours), len(theirs)):
+        unused = len(ours) + len(theirs) - 2 * len(both)
+        return Sample(tuple(theirs[block] for block in both), tuple(ours[block] for block in both), True, unused)
+    return Sample(tuple(value for _, value in base), tuple(value for _, value in new), False, 0)
+
+
+def _figures(metric: Metric, runs: Sequence[RunRecord]) -> Iterator[tuple[str, Callable[[RunRecord], float | None]]]:
+    """How a metric is read from a run: once, or for each call path, or for each call path and batch."""
+    name = metric.name
+    if not isinstance(metric.source, FromCalls):
+        yield "", functools.partial(RunRecord.figure, metric=name)
+        return
+    for path in CALL_PATHS:
+        figure = functools.partial(RunRecord.call_figure, metric=name, call_path=path)
+        if not metric.source.by_batch:
+            yield path, figure
+            continue
+        timed = [run.inference[path] for run in runs if path in run.inference]
+        for batch in sorted({batch for figures in timed for batch in figures.by_batch.get(name, ())}):
+            yield f"{path}, batch {batch}", functools.partial(figure, batch=batch)
