@@ -41,7 +41,7 @@ from bench.cli.progress import CampaignProgress
 from bench.core.case import Case, Status
 from bench.core.metrics import Observation
 from bench.core.protocol import Event, Request, Started
-from bench.plan.plan import Plan, Planned
+from bench.plan.plan import Plan, ScheduledCase
 from bench.run.pool import RunOutcome, Workers
 
 EPOCHS_A_ROUND = 2
@@ -138,7 +138,7 @@ class HarnessSide:
 
     def start(self, request: Request) -> None:
         """Begin a run, and let it go through its first round, which is discarded."""
-        self._progress.run_started(Planned(request.case, 0, 0), 1, 1, 0.0)
+        self._progress.run_started(ScheduledCase(request.case, 0, 0), 1, 1, 0.0)
         self._thread = threading.Thread(target=lambda: setattr(self, "_outcome", self.workers.run(request)))
         self._thread.start()
         self._rounds.get(timeout=300)

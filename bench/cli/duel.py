@@ -211,16 +211,17 @@ def _cases(base: str, new: str, kind: Kind, overrides: list[str]) -> tuple[Case,
         if twice:
             raise UsageError(f"{sorted(twice)[0]} is set both by --set and by side {letter}: leave one out.")
         plan = prepare(_SUITE, [*usual, *overrides, *own, "repeats=1"], 0).plan()
-        if not plan.planned:
+        if not plan.scheduled:
             reasons = "; ".join(f"{names}: {reason}" for reason, names in excluded_by_reason(plan))
             raise UsageError(f"side {letter} ({text}) cannot run here: {reasons}.")
-        if len(plan.planned) > 1:
-            cells = {planned.case.cell for planned in plan.planned}
-            axes = ", ".join([*(["cell"] if len(cells) > 1 else []), *plan.varying]) or "seeds"
+        if len(plan.scheduled) > 1:
+            several_cells = len({scheduled.case.cell for scheduled in plan.scheduled}) > 1
+            axes = ", ".join([*(["cell"] if several_cells else []), *plan.varying]) or "seeds"
             raise UsageError(
-                f"a duel is over one configuration, and {len(plan.planned)} were asked for: give one value for {axes}."
+                f"a duel is over one configuration, and {len(plan.scheduled)} were asked for: give one value for "
+                f"{axes}."
             )
-        case = plan.planned[0].case
+        case = plan.scheduled[0].case
         found.append(replace(case, cell=own_cell.partition("=")[2].strip()) if own_cell else case)
     a, b = found
     for case in found:

@@ -92,7 +92,7 @@ def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: 
         plan,
         results,
         machine=prepared.machine,
-        software={backend: read_software(backend) for backend in {one.case.backend for one in plan.planned}},
+        software={backend: read_software(backend) for backend in {one.case.backend for one in plan.scheduled}},
         again=True,
         cpus=pinned,
         report=say,

@@ -52,8 +52,8 @@ def kernels(
     host = read_capabilities(machine)
     prepared = _crossed(overrides or (), machine)
     plan, axes = prepared.plan(), prepared.suite.axes
-    reasons: dict[Case, str | None] = {out.configuration: out.reason for out in plan.left_out}
-    reasons |= {planned.case.configuration: None for planned in plan.planned}
+    reasons: dict[Case, str | None] = {out.configuration: out.reason for out in plan.excluded}
+    reasons |= {scheduled.case.configuration: None for scheduled in plan.scheduled}
     reasons = dict(sorted(reasons.items(), key=lambda one: _place(one[0], axes)))
     known = {
         backend: Answers(machine.fingerprint, read_software(backend).fingerprint)

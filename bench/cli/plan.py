@@ -34,36 +34,36 @@ def plan(
 
 def show_plan(plan: Plan, *, as_json: bool, every: bool) -> None:
     """Print a plan; leaves with the code 3 when nothing of it can run here."""
-    from bench.plan.plan import estimate_all
+    from bench.plan.estimate import estimate_all
 
-    seconds = estimate_all([planned.case for planned in plan.planned])
+    seconds = estimate_all([scheduled.case for scheduled in plan.scheduled])
     if as_json:
         head = {"suite": plan.suite, "hash": plan.hash, "order_seed": plan.order_seed, "estimate_seconds": seconds}
         typer.echo(json.dumps({**head, **plan.to_data()}, indent=1))
     else:
         _print(plan, seconds, None if every else _SHOWN)
-    if not plan.planned:
+    if not plan.scheduled:
         raise typer.Exit(ExitCode.NOTHING_SURE)
 
 
 def _print(plan: Plan, seconds: float, shown: int | None) -> None:
     from bench.plan.prepare import excluded_by_reason
 
-    configurations = len({planned.case.configuration for planned in plan.planned})
+    configurations = len({scheduled.case.configuration for scheduled in plan.scheduled})
     paragraph(
         f"{plan.suite}: {count(configurations, 'configuration')}, {count(plan.blocks, 'block')}, "
-        f"{count(len(plan.planned), 'run')}; about {duration(seconds)} on a machine of 2 cores"
+        f"{count(len(plan.scheduled), 'run')}; about {duration(seconds)} on a machine of 2 cores"
     )
     typer.echo(f"order inside the blocks drawn from {plan.order_seed}")
-    labels = [planned.case.label(plan.varying) for planned in plan.planned[:shown]]
+    labels = [scheduled.case.label(plan.varying) for scheduled in plan.scheduled[:shown]]
     wide = max(map(len, labels), default=0)
-    for planned, label in zip(plan.planned, labels, strict=False):
-        if planned.position == 0 or plan.planned[planned.position - 1].block != planned.block:
-            typer.secho(f"block {planned.block + 1}", bold=True)
-        typer.echo(f"  {planned.position + 1:4d}  {label:{wide}}  " + typer.style(planned.case.id, dim=True))
-    if len(plan.planned) > len(labels):
-        typer.echo(f"  … and {len(plan.planned) - len(labels):,} more (--all lists them)")
-    typer.secho("left out" if plan.left_out else "nothing is left out", bold=bool(plan.left_out))
+    for scheduled, label in zip(plan.scheduled, labels, strict=False):
+        if scheduled.position == 0 or plan.scheduled[scheduled.position - 1].block != scheduled.block:
+            typer.secho(f"block {scheduled.block + 1}", bold=True)
+        typer.echo(f"  {scheduled.position + 1:4d}  {label:{wide}}  " + typer.style(scheduled.case.id, dim=True))
+    if len(plan.scheduled) > len(labels):
+        typer.echo(f"  … and {len(plan.scheduled) - len(labels):,} more (--all lists them)")
+    typer.secho("left out" if plan.excluded else "nothing is left out", bold=bool(plan.excluded))
     for reason, names in excluded_by_reason(plan):
         paragraph(reason, indent="  ")
         paragraph(names, indent="    ", dim=True)

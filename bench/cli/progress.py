@@ -16,7 +16,8 @@ from rich.text import Text
 from bench.cli.layout import printable
 from bench.core.case import Status
 from bench.core.protocol import Began, Event
-from bench.plan.plan import Plan, Planned, estimate_seconds
+from bench.plan.estimate import estimate_seconds
+from bench.plan.plan import Plan, ScheduledCase
 from bench.plan.prepare import excluded_by_reason
 from bench.report.values import count, duration
 from bench.store.campaign import Campaign
@@ -60,18 +61,18 @@ class CampaignProgress:
     def campaign_opened(self, plan: Plan, campaign: Campaign, results: Path, resumed: bool) -> None:
         """See `SessionReporter`."""
         self.note(f"{'resuming' if resumed else 'beginning'} the campaign {campaign.id}: {plan.title or plan.suite}")
-        self.note(f"{count(len(plan.planned), 'run')} in {count(plan.blocks, 'block')}, results in {results}")
+        self.note(f"{count(len(plan.scheduled), 'run')} in {count(plan.blocks, 'block')}, results in {results}")
         for reason, names in excluded_by_reason(plan):
             self.note(f"left out: {names}: {reason}")
 
     def campaign_started(self, plan: Plan) -> None:
         """See `CampaignReporter`, and so below."""
         self._plan = plan
-        self._label_width = max((len(self._label(scheduled)) for scheduled in plan.planned), default=0)
+        self._label_width = max((len(self._label(scheduled)) for scheduled in plan.scheduled), default=0)
         if self._live:
             self._live.start()
 
-    def run_started(self, scheduled: Planned, index: int, total: int, left: float) -> None:
+    def run_started(self, scheduled: ScheduledCase, index: int, total: int, left: float) -> None:
         """A run begins."""
         self._index, self._total, self._left = index, total, left
         self._running, self._doing = self._label(scheduled), "starting"
@@ -89,7 +90,7 @@ class CampaignProgress:
         if self._clock() - self._drawn >= _REDRAW_SECONDS:
             self._draw()
 
-    def run_ended(self, scheduled: Planned, run: Run, seconds: float, left: float, log: Path | None) -> None:
+    def run_ended(self, scheduled: ScheduledCase, run: Run, seconds: float, left: float, log: Path | None) -> None:
         """A run has ended and is stored."""
         width = len(str(self._total))
         line = Text(f"[{self._index:{width}d}/{self._total}] ", style="dim")
@@ -107,7 +108,7 @@ class CampaignProgress:
         lines = "\n".join(map(printable, text.splitlines()))
         self._console.print(f"bench: {lines}")
 
-    def _label(self, scheduled: Planned) -> str:
+    def _label(self, scheduled: ScheduledCase) -> str:
         return scheduled.case.label(self._plan.varying if self._plan else ())
 
     def _draw(self) -> None:

@@ -127,7 +127,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.cli.progress import CampaignProgress
     from bench.host.capabilities import read_capabilities
     from bench.host.hardware import read_machine
-    from bench.plan.plan import Plan, Planned
+    from bench.plan.plan import Plan, ScheduledCase
     from bench.run.runner import CampaignSettings, run_campaign
     from bench.run.session import campaign_of, software_of, terminated_as_interrupted
     from bench.store import load
@@ -135,7 +135,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     machine = read_machine()
     if reason := refusal(case, read_capabilities(machine)):
         raise NothingSureError(f"{case.label()} can't be run here: {reason}.")
-    plan = Plan("verify", "", 0, _SILENCE_SECONDS, (Planned(case, 0, 0),), ())
+    plan = Plan("verify", "", 0, _SILENCE_SECONDS, (ScheduledCase(case, 0, 0),), ())
     data = {case.task: obtain(tasks.find(case.task, "the store"), data_dir=data_dir, say=say)}
     software = software_of(plan)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder, terminated_as_interrupted():

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench import catalog
-from bench.catalog import backends, networks, tasks
-from bench.catalog.cells import BUILT_IN
-from bench.catalog.networks import arithmetic
+from bench.catalog import tasks
 from bench.catalog.support import Capabilities, refusal
 from bench.core.axes import AXES, varying
 from bench.core.case import Case, digest
@@ -22,8 +19,8 @@ from bench.plan.suite import Suite
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A case in its place: its block, and its position in the whole order, both from 0."""
+class ScheduledCase:
+    """A case with its place in a plan: its block, and its position in the whole order, both from 0."""
 
     case: Case
     block: int
@@ -31,7 +28,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ExcludedCase:
     """A configuration that isn't run, and why."""
 
     configuration: Case
@@ -46,18 +43,18 @@ class Plan:
     title: str
     order_seed: int
     silence_seconds: float
-    planned: tuple[Planned, ...]
-    left_out: tuple[LeftOut, ...]
+    scheduled: tuple[ScheduledCase, ...]
+    excluded: tuple[ExcludedCase, ...]
 
     @functools.cached_property
     def varying(self) -> tuple[str, ...]:
         """The fields in which the configurations differ beside the cell, for labels; those left out count too."""
-        cases = {planned.case.configuration for planned in self.planned} | {out.configuration for out in self.left_out}
-        return varying(cases)
+        runnable = {scheduled.case.configuration for scheduled in self.scheduled}
+        return varying(runnable | {out.configuration for out in self.excluded})
 
     @property
     def blocks(self) -> int:
-        return len({planned.block for planned in self.planned})
+        return len({scheduled.block for scheduled in self.scheduled})
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able, for the campaign's manifest (`bench.store.campaign`)."""
@@ -65,16 +62,16 @@ class Plan:
             "title": self.title,
             "cases": [
                 {"id": p.case.id, "block": p.block, "position": p.position, "case": asdict(p.case)}
-                for p in self.planned
+                for p in self.scheduled
             ],
-            "left_out": [{"case": asdict(out.configuration), "reason": out.reason} for out in self.left_out],
+            "left_out": [{"case": asdict(out.configuration), "reason": out.reason} for out in self.excluded],
         }
 
     @property
     def hash(self) -> str:
-        cases = [(planned.block, planned.case.id) for planned in self.planned]
-        left_out = [(out.configuration.id, out.reason) for out in self.left_out]
-        return digest(repr((self.suite, self.order_seed, cases, left_out)))
+        cases = [(scheduled.block, scheduled.case.id) for scheduled in self.scheduled]
+        excluded = [(out.configuration.id, out.reason) for out in self.excluded]
+        return digest(repr((self.suite, self.order_seed, cases, excluded)))
 
 
 def make_plan(
@@ -98,31 +95,31 @@ def make_plan(
     _check_names(suite)
     settings = suite.settings
     runnable: list[Case] = []
-    left_out: list[LeftOut] = []
+    excluded: list[ExcludedCase] = []
     crossed = {axis.field: getattr(suite.axes, plural) for plural, axis in AXES.items() if axis.field != "seed"}
     crossed["task"] = tuple(dict.fromkeys((substitutes or {}).get(task, task) for task in crossed["task"]))
     for values in itertools.product(*crossed.values()):
         case = Case(**dict(zip(crossed, values, strict=True)))
         _check_sizes(case, suite)
         if reason := refusal(case, host):
-            left_out.append(LeftOut(case, reason))
+            excluded.append(ExcludedCase(case, reason))
         else:
             runnable.append(case)
-    planned: list[Planned] = []
+    scheduled: list[ScheduledCase] = []
     if runnable:
         blocks = itertools.product(range(settings.repeats), suite.axes.seeds)
         for block, (repeat, seed) in enumerate(blocks):
             order = list(runnable)
             # a generator of its own for each block: a longer suite starts with the shorter one's order
             random.Random(f"{order_seed}/{block}").shuffle(order)
-            planned += [Planned(replace(case, seed=seed, repeat=repeat), block, 0) for case in order]
+            scheduled += [ScheduledCase(replace(case, seed=seed, repeat=repeat), block, 0) for case in order]
     return Plan(
         suite=suite.name,
         title=suite.title,
         order_seed=order_seed,
         silence_seconds=settings.silence_seconds,
-        planned=tuple(replace(one, position=position) for position, one in enumerate(planned)),
-        left_out=tuple(left_out),
+        scheduled=tuple(replace(case, position=position) for position, case in enumerate(scheduled)),
+        excluded=tuple(excluded),
     )
 
 
@@ -148,42 +145,3 @@ def _check_sizes(case: Case, suite: Suite) -> None:
             f"batch_size = {case.batch_size} ({suite.origin('batch_size')}) is larger than the training data: "
             f"{available} samples of the task {task.name}."
         )
-
-
-# The model of `estimate_seconds`, fitted to this protocol's training steps (batch 32, 128 units) on a 2-core machine:
-# about 13 ms for SimpleRNN and 27 ms for LSTM, which leaves 74 µs for each of the 112 dependent steps and 59 GFLOP/s.
-_SECONDS_PER_DEPENDENT_STEP = 74e-6
-_FLOPS_PER_SECOND = 59e9
-_PREDICT_SECONDS = 0.1
-_UNKNOWN_GATES = 4  # a cell whose arithmetic is unknown is expected to cost what an LSTM does
-
-
-def estimate_seconds(case: Case) -> float:
-    """A first guess at a run's wall time; `bench run` corrects it by what it sees."""
-    task = tasks.find(case.task, "a case")
-    gates = BUILT_IN[case.cell].gates if case.cell in BUILT_IN else _UNKNOWN_GATES
-    network = networks.find(case.network)
-    flops = arithmetic(network, gates or _UNKNOWN_GATES, case.units, task)
-    serial = _SECONDS_PER_DEPENDENT_STEP * 2 * len(network.activations) * task.steps  # forward and backward
-    train = case.train_samples or task.train_samples
-    steps, test_steps = math.ceil(train / case.batch_size), math.ceil(task.test_samples / case.batch_size)
-    step = serial + case.batch_size * flops.training / _FLOPS_PER_SECOND
-    test_step = serial / 2 + case.batch_size * flops.forward / _FLOPS_PER_SECOND
-    work = case.epochs * steps * step + (case.epochs + 1) * test_steps * test_step
-    # through Keras's `predict` and compiled; the larger batches together are about 30 calls of 1,024 samples each
-    answers = case.latency_calls * (_PREDICT_SECONDS + serial)
-    answers += min(case.latency_calls, 30) * (_PREDICT_SECONDS + serial + 2 * 1024 * flops.forward / _FLOPS_PER_SECOND)
-    cost = backends.find(case.backend).cost(case.kernel)
-    return cost.compile_seconds + (work + answers) * cost.step_factor
-
-
-def estimate_all(cases: Sequence[Case]) -> float:
-    """The sum of the estimates, each distinct configuration reckoned once: plans have thousands of cases."""
-    known: dict[Case, float] = {}
-    total = 0.0
-    for case in cases:
-        configuration = case.configuration
-        if configuration not in known:
-            known[configuration] = estimate_seconds(configuration)
-        total += known[configuration]
-    return total

@@ -37,7 +37,7 @@ def prepare(suite: str, overrides: Iterable[str] | None, order_seed: int, cpus: 
 def excluded_by_reason(plan: Plan) -> list[tuple[str, str]]:
     """Why configurations are left out, each reason once, and which ones: `gru × jax × cudnn, … and 3 more`."""
     by_reason: dict[str, list[str]] = {}
-    for out in plan.left_out:
+    for out in plan.excluded:
         values = [(field, getattr(out.configuration, field)) for field in plan.varying]
         words = [value if isinstance(value, str) else f"{field}={value}" for field, value in values]
         by_reason.setdefault(out.reason, []).append(" × ".join([out.configuration.cell, *words]))

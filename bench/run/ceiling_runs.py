@@ -25,8 +25,8 @@ _SILENCE_SECONDS = 300.0
 def shapes(plan: Plan) -> dict[ProductShape, Case]:
     """What is to be measured for a plan, and a case of each; cells whose arithmetic is unknown have none."""
     by_shape: dict[ProductShape, Case] = {}
-    for planned in plan.planned:
-        case = planned.case.configuration
+    for scheduled in plan.scheduled:
+        case = scheduled.case.configuration
         shape = ProductShape.of(case, tasks.find(case.task, "a case"))
         if shape is not None:
             by_shape.setdefault(shape, case)

@@ -16,7 +16,8 @@ from bench.core.protocol import Event, Request
 from bench.host.hardware import Machine
 from bench.host.software import Software
 from bench.host.state import read_host
-from bench.plan.plan import Plan, Planned, estimate_seconds
+from bench.plan.estimate import estimate_seconds
+from bench.plan.plan import Plan, ScheduledCase
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, RunOutcome, Workers
 from bench.run.server import Isolation
@@ -35,7 +36,7 @@ class CampaignReporter(Protocol):
     def campaign_started(self, plan: Plan) -> None:
         """Called before the first run of the plan."""
 
-    def run_started(self, scheduled: Planned, index: int, total: int, left: float) -> None:
+    def run_started(self, scheduled: ScheduledCase, index: int, total: int, left: float) -> None:
         """Called when a run begins: number `index`, from 1, of `total`; `left` is the estimate for it and the rest."""
 
     def event(self, event: Event) -> None:
@@ -44,7 +45,7 @@ class CampaignReporter(Protocol):
     def tick(self) -> None:
         """Called about once a second while nothing else happens."""
 
-    def run_ended(self, scheduled: Planned, run: Run, seconds: float, left: float, log: Path | None) -> None:
+    def run_ended(self, scheduled: ScheduledCase, run: Run, seconds: float, left: float, log: Path | None) -> None:
         """Called when a run is stored; `left` is the estimate for all after it, `log` the log that was kept."""
 
     def note(self, text: str) -> None:
@@ -110,7 +111,7 @@ def run_campaign(
     remove_stale(settings.folder)
     waiting = functools.cache(reporter.note)  # once, not before each run
     attempts = _Attempts(settings, retry_failed)
-    remaining = _RemainingTime([scheduled for scheduled in plan.planned if attempts.due(scheduled) is not None])
+    remaining = _RemainingTime([scheduled for scheduled in plan.scheduled if attempts.due(scheduled) is not None])
     measured, done = 0.0, 0
     reporter.campaign_started(plan)
     with Workers(
@@ -178,7 +179,7 @@ class _Attempts:
             self._names = names
         return self._last
 
-    def due(self, scheduled: Planned) -> int | None:
+    def due(self, scheduled: ScheduledCase) -> int | None:
         """The number of the attempt to make: 1 for a case that has not run; None for a finished one."""
         case = scheduled.case.id
         attempt, _ = self._finished().get(case, (0, Status.FAILED))
@@ -189,7 +190,7 @@ class _Attempts:
         self._written.add(part.name)
 
 
-def _draft(settings: CampaignSettings, scheduled: Planned, attempt: int, started_at: datetime) -> Run:
+def _draft(settings: CampaignSettings, scheduled: ScheduledCase, attempt: int, started_at: datetime) -> Run:
     software = settings.software[scheduled.case.backend]
     return Run(
         campaign=settings.campaign,
@@ -242,18 +243,18 @@ def _completed(draft: Run, outcome: RunOutcome, log: Path, seconds: float) -> Ru
 class _RemainingTime:
     """The plan's estimates of what is left, scaled by how long the runs so far took compared with theirs."""
 
-    def __init__(self, todo: list[Planned]) -> None:
+    def __init__(self, todo: list[ScheduledCase]) -> None:
         self.todo = todo
         self._left = sum(estimate_seconds(scheduled.case) for scheduled in todo)
         self._estimated = self._spent = 0.0
 
-    def saw(self, scheduled: Planned, seconds: float) -> None:
+    def saw(self, scheduled: ScheduledCase, seconds: float) -> None:
         """Learn from a run that has taken so many seconds."""
         self._estimated += estimate_seconds(scheduled.case)
         self._spent += seconds
         self.skip(scheduled)
 
-    def skip(self, scheduled: Planned) -> None:
+    def skip(self, scheduled: ScheduledCase) -> None:
         """Take a run off that needs no time of this harness any more."""
         self._left -= estimate_seconds(scheduled.case)
 

@@ -84,7 +84,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
     """
     data, substitutes = _obtain_data(prepared, settings.data_dir, reporter)
     plan = prepared.plan(substitutes)
-    if not plan.planned:
+    if not plan.scheduled:
         reasons = [f"{names}: {reason}" for reason, names in excluded_by_reason(plan)]
         raise NothingSureError("\n  ".join(["nothing of this suite can run here:", *reasons]))
     software = software_of(plan)
@@ -156,7 +156,7 @@ def _obtain_data(
 
 def software_of(plan: Plan) -> dict[str, Software]:
     """The software that each backend of a plan would use here, by backend."""
-    return {backend: read_software(backend) for backend in sorted({p.case.backend for p in plan.planned})}
+    return {backend: read_software(backend) for backend in sorted({p.case.backend for p in plan.scheduled})}
 
 
 def campaign_of(plan: Plan, machine: Machine, software: Mapping[str, Software]) -> Campaign:
@@ -176,7 +176,7 @@ def campaign_of(plan: Plan, machine: Machine, software: Mapping[str, Software]) 
         program_version=bench.__version__,
         program_commit=commit_of(Path(bench.__file__).parent),
         project_commit=commit_of(Path.cwd()),
-        cells_digest=sources_digest({p.case.cell for p in plan.planned}),
+        cells_digest=sources_digest({p.case.cell for p in plan.scheduled}),
         started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
 

@@ -36,7 +36,7 @@ def test_plan_10_000_cases(benchmark: BenchmarkFixture) -> None:
         "host": a_host(),
     }
     plan = benchmark(make_plan, suite, **nothing)
-    assert len(plan.planned) == 10_000
+    assert len(plan.scheduled) == 10_000
 
 
 def test_write_500_runs(benchmark: BenchmarkFixture, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from bench.catalog.kernels import default_kernels
 from bench.catalog.networks import NETWORKS, Dense, Dropout, Layer, Network, Output, Recurrent, arithmetic, parameters
 from bench.catalog.tasks import TASKS
 from bench.core.case import Case
-from bench.plan.plan import estimate_seconds
+from bench.plan.estimate import estimate_seconds
 from bench.report.network import layers_of
 
 MNIST = TASKS["mnist"]

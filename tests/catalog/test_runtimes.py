@@ -32,9 +32,9 @@ def test_the_plan_leaves_out_what_is_not_installed_and_what_cannot_be() -> None:
             backends={"tensorflow": None, "torch": None}, runtimes={"onnxruntime": "onnxruntime is not installed"}
         ),
     )
-    ran = sorted((one.case.backend, one.case.runtime) for one in plan.planned)
+    ran = sorted((one.case.backend, one.case.runtime) for one in plan.scheduled)
     assert ran == [("tensorflow", "keras"), ("torch", "keras")]
-    reasons = {(out.configuration.backend, out.configuration.runtime): out.reason for out in plan.left_out}
+    reasons = {(out.configuration.backend, out.configuration.runtime): out.reason for out in plan.excluded}
     assert reasons["tensorflow", "onnxruntime"] == "onnxruntime is not installed"
     assert "needs the backend tensorflow" in reasons["torch", "onnxruntime"]
     assert "use the network cudnn_ready" in reasons["torch", "torch.nn"]

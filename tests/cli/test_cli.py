@@ -263,7 +263,7 @@ def test_a_hidden_gpu_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     two = replace(LAPTOP, gpus=("NVIDIA L4", "NVIDIA L4"))
     prepared = replace(prepare("quick", ["devices=gpu:0,gpu:1"], 0), machine=two)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    (reason,) = {out.reason for out in prepared.plan().left_out}
+    (reason,) = {out.reason for out in prepared.plan().excluded}
     assert "usable: gpu:0 (CUDA_VISIBLE_DEVICES is '1')" in reason
 
 

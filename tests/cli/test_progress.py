@@ -18,7 +18,7 @@ from bench.cli.progress import CampaignProgress
 from bench.core.case import Status
 from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Began
-from bench.plan.plan import Plan, Planned, make_plan
+from bench.plan.plan import Plan, ScheduledCase, make_plan
 from bench.plan.suite import load as load_suite
 from bench.store.parts import Run
 from tests.run.test_runner import CAMPAIGN
@@ -37,7 +37,7 @@ def a_plan(*overrides: str) -> Plan:
     )
 
 
-def a_run(scheduled: Planned, **changes: Any) -> Run:
+def a_run(scheduled: ScheduledCase, **changes: Any) -> Run:
     run = Run(
         campaign=CAMPAIGN,
         case=scheduled.case,
@@ -71,17 +71,17 @@ class Terminal(io.StringIO):
         return True
 
 
-def lines_of(report: Callable[[CampaignProgress, Planned], None], *overrides: str) -> list[str]:
+def lines_of(report: Callable[[CampaignProgress, ScheduledCase], None], *overrides: str) -> list[str]:
     """What is printed where there is no terminal."""
     stream, plan = io.StringIO(), a_plan(*overrides)
     with CampaignProgress(stream) as progress:
         progress.campaign_started(plan)
-        report(progress, plan.planned[0])
+        report(progress, plan.scheduled[0])
     return stream.getvalue().splitlines()
 
 
 def test_a_plain_line_says_what_came_out_and_how_long_it_will_be() -> None:
-    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+    def report(progress: CampaignProgress, scheduled: ScheduledCase) -> None:
         progress.run_started(scheduled, 3, 12, 400.0)
         progress.tick()
         progress.run_ended(scheduled, a_run(scheduled), 21.25, 380.0, None)
@@ -90,7 +90,7 @@ def test_a_plain_line_says_what_came_out_and_how_long_it_will_be() -> None:
 
 
 def test_the_last_line_promises_nothing() -> None:
-    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+    def report(progress: CampaignProgress, scheduled: ScheduledCase) -> None:
         progress.run_started(scheduled, 9, 9, 400.0)
         progress.run_ended(scheduled, a_run(scheduled), 21.25, 0.0, None)
 
@@ -99,7 +99,7 @@ def test_the_last_line_promises_nothing() -> None:
 
 
 def test_what_went_wrong_is_said_with_its_log_and_without_control_characters() -> None:
-    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+    def report(progress: CampaignProgress, scheduled: ScheduledCase) -> None:
         progress.run_started(scheduled, 1, 9, 400.0)
         error = "ValueError: \x1b[2Jgone\r[bold]not markup[/bold] :smile:"
         run = a_run(scheduled, status=Status.FAILED, error=error, log="logs/0.log")
@@ -114,7 +114,7 @@ def test_what_went_wrong_is_said_with_its_log_and_without_control_characters() -
 
 
 def test_a_run_without_a_result_is_still_a_line() -> None:
-    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+    def report(progress: CampaignProgress, scheduled: ScheduledCase) -> None:
         progress.run_started(scheduled, 1, 9, 400.0)
         progress.run_ended(scheduled, a_run(scheduled, observations=()), 21.0, 300.0, None)
 
@@ -125,7 +125,7 @@ def test_a_run_without_a_result_is_still_a_line() -> None:
 def test_a_file_gets_no_cursor_codes_even_where_colours_are_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
 
-    def report(progress: CampaignProgress, scheduled: Planned) -> None:
+    def report(progress: CampaignProgress, scheduled: ScheduledCase) -> None:
         progress.run_started(scheduled, 1, 9, 400.0)
         progress.tick()
 
@@ -137,8 +137,8 @@ def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> No
     stream, plan = Terminal(), a_plan()
     with CampaignProgress(stream) as progress:
         progress.campaign_started(plan)
-        progress.run_started(plan.planned[0], 1, 9, 400.0)
-        progress.run_ended(plan.planned[0], a_run(plan.planned[0]), 21.0, 300.0, None)
+        progress.run_started(plan.scheduled[0], 1, 9, 400.0)
+        progress.run_ended(plan.scheduled[0], a_run(plan.scheduled[0]), 21.0, 300.0, None)
     assert ESCAPE not in stream.getvalue()
     assert len(stream.getvalue().splitlines()) == 1
 
@@ -160,7 +160,7 @@ def test_the_live_line_fits_its_terminal(
     stream, plan = Terminal(), a_plan(*overrides)
     with CampaignProgress(stream, lambda: now[0]) as progress:
         progress.campaign_started(plan)
-        progress.run_started(plan.planned[0], 104, 128, 40_000.0)
+        progress.run_started(plan.scheduled[0], 104, 128, 40_000.0)
         for phase in ("train", "validate"):
             now[0] += 1.0
             progress.event(Began(phase, 12))
@@ -180,7 +180,7 @@ def test_the_live_line_is_drawn_once_a_second_whatever_happens(monkeypatch: pyte
     stream, plan = Terminal(), a_plan()
     with CampaignProgress(stream, lambda: now[0]) as progress:
         progress.campaign_started(plan)
-        progress.run_started(plan.planned[0], 1, 9, 400.0)
+        progress.run_started(plan.scheduled[0], 1, 9, 400.0)
         begun = stream.getvalue().count("1/9")
         for _ in range(10_000):
             now[0] += 0.001
@@ -195,7 +195,7 @@ def test_the_bar_and_what_is_left_move_with_the_run(monkeypatch: pytest.MonkeyPa
     with CampaignProgress(stream, lambda: now[0]) as progress:
         progress.campaign_started(plan)
         for index in (1, 9):
-            progress.run_started(plan.planned[0], index, 9, 100.0)
+            progress.run_started(plan.scheduled[0], index, 9, 100.0)
             for _ in range(3):
                 now[0] += 30.0
                 progress.tick()
@@ -210,8 +210,8 @@ def test_a_terminal_without_unicode_gets_an_ascii_bar() -> None:
     plan = a_plan()
     with CampaignProgress(stream) as progress:
         progress.campaign_started(plan)
-        progress.run_started(plan.planned[0], 5, 9, 100.0)
-        progress.run_ended(plan.planned[0], a_run(plan.planned[0]), 21.0, 300.0, None)
+        progress.run_started(plan.scheduled[0], 5, 9, 100.0)
+        progress.run_ended(plan.scheduled[0], a_run(plan.scheduled[0]), 21.0, 300.0, None)
     stream.flush()
     assert b"----" in stream.buffer.getvalue()
 

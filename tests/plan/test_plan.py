@@ -14,7 +14,8 @@ from bench.catalog.tasks import TASKS
 from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.plan.plan import Plan, estimate_all, estimate_seconds, make_plan
+from bench.plan.estimate import estimate_all, estimate_seconds
+from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import Axes, Settings, Suite, load
 from tests.support.hosts import a_host
 
@@ -33,7 +34,7 @@ def plan(
 
 
 def order(made: Plan) -> list[tuple[int, str, int, int]]:
-    return [(one.block, one.case.cell, one.case.seed, one.case.repeat) for one in made.planned]
+    return [(one.block, one.case.cell, one.case.seed, one.case.repeat) for one in made.scheduled]
 
 
 # The order
@@ -58,9 +59,9 @@ def test_the_hash_of_quick_is_what_it_always_was() -> None:
 
 
 def test_the_ids_of_the_protocols_cases_are_those_of_stored_runs() -> None:
-    ids = {one.case.cell: one.case.id for one in plan("mnist_rows", "seeds=0").planned}
+    ids = {one.case.cell: one.case.id for one in plan("mnist_rows", "seeds=0").scheduled}
     assert ids == {"simple_rnn": "6a284081d15f9fb7", "lstm": "ca687b713c8df061", "gru": "a57a6d39472271a7"}
-    assert plan("mnist_rows").planned[0].case.configuration_id in ids.values()
+    assert plan("mnist_rows").scheduled[0].case.configuration_id in ids.values()
 
 
 def test_what_a_case_leaves_at_its_default_is_not_in_its_id() -> None:
@@ -77,14 +78,14 @@ def test_another_number_gives_another_order_of_the_same_cases() -> None:
 
 def test_positions_count_from_0_and_blocks_follow_each_other() -> None:
     made = plan("quick", "seeds=3,1", "repeats=2", "units=64,128")
-    assert [one.position for one in made.planned] == list(range(24))
-    assert [one.block for one in made.planned] == sorted(one.block for one in made.planned)
+    assert [one.position for one in made.scheduled] == list(range(24))
+    assert [one.block for one in made.scheduled] == sorted(one.block for one in made.scheduled)
     assert made.blocks == 4
 
 
 def test_the_order_inside_blocks_differs_between_them() -> None:
     made = plan("quick", "seeds=0..19")
-    assert len({tuple(one.case.cell for one in made.planned if one.block == block) for block in range(20)}) == 6
+    assert len({tuple(one.case.cell for one in made.scheduled if one.block == block) for block in range(20)}) == 6
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_the_order_inside_blocks_differs_between_them() -> None:
     [(["seeds=0..2"], ["seeds=0..9"]), (["repeats=2"], ["repeats=5"]), (["seeds=4"], ["seeds=4,0", "repeats=3"])],
 )
 def test_a_longer_suite_keeps_the_order_of_the_shorter_one(short: list[str], long: list[str]) -> None:
-    some, more = plan("quick", *short).planned, plan("quick", *long).planned
+    some, more = plan("quick", *short).scheduled, plan("quick", *long).scheduled
     assert len(more) > len(some)
     assert more[: len(some)] == some
 
@@ -114,9 +115,9 @@ suites = st.builds(
 def test_each_block_has_each_configuration_once_with_one_seed_and_repeat(suite: Suite, number: int) -> None:
     made = plan(suite, order_seed=number)
     blocks: dict[int, list[Case]] = {}
-    for one in made.planned:
+    for one in made.scheduled:
         blocks.setdefault(one.block, []).append(one.case)
-    configurations = {one.case.configuration_id for one in made.planned}
+    configurations = {one.case.configuration_id for one in made.scheduled}
     assert len(configurations) == suite.configurations
     for cases in blocks.values():
         assert {case.configuration_id for case in cases} == configurations
@@ -124,7 +125,7 @@ def test_each_block_has_each_configuration_once_with_one_seed_and_repeat(suite: 
         assert len({(case.seed, case.repeat) for case in cases}) == 1
     wanted = {(seed, repeat) for seed in suite.axes.seeds for repeat in range(suite.settings.repeats)}
     assert {(cases[0].seed, cases[0].repeat) for cases in blocks.values()} == wanted
-    assert len({one.case.id for one in made.planned}) == len(made.planned) == suite.configurations * suite.runs_each
+    assert len({one.case.id for one in made.scheduled}) == len(made.scheduled) == suite.configurations * suite.runs_each
     assert made == plan(suite, order_seed=number)
     assert made.hash == plan(suite, order_seed=number).hash
 
@@ -141,7 +142,7 @@ def test_every_axis_reaches_its_field() -> None:
         "seeds": 10,
     }
     settings = ["train_samples=100", "learning_rate=0.5", "decay=0.25"]
-    (one,) = plan("mnist_rows", *(f"{axis}={value}" for axis, value in values.items()), *settings).planned
+    (one,) = plan("mnist_rows", *(f"{axis}={value}" for axis, value in values.items()), *settings).scheduled
     assert one.case == Case(
         **{AXES[axis].field: value for axis, value in values.items()},
         train_samples=100,
@@ -157,13 +158,13 @@ def test_what_cannot_run_here_is_left_out_with_its_reason() -> None:
     made = plan("quick", "devices=cpu,gpu:0", "kernels=auto,cudnn", "seeds=0,1")
     reasons = {
         (out.configuration.cell, out.configuration.device, out.configuration.kernel): out.reason
-        for out in made.left_out
+        for out in made.excluded
     }
-    assert len(reasons) == len(made.left_out) == 9
+    assert len(reasons) == len(made.excluded) == 9
     assert reasons["lstm", "gpu:0", "auto"] == reasons["gru", "gpu:0", "cudnn"] == "gpu:0: no GPU here"
     assert "no cuDNN path for SimpleRNN" in reasons["simple_rnn", "cpu", "cudnn"]
     assert "NVIDIA GPUs only, and the device is cpu" in reasons["lstm", "cpu", "cudnn"]
-    assert {one.case.kernel for one in made.planned} == {"auto"}
+    assert {one.case.kernel for one in made.scheduled} == {"auto"}
     assert made.blocks == 2
 
 
@@ -176,16 +177,16 @@ def test_relu_in_the_second_layer_rules_cudnn_out() -> None:
         "networks=notebook,cudnn_ready",
         device_problem=lambda _: None,
     )
-    assert {one.case.network for one in made.planned} == {"cudnn_ready"}
-    assert [out.configuration.network for out in made.left_out] == ["notebook"]
-    assert "use the network cudnn_ready" in made.left_out[0].reason
+    assert {one.case.network for one in made.scheduled} == {"cudnn_ready"}
+    assert [out.configuration.network for out in made.excluded] == ["notebook"]
+    assert "use the network cudnn_ready" in made.excluded[0].reason
 
 
 def test_a_backend_that_is_not_installed_leaves_all_out() -> None:
     made = plan(backends={"tensorflow": "tensorflow is not installed"})
-    assert made.planned == ()
+    assert made.scheduled == ()
     assert made.blocks == 0
-    assert {out.reason for out in made.left_out} == {"tensorflow is not installed"}
+    assert {out.reason for out in made.excluded} == {"tensorflow is not installed"}
 
 
 def test_what_is_left_out_is_part_of_the_hash() -> None:
@@ -197,8 +198,8 @@ def test_what_is_left_out_is_part_of_the_hash() -> None:
 
 def test_a_task_stands_in_for_another_and_is_run_once() -> None:
     made = plan("mnist_rows", "tasks=mnist,mnist_5k", substitutes={"mnist": "mnist_5k"})
-    assert {one.case.task for one in made.planned} == {"mnist_5k"}
-    assert len(made.planned) == 9
+    assert {one.case.task for one in made.scheduled} == {"mnist_5k"}
+    assert len(made.scheduled) == 9
 
 
 # What cannot be planned
@@ -237,8 +238,8 @@ def test_what_cannot_be_planned(override: str, said: str) -> None:
 
 
 def test_a_batch_of_all_the_samples_that_are_used_is_the_largest() -> None:
-    assert plan("quick", "batch_size=4000").planned
-    assert plan("quick", "train_samples=50", "batch_size=50").planned
+    assert plan("quick", "batch_size=4000").scheduled
+    assert plan("quick", "train_samples=50", "batch_size=50").scheduled
     with pytest.raises(UsageError, match="larger than the training data: 50 samples of the task mnist_5k"):
         plan("quick", "train_samples=50", "batch_size=51")
 
@@ -254,17 +255,17 @@ def test_a_wrong_name_is_an_error_even_where_nothing_could_run() -> None:
 def test_what_varies_is_what_labels_need() -> None:
     assert plan().varying == ()
     assert plan("quick", "units=64,128", "devices=cpu,gpu:0").varying == ("device", "units")
-    assert plan().planned[0].case.label(plan("quick", "units=64,128").varying) == "simple_rnn units=128 seed=0"
+    assert plan().scheduled[0].case.label(plan("quick", "units=64,128").varying) == "simple_rnn units=128 seed=0"
 
 
 def test_a_plan_goes_into_a_manifest_and_comes_back() -> None:
     made = plan("quick", "kernels=auto,cudnn")
     data = json.loads(json.dumps(made.to_data()))
     cases = [Case(**entry["case"]) for entry in data["cases"]]
-    assert cases == [one.case for one in made.planned]
+    assert cases == [one.case for one in made.scheduled]
     assert [entry["id"] for entry in data["cases"]] == [case.id for case in cases]
     assert [(Case(**entry["case"]), entry["reason"]) for entry in data["left_out"]] == [
-        (out.configuration, out.reason) for out in made.left_out
+        (out.configuration, out.reason) for out in made.excluded
     ]
 
 
@@ -317,18 +318,18 @@ def test_estimates_know_that_kernels_and_backends_differ() -> None:
 
 def test_the_suite_of_kernels_ends_within_twenty_minutes_and_leaves_out_what_cannot_be_had() -> None:
     made = plan("kernels", backends=dict.fromkeys(("tensorflow", "jax", "torch")))
-    assert 10 * 60 < estimate_all([one.case for one in made.planned]) < 20 * 60
+    assert 10 * 60 < estimate_all([one.case for one in made.scheduled]) < 20 * 60
     assert made.blocks == 3  # enough for intervals
-    ran = {(one.case.backend, one.case.kernel) for one in made.planned}
+    ran = {(one.case.backend, one.case.kernel) for one in made.scheduled}
     assert ran == {
         *(("tensorflow", kernel) for kernel in ("auto", "generic", "unrolled", "xla")),
         *(("jax", kernel) for kernel in ("auto", "generic", "unrolled")),
         *(("torch", kernel) for kernel in ("auto", "generic")),
     }
-    reasons = {(o.configuration.cell, o.configuration.kernel, o.configuration.backend): o.reason for o in made.left_out}
+    reasons = {(o.configuration.cell, o.configuration.kernel, o.configuration.backend): o.reason for o in made.excluded}
     assert reasons["gru", "cudnn", "jax"] == "Keras's JAX backend has no cuDNN GRU"
-    assert len(made.planned) == 3 * 27
-    assert len(made.left_out) == 3 * 5 * 3 - 27
+    assert len(made.scheduled) == 3 * 27
+    assert len(made.excluded) == 3 * 5 * 3 - 27
 
 
 # The arithmetic that estimates and FLOP columns rest on

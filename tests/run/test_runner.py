@@ -22,7 +22,8 @@ from bench.core.case import Status
 from bench.core.errors import UsageError
 from bench.core.protocol import Event
 from bench.host.software import Software
-from bench.plan.plan import Plan, Planned, estimate_seconds, make_plan
+from bench.plan.estimate import estimate_seconds
+from bench.plan.plan import Plan, ScheduledCase, make_plan
 from bench.plan.suite import load as load_suite
 from bench.run.runner import CampaignOutcome, CampaignSettings, _RemainingTime, run_campaign
 from bench.run.server import Isolation
@@ -72,7 +73,7 @@ class Record:
     def campaign_started(self, plan: Plan) -> None:
         pass
 
-    def run_started(self, scheduled: Planned, index: int, total: int, left: float) -> None:
+    def run_started(self, scheduled: ScheduledCase, index: int, total: int, left: float) -> None:
         self.lines.append(f"{index}/{total} {scheduled.case.label()}")
         self.left.append(left)
         self.clock.now += self.clock.between
@@ -84,7 +85,7 @@ class Record:
     def tick(self) -> None:
         self.clock.now += 1.0
 
-    def run_ended(self, scheduled: Planned, run: Run, seconds: float, left: float, log: Path | None) -> None:
+    def run_ended(self, scheduled: ScheduledCase, run: Run, seconds: float, left: float, log: Path | None) -> None:
         self.lines.append(f"{scheduled.case.label()} {run.status} {seconds:g} {'log' if log else ''}".strip())
         self.left.append(left)
 
@@ -159,9 +160,9 @@ def test_every_case_is_run_once_in_the_plan_s_order(lab: Laboratory) -> None:
     outcome = lab.campaign(plan, record)
     assert outcome.statuses == {Status.OK: 6, Status.FAILED: 0, Status.TIMEOUT: 0, Status.INVALID: 0}
     assert (outcome.done_now, outcome.troubled) == (6, 0)
-    assert record.lines[::2] == [f"{n}/6 {p.case.label()}" for n, p in enumerate(plan.planned, start=1)]
+    assert record.lines[::2] == [f"{n}/6 {p.case.label()}" for n, p in enumerate(plan.scheduled, start=1)]
     runs = lab.runs()
-    assert list(runs["case_id"]) == [scheduled.case.id for scheduled in plan.planned]
+    assert list(runs["case_id"]) == [scheduled.case.id for scheduled in plan.scheduled]
     assert list(runs["block"]) == [0, 0, 0, 1, 1, 1]
     assert set(runs["order_seed"]) == {7}
     assert set(runs["attempt"]) == {1}
@@ -195,7 +196,7 @@ def test_what_is_finished_is_not_run_again(lab: Laboratory) -> None:
     assert len(before) == 3
     record = Record()
     outcome = lab.campaign(plan, record)
-    assert record.lines[0] == f"1/3 {plan.planned[3].case.label()}"
+    assert record.lines[0] == f"1/3 {plan.scheduled[3].case.label()}"
     assert (outcome.done_now, outcome.statuses[Status.OK]) == (3, 6)
     assert before.items() <= {path: path.read_bytes() for path in lab.results.glob("runs/*")}.items()
 
@@ -284,14 +285,14 @@ def test_what_another_harness_has_done_meanwhile_is_skipped(lab: Laboratory) -> 
 
     def by_another() -> None:
         # the first holds the machine's lock just now; on one machine the other would wait for it
-        others = replace(plan, planned=(plan.planned[2], plan.planned[4]))
+        others = replace(plan, scheduled=(plan.scheduled[2], plan.scheduled[4]))
         run_campaign(others, lab.setting(lock=lab.folder / "another lock"), Record())
 
     record = Record(at_start={2: by_another})
     outcome = lab.campaign(plan, record)
     assert (outcome.done_now, outcome.statuses[Status.OK]) == (4, 6)
     started = [line.split(" ", 1)[1] for line in record.lines[::2]]
-    assert started == [plan.planned[n].case.label() for n in (0, 1, 3, 5)]
+    assert started == [plan.scheduled[n].case.label() for n in (0, 1, 3, 5)]
     assert set(lab.runs()["attempt"]) == {1}
     assert record.left[-1] == pytest.approx(0)
 
@@ -323,7 +324,7 @@ def test_a_store_that_can_no_longer_be_written_to_ends_the_campaign(lab: Laborat
 
 
 def test_the_estimate_is_corrected_by_what_was_seen(lab: Laboratory) -> None:
-    scheduled = list(lab.plan("seeds=0").planned)
+    scheduled = list(lab.plan("seeds=0").scheduled)
     expected = [estimate_seconds(p.case) for p in scheduled]
     remaining = _RemainingTime(scheduled)
     assert remaining.left() == pytest.approx(sum(expected))
@@ -339,7 +340,7 @@ def test_what_is_left_is_told_before_and_after_each_run(lab: Laboratory) -> None
     record = Record()
     plan = lab.plan("seeds=0,1", "cells=lstm")
     lab.campaign(plan, record)
-    one = estimate_seconds(plan.planned[0].case)
+    one = estimate_seconds(plan.scheduled[0].case)
     assert record.left == pytest.approx([2 * one, 7.1, 7.1, 0])
 
 

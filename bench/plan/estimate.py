@@ -1,0 +1,58 @@
+"""How long cases will take: a model of training steps, for the plan that is shown before anything has been measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.catalog import backends, networks, tasks
+from bench.catalog.cells import BUILT_IN
+from bench.catalog.networks import arithmetic
+from bench.core.case import Case
+
+# The model of `estimate_seconds`, fitted to this protocol's training steps (batch 32, 128 units) on a 2-core machine:
+# about 13 ms for SimpleRNN and 27 ms for LSTM, which leaves 74 µs for each of the 112 dependent steps and 59 GFLOP/s.
+_SECONDS_PER_DEPENDENT_STEP = 74e-6
+_FLOPS_PER_SECOND = 59e9
+_PREDICT_SECONDS = 0.1
+_UNKNOWN_GATES = 4  # a cell whose arithmetic is unknown is expected to cost what an LSTM does
+
+
+def estimate_seconds(case: Case) -> float:
+    """A first guess at a run's wall time, seconds; `bench run` corrects it by what it sees.
+
+    Raises:
+        UsageError: the case names a task, a network or a backend that doesn't exist.
+    """
+    task = tasks.find(case.task, "a case")
+    gates = BUILT_IN[case.cell].gates if case.cell in BUILT_IN else _UNKNOWN_GATES
+    network = networks.find(case.network)
+    flops = arithmetic(network, gates or _UNKNOWN_GATES, case.units, task)
+    serial = _SECONDS_PER_DEPENDENT_STEP * 2 * len(network.activations) * task.steps  # forward and backward
+    train = case.train_samples or task.train_samples
+    steps, test_steps = math.ceil(train / case.batch_size), math.ceil(task.test_samples / case.batch_size)
+    step = serial + case.batch_size * flops.training / _FLOPS_PER_SECOND
+    test_step = serial / 2 + case.batch_size * flops.forward / _FLOPS_PER_SECOND
+    work = case.epochs * steps * step + (case.epochs + 1) * test_steps * test_step
+    # through Keras's `predict` and compiled; the larger batches together are about 30 calls of 1,024 samples each
+    call = _PREDICT_SECONDS + serial
+    large_call = call + 2 * 1024 * flops.forward / _FLOPS_PER_SECOND
+    inference = case.latency_calls * call + min(case.latency_calls, 30) * large_call
+    cost = backends.find(case.backend).cost(case.kernel)
+    return cost.compile_seconds + (work + inference) * cost.step_factor
+
+
+def estimate_all(cases: Sequence[Case]) -> float:
+    """The sum of the estimates, seconds, each distinct configuration reckoned once: plans have thousands of cases.
+
+    Raises:
+        UsageError: a case names a task, a network or a backend that doesn't exist.
+    """
+    known: dict[Case, float] = {}
+    total = 0.0
+    for case in cases:
+        configuration = case.configuration
+        if configuration not in known:
+            known[configuration] = estimate_seconds(configuration)
+        total += known[configuration]
+    return total
