@@ -8,6 +8,7 @@ changed.bench("plan", "quick", "--set", "fans=1,2")
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,8 +47,26 @@ class PackageCopy:
         """Add a file to the package."""
         path = self.root / "bench" / file
         assert not path.exists(), f"bench/{file} is there already"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         self.touched.add(file)
+
+    def apply(self, page: str) -> None:
+        """Make the change that a page of documentation shows: its `diff` blocks, in order.
+
+        A block names its file from the root of the project. A hunk is found by its text, its unchanged and its removed
+        lines together, which must stand in the file exactly once; it has no line numbers to go stale.
+        """
+        for block in re.findall(r"^```diff\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+            before, after, hunks = block.split("\n", 2)
+            file = after.removeprefix("+++ bench/")
+            for hunk in re.split(r"^@@.*\n", hunks, flags=re.MULTILINE)[1:]:
+                lines = hunk.splitlines(keepends=True)
+                old, new = ("".join(line[1:] for line in lines if line[0] in kept) for kept in (" -", " +"))
+                if before == "--- /dev/null":
+                    self.add(file, new)
+                else:
+                    self.replace(file, old, new)
 
     def bench(self, *arguments: str, code: int = 0) -> str:
         """Run a command of the copy, which must end with `code`, and return what it writes to stdout."""

@@ -1,0 +1,132 @@
+"""The pages on how to add something: the change that each shows is made in a copy of the package, and works there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+
+from tests.support.change import PackageCopy, copy_of_package
+
+PAGES = Path(__file__).parents[1] / "docs" / "add"
+
+
+def page(name: str) -> str:
+    return (PAGES / f"{name}.md").read_text(encoding="utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def changed(folder: Path, text: str) -> PackageCopy:
+    copy = copy_of_package(folder)
+    copy.apply(text)
+    return copy
+
+
+def store(copy: PackageCopy, cases: str, **facts: str) -> None:
+    """Write a run of each case to `store/`, with the copy's own code.
+
+    Args:
+        copy: the changed package.
+        cases: a Python expression, a list of `Case`.
+        facts: by field of `RunMetadata`, a Python expression in which `position` is the number of the run.
+    """
+    given = ", ".join(f"{name}={value}" for name, value in facts.items())
+    copy.python(f"""
+from dataclasses import replace
+from pathlib import Path
+from bench.core.case import Case
+from tests.support.stored import a_run, write_run
+for position, case in enumerate({cases}):
+    run = a_run(position, case)
+    write_run(Path("store"), replace(run, facts=replace(run.facts, {given})))
+""")
+
+
+def planned(copy: PackageCopy, *arguments: str) -> list[dict[str, Any]]:
+    cases: list[dict[str, Any]] = json.loads(copy.bench("plan", "quick", *arguments, "--format", "json"))["cases"]
+    return [entry["case"] for entry in cases]
+
+
+def rows(copy: PackageCopy) -> list[dict[str, Any]]:
+    sections = json.loads(copy.bench("table", "store", "--format", "json"))["sections"]
+    return [row for section in sections for row in section["rows"]]
+
+
+def columns(copy: PackageCopy) -> set[str]:
+    """The columns of a part that the copy writes."""
+    import pyarrow.parquet as pq
+
+    part = next((copy.root / "store" / "runs").glob("*.parquet"))
+    return set(pq.read_schema(part).names)
+
+
+def test_a_cell_touches_no_file(tmp_path: Path) -> None:
+    copy = changed(tmp_path, page("cell"))
+    (source,) = re.findall(r"```python\n(# my_cells\.py\n.*?)```", page("cell"), re.DOTALL)
+    (copy.root / "my_cells.py").write_text(source, encoding="utf-8")
+    assert copy.touched == set()
+    cases = planned(copy, "--set", "cells=gru,my_cells:small_gru")
+    assert {case["cell"] for case in cases} == {"gru", "my_cells:small_gru"}
+    store(copy, '[Case(cell=cell, task="mnist_5k") for cell in ("gru", "my_cells:small_gru")]')
+    assert [row["cell"] for row in rows(copy)] == ["gru", "my_cells:small_gru"]
+    assert "my_cells:small_gru" in copy.bench("table", "store")
+
+
+def test_an_axis_is_declared_in_one_file(tmp_path: Path) -> None:
+    declared = changed(tmp_path, section(page("axis"), "Declare it"))
+    assert declared.touched == {"core/case.py"}
+    assert {case["clip_norm"] for case in planned(declared, "--set", "clip_norm=0,1")} == {0.0, 1.0}
+    assert "clip_norm=1.0" in declared.bench("plan", "quick", "--set", "clip_norm=0,1")
+    declared.bench("plan", "quick", "--set", "clip_norm=-1", code=2)
+    store(declared, '[Case(cell="lstm", task="mnist_5k", clip_norm=norm) for norm in (0.0, 1.0)]')
+    assert "clip_norm" in columns(declared)
+    assert [row["axes"] for row in rows(declared)] == [{"clip_norm": 0.0}, {"clip_norm": 1.0}]
+    assert "clip_norm" in declared.bench("table", "store")
+    verdicts = declared.bench("compare", "store", "store", "--format", "json")
+    assert '"clip_norm": 1.0' in verdicts
+
+
+def test_what_uses_the_axis_is_one_file_more(tmp_path: Path) -> None:
+    assert changed(tmp_path, page("axis")).touched == {"core/case.py", "worker/model.py"}
+
+
+def test_a_metric_touches_two_files(tmp_path: Path) -> None:
+    copy = changed(tmp_path, page("metric"))
+    assert copy.touched == {"core/metrics.py", "worker/measure.py"}
+    cases = '[Case(cell=cell, task="mnist_5k", seed=seed) for seed in range(6) for cell in ("lstm", "gru")]'
+    store(copy, cases, involuntary_switches="100 + position")
+    assert "involuntary_switches" in columns(copy)
+    assert "switches" in copy.bench("table", "store")
+    assert [row["involuntary_switches"]["n"] for row in rows(copy)] == [6, 6]
+    compared = json.loads(copy.bench("compare", "store", "store", "--format", "json"))
+    assert "involuntary_switches" in {finding["metric"] for finding in compared["findings"]}
+    (copy.root / "pyproject.toml").write_text(
+        '[tool.bench.gate]\nrequire = ["involuntary_switches"]\n'
+        "involuntary_switches = { tolerance = 0.2, floor = 0.1 }\n"
+    )
+    gate = json.loads(copy.bench("gate", "store", "store", "--format", "json"))
+    assert "involuntary_switches" in json.dumps(gate)
+    assert "involuntary_switches" in copy.bench(
+        "history", "store", "--metric", "involuntary_switches", "--format", "json"
+    )
+    assert "switches" in copy.bench("export", "store", "--format", "github-action-benchmark")
+
+
+def test_a_store_without_the_metric_is_read_as_before(tmp_path: Path) -> None:
+    copy = changed(tmp_path, page("metric"))
+    store(copy, '[Case(cell="lstm", task="mnist_5k")]')
+    assert "switches" not in copy.bench("table", "store")
+
+
+def test_a_network_touches_one_file(tmp_path: Path) -> None:
+    copy = changed(tmp_path, page("network"))
+    assert copy.touched == {"catalog/networks.py"}
+    assert {case["network"] for case in planned(copy, "--set", "networks=notebook,deep")} == {"notebook", "deep"}
+    store(copy, '[Case(cell="lstm", task="mnist_5k", network=name) for name in ("notebook", "deep")]')
+    assert {row["axes"]["network"] for row in rows(copy)} == {"notebook", "deep"}
+    assert "deep" in copy.bench("table", "store")
