@@ -30,6 +30,7 @@ class Axis:
 
     @property
     def is_number(self) -> bool:
+        """Whether its values are numbers: `units = [64, 128]`."""
         return self.type is not str
 
 

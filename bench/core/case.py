@@ -54,7 +54,7 @@ def axis(
         at_least: the smallest value that is allowed.
         above: the value that is too small, with all below it.
         at_most: the largest value that is allowed.
-        suites: what a suite that says nothing of it crosses, where that is not the default alone.
+        suites: what a suite crosses that leaves the axis out, where that is not the default alone.
         setting: whether a suite may write it under `[settings]` too, as a single value.
     """
     rules = {"catalogue": catalogue, "at_least": at_least, "above": above, "at_most": at_most, "setting": setting}
@@ -152,6 +152,7 @@ class Case:
 
     @property
     def id(self) -> str:
+        """Digest of the canonical form: the same for equal cases, whatever axes are added later."""
         return digest(self.canonical)
 
     @property
@@ -161,18 +162,21 @@ class Case:
 
     @property
     def configuration_id(self) -> str:
+        """Id of the configuration: the same for all its seeds and repeats."""
         return self.configuration.id
 
     def to_json(self) -> str:
+        """JSON of all fields, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
+        """The case that `to_json` wrote."""
         return cls(**json.loads(text))
 
     @classmethod
     def from_record(cls, record: Mapping[Any, Any]) -> Self:
-        """The case of a stored row: frames turn numbers into numpy's, and text into categories.
+        """The case of a stored row: in frames numbers are numpy's, and text is categorical.
 
         Raises:
             KeyError: a field is missing.

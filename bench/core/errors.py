@@ -12,7 +12,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What each exit code means; where several hold, `worst` says which one wins."""
+    """What each exit code means; where several hold, `worst` picks one."""
 
     OK = 0
     REGRESSION = 1
@@ -58,7 +58,7 @@ class NothingSureError(BenchError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str], origin: str) -> UsageError:
-    """The error for a name that is not known: says the nearest known name, or all of them.
+    """The error for a name that is not known, with the nearest known name, or all of them.
 
     Args:
         kind: what was looked for, as a reader calls it ("cell", "suite", "key").

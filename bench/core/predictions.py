@@ -29,20 +29,20 @@ _CLASSES = 256
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a trained network said of each sample of the test set."""
+    """What a trained network predicts for each sample of the test set (`n_samples`, in its order)."""
 
     labels: NDArray[np.uint8]
     predicted: NDArray[np.uint8]
     """The class with the largest probability, as it was before packing."""
     codes: NDArray[np.uint8]
-    """Samples × classes: the step that each probability is on; they order as the probabilities do."""
-    limits: tuple[float, float]
-    """The `asinh` of the smallest and of the largest logit: those of the steps 0 and 112."""
+    """The step that each probability is on, `n_samples × n_classes`; they order as the probabilities do."""
+    scale: tuple[float, float]
+    """The `asinh` of the smallest and of the largest logit, which the steps 0 and 112 stand for."""
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """Samples × classes, to half a step; a row's sum is not exactly 1."""
-        low, high = self.limits
+        """Predicted probabilities, `n_samples × n_classes`, to half a step; a row's sum is not exactly 1."""
+        low, high = self.scale
         logits = np.sinh(low + self.codes.astype(np.float64) * ((high - low) / _STEPS))
         # the sign is the exponential's that cannot overflow
         small = np.exp(-np.abs(logits))
@@ -65,9 +65,9 @@ def pack(labels: NDArray[Any], probabilities: NDArray[Any]) -> str:
         raise ValueError("a probability isn't finite")
     wrong = (values.argmax(axis=1) - labels.astype(np.int64)) % classes  # mostly zeros, which take no space
     values = values.clip(_LEAST, 1 - 2.0**-25)  # as near to 1 as the rounding of float32 lets it be
-    scale = np.arcsinh(np.log(values) - np.log1p(-values))
-    low, high = (float(scale.min()), float(scale.max())) if samples else (0.0, 0.0)
-    codes = np.rint((scale - low) * (_STEPS / ((high - low) or 1.0)))
+    scaled = np.arcsinh(np.log(values) - np.log1p(-values))
+    low, high = (float(scaled.min()), float(scaled.max())) if samples else (0.0, 0.0)
+    codes = np.rint((scaled - low) * (_STEPS / ((high - low) or 1.0)))
     content = b"".join(part.astype(np.uint8).tobytes() for part in (labels, wrong, codes))
     return f"{_FORMAT} {samples} {classes} {low!r} {high!r} {base64.b64encode(zlib.compress(content, 9)).decode()}"
 
@@ -81,7 +81,7 @@ def unpack(text: str) -> Predictions:
     try:
         kind, *numbers, low, high, content = text.split(" ")
         samples, classes = map(int, numbers)
-        limits = float(low), float(high)
+        scale = float(low), float(high)
         raw = np.frombuffer(zlib.decompress(base64.b64decode(content, validate=True)), np.uint8)
     except (binascii.Error, zlib.error) as error:
         raise ValueError(f"damaged predictions: {error}") from error
@@ -89,4 +89,4 @@ def unpack(text: str) -> Predictions:
         raise ValueError(f"no predictions of format {_FORMAT}: {text[:40]!r}")
     labels, wrong, codes = np.split(raw, [samples, 2 * samples])
     predicted = (labels.astype(np.int64) + wrong) % classes
-    return Predictions(labels, predicted.astype(np.uint8), codes.reshape(samples, classes), limits)
+    return Predictions(labels, predicted.astype(np.uint8), codes.reshape(samples, classes), scale)

@@ -1,4 +1,4 @@
-"""What a comparison asks: the metrics, their margins, and which of them a gate must be sure of.
+"""What a comparison asks: the metrics, their margins, and which of them a gate must be certain about.
 
 A user's own settings stand under `[tool.bench.gate]` in pyproject.toml, or under `[gate]` in a suite:
 
@@ -22,10 +22,10 @@ from bench.core.metrics import COMPARED, METRICS, Margins, find_metric
 
 @dataclass(frozen=True)
 class Gate:
-    """The margins of each metric, and those metrics that a gate must be sure of.
+    """The margins of each metric, and those metrics that a gate must be certain about.
 
-    A regression counts in every metric. That nothing sure can be said counts in the required ones only: what a run
-    needs to compile, say, varies too much for a few runs to tell.
+    A regression counts in every metric. An inconclusive verdict counts in the required ones only: compile times, for
+    example, vary too much for a conclusion from a few runs.
     """
 
     margins: Mapping[str, Margins] = field(default_factory=lambda: dict(COMPARED))
@@ -35,8 +35,12 @@ class Gate:
 def read_gate(table: object, origin: str) -> Gate:
     """A gate from a table of a TOML file.
 
+    Args:
+        table: the table as TOML gives it: `require`, and a table of margins for each metric that is named.
+        origin: where it stands ("[gate] in my.toml"), for messages.
+
     Raises:
-        UsageError: an unknown key, or margins that make no sense; `origin` says where it stands.
+        UsageError: an unknown key, or margins that make no sense.
     """
     if not isinstance(table, Mapping):
         raise UsageError(f"the gate ({origin}) must be a table, as in train_seconds = {{ tolerance = 0.05 }}.")

@@ -54,6 +54,7 @@ class Plan:
 
     @property
     def blocks(self) -> int:
+        """Number of blocks: seeds × repeats, or 0 where nothing can run."""
         return len({scheduled.block for scheduled in self.scheduled})
 
     def to_data(self) -> dict[str, Any]:
@@ -69,6 +70,7 @@ class Plan:
 
     @property
     def hash(self) -> str:
+        """Digest of what is run in which order, and of what is excluded and why: a campaign is resumed by it."""
         cases = [(scheduled.block, scheduled.case.id) for scheduled in self.scheduled]
         excluded = [(out.configuration.id, out.reason) for out in self.excluded]
         return digest(repr((self.suite, self.order_seed, cases, excluded)))
@@ -87,7 +89,7 @@ def make_plan(
         suite: what is asked.
         order_seed: the recorded number that the order inside each block is drawn from.
         host: what the machine that will run the plan offers.
-        substitutes: tasks that are run in the place of others whose data can't be had; the caller has said so.
+        substitutes: tasks that are run in the place of others whose data can't be had; the caller reports it.
 
     Raises:
         UsageError: an axis names something that doesn't exist, or a batch is larger than the data.

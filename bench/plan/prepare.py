@@ -30,7 +30,17 @@ class PreparedSuite:
 
 
 def prepare(suite: str, overrides: Iterable[str] | None, order_seed: int, cpus: tuple[int, ...] = ()) -> PreparedSuite:
-    """Read the suite with its overrides, and this machine as the workers will see it."""
+    """Read the suite with its overrides, and this machine as the workers will see it.
+
+    Args:
+        suite: its name, or its file.
+        overrides: those of `--set`, `axis=value,value`.
+        order_seed: the number that the order inside each block is drawn from.
+        cpus: the processors that the workers are pinned to; none where they are not.
+
+    Raises:
+        UsageError: as `bench.plan.suite.load` does.
+    """
     return PreparedSuite(load(suite, overrides or ()), read_machine(cpus), order_seed)
 
 

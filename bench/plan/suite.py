@@ -20,10 +20,10 @@ from bench.core.errors import UsageError, unknown
 from bench.plan.gate import read_gate
 
 MAX_RUNS = 100_000
-"""Of one suite: eleven days at ten seconds a run. More is a slip, and would fill the memory before it is seen."""
+"""Most runs of a suite: eleven days at ten seconds a run. More is a slip, and would fill the memory first."""
 
 _REST = ""
-"""Stands for all keys that no --set has overridden, where it is told what came from where."""
+"""The key of the origin of all values that no --set has overridden."""
 
 
 def _axis_field(axis: Axis) -> tuple[Any, tuple[str | int | float, ...]]:
@@ -69,6 +69,15 @@ class Settings(BaseModel):
     """The task to run instead, and to report so, where the data of the task `mnist` cannot be had; empty: none."""
 
 
+_SETTINGS_AMONG_AXES = {plural for plural, axis in AXES.items() if axis.setting}
+_TABLES: dict[str, tuple[str, ...]] = {
+    "settings": (*Settings.model_fields, *_SETTINGS_AMONG_AXES),
+    "axes": tuple(AXES),
+}
+"""The tables of a suite's file, and the keys that may stand in each."""
+_SCALARS = {name: field.annotation for name, field in Settings.model_fields.items()}
+
+
 class Suite(BaseModel):
     """A named set of axes and settings."""
 
@@ -102,7 +111,11 @@ def built_in() -> dict[str, Path]:
 
 
 def find(name_or_file: str) -> Path:
-    """The file of a suite: one that comes with the program, or the user's own."""
+    """The file of a suite: one that comes with the program, or the user's.
+
+    Raises:
+        UsageError: the name is no file's, and no suite of that name comes with the program.
+    """
     suites = built_in()
     if name_or_file in suites:
         return suites[name_or_file]
@@ -113,6 +126,10 @@ def find(name_or_file: str) -> Path:
 
 def load(name_or_file: str, overrides: Iterable[str] = ()) -> Suite:
     """Read a suite by its name, or from a TOML file, and apply `--set axis=value,value` overrides.
+
+    Args:
+        name_or_file: the name of a suite that comes with the program, or a TOML file.
+        overrides: those of `--set`; an axis given there replaces the suite's.
 
     Raises:
         UsageError: no such suite, unreadable or malformed TOML, an unknown key, a value out of range.
@@ -128,7 +145,7 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> Suite:
         ) from None
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits, and ten thousand nested brackets
         raise UsageError(f"the suite {str(path)!r} is not valid TOML: {error}.") from None
-    read_gate(raw.pop("gate", {}), f"[gate] in {path}")  # a comparison reads it; a slip in it is told now
+    read_gate(raw.pop("gate", {}), f"[gate] in {path}")  # a comparison reads it; a slip in it is reported now
     for table in _TABLES:
         if not isinstance(raw.setdefault(table, {}), dict):
             raise UsageError(f"{table!r} in {str(path)!r} must be a table: write [{table}] on a line of its own.")
@@ -137,6 +154,11 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> Suite:
 
 def crossed(name: str, axes: Mapping[str, Sequence[Any]], overrides: Iterable[str] = ()) -> Suite:
     """A suite of these axes, with `--set axis=value,value` overrides applied.
+
+    Args:
+        name: the suite's name, and that of the command which makes it.
+        axes: the values of axes, by plural; those left out have their defaults.
+        overrides: those of `--set`, which win over `axes`.
 
     Raises:
         UsageError: as `load` does.
@@ -191,15 +213,6 @@ def _with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> tuple[dict
             raise unknown("key", key, [*AXES, *Settings.model_fields], origin)
         given[key] = origin
     return {**raw, **tables}, given
-
-
-_SETTINGS_AMONG_AXES = {plural for plural, axis in AXES.items() if axis.setting}
-_TABLES: dict[str, tuple[str, ...]] = {
-    "settings": (*Settings.model_fields, *_SETTINGS_AMONG_AXES),
-    "axes": tuple(AXES),
-}
-"""The tables of a suite's file, and the keys that may stand in each."""
-_SCALARS = {name: field.annotation for name, field in Settings.model_fields.items()}
 
 
 def _axis_values(axis: Axis, text: str, origin: str) -> list[Any]:
@@ -262,13 +275,13 @@ def _validated(raw: Mapping[str, Any], origins: Mapping[str, str]) -> Suite:
     try:
         return Suite.model_validate({**raw, "axes": axes, "settings": settings})
     except ValidationError as error:
-        # an unknown key is told first: the value that it should have set may be what else is wrong
+        # an unknown key is reported first: the value that it should have set may be what else is wrong
         first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
         raise _as_usage_error(first, origins) from None
 
 
 def _as_float(value: Any) -> Any:
-    """A whole number as a float: TOML tells 1 from 1.0, and nobody means to."""
+    """A whole number as a float: TOML distinguishes 1 from 1.0, and nobody means to."""
     return float(value) if type(value) is int else value
 
 
@@ -284,7 +297,7 @@ def _as_usage_error(error: ErrorDetails, origins: Mapping[str, str]) -> UsageErr
         if home:
             return UsageError(f"the key {key!r} ({origin}) belongs under [{home}].")
         return unknown("key", key, Suite.model_fields, origin)
-    value, limits = error["input"], error.get("ctx", {})
+    value, rule = error["input"], error.get("ctx", {})
     reason = {
         "tuple_type": f"it must be a list, as in {key} = [{_shown(value)}]",
         "too_short": "there must be at least one value",
@@ -293,9 +306,9 @@ def _as_usage_error(error: ErrorDetails, origins: Mapping[str, str]) -> UsageErr
         "finite_number": "it must be a finite number",
         "string_type": "it must be text",
         "string_too_short": "it must not be empty",
-        "greater_than": f"it must be greater than {limits.get('gt')}",
-        "greater_than_equal": f"it must be at least {limits.get('ge')}",
-        "less_than_equal": f"it must be at most {limits.get('le')}",
+        "greater_than": f"it must be greater than {rule.get('gt')}",
+        "greater_than_equal": f"it must be at least {rule.get('ge')}",
+        "less_than_equal": f"it must be at most {rule.get('le')}",
     }.get(error["type"], error["msg"].removeprefix("Value error, "))
     return UsageError(f"{key} = {_shown(value)} ({origin}) cannot be used: {reason}.")
 

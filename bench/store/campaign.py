@@ -1,4 +1,4 @@
-"""A campaign: what one plan measured, and the manifest that says what it meant to measure."""
+"""A campaign: what one plan measured, and the manifest of what it meant to measure."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Campaign:
 
     @property
     def id(self) -> str:
+        """Digest of all facts, the start included."""
         return digest(self.to_json())
 
     @property
@@ -48,10 +49,12 @@ class Campaign:
         return digest(json.dumps(facts, sort_keys=True))
 
     def to_json(self) -> str:
+        """JSON of all facts, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
+        """The campaign that `to_json` wrote."""
         return cls(**json.loads(text))
 
 
@@ -64,7 +67,8 @@ class Manifest:
 
     @property
     def case_ids(self) -> frozenset[str]:
-        return frozenset(entry["id"] for entry in self.plan["cases"])
+        """Ids of the cases that were planned."""
+        return frozenset(case["id"] for case in self.plan["cases"])
 
 
 def open_campaign(
@@ -85,8 +89,8 @@ def open_campaign(
     Args:
         store: the results folder; made where it is missing.
         wanted: the campaign that would begin now.
-        plan: what the manifest keeps, as JSON: `cases` (each with its `id`) in their order, and whatever else makes it
-            possible to say later what was left out and how the campaign was started.
+        plan: what the manifest keeps, as JSON: `cases` (each with its `id`) in their order, and whatever else a
+            later reader wants to know: what was left out, and how the campaign was started.
         finished: the case ids that need no further run in the campaign of this id.
         new: never resume.
         warn: is given a sentence about each manifest that cannot be read.

@@ -98,7 +98,7 @@ def remove_stale(store: Path) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in `folder` durable: syncing a file says nothing about its name."""
+    """Makes the names in `folder` durable: syncing a file doesn't sync its name."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -148,7 +148,14 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def refused(folder: Path) -> Iterator[None]:
-    """Makes what a folder refuses (no permission, no space, a file in the way) the user's error, with the way out."""
+    """Makes what a folder refuses (no permission, no space, a file in the way) the user's error.
+
+    Args:
+        folder: what the error names.
+
+    Raises:
+        UsageError: instead of an `OSError` that the user can do something about, with the way out.
+    """
     try:
         yield
     except OSError as error:

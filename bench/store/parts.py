@@ -51,6 +51,7 @@ class Run:
 
     @property
     def id(self) -> str:
+        """Digest of campaign, case and attempt; the part is named after it."""
         return digest(f"{self.campaign.id} {self.case.id} {self.attempt}")
 
 
@@ -125,7 +126,16 @@ def _storable(value: Any) -> Any:
 
 
 def read_part(path: Path, columns: Sequence[str], phases: Collection[str] | None = None) -> pa.Table | Exception:
-    """The wanted columns and rows (see `load`) of a part in today's schema, or why they cannot be had."""
+    """The wanted columns and rows of a part in today's schema, or the error for which they cannot be had.
+
+    Args:
+        path: the part; one that was folded holds many runs.
+        columns: their names, in the order in which they are wanted.
+        phases: as `bench.store.load` has it; None for all rows.
+
+    Raises:
+        UsageError: the part was written by a newer bench.
+    """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as part:
             version = version_of(part)

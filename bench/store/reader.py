@@ -45,7 +45,7 @@ def load(
 
     Args:
         paths: what to read.
-        columns: read these only, and those that tell runs apart (`bench.store.schema.KEYS`); a column that is left out
+        columns: read these only, and those that identify a run (`bench.store.schema.KEYS`); a column that is left out
             costs nothing.
         phases: read the rows of these only, and of each run that has none of them its first row, so that every run is
             there; with () a run is one row, which is all that facts of runs need.
@@ -102,7 +102,12 @@ def attempts(store: Path, *, warn: Callable[[str], None] = _log.warning) -> dict
 def finished(
     store: Path, campaign_id: str, *, warn: Callable[[str], None] = _log.warning
 ) -> dict[str, tuple[int, Status]]:
-    """The last attempt of a campaign at each case and its status, by case id; the arguments are those of `attempts`.
+    """The last attempt of a campaign at each case and its status, by case id.
+
+    Args:
+        store: the results folder.
+        campaign_id: the campaign that is asked about.
+        warn: is given a sentence about each part that cannot be read; the others are used.
 
     Raises:
         UsageError: a part was written by a newer bench.
@@ -137,10 +142,16 @@ def _list(folder: Path) -> list[Path]:
 def read_folder(
     folder: Path, columns: Sequence[str], warn: Callable[[str], None], phases: Collection[str] | None = None
 ) -> dict[Path, pa.Table]:
-    """The readable parts of a folder by path, in the order of their names; for the arguments see `load`.
+    """The readable parts of a folder by path, in the order of their names.
 
     A part may be gone between listing and reading, since another process is compacting; what it held has then a new
     home, so the folder is listed again until a pass misses nothing.
+
+    Args:
+        folder: that of the parts.
+        columns: the names of the columns to read.
+        warn: is given a sentence about each part that cannot be read; the others are used.
+        phases: as `load` has it; None for all rows.
 
     Raises:
         UsageError: the folder cannot be read, or a part was written by a newer bench.

@@ -31,7 +31,7 @@ from bench.core.metrics import Observation, RunMetadata
 SCHEMA_VERSION = 2
 
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
-"""By version: what turns a table of it into one of the next version. Columns that are merely new need none: they are
+"""By version: the step from a table of it to one of the next version. Columns that are merely new need none: they are
 filled with the case's default, or with nulls."""
 
 _VERSION_KEY = b"bench_schema_version"
@@ -43,7 +43,7 @@ _TYPES = {str: TEXT, int: pa.int64(), float: pa.float64()}
 
 
 @dataclass(frozen=True)
-class Column:
+class StoredColumn:
     """A column of the store: its name, its type, what it means and in which unit, and whether it may be missing."""
 
     name: str
@@ -52,21 +52,21 @@ class Column:
     nullable: bool = True
 
 
-def _required(name: str, kind: pa.DataType, doc: str) -> Column:
-    return Column(name, kind, doc, nullable=False)
+def _required(name: str, kind: pa.DataType, doc: str) -> StoredColumn:
+    return StoredColumn(name, kind, doc, nullable=False)
 
 
-def _columns_of(record: type) -> tuple[Column, ...]:
+def _columns_of(record: type) -> tuple[StoredColumn, ...]:
     """The columns that the fields of a record are kept in."""
     hints = get_type_hints(record)
     return tuple(_column_of(f.name, hints[f.name], f.metadata) for f in fields(record))
 
 
-def _column_of(name: str, hint: Any, metadata: Mapping[str, str]) -> Column:
+def _column_of(name: str, hint: Any, metadata: Mapping[str, str]) -> StoredColumn:
     kinds = set(get_args(hint) or (hint,))
     (kind,) = kinds - {NoneType}
     doc = ", ".join(filter(None, [metadata["doc"], metadata.get("unit")]))
-    return Column(name, _TYPES[kind], doc, nullable=NoneType in kinds)
+    return StoredColumn(name, _TYPES[kind], doc, nullable=NoneType in kinds)
 
 
 _HEADER = (
@@ -77,8 +77,8 @@ _HEADER = (
     _required("configuration_id", TEXT, "digest of the case without seed and repeat"),
     _required("attempt", pa.int32(), "from 1; readers take a case's last attempt in a campaign"),
     _required("status", TEXT, "ok, failed, timeout or invalid; only ok enters a comparison"),
-    Column("error", TEXT, "what went wrong, in a sentence; null for ok"),
-    Column("log", TEXT, "the kept log of the run's process, relative to the store"),
+    StoredColumn("error", TEXT, "what went wrong, in a sentence; null for ok"),
+    StoredColumn("log", TEXT, "the kept log of the run's process, relative to the store"),
     _required("started_at", TIME, "when the run began, UTC"),
     _required("campaign_started_at", TIME, "when the campaign began, UTC"),
     _required("suite", TEXT, "name of the suite"),
@@ -87,8 +87,8 @@ _HEADER = (
     _required("block", pa.int32(), "one (seed, repeat) over all configurations; pairing is by block"),
     _required("position", pa.int32(), "place of the case in the plan"),
     _required("program_version", TEXT, "version of bench"),
-    Column("program_commit", TEXT, "commit of bench's own checkout, +dirty after it where files were changed"),
-    Column("project_commit", TEXT, "commit of the checkout that the command was given in"),
+    StoredColumn("program_commit", TEXT, "commit of bench's own checkout, +dirty after it where files were changed"),
+    StoredColumn("project_commit", TEXT, "commit of the checkout that the command was given in"),
     _required("cells_digest", TEXT, "digest of the source of the user's own cells; empty for none"),
     _required("isolation", TEXT, "how the run's process was started: fork or spawn"),
 )
@@ -101,7 +101,7 @@ _ENVIRONMENT = (
     _required("host_json", TEXT, "recorded, never fingerprinted: host name, kernel build, load, free memory; JSON"),
 )
 
-COLUMNS: tuple[Column, ...] = (
+COLUMNS: tuple[StoredColumn, ...] = (
     *_HEADER,
     *_columns_of(Case),
     *_ENVIRONMENT,
@@ -112,15 +112,15 @@ COLUMNS: tuple[Column, ...] = (
 SCHEMA = pa.schema([pa.field(column.name, column.type, column.nullable) for column in COLUMNS])
 
 KEYS = ("run_id", "campaign_id", "case_id", "attempt", "phase")
-"""What tells runs and their rows apart; in every frame."""
+"""The columns that identify a run and a row's phase; in every frame."""
 
-BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
+BY_NAME: Mapping[str, StoredColumn] = {column.name: column for column in COLUMNS}
 
 _CASE_DEFAULTS = {field.name: field.default for field in fields(Case) if field.default is not MISSING}
 
 
 def version_metadata() -> dict[bytes, str]:
-    """The metadata by which a part tells the version of its schema."""
+    """The metadata of a part that name the version of its schema."""
     return {_VERSION_KEY: str(SCHEMA_VERSION)}
 
 
@@ -152,7 +152,7 @@ def upgraded(table: pa.Table, version: int, columns: Sequence[str]) -> pa.Table:
     return pa.table([_conformed(table, BY_NAME[name]) for name in columns], schema)
 
 
-def _conformed(table: pa.Table, column: Column) -> pa.ChunkedArray | pa.Array:
+def _conformed(table: pa.Table, column: StoredColumn) -> pa.ChunkedArray | pa.Array:
     if column.name == "schema_version":
         return pa.repeat(pa.scalar(SCHEMA_VERSION, column.type), table.num_rows)
     if column.name in table.column_names:
@@ -160,7 +160,7 @@ def _conformed(table: pa.Table, column: Column) -> pa.ChunkedArray | pa.Array:
         if values.type == column.type:
             return values
         return as_text(values) if column.type == TEXT else values.cast(column.type)
-    if column.name in _CASE_DEFAULTS:  # an axis that came later: its default says what was done before
+    if column.name in _CASE_DEFAULTS:  # an axis that came later: its default is what was done before
         plain = pa.string() if column.type == TEXT else column.type
         values = pa.repeat(pa.scalar(_CASE_DEFAULTS[column.name], plain), table.num_rows)
         return values.dictionary_encode() if column.type == TEXT else values

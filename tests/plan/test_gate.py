@@ -123,7 +123,7 @@ def test_a_configuration_that_is_gone_is_never_green(gate: Gating, base: Path, t
 
 def test_a_crash_is_red_and_comes_before_a_regression(gate: Gating, base: Path, tmp_path: Path) -> None:
     new = written(tmp_path / "new", factor=1.2)
-    crash: dict[str, Any] = {"status": Status.FAILED, "error": "killed by signal 11", "facts": RunMetadata()}
+    crash: dict[str, Any] = {"status": Status.FAILED, "error": "killed by signal 11", "metadata": RunMetadata()}
     write_run(
         new,
         a_run(9, Case(cell="lstm", task="mnist_5k", epochs=2, seed=7), campaign=LATER, observations=(), **crash),

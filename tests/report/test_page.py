@@ -180,7 +180,7 @@ def test_every_image_that_the_markdown_names_is_written(full_report: Report) -> 
 def test_names_and_errors_run_nowhere_and_break_nothing(tmp_path: Path) -> None:
     a_full_store(tmp_path, cells=(HOSTILE, "lstm"), seeds=2)
     trouble: dict[str, Any] = {
-        "status": Status.FAILED, "error": "</table><script>alert(2)</script> | `x`", "facts": RunMetadata(),
+        "status": Status.FAILED, "error": "</table><script>alert(2)</script> | `x`", "metadata": RunMetadata(),
         "observations": (),
     }  # fmt: skip
     write_run(tmp_path, a_run(90, Case(cell="gru", task="mnist_5k"), **trouble))
@@ -216,7 +216,12 @@ def test_one_seed_never_tells(tmp_path: Path) -> None:
 
 
 def test_all_failed(tmp_path: Path) -> None:
-    trouble: dict[str, Any] = {"status": Status.FAILED, "error": "no\nluck", "facts": RunMetadata(), "observations": ()}
+    trouble: dict[str, Any] = {
+        "status": Status.FAILED,
+        "error": "no\nluck",
+        "metadata": RunMetadata(),
+        "observations": (),
+    }
     for number, cell in enumerate(CELLS):
         write_run(tmp_path, a_run(number, Case(cell=cell, task="mnist_5k"), **trouble))
     report = report_of(tmp_path)
