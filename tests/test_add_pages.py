@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -27,6 +28,11 @@ def changed(folder: Path, text: str) -> PackageCopy:
     copy = copy_of_package(folder)
     copy.apply(text)
     return copy
+
+
+def write_cells(copy: PackageCopy) -> None:
+    (source,) = re.findall(r"```python\n(# my_cells\.py\n.*?)```", page("cell"), re.DOTALL)
+    (copy.root / "my_cells.py").write_text(source, encoding="utf-8")
 
 
 def store(copy: PackageCopy, cases: str, **metadata: str) -> None:
@@ -67,8 +73,7 @@ def columns(copy: PackageCopy) -> set[str]:
 
 def test_a_cell_touches_no_file(tmp_path: Path) -> None:
     copy = changed(tmp_path, page("cell"))
-    (source,) = re.findall(r"```python\n(# my_cells\.py\n.*?)```", page("cell"), re.DOTALL)
-    (copy.root / "my_cells.py").write_text(source, encoding="utf-8")
+    write_cells(copy)
     assert copy.touched == set()
     cases = planned(copy, "--set", "cells=gru,my_cells:small_gru")
     assert {case["cell"] for case in cases} == {"gru", "my_cells:small_gru"}
@@ -131,3 +136,36 @@ def test_a_network_touches_one_file(tmp_path: Path) -> None:
     store(copy, '[Case(cell="lstm", task="mnist_5k", network=name) for name in ("notebook", "deep")]')
     assert {row["axes"]["network"] for row in rows(copy)} == {"notebook", "deep"}
     assert "deep" in copy.bench("table", "store")
+
+
+def test_a_backend_is_a_row_and_its_adapter(tmp_path: Path) -> None:
+    copy = changed(tmp_path, page("backend"))
+    assert copy.touched == {"catalog/backends.py", "worker/backends/openvino.py"}
+    plan = json.loads(copy.bench("plan", "quick", "--set", "backends=tensorflow,openvino", "--format", "json"))
+    assert {entry["case"]["backend"] for entry in plan["cases"]} == {"tensorflow"}
+    assert "openvino" in json.dumps(plan["left_out"])
+    assert "openvino" in copy.bench("kernels", "--set", "backends=openvino")
+    copy.bench("plan", "quick", "--set", "backends=openvin", code=2)
+    adapter, protocol = (methods(copy.root / "bench/worker/backends" / name) for name in ("openvino.py", "__init__.py"))
+    assert adapter == protocol
+
+
+def methods(path: Path) -> dict[str, list[str]]:
+    """By name: the parameters of the methods of a module's first class."""
+    kind = next(node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef))
+    return {f.name: [a.arg for a in f.args.args] for f in kind.body if isinstance(f, ast.FunctionDef)}
+
+
+@pytest.mark.real
+def test_a_real_run_has_all_that_was_added(tmp_path: Path) -> None:
+    """A cell, an axis, a metric and a network, trained by Keras from a single copy with the changes of all pages."""
+    copy = changed(tmp_path, page("axis") + page("metric") + page("network"))
+    write_cells(copy)
+    less = [f"--set={pair}" for pair in ("seeds=0", "epochs=1", "units=8", "train_samples=64")]
+    added = [f"--set={pair}" for pair in ("cells=my_cells:small_gru", "networks=deep", "clip_norm=1")]
+    copy.bench("run", "quick", *less, *added, "--results", "store")
+    run = json.loads(copy.bench("show", "last", "store", "--format", "json"))
+    assert run["run"]["status"] == "ok"
+    assert (run["case"]["network"], run["case"]["clip_norm"]) == ("deep", 1.0)
+    assert {"recurrent_a", "recurrent_b", "recurrent_c"} <= set(run["kernel"]["train"])
+    assert run["facts"]["involuntary_switches"] >= 0

@@ -54,11 +54,14 @@ class PackageCopy:
     def apply(self, page: str) -> None:
         """Make the change that a page of documentation shows: its `diff` blocks, in order.
 
-        A block names its file from the root of the project. A hunk is found by its text, its unchanged and its removed
-        lines together, which must stand in the file exactly once; it has no line numbers to go stale.
+        A block names its file from the root of the project; those outside the package are left out. A hunk is found by
+        its text, its unchanged and its removed lines together, which must stand in the file exactly once; it has no
+        line numbers to go stale.
         """
         for block in re.findall(r"^```diff\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
             before, after, hunks = block.split("\n", 2)
+            if not after.startswith("+++ bench/"):
+                continue  # beside the package: an extra in pyproject.toml
             file = after.removeprefix("+++ bench/")
             for hunk in re.split(r"^@@.*\n", hunks, flags=re.MULTILINE)[1:]:
                 lines = hunk.splitlines(keepends=True)
