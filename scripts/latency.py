@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))  # the worker's process finds this module as `scri
 
 from bench.analysis.stats import paired_ratio  # noqa: E402
 from bench.catalog import tasks  # noqa: E402
-from bench.catalog.fetch import obtain  # noqa: E402
+from bench.catalog.cache import obtain  # noqa: E402
 from bench.catalog.tasks import TASKS  # noqa: E402
 from bench.core.case import Case  # noqa: E402
 from bench.core.metrics import CALL_PATHS, Observation  # noqa: E402
@@ -187,7 +187,7 @@ def main() -> None:
     for variable in ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ[variable] = "1"  # before any other process is started: they inherit it
     task = TASKS["mnist_5k"]
-    data = obtain(task, data_dir=None, say=lambda line: print(line, file=sys.stderr))
+    data = obtain(task, data_dir=None, report=lambda line: print(line, file=sys.stderr))
     case = Case(cell=arguments.cell, task=task.name, latency_calls=arguments.calls)
     ratios: dict[str, list[float]] = {entry: [] for entry in CALL_PATHS}
     with tempfile.TemporaryDirectory() as folder:

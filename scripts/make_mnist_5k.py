@@ -20,8 +20,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.catalog.fetch import read_folder  # noqa: E402 (a fresh clone has nothing installed yet)
-from bench.catalog.tasks import TASKS, Arrays, content_digest, part_digests, write_npz  # noqa: E402
+from bench.catalog.tasks import (  # noqa: E402 (a fresh clone has nothing installed yet)
+    TASKS,
+    Arrays,
+    content_digest,
+    part_digests,
+    write_npz,
+)
+from bench.catalog.tasks.mnist import read_folder  # noqa: E402
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,10 +53,10 @@ def subset(whole: Arrays) -> Arrays:
 
 
 def main() -> None:
-    """Reads MNIST, verified; writes the file; prints the digests that `bench/catalog/tasks.py` holds."""
+    """Reads MNIST, verified; writes the file; prints the digests that `bench/catalog/tasks/mnist.py` holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, help="a folder with MNIST's IDX files or mnist.npz")
-    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "data" / "mnist_5k.npz")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "catalog" / "data" / "mnist_5k.npz")
     asked = parser.parse_args()
     made = subset(read_folder(asked.data_dir, TASKS["mnist"]))
     with asked.out.open("wb") as file:

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.analysis.stats import paired_ratio
-from bench.catalog.fetch import obtain
+from bench.catalog.cache import obtain
 from bench.catalog.tasks import TASKS
 from bench.cli.progress import CampaignProgress
 from bench.core.case import Case, Status
@@ -189,7 +189,7 @@ def main() -> None:
     arguments = parser.parse_args()
     # before any other process is started: they inherit it
     os.environ["TF_NUM_INTEROP_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
-    data = obtain(TASKS["mnist"], data_dir=None, say=lambda line: print(line, file=sys.stderr))
+    data = obtain(TASKS["mnist"], data_dir=None, report=lambda line: print(line, file=sys.stderr))
     plan = Plan("overhead", "", 0, 900.0, (), ())
     ratios: list[Seconds] = []
     with tempfile.TemporaryDirectory() as folder, CampaignProgress(sys.stderr) as progress:

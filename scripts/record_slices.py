@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.catalog import tasks
-from bench.catalog.fetch import obtain
+from bench.catalog.cache import obtain
 from bench.core.case import Case
 from bench.core.errors import BenchError
 from bench.duel.interleaved import TURNS, Arena, Side
@@ -48,7 +48,7 @@ class Recorder:
         self._arenas: dict[str, Arena] = {}
         for cell in cells:
             case = Case(cell=cell, task="mnist_5k", epochs=1, threads=1)
-            data = obtain(tasks.find(case.task, "a recording"), data_dir=None, say=_say)
+            data = obtain(tasks.find(case.task, "a recording"), data_dir=None, report=_say)
             side = Side(title="A", case=case, place=steadied(WorkerEnvironment()))
             (logs / cell).mkdir()
             self._arenas[cell] = Arena(side, side, data=data, folder=logs / cell)

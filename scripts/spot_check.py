@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.catalog import tasks
-from bench.catalog.fetch import obtain
+from bench.catalog.cache import obtain
 from bench.cli.duel_text import Progress
 from bench.core.case import Case
 from bench.duel.interleaved import Arena, Side, duel_until_sure
@@ -34,7 +34,7 @@ WORKER = "scripts.burning_side"
 
 def fight(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
     """One duel, and what came of it."""
-    data = obtain(tasks.find(case.task, "a spot check"), data_dir=None, say=_say)
+    data = obtain(tasks.find(case.task, "a spot check"), data_dir=None, report=_say)
 
     def side(title: str, fraction: float) -> Side:
         place = WorkerEnvironment(variables={"BURN_FRACTION": str(fraction)})

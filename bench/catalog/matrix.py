@@ -12,6 +12,9 @@ from typing import Any, Self
 from bench.catalog.kernels import default_kernels
 from bench.core.case import Case, Status
 
+PROBE_TASK = "mnist_5k"
+"""What a probe trains on: data that comes with the package."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -56,7 +59,7 @@ def probe_case(case: Case) -> Case:
     """
     return replace(
         case,
-        task="mnist_5k",
+        task=PROBE_TASK,
         units=8,
         batch_size=200,
         train_samples=200,

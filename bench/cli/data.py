@@ -26,8 +26,8 @@ def fetch(
     data_dir: DataDirOption = None,
 ) -> None:
     """Get and verify the data of the tasks, so that a later run needs no network."""
-    from bench.catalog.fetch import obtain
+    from bench.catalog.cache import obtain
 
     for task in [tasks.find(name, "on the command line") for name in names] if names else TASKS.values():
-        path = obtain(task, data_dir=data_dir, say=lambda line: typer.echo(line, err=True))
+        path = obtain(task, data_dir=data_dir, report=lambda line: typer.echo(line, err=True))
         typer.echo(f"{task.name}: {path} (sha256 of its content {task.digest[:12]}…)")

@@ -139,7 +139,7 @@ def execute(
     """`bench duel` behind its options. `worker` and `turns` are for tests and scripts."""
     from bench.analysis.verdict import exit_code
     from bench.catalog import tasks
-    from bench.catalog.fetch import default_cache, obtain
+    from bench.catalog.cache import default_cache, obtain
     from bench.duel import interleaved as arena
     from bench.duel import sides
     from bench.host.hardware import read_machine
@@ -149,7 +149,7 @@ def execute(
 
     kind = sides.common_kind(base, new)
     cases = _cases(base, new, kind, overrides)
-    data = obtain(tasks.find(cases[0].task, "a duel"), data_dir=data_dir, say=say)
+    data = obtain(tasks.find(cases[0].task, "a duel"), data_dir=data_dir, report=say)
     machine = read_machine(cpus)
     folder = results / "duels" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     logs = _made_folder(folder / "logs")

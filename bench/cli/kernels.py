@@ -100,12 +100,13 @@ def _place(case: Case, axes: Axes) -> list[int]:
 def _probe(cases: Sequence[Case], host: Capabilities, known: dict[str, Answers]) -> None:
     """Try what Keras can be asked for, be it in vain, and keep each answer as soon as it is there."""
     from bench.catalog import tasks
-    from bench.catalog.fetch import obtain
+    from bench.catalog.cache import obtain
+    from bench.catalog.matrix import PROBE_TASK
     from bench.catalog.support import probe_refusal
     from bench.run.probe import probe
 
     tried = [case for case in cases if probe_refusal(case, host) is None]
-    data = obtain(tasks.find("mnist_5k", "a probe"), data_dir=None, say=say)
+    data = obtain(tasks.find(PROBE_TASK, "a probe"), data_dir=None, report=say)
     for number, (case, answer) in enumerate(probe(tried, data, say), start=1):
         known[case.backend].keep(case, answer)
         came_to = f"ran {answer.attested}" if answer.error is None else f"no: {answer.error}"

@@ -32,6 +32,9 @@ def tasks() -> None:
         for task in TASKS.values()
     ]
     table(("task", "what it is", "train", "test", "steps × features"), rows, wrap=1, right=(2, 3))
+    typer.echo()
+    for task in TASKS.values():
+        paragraph(f"{task.name}: {task.credit}; {task.licence}.")
 
 
 def suites(

@@ -122,7 +122,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     import tempfile
 
     from bench.catalog import tasks
-    from bench.catalog.fetch import obtain
+    from bench.catalog.cache import obtain
     from bench.catalog.support import refusal
     from bench.cli.progress import CampaignProgress
     from bench.host.capabilities import read_capabilities
@@ -136,7 +136,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     if reason := refusal(case, read_capabilities(machine)):
         raise NothingSureError(f"{case.label()} can't be run here: {reason}.")
     plan = Plan("verify", "", 0, _SILENCE_SECONDS, (ScheduledCase(case, 0, 0),), ())
-    data = {case.task: obtain(tasks.find(case.task, "the store"), data_dir=data_dir, say=say)}
+    data = {case.task: obtain(tasks.find(case.task, "the store"), data_dir=data_dir, report=say)}
     software = software_of(plan)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder, terminated_as_interrupted():
         settings = CampaignSettings(

@@ -7,7 +7,7 @@ from html import escape
 
 from bench.catalog.cells import BUILT_IN, Cell
 from bench.catalog.networks import NETWORKS, Dense, Dropout, Layer, Recurrent, parameters
-from bench.catalog.tasks import TASKS
+from bench.catalog.tasks import TASKS, Task
 from bench.core.case import Case
 from bench.report.values import NONE, clean
 
@@ -32,15 +32,15 @@ def layers_of(case: Case) -> tuple[DrawnLayer, ...]:
     # a store may name cells that aren't installed here
     cell = BUILT_IN.get(case.cell, Cell(case.cell, "", ""))
     return (
-        DrawnLayer("Input: a row a step", (task.steps, task.features), 0),
+        DrawnLayer(f"Input: a {task.words.step} a step", (task.steps, task.features), 0),
         *(
-            DrawnLayer(_title(placed.layer, cell), placed.outputs, parameters(placed, cell), bool(placed.name))
+            DrawnLayer(_title(placed.layer, cell, task), placed.outputs, parameters(placed, cell), bool(placed.name))
             for placed in network.placed(case.units, task)
         ),
     )
 
 
-def _title(layer: Layer, cell: Cell) -> str:
+def _title(layer: Layer, cell: Cell, task: Task) -> str:
     match layer:
         case Recurrent(activation):
             return f"{clean(cell.name)}, {activation}"
@@ -48,7 +48,7 @@ def _title(layer: Layer, cell: Cell) -> str:
             return f"Dropout {rate:g}"
         case Dense(_, activation):
             return f"Dense, {activation}"
-    return "Dense, softmax"
+    return f"Dense, {task.target.activation}"
 
 
 def drawn(layers: tuple[DrawnLayer, ...], name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.catalog.fetch import default_cache
+from bench.catalog.cache import default_cache
 from bench.catalog.matrix import Answer, probe_case
 from bench.core.case import Case
 from bench.core.protocol import Request

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import bench
 from bench.catalog import tasks
+from bench.catalog.cache import DataUnavailableError, obtain
 from bench.catalog.cells import sources_digest
-from bench.catalog.fetch import DataUnavailableError, obtain
 from bench.core.case import Status, digest
 from bench.core.errors import NothingSureError
 from bench.host.checkout import commit_of
@@ -142,14 +142,14 @@ def _obtain_data(
     substitutes: dict[str, str] = {}
     for name in prepared.suite.axes.tasks:
         try:
-            data[name] = obtain(tasks.find(name, origin), data_dir=data_dir, say=reporter.note)
+            data[name] = obtain(tasks.find(name, origin), data_dir=data_dir, report=reporter.note)
         except DataUnavailableError as error:
             if not fallback or fallback == name:
                 raise
             reporter.note(str(error))
             reporter.note(f"RUNNING THE TASK {fallback} INSTEAD: the same protocol on other data.")
             reporter.note(f"Every result is labelled {fallback}.")
-            data[fallback] = obtain(tasks.find(fallback, origin), data_dir=None, say=reporter.note)
+            data[fallback] = obtain(tasks.find(fallback, origin), data_dir=None, report=reporter.note)
             substitutes[name] = fallback
     return data, substitutes
 

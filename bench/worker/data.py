@@ -13,7 +13,7 @@ from bench.core.protocol import Request
 
 @dataclass(frozen=True)
 class Data:
-    """What `fit` is given: 0 … 1 in the dtype of the variables, as Keras would turn it into; float32 by default."""
+    """What `fit` is given: scaled inputs in the dtype of the variables, as Keras would turn them into."""
 
     x_train: np.ndarray[Any, np.dtype[np.floating[Any]]]
     y_train: np.ndarray[Any, np.dtype[np.uint8]]
@@ -24,10 +24,10 @@ class Data:
     def load(cls, request: Request, task: tasks.Task) -> Self:
         arrays = tasks.load(request.data, task)
         count = request.case.train_samples or task.train_samples
-        kind = np.dtype(dtypes.find(request.case.dtype).variables)
+        dtype = dtypes.find(request.case.dtype).variables
         return cls(
-            np.divide(arrays.x_train[:count], 255, dtype=kind),
+            task.scaled(arrays.x_train[:count], dtype),
             arrays.y_train[:count],
-            np.divide(arrays.x_test, 255, dtype=kind),
+            task.scaled(arrays.x_test, dtype),
             arrays.y_test,
         )

@@ -66,14 +66,14 @@ def build(case: Case, task: Task) -> keras.Model:
             case Dense(units, activation):
                 x = keras.layers.Dense(units, activation=activation)(x)
             case Output():
-                x = keras.layers.Dense(task.classes, activation="softmax")(x)
+                x = keras.layers.Dense(task.classes, activation=task.target.activation)(x)
     model = keras.Model(inputs, x)
     # the legacy `decay` of the notebook's optimizer: learning_rate / (1 + decay · step)
     schedule = keras.optimizers.schedules.InverseTimeDecay(case.learning_rate, decay_steps=1, decay_rate=case.decay)
     model.compile(
         optimizer=keras.optimizers.Adam(schedule),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        loss=task.target.loss,
+        metrics=list(task.target.metrics),
         jit_compile=jit_compile(case.kernel, case.backend),
     )
     return model

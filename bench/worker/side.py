@@ -19,6 +19,7 @@ import numpy as np
 
 from bench.catalog import dtypes, networks, tasks
 from bench.catalog.dtypes import Dtype
+from bench.catalog.tasks import Arrays, Task
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import Emit, InvalidRun, Request, Stroke
 from bench.worker.backends import BackendAdapter
@@ -45,10 +46,10 @@ def measure(request: Request, emit: Emit) -> None:
     arrays = tasks.load(request.data, task)
     keras.utils.set_random_seed(case.seed)
     model = build(case, task)
-    backend.build_symbolically(model, *_batches(arrays, 1, case.batch_size, dtype), case.batch_size)
+    backend.build_symbolically(model, *_batches(task, arrays, 1, case.batch_size, dtype), case.batch_size)
     strokes = Strokes(backend, emit)
     while strokes.steps:
-        x, y = _batches(arrays, strokes.last + 1, case.batch_size, dtype)
+        x, y = _batches(task, arrays, strokes.last + 1, case.batch_size, dtype)
         if request.phase == "train":
             model.fit(x, y, case.batch_size, epochs=_MANY_EPOCHS, verbose=0, callbacks=[strokes])
         else:
@@ -68,10 +69,10 @@ def measure(request: Request, emit: Emit) -> None:
         raise InvalidRun("; ".join(said))
 
 
-def _batches(arrays: tasks.Arrays, steps: int, batch_size: int, dtype: Dtype) -> tuple[Any, Any]:
+def _batches(task: Task, arrays: Arrays, steps: int, batch_size: int, dtype: Dtype) -> tuple[Any, Any]:
     """So many full batches, from the first sample on, and round again: no partial one, which would compile again."""
     chosen = np.arange(steps * batch_size) % len(arrays.x_train)
-    return np.divide(arrays.x_train[chosen], 255, dtype=np.dtype(dtype.variables)), arrays.y_train[chosen]
+    return task.scaled(arrays.x_train[chosen], dtype.variables), arrays.y_train[chosen]
 
 
 class Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information

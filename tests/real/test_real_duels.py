@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bench.catalog import tasks
-from bench.catalog.fetch import obtain
+from bench.catalog.cache import obtain
 from bench.core.case import Case
 from bench.duel.interleaved import Arena, Pace, Side
 from bench.host.hardware import read_machine
@@ -101,7 +101,7 @@ def test_a_turn_is_its_steps_alone(phase: str, tmp_path: Path) -> None:
     """What an epoch or a `predict` does before its first step and after its last varies more than all that is asked."""
     case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, units=8, threads=1)
     slow = Side(title="slow to begin", case=case, worker="tests.real.slow_start_side")
-    data = obtain(tasks.find(case.task, "a test"), data_dir=None, say=print)
+    data = obtain(tasks.find(case.task, "a test"), data_dir=None, report=print)
     with Arena(slow, slow, data=data, folder=tmp_path, phase=phase) as arena:
         pair = arena.fight(0, pace=Pace(1, 3), turns=2)
     assert len(pair.slices) == 4
@@ -117,7 +117,7 @@ def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
         Side(title=share, case=case, place=WorkerEnvironment(variables={"BURN_FRACTION": share}), worker=worker)
         for share in ("0", "0.5")
     )
-    data = obtain(tasks.find(case.task, "a test"), data_dir=None, say=print)
+    data = obtain(tasks.find(case.task, "a test"), data_dir=None, report=print)
     with Arena(a, b, data=data, folder=tmp_path) as arena:
         slices = arena.fight(0, Pace(1, 8), turns=2).slices
     step = {side: median(stroke for one in slices if one.side == side for stroke in one.strokes) for side in "ab"}

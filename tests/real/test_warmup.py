@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench.catalog.fetch import obtain
+from bench.catalog.cache import obtain
 from bench.catalog.tasks import TASKS
 
 pytestmark = pytest.mark.real
@@ -43,7 +43,7 @@ def both(backend: str) -> tuple[Results, Results]:
     if backend == "tensorflow":
         cases["full batches"] = case_of("simple_rnn auto", train_samples=512, batch_size=64)
         cases["another seed"] = case_of("simple_rnn auto", seed=8)
-    data = obtain(TASKS["mnist_5k"], data_dir=None, say=print)
+    data = obtain(TASKS["mnist_5k"], data_dir=None, report=print)
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,

@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from bench import store
+from bench.catalog.tasks import TASKS
+from bench.catalog.tasks.sources import Download, KerasCache
 from bench.cli.run import _command
 from bench.core.case import Status
 from bench.core.errors import UsageError
@@ -397,7 +399,8 @@ def no_mnist(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(lab.folder / "keras"))
     monkeypatch.delenv("BENCH_DATA_DIR", raising=False)
     monkeypatch.setenv("PATH", str(lab.folder))
-    monkeypatch.setattr("bench.catalog.fetch.KERAS_ADDRESS", "http://127.0.0.1:9/mnist.npz")
+    sources = (KerasCache("mnist.npz"), Download("http://127.0.0.1:9/mnist.npz"))
+    monkeypatch.setitem(TASKS, "mnist", replace(TASKS["mnist"], sources=sources))
 
 
 @pytest.mark.usefixtures("no_mnist")

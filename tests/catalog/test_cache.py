@@ -16,13 +16,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.catalog import fetch
-from bench.catalog.fetch import IDX_FILES, DataUnavailableError, obtain
+from bench.catalog.cache import DataUnavailableError, obtain
 from bench.catalog.tasks import PARTS, TASKS, Arrays, Task, content_digest, load, part_digests, write_npz
+from bench.catalog.tasks.mnist import IDX_FILES, SOURCES
+from bench.catalog.tasks.sources import Download, KerasCache, NpmPackage
 from bench.core.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +44,16 @@ TASK = replace(
     digest=content_digest(ARRAYS),
     part_digests=part_digests(ARRAYS),
 )
+
+
+KERAS, _, NPM = SOURCES
+assert isinstance(KERAS, KerasCache)
+assert isinstance(NPM, NpmPackage)
+
+
+def from_address(address: str, **limits: Any) -> Task:
+    """The task, whose sources are all local: the middle one is at `address`."""
+    return replace(TASK, sources=(KERAS, Download(address, **limits), NPM))
 
 
 def idx(part: np.ndarray) -> bytes:
@@ -81,10 +93,10 @@ class House:
         patch.setenv("BENCH_CACHE_DIR", str(self.cache))
         patch.setenv("KERAS_HOME", str(self.keras))
         patch.setenv("PATH", str(self.bin))
-        patch.setattr(fetch, "KERAS_ADDRESS", f"http://127.0.0.1:{closed_port()}/mnist.npz")
+        self.task = from_address(f"http://127.0.0.1:{closed_port()}/mnist.npz")
 
-    def obtain(self, data_dir: Path | None = None, task: Task = TASK, offline: bool = False) -> Path:
-        return obtain(task, data_dir=data_dir, offline=offline, say=self.said.append)
+    def obtain(self, data_dir: Path | None = None, task: Task | None = None, offline: bool = False) -> Path:
+        return obtain(task or self.task, data_dir=data_dir, offline=offline, report=self.said.append)
 
     def reason(self, source: str) -> str:
         """Why this source did not have the data, when none has."""
@@ -314,10 +326,10 @@ def test_a_full_disk_leaves_nothing(house: House, tmp_path: Path) -> None:
     """A real refused write, by a limit on file size, in a process of its own."""
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from tests.catalog.test_fetch import TASK, obtain; from bench.core.errors import UsageError\n"
+        "from tests.catalog.test_cache import TASK, obtain; from bench.core.errors import UsageError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
-        "try: obtain(TASK, data_dir=Path(sys.argv[1]), say=lambda line: None)\n"
+        "try: obtain(TASK, data_dir=Path(sys.argv[1]), report=lambda line: None)\n"
         "except UsageError as error: print(error); sys.exit(2)\n"
     )
     command = [sys.executable, "-c", code, str(write_idx(tmp_path / "data"))]
@@ -329,8 +341,8 @@ def test_a_full_disk_leaves_nothing(house: House, tmp_path: Path) -> None:
 
 OBTAIN = (
     "import sys; from pathlib import Path\n"
-    "from tests.catalog.test_fetch import TASK, obtain\n"
-    "print(obtain(TASK, data_dir=Path(sys.argv[1]), say=lambda line: print(line, file=sys.stderr)))\n"
+    "from tests.catalog.test_cache import TASK, obtain\n"
+    "print(obtain(TASK, data_dir=Path(sys.argv[1]), report=lambda line: print(line, file=sys.stderr)))\n"
 )
 
 
@@ -357,12 +369,12 @@ def test_what_a_killed_process_left_goes_away(house: House, tmp_path: Path) -> N
     """Killed in the middle of npm's work: its lock is free, and the next call removes its scratch folder."""
     started = tmp_path / "started"
     house.npm(f"open({str(started)!r}, 'w').close(); open('half.tgz', 'w').write('half')\nwhile True: time.sleep(0.05)")
-    code = (
-        "from tests.catalog.test_fetch import *\n"
-        "fetch.KERAS_ADDRESS = sys.argv[1]; obtain(TASK, data_dir=None, say=print)"
-    )
+    code = "from tests.catalog.test_cache import *\nobtain(from_address(sys.argv[1]), data_dir=None, report=print)"
     victim = subprocess.Popen(
-        [sys.executable, "-c", code, fetch.KERAS_ADDRESS], cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", code, "http://127.0.0.1:9/mnist.npz"],
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
     )
     try:
         deadline = time.monotonic() + 30
@@ -432,9 +444,9 @@ class Server:
 def serve(house: House) -> Iterator[Callable[..., None]]:
     servers = []
 
-    def start(body: bytes, status: int = 200) -> None:
+    def start(body: bytes, status: int = 200, **limits: Any) -> None:
         servers.append(Server(body, status))
-        house.patch.setattr(fetch, "KERAS_ADDRESS", servers[-1].address)
+        house.task = from_address(servers[-1].address, **limits)
 
     yield start
     for server in servers:
@@ -461,9 +473,9 @@ def test_a_refusing_address_is_quickly_passed_over(house: House) -> None:
 
 
 def test_a_silent_address_is_given_up(house: House) -> None:
-    house.patch.setattr(fetch, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        house.patch.setattr(fetch, "KERAS_ADDRESS", f"http://127.0.0.1:{silent.getsockname()[1]}/mnist.npz")
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/mnist.npz"
+        house.task = from_address(address, connect_seconds=0.2)
         before = time.monotonic()
         assert "cannot be reached" in house.reason("http")
         assert time.monotonic() - before < 2
@@ -471,7 +483,7 @@ def test_a_silent_address_is_given_up(house: House) -> None:
 
 def test_a_slow_name_lookup_is_given_up(house: House) -> None:
     """urllib's own limit doesn't cover it."""
-    house.patch.setattr(fetch, "CONNECT_SECONDS", 0.2)
+    house.task = from_address("http://127.0.0.1:9/mnist.npz", connect_seconds=0.2)
     looked_up = threading.Event()
     house.patch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: looked_up.wait(10) and [])
     before = time.monotonic()
@@ -503,8 +515,7 @@ def test_half_a_download_is_not_kept(house: House, serve: Callable[..., None], t
 
 
 def test_an_endless_download_is_given_up(house: House, serve: Callable[..., None]) -> None:
-    house.patch.setattr(fetch, "DOWNLOAD_BYTES", 2**20)
-    serve(bytes(2**21))
+    serve(bytes(2**21), largest_bytes=2**20)
     assert house.reason("http") == "sends more than 1 MiB, so it is not the file"
 
 
@@ -543,7 +554,7 @@ def test_npm_fails(house: House) -> None:
 
 
 def test_npm_hangs(house: House) -> None:
-    house.patch.setattr(fetch, "NPM_SECONDS", 0.5)
+    house.task = replace(TASK, sources=(replace(NPM, seconds=0.5),))
     house.npm("time.sleep(30)")
     assert "did not finish" in house.reason("npm")
 
@@ -596,7 +607,7 @@ def test_unavailable_lists_every_source_with_its_reason(house: House) -> None:
     with pytest.raises(DataUnavailableError) as caught:
         house.obtain()
     message = str(caught.value)
-    for expected in ("Keras's cache", "no such file", fetch.KERAS_ADDRESS, "cannot be reached", "npm is not installed"):
+    for expected in ("Keras's cache", "no such file", "http://127.0.0.1", "cannot be reached", "npm is not installed"):
         assert expected in message
     assert "--data-dir" in message
     assert "--set tasks=mnist_5k" in message

@@ -1,0 +1,58 @@
+"""The registry of tasks: what is learnt from which data. A file a kind of data, in which a task is a row."""
+
+from __future__ import annotations
+
+from bench.catalog.tasks import mnist
+from bench.catalog.tasks.npz import load, read_npz, write_npz
+from bench.catalog.tasks.task import (
+    CLASS_LABEL,
+    PARTS,
+    Arrays,
+    Report,
+    Source,
+    SourceError,
+    Target,
+    Task,
+    Words,
+    WrongDataError,
+    content_digest,
+    part_digests,
+    sizes,
+    verify,
+)
+from bench.core.errors import unknown
+
+__all__ = [
+    "CLASS_LABEL",
+    "PARTS",
+    "TASKS",
+    "Arrays",
+    "Report",
+    "Source",
+    "SourceError",
+    "Target",
+    "Task",
+    "Words",
+    "WrongDataError",
+    "content_digest",
+    "find",
+    "load",
+    "part_digests",
+    "read_npz",
+    "sizes",
+    "verify",
+    "write_npz",
+]
+
+TASKS: dict[str, Task] = {task.name: task for kind in (mnist,) for task in kind.TASKS}
+
+
+def find(name: str, origin: str = "a case") -> Task:
+    """The task of that name.
+
+    Raises:
+        UsageError: there is none; the message gives the nearest one.
+    """
+    if name not in TASKS:
+        raise unknown("task", name, TASKS, origin)
+    return TASKS[name]
