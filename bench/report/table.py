@@ -7,13 +7,10 @@ control characters, and in markdown escaped, so that they can neither break a ta
 
 from __future__ import annotations
 
-import contextlib
 import io
 import itertools
 import json
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -47,6 +44,7 @@ from bench.report.values import (
     software_words,
     without_nan,
 )
+from bench.store.files import replace_file
 
 Format = Literal["text", "md", "json"]
 
@@ -95,25 +93,10 @@ def write_between_markers(path: Path, markdown: str) -> bool:
     if new == old:
         return False
     try:
-        _replace(target, new.encode())
+        replace_file(target, new.encode())
     except OSError as error:
         raise UsageError(f"can't write {path} ({error.strerror}): make it and its folder writable.") from error
     return True
-
-
-def _replace(target: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).chmod(target.stat().st_mode & 0o7777)
-        Path(name).replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 # --- what the cells of the table say ---

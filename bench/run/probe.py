@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from bench.core.case import Case
 from bench.core.protocol import Request
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, Workers
-from bench.store.files import refused
+from bench.store.files import make_folder, refused, replace_file
 
 VERSION = 1
 """Of the files that keep the answers; and of how programs are judged. Answers of another version are forgotten.
@@ -73,11 +72,8 @@ class Answers:
         """
         content = {"version": VERSION, "case": probe_case(case).canonical, "answer": answer.to_data()}
         with refused(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            fd, temporary = tempfile.mkstemp(dir=self._folder)
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=1)
-            Path(temporary).replace(self._file(case))
+            make_folder(self._folder)
+            replace_file(self._file(case), json.dumps(content, indent=1).encode())
 
     def _file(self, case: Case) -> Path:
         return self._folder / f"{probe_case(case).id}.json"

@@ -73,6 +73,24 @@ def publish(
     return ours
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Gives the file `path` its content in one step and durably: a reader sees the old or the new one, whole.
+
+    A file that is there already keeps its permissions.
+
+    Raises:
+        OSError: the folder or the file cannot be written to.
+    """
+    with _temporary(path) as (temporary, file):
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        if path.exists():
+            temporary.chmod(path.stat().st_mode & 0o7777)
+        temporary.replace(path)
+    sync_folder(path.parent)
+
+
 def sweep(folder: Path) -> int:
     """Removes the temporary files that killed writers left in `folder`, and returns how many.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.errors import UsageError
-from bench.store.files import publish, sweep
+from bench.store.files import publish, replace_file, sweep
 
 
 def names(folder: Path) -> list[str]:
@@ -87,3 +87,26 @@ def test_a_writer_survives_a_sweep_between_creation_and_lock(tmp_path: Path, mon
     assert publish(tmp_path / "part", lambda file: file.write(b"x"))
     assert swept
     assert names(tmp_path) == ["part"]
+
+
+def test_a_replaced_file_keeps_its_permissions_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o640
+    replace_file(tmp_path / "another", b"first")
+    assert names(tmp_path) == ["README.md", "another"]
+
+
+def test_a_file_that_cannot_be_replaced_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "README.md").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space"):
+        replace_file(tmp_path / "README.md", b"new")
+    assert (tmp_path / "README.md").read_bytes() == b"old"
+    assert names(tmp_path) == ["README.md"]
