@@ -70,6 +70,10 @@ class RunMetadata:
     attestation_json: str | None = column(
         "the evidence by phase and layer, JSON: the kernel, the operations counted, and a digest of the artefact"
     )
+    code_json: str | None = column(
+        "the user's modules that the run imported, and those of packages that only they import, JSON: name, file, "
+        "SHA-256 of its content, distribution (bench.core.code); null for a run of schema 2 or older"
+    )
     data_digest: str | None = column("digest of the data's content")
     test_predictions: str | None = column("the test set's labels and predicted probabilities (bench.core.predictions)")
     output_difference: float | None = column(

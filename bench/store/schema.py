@@ -12,6 +12,7 @@ History of the schema:
 - version 1, 2026-11-23: the first.
 - version 2, 2026-11-24: runtimes and inference (`runtime`, `latency_calls`, `output_difference`, `entry`,
   `predict_batch`, `call`), and the test set's predictions (`test_predictions`). Only new columns.
+- version 3, 2026-11-27: the user's modules that a run imported (`code_json`). Only a new column.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import pyarrow.parquet as pq
 from bench.core.case import Case
 from bench.core.metrics import Observation, RunMetadata
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
 """By version: the step from a table of it to one of the next version. Columns that are merely new need none: they are

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, replace
 
 import keras
@@ -9,7 +10,7 @@ import keras
 from bench.catalog import cells, networks, tasks
 from bench.catalog.networks import Arithmetic, arithmetic
 from bench.catalog.runtimes import outputs_apart
-from bench.core import predictions
+from bench.core import code, predictions
 from bench.core.case import Case
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import Began, Emit, InvalidRun, Request
@@ -17,6 +18,7 @@ from bench.host import noise
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import contradictions
+from bench.worker.evidence.code import imported_modules
 from bench.worker.inference import plan_calls, time_calls, warm_up
 from bench.worker.runtimes import RuntimeAdapter, load_runtime
 from bench.worker.session import preload as preload
@@ -41,8 +43,11 @@ def measure(request: Request, emit: Emit) -> None:
     facts = RunMetadata(rss_start_bytes=noise.resident_bytes(), data_digest=task.digest)
     try:
         keras.utils.set_random_seed(case.seed)
+        before = frozenset(sys.modules)
         with clock.phase("build"):
             parameters = runtime.build()
+        # now, and not after the training: by then a file may have been edited
+        facts = replace(facts, code_json=code.to_json(imported_modules(before)))
         flops = _arithmetic(case, task)
         facts = replace(
             facts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.core.code import from_json
 from bench.core.predictions import unpack
 from bench.store import load
 
@@ -77,6 +79,7 @@ def test_an_observation_of_every_phase_with_its_figures(
 ) -> None:
     _, frame = kernels
     run = frame[(frame["cell"] == "lstm") & (frame["kernel"] == "generic")]
+    assert set(run["code_json"]) == {"[]"}  # a cell that comes with bench imports no code of the user's
     phases = [(r.phase, r.epoch) for r in run.fillna({"epoch": 0}).itertuples()]
     assert phases == [
         ("build", 0),
@@ -173,6 +176,10 @@ def test_what_becomes_of_a_users_cell(
         assert pd.isna(run["training_flops_per_sample"])
         assert run["attested_kernel"] == "generic"
         assert run["parameters"] > 0
+        (module,) = from_json(run["code_json"])
+        source = out.parent / "my_cells.py"
+        assert (module.name, module.file, module.distribution) == ("my_cells", str(source.resolve()), "")
+        assert module.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
     else:
         assert message in run["error"]
         assert "\n" not in run["error"]

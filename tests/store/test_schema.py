@@ -68,6 +68,7 @@ forward_flops_per_sample double null
 training_flops_per_sample double null
 attested_kernel text null
 attestation_json text null
+code_json text null
 data_digest text null
 test_predictions text null
 output_difference double null
@@ -174,7 +175,6 @@ def test_an_older_part_is_upgraded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         seconds = pa.array([None if x is None else x / 1000 for x in table["milliseconds"].to_pylist()])
         return table.drop_columns(["milliseconds"]).append_column("seconds", seconds)
 
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
     monkeypatch.setattr(schema, "UPGRADES", {1: rename, 2: to_seconds})
     assert len(finished(tmp_path, CAMPAIGN.id)) == 4
     frame = load([tmp_path])
