@@ -55,6 +55,14 @@ for position, case in enumerate({cases}):
 """)
 
 
+def run_plans(copy: PackageCopy, text: str) -> None:
+    """Run the page's `bench plan` commands, which train nothing."""
+    commands = re.findall(r"^bench (plan .*)$", text, re.M)
+    assert commands
+    for command in commands:
+        copy.bench(*command.split())
+
+
 def planned(copy: PackageCopy, *arguments: str) -> list[dict[str, Any]]:
     cases: list[dict[str, Any]] = json.loads(copy.bench("plan", "quick", *arguments, "--format", "json"))["cases"]
     return [entry["case"] for entry in cases]
@@ -85,6 +93,7 @@ def test_a_cell_touches_no_file(tmp_path: Path) -> None:
 def test_an_axis_is_declared_in_one_file(tmp_path: Path) -> None:
     declared = changed(tmp_path, section(page("axis"), "Declare it"))
     assert declared.touched == {"core/case.py"}
+    run_plans(declared, page("axis"))
     assert {case["clip_norm"] for case in planned(declared, "--set", "clip_norm=0,1")} == {0.0, 1.0}
     assert "clip_norm=1.0" in declared.bench("plan", "quick", "--set", "clip_norm=0,1")
     declared.bench("plan", "quick", "--set", "clip_norm=-1", code=2)
@@ -132,6 +141,7 @@ def test_a_store_without_the_metric_is_read_as_before(tmp_path: Path) -> None:
 def test_a_network_touches_one_file(tmp_path: Path) -> None:
     copy = changed(tmp_path, page("network"))
     assert copy.touched == {"catalog/networks.py"}
+    run_plans(copy, page("network"))
     assert {case["network"] for case in planned(copy, "--set", "networks=notebook,deep")} == {"notebook", "deep"}
     store(copy, '[Case(cell="lstm", task="mnist_5k", network=name) for name in ("notebook", "deep")]')
     assert {row["axes"]["network"] for row in rows(copy)} == {"notebook", "deep"}
@@ -141,6 +151,7 @@ def test_a_network_touches_one_file(tmp_path: Path) -> None:
 def test_a_backend_is_a_row_and_its_adapter(tmp_path: Path) -> None:
     copy = changed(tmp_path, page("backend"))
     assert copy.touched == {"catalog/backends.py", "worker/backends/openvino.py"}
+    run_plans(copy, page("backend"))
     plan = json.loads(copy.bench("plan", "quick", "--set", "backends=tensorflow,openvino", "--format", "json"))
     assert {entry["case"]["backend"] for entry in plan["cases"]} == {"tensorflow"}
     assert "openvino" in json.dumps(plan["left_out"])

@@ -88,8 +88,8 @@ def test_the_guides_commands_work(duel: Duel, tmp_path: Path) -> None:
         git(project, "commit", "-qm", "a cell")
         git(project, "switch", "-qc", f"after-{text[-1]}")
     (project / "my_cells.py").write_text("small_gru = 3")
-    guide = (ROOT / "docs" / "guides" / "duel.md").read_text()
-    commands = [line for line in guide.splitlines() if line.startswith("bench duel ")]
+    pages = [(ROOT / name).read_text() for name in ("README.md", "docs/guides/duel.md")]
+    commands = {line for page in pages for line in page.splitlines() if line.startswith("bench duel ")}
     assert len(commands) == 4
     for command in commands:
         if "==" not in command:
