@@ -8,7 +8,7 @@ err, so those intervals are Bonferroni's. Everything else is "can't tell yet", o
 Cells are compared at one setting: rows that differ in nothing but the cell. Of the settings at which all three cells
 were tried, those at which all three have results come first, then the one that differs from the protocol in the fewest
 fields, then the one whose numbers are nearest the protocol's (by the sum of the absolute logarithms of their ratios).
-The evidence says in what it differs. The notebook's remaining claim, that F1 and ROC AUC are worth having, is no
+The evidence names in what it differs. The notebook's remaining claim, that F1 and ROC AUC are worth having, is no
 question for measurements.
 """
 
@@ -29,7 +29,7 @@ from bench.core.case import Case
 
 
 class ClaimVerdict(StrEnum):
-    """What the measurements say of a claim."""
+    """The verdict of the measurements on a claim."""
 
     HOLDS = "holds"
     DOES_NOT = "doesn't"
@@ -58,7 +58,13 @@ _TIME_PAIRS = (("lstm", "simple_rnn"), ("gru", "simple_rnn"))
 
 
 def judge_claims(section: Section) -> tuple[Claim, ...]:
-    """The claims that measurements can answer, in the notebook's order."""
+    """The notebook's claims that measurements can decide, in its order, each with its verdict and evidence.
+
+    Accuracies and losses are paired by seed, training times by campaign and block.
+
+    Args:
+        section: rows of one machine, one software and one task.
+    """
     settings = _settings(section)
     if not settings:
         missing = [name for cell, name in _NAMES.items() if all(row.cell != cell for row in section.rows)]
@@ -77,7 +83,7 @@ def judge_claims(section: Section) -> tuple[Claim, ...]:
 
 @dataclass(frozen=True)
 class _Pair:
-    """What one pair shows: an estimate of which more than `null` speaks for the claim, and how a reader is told."""
+    """What one pair shows: an estimate of which more than `null` speaks for the claim, and the text for a reader."""
 
     text: str
     estimate: Estimate
@@ -104,25 +110,26 @@ def _ordered(
     at: str,
 ) -> Claim:
     bonferroni = 1 - (1 - CONFIDENCE) / len(pairs)
-    found = [compare(rows[a], rows[b], bonferroni) for a, b in pairs]
-    if all(pair.speaks_for for pair in found):
+    shown = [compare(rows[a], rows[b], bonferroni) for a, b in pairs]
+    if all(pair.speaks_for for pair in shown):
         verdict = ClaimVerdict.HOLDS
-    elif any(pair.speaks_against for pair in found):
+    elif any(pair.speaks_against for pair in shown):
         verdict = ClaimVerdict.DOES_NOT
     else:
         verdict = ClaimVerdict.CANNOT_TELL
-    return Claim(text, verdict, "; ".join(pair.text for pair in found) + at)
+    return Claim(text, verdict, "; ".join(pair.text for pair in shown) + at)
 
 
 def _accuracy_pair(better: Row, worse: Row, corrected: float) -> _Pair:
     def points(run: RunRecord) -> float | None:
-        return None if run.accuracy is None else 100 * run.accuracy
+        accuracy = run.figure("accuracy")
+        return None if accuracy is None else 100 * accuracy
 
     return _seed_pair(better, worse, points, 1, corrected, lambda x: f"{x:+.2f}", " points")
 
 
 def _loss_pair(better: Row, worse: Row, corrected: float) -> _Pair:
-    return _seed_pair(better, worse, lambda run: run.loss, -1, corrected, lambda x: f"{x:+.4f}", "")
+    return _seed_pair(better, worse, lambda run: run.figure("loss"), -1, corrected, lambda x: f"{x:+.4f}", "")
 
 
 def _seed_pair(
@@ -143,7 +150,7 @@ def _seed_pair(
         shown = sorted((sign * estimate.interval.low, sign * estimate.interval.high))
     tried = max(better.seeds_tried, worse.seeds_tried)
     name = f"{_NAMES[better.cell]} − {_NAMES[worse.cell]}"
-    text = _told(name, sign * estimate.value, shown, estimate.n, tried, "seed", number, unit)
+    text = _worded(name, sign * estimate.value, shown, estimate.n, tried, "seed", number, unit)
     return _Pair(text, estimate, mean_t(differences, corrected).interval, 0.0)
 
 
@@ -153,11 +160,11 @@ def _time_pair(slower: Row, faster: Row, corrected: float) -> _Pair:
     shown = [estimate.interval.low, estimate.interval.high] if estimate.interval else None
     tried = max(slower.runs_tried, faster.runs_tried)
     name = f"{_NAMES[slower.cell]} / {_NAMES[faster.cell]}"
-    text = _told(name, estimate.value, shown, estimate.n, tried, "block", lambda x: f"{x:.2f}", " ×")
+    text = _worded(name, estimate.value, shown, estimate.n, tried, "block", lambda x: f"{x:.2f}", " ×")
     return _Pair(text, estimate, paired_ratio(*times, corrected).interval, 1.0)
 
 
-def _told(
+def _worded(
     name: str,
     value: float,
     shown: Sequence[float] | None,
@@ -170,24 +177,24 @@ def _told(
     if not n:
         return f"{name}: no {what} in which both have a result"
 
-    def told(x: float) -> str:
+    def signed(x: float) -> str:
         return number(x).replace("-", "−")
 
     count = f"{n}{f' of {tried}' if n < tried else ''} {what}{'s' if max(n, tried) > 1 else ''}"
     if shown is None:
         why = "no interval from one" if n == 1 else "all the same, which gives no interval"
-        return f"{name} {told(value)}{unit} ({count}: {why})"
-    return f"{name} {told(value)}{unit} (95 % {told(shown[0])} to {told(shown[1])}, {count})"
+        return f"{name} {signed(value)}{unit} ({count}: {why})"
+    return f"{name} {signed(value)}{unit} (95 % {signed(shown[0])} to {signed(shown[1])}, {count})"
 
 
 def _swap(settings: Mapping[Case, _Rows]) -> Claim:
     """Whether the three cells ran at settings that differ in nothing but the cell."""
     # A cell none of whose runs ended ok, where another cell's did: the swap itself broke something.
     broken = [
-        f"{_NAMES[cell]} has no valid run ({row.left_out[0].reason})"
+        f"{_NAMES[cell]} has no valid run ({row.excluded[0].reason})"
         for rows in settings.values()
         for cell, row in rows.items()
-        if not row.runs and row.left_out and any(other.runs for other in rows.values())
+        if not row.runs and row.excluded and any(swapped.runs for swapped in rows.values())
     ]
     every = [row for rows in settings.values() for row in rows.values()]
     if broken:
@@ -211,11 +218,11 @@ def _swap(settings: Mapping[Case, _Rows]) -> Claim:
 
 def _settings(section: Section) -> dict[Case, dict[str, Row]]:
     """The settings at which all three cells were tried."""
-    found: dict[Case, dict[str, Row]] = defaultdict(dict)
+    settings: dict[Case, dict[str, Row]] = defaultdict(dict)
     for row in section.rows:
         if row.cell in _NAMES:
-            found[row.setting][row.cell] = row
-    return {setting: rows for setting, rows in found.items() if len(rows) == len(_NAMES)}
+            settings[row.setting][row.cell] = row
+    return {setting: rows for setting, rows in settings.items() if len(rows) == len(_NAMES)}
 
 
 _PROTOCOL = Case(cell="")

@@ -1,4 +1,4 @@
-"""Two frames of observations → findings: what is surely the same, better or worse, and what cannot be told. Pure.
+"""Two frames of observations → findings: what is decidedly the same, better or worse, and what is undecided. Pure.
 
 The unit is the run, and for accuracy and loss the seed. Where both sides have the same blocks (seed and repeat), they
 are paired; else they are two independent samples.
@@ -9,7 +9,7 @@ the whole comparison (Bonferroni), so that with 95 % confidence every one of the
 metrics are compared. Holm's procedure (1979) would find a little more, but gives no intervals, and `same` needs one.
 
 The intervals know the spread between the runs that were measured. They do not know how the machine itself drifts
-between two measurements; a comparison of what was not interleaved says so.
+between two measurements; a comparison of what was not interleaved has a remark on it.
 """
 
 from __future__ import annotations
@@ -137,26 +137,26 @@ def _of_configuration(case: Case, base: Groups, new: Groups, across_software: bo
     if not new:
         return [_as_a_whole(case, Verdict.MISSING, "the base has it, the new side hasn't")]
     pairs = matched(base, new)
-    found: list[PendingFinding | Finding] = []
+    pending: list[PendingFinding | Finding] = []
     for before, after in pairs:
         environment = comparison_environment(base, new, before, after)
-        found += _of_groups(case, base[before], new[after], environment, across_software)
+        pending += _of_groups(case, base[before], new[after], environment, across_software)
     compared = {after for _, after in pairs}
-    found += _all_new_failures(case, {key: group for key, group in new.items() if key not in compared})
-    return found
+    pending += _all_new_failures(case, {key: group for key, group in new.items() if key not in compared})
+    return pending
 
 
 def _of_groups(
     case: Case, base: RunGroup, new: RunGroup, environment: ComparisonEnvironment, across_software: bool
 ) -> list[PendingFinding | Finding]:
-    found: list[PendingFinding | Finding] = list(_new_failures(case, base, new, environment))
+    pending: list[PendingFinding | Finding] = list(_new_failures(case, base, new, environment))
     same_runs = base.ids == new.ids
     if not (base.runs and new.runs):
-        if not found:
+        if not pending:
             where = "in the base" if new.runs else "on the new side" if base.runs else "on either side"
             verdict = Verdict.SAME if same_runs else Verdict.INCONCLUSIVE
-            found.append(_as_a_whole(case, verdict, f"no run ended ok {where}", environment))
-        return found
+            pending.append(_as_a_whole(case, verdict, f"no run ended ok {where}", environment))
+        return pending
     remarks = []
     if base.kernels != new.kernels:
         remarks.append(f"the kernel that ran: {base.kernels} → {new.kernels}")
@@ -169,7 +169,7 @@ def _of_groups(
     ours = readings(new.runs if same_runs else [run for run in new.runs if run.run_id not in shared])
     for (metric, detail), before in readings(base.runs).items():
         after = ours.get((metric, detail), [])
-        pending = PendingFinding(
+        question = PendingFinding(
             configuration=case,
             environment=environment,
             metric=metric,
@@ -180,15 +180,15 @@ def _of_groups(
         )
         if mixed:
             why = "there is more than one version of the cell's source on a side: name a part of it"
-            found.append(pending.without_interval(Verdict.INCOMPARABLE, why))
+            pending.append(question.without_interval(Verdict.INCOMPARABLE, why))
         elif reason := environment.incomparable(metric, across_software):
-            found.append(pending.without_interval(Verdict.INCOMPARABLE, reason))
+            pending.append(question.without_interval(Verdict.INCOMPARABLE, reason))
         elif not after:
             why = "the base has this figure, the new side hasn't"
-            found.append(pending.without_interval(Verdict.MISSING, why))
+            pending.append(question.without_interval(Verdict.MISSING, why))
         else:
-            found.append(pending)
-    return found
+            pending.append(question)
+    return pending
 
 
 def _as_a_whole(case: Case, verdict: Verdict, remark: str, environment: ComparisonEnvironment | None = None) -> Finding:

@@ -14,12 +14,12 @@ from bench.core.metrics import Margins, Metric, MetricKind
 from bench.plan.gate import Gate
 
 MIN_RUNS = 5
-"""Of each side. Times of one program can have two modes (docs/results.md: whole epochs at 15 or at 25 seconds). Where
-both are equally likely, n runs a side fall into one mode each, and not the same, with a chance of 2 · 4⁻ⁿ, and look
-surely different; from 5 runs on that is 0.2 %."""
+"""The fewest runs a side. Times of one program can have two modes (docs/results.md: whole epochs at 15 or at 25 s).
+Where both are equally likely, n runs a side fall into one mode each, and not the same, with a chance of 2 · 4⁻ⁿ, and
+seem decidedly different; from 5 runs on that is 0.2 %."""
 
 MIN_SEEDS = 3
-"""Of each side, for accuracy and loss: fewer give Student's t one degree of freedom, whose intervals say nothing."""
+"""The fewest seeds a side: fewer give Student's t one degree of freedom, whose intervals are too wide for a verdict."""
 
 _MOST_MORE = 10_000
 """Above it, how many runs it would take is no advice."""
@@ -77,11 +77,16 @@ class PendingFinding:
         return not self.same_runs and self.sample.n >= self.fewest
 
     def without_interval(self, verdict: Verdict, why: str) -> Finding:
-        """The finding that needs none."""
+        """The finding of a verdict that needs none, and why it doesn't."""
         return self._finding(verdict, None, "", why)
 
     def judged(self, gate: Gate, confidence: float) -> Finding:
-        """The finding by a gate's margins, on an interval of so much confidence."""
+        """The finding by a gate's margins.
+
+        Args:
+            gate: the margins.
+            confidence: that of the simultaneous interval.
+        """
         metric, sample, basis = self.metric, self.sample, self.sample.basis(self.metric.replicate)
         if self.same_runs:
             return self._finding(Verdict.SAME, None, "the same runs on both sides")
@@ -137,6 +142,6 @@ def _advice(sample: Sample, replicate: str, distance: float, half: float, margin
     """How many values would narrow the interval enough, if the estimate is the truth: its width falls as 1/√n."""
     needed = max(margins.tolerance - distance, distance - margins.floor)
     if needed**2 * _MOST_MORE < sample.n * half**2:
-        return "too noisy to tell"
+        return "too noisy to decide"
     least = max(math.ceil(sample.n * (half / needed) ** 2), sample.n + 1)
-    return f"about {least:,} {f'pairs of {replicate}s' if sample.paired else f'{replicate}s a side'} would tell"
+    return f"about {least:,} {f'pairs of {replicate}s' if sample.paired else f'{replicate}s a side'} would decide"

@@ -26,6 +26,7 @@ import pandas as pd
 from bench.analysis.records import RunRecord
 from bench.analysis.rows import Row
 from bench.analysis.samples import centre, readings
+from bench.analysis.sections import SectionKey
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.core.metrics import COMPARED, Metric
@@ -57,10 +58,11 @@ class Point:
     began: pd.Timestamp
     """When the first run of it began."""
     commit: str | None
-    """Of the project, or of the program where the project has none."""
+    """The project's commit, or the program's where the project has none."""
     value: float
+    """The median over runs, or the mean over seeds, in the metric's unit."""
     n: int
-    """Runs; for accuracy and loss seeds."""
+    """The number of runs; for accuracy and loss of seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +72,15 @@ class Change:
     before: Point
     after: Point
     index: int
-    """Of `after` in the series."""
+    """The place of `after` in the series."""
     old: float
-    """The median of the level before."""
+    """The median of the level before, in the metric's unit."""
     new: float
+    """The median of the level after."""
 
     @property
     def ratio(self) -> float:
+        """The new level over the old one; NaN where that is 0."""
         return self.new / self.old if self.old else math.nan
 
 
@@ -87,32 +91,42 @@ class Series:
     configuration: Case
     metric: Metric
     detail: str
+    """For inference: the call path and the batch."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, Any] = field(default_factory=dict)
     points: tuple[Point, ...]
     changes: tuple[Change, ...]
 
     def worse(self, change: Change) -> bool:
+        """Whether a change of this series is one for the worse."""
         return (change.new > change.old) == self.metric.lower_is_better
 
 
 def series(frame: pd.DataFrame, metric: Metric, by: By = By.COMMIT) -> tuple[Series, ...]:
-    """The series of a metric in a frame of observations; none where it was not measured."""
+    """The series of a metric in a frame of observations; none where it was not measured.
+
+    Args:
+        frame: observations with the columns `bench.analysis.records.NEEDED`, a row each.
+        metric: one that is compared.
+        by: whether a commit or a campaign makes a point.
+
+    Raises:
+        KeyError: a column is missing.
+    """
     origins = _origins(frame, by)
-    rows: dict[tuple[Case, str | None, str | None, str | None], list[tuple[Section, Row]]] = defaultdict(list)
+    rows: dict[tuple[Case, SectionKey], list[tuple[Section, Row]]] = defaultdict(list)
     for section in summarise(frame):  # a users' cell is one series, whatever the versions of its source
         for row in section.rows:
-            environment = section.machine_fingerprint, section.software_fingerprint, section.data_digest
-            rows[row.configuration, *environment].append((section, row))
-    found = []
-    for (case, *_), own in rows.items():
+            rows[row.configuration, section.key._replace(cells_digest="")].append((section, row))
+    of_metric = []
+    for (case, _), versions in rows.items():
         groups: dict[str, list[RunRecord]] = defaultdict(list)
-        for _, row in own:
+        for _, row in versions:
             for run in row.runs:
                 groups[origins[run.run_id].key].append(run)
-        section = own[0][0]
+        section = versions[0][0]
         for detail, points in sorted(_points(groups, origins, metric).items()):
-            found.append(
+            of_metric.append(
                 Series(
                     configuration=case,
                     metric=metric,
@@ -123,15 +137,19 @@ def series(frame: pd.DataFrame, metric: Metric, by: By = By.COMMIT) -> tuple[Ser
                     changes=_changes(points, metric),
                 )
             )
-    return tuple(found)
+    return tuple(of_metric)
 
 
 def change_points(values: Sequence[float], least: float = 0.0) -> tuple[int, ...]:
-    """Where the level of a series moves: indices of the first values of new levels.
+    """Where the level of a series moves: indices of the first values of new levels, ascending.
+
+    PELT (Killick, Fearnhead & Eckley, 2012, *JASA* 107, 1590) with a squared-error cost, on values scaled by their
+    noise.
 
     Args:
-        values: in the order of time.
-        least: a standard deviation that noise has at least; smaller steps are then no changes.
+        values: n_points values in the order of time; none is found in fewer than two segments' worth, or where a value
+            is not finite.
+        least: the least standard deviation of noise, in the values' unit; smaller steps are then no changes.
     """
     import ruptures  # a second to import
 
@@ -142,8 +160,8 @@ def change_points(values: Sequence[float], least: float = 0.0) -> tuple[int, ...
     if not spread > 0:
         spread = float(np.ptp(measured)) / len(measured) or 1.0  # a step between values that are otherwise equal
     signal = _without_spikes(measured, spread) / spread
-    found = ruptures.Pelt(model="l2", min_size=SEGMENT, jump=1).fit(signal.reshape(-1, 1))
-    return tuple(found.predict(pen=_PENALTY * math.log(len(signal)))[:-1])
+    search = ruptures.Pelt(model="l2", min_size=SEGMENT, jump=1).fit(signal.reshape(-1, 1))
+    return tuple(search.predict(pen=_PENALTY * math.log(len(signal)))[:-1])
 
 
 def _noise(values: Floats) -> float:
@@ -198,29 +216,29 @@ def _origins(frame: pd.DataFrame, by: By) -> dict[str, _Origin]:
     """By run id."""
     runs = frame.drop_duplicates("run_id")
     commits = runs["project_commit"].astype(object).where(runs["project_commit"].notna(), runs["program_commit"])
-    found = {}
+    origins = {}
     for run_id, campaign, began, commit in zip(
         runs["run_id"].astype(str), runs["campaign_id"].astype(str), runs["started_at"], commits, strict=True
     ):
         known = str(commit) if isinstance(commit, str) else None
-        # what was measured at no known commit is a point for each campaign, since nothing says that it was the same
+        # what was measured at no known commit is a point for each campaign, since nothing shows that it was the same
         key = known if known and by is By.COMMIT else campaign
-        found[run_id] = _Origin(key, began, known)
-    return found
+        origins[run_id] = _Origin(key, began, known)
+    return origins
 
 
 def _points(
     groups: Mapping[str, Sequence[RunRecord]], origins: Mapping[str, _Origin], metric: Metric
 ) -> dict[str, list[Point]]:
-    """By detail of the metric (inference: entry and batch)."""
-    found: dict[str, list[Point]] = defaultdict(list)
+    """By detail of the metric (for inference the call path and the batch)."""
+    by_detail: dict[str, list[Point]] = defaultdict(list)
     for runs in groups.values():
-        origin = min((origins[run.run_id] for run in runs), key=lambda one: one.began)
-        for (measured, detail), own in readings(runs).items():
+        origin = min((origins[run.run_id] for run in runs), key=lambda origin: origin.began)
+        for (measured, detail), paired in readings(runs).items():
             if measured is metric:
-                values = [value for _, value in own]
+                values = [value for _, value in paired]
                 point = Point(began=origin.began, commit=origin.commit, value=centre(metric, values), n=len(values))
-                found[detail].append(point)
-    for points in found.values():
+                by_detail[detail].append(point)
+    for points in by_detail.values():
         points.sort(key=lambda point: point.began)
-    return found
+    return by_detail

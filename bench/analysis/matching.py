@@ -67,14 +67,17 @@ class RunGroup:
 
     @property
     def failed(self) -> list[RunRecord]:
+        """Those that did not."""
         return [run for row in self.rows for run in row.failed]
 
     @property
     def ids(self) -> set[str]:
+        """The ids of all its runs."""
         return {run.run_id for run in [*self.runs, *self.failed]}
 
     @property
     def kernels(self) -> str:
+        """The attested kernels, in words."""
         return ", ".join(sorted({kernel for row in self.rows for kernel in row.kernels_attested})) or "unknown"
 
     @property
@@ -91,18 +94,18 @@ Groups = Mapping[EnvironmentKey, RunGroup]
 def by_configuration(frame: pd.DataFrame) -> dict[Case, Groups]:
     """The runs of a frame by configuration, in the order of its sections and rows.
 
-    How many calls are timed does not tell configurations apart here: what both sides have is compared.
+    The number of timed calls does not distinguish configurations here: what both sides have is compared.
     """
-    found: dict[Case, dict[EnvironmentKey, RunGroup]] = defaultdict(dict)
+    cases: dict[Case, dict[EnvironmentKey, RunGroup]] = defaultdict(dict)
     for section in summarise(frame):
         key = EnvironmentKey(
             section.machine_fingerprint or "", section.software_fingerprint or "", section.data_digest or ""
         )
         for row in section.rows:
-            groups = found[replace(row.configuration, latency_calls=0)]
+            groups = cases[replace(row.configuration, latency_calls=0)]
             group = groups.get(key, RunGroup((), ()))
             groups[key] = RunGroup((*group.sections, section), (*group.rows, row))
-    return dict(found)
+    return dict(cases)
 
 
 def matched(base: Groups, new: Groups) -> list[tuple[EnvironmentKey, EnvironmentKey]]:
@@ -130,7 +133,14 @@ def matched(base: Groups, new: Groups) -> list[tuple[EnvironmentKey, Environment
 def comparison_environment(
     base: Groups, new: Groups, before: EnvironmentKey, after: EnvironmentKey
 ) -> ComparisonEnvironment:
-    """What two groups were measured on, and in what that differs."""
+    """The machine and software of two groups, and in what they differ.
+
+    Args:
+        base: the base's groups of a configuration.
+        new: the new side's groups of it.
+        before: the environment of base that is compared.
+        after: the environment of new that it is compared with.
+    """
     theirs, ours = base[before].sections[0], new[after].sections[0]
 
     def differing(old: Mapping[str, Any], now: Mapping[str, Any], differ: bool) -> tuple[str, ...]:

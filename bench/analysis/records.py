@@ -61,7 +61,13 @@ class RunRecord:
         return self.figures.get(metric)
 
     def call_figure(self, metric: str, call_path: str, batch: int = 1) -> float | None:
-        """The run's figure of a metric of inference, for calls of so many samples; None where they were not timed."""
+        """The run's figure of a metric of inference; None where it was not timed.
+
+        Args:
+            metric: one that a run has for each call path.
+            call_path: `predict` or `compiled`.
+            batch: samples a call.
+        """
         figures = self.inference.get(call_path)
         if figures is None:
             return None
@@ -123,6 +129,7 @@ class MeasuredRun:
 
     @property
     def ok(self) -> bool:
+        """Whether it ended `ok`, and so enters the figures."""
         return self.status == Status.OK
 
     @property

@@ -28,7 +28,7 @@ _COUNT_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class CallPathFigures:
-    """How one run's trained model answers through one call path."""
+    """The figures of one run's trained model, called through one call path."""
 
     figures: Mapping[str, float] = field(default_factory=dict)
     """By metric: of its calls at batch 1."""

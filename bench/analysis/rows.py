@@ -42,7 +42,7 @@ class ExcludedRuns:
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceFigures:
-    """How a configuration answers through one call path: medians over its runs, each of which gives one figure."""
+    """The figures of a configuration, called through one call path: medians over its runs, each of which gives one."""
 
     call_path: str
     """`predict` (`model.predict`), or `compiled` (the call that a service would use)."""
@@ -104,7 +104,7 @@ class Row:
     """How near training comes to what this machine could do; None for a cell whose arithmetic is unknown."""
     kernels_attested: tuple[str, ...]
     """The kernels that ran in training and evaluation, by the evidence of the runs that ended ok; what was asked is
-    `configuration.kernel`, and what answered is in `inference`."""
+    `configuration.kernel`, and what ran in inference is in `inference`."""
     runs: tuple[RunRecord, ...]
     """Those that ended ok, by campaign and block."""
     excluded: tuple[ExcludedRuns, ...]
@@ -115,14 +115,17 @@ class Row:
 
     @property
     def runs_tried(self) -> int:
+        """All its runs, however they ended."""
         return len(self.runs) + len(self.failed)
 
     @property
     def cell(self) -> str:
+        """The configuration's recurrent cell."""
         return self.configuration.cell
 
     @property
     def seeds(self) -> int:
+        """The number of seeds of the runs that ended ok."""
         return len({run.seed for run in self.runs})
 
     @property
@@ -244,7 +247,9 @@ def _row(
     good = [run for run in tried if run.ok]
     parameters = [run.stored["parameters"] for run in [*good, *tried] if run.stored["parameters"] is not None]
     reasons = Counter((run.status, run.reason) for run in tried if not run.ok)
-    estimates = {name: found for name, metric in METRICS.items() if (found := _estimate(metric, runs)) is not None}
+    estimates = {
+        name: estimate for name, metric in METRICS.items() if (estimate := _estimate(metric, runs)) is not None
+    }
 
     def over(figure: Callable[[RunRecord], float | None], **base: str) -> Estimate | None:
         """The ratio to the configuration that differs in what is named."""
@@ -289,7 +294,7 @@ def _estimate(metric: Metric, runs: Sequence[RunRecord]) -> Estimate | None:
 
 
 def _inference(runs: Sequence[MeasuredRun]) -> tuple[InferenceFigures, ...]:
-    found = []
+    call_paths = []
     for path in CALL_PATHS:
         timed = [run.record.inference[path] for run in runs if path in run.record.inference]
         if not timed:
@@ -297,7 +302,7 @@ def _inference(runs: Sequence[MeasuredRun]) -> tuple[InferenceFigures, ...]:
         kernels = {run.inference_kernels[path] for run in runs if path in run.inference_kernels}
         names = dict.fromkeys(name for figures in timed for name in figures.figures)
         batched = dict.fromkeys(name for figures in timed for name in figures.by_batch)
-        found.append(
+        call_paths.append(
             InferenceFigures(
                 call_path=path,
                 kernels_attested=tuple(sorted(kernels)),
@@ -313,7 +318,7 @@ def _inference(runs: Sequence[MeasuredRun]) -> tuple[InferenceFigures, ...]:
                 },
             )
         )
-    return tuple(found)
+    return tuple(call_paths)
 
 
 _Key = TypeVar("_Key")

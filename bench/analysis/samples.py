@@ -42,7 +42,7 @@ def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[Reading
         By metric and detail (for inference the call path, and the batch: `compiled, batch 64`): a value for each run,
         and for accuracy and loss one for each seed. What is compared as a ratio has positive values alone.
     """
-    found: dict[tuple[Metric, str], list[Reading]] = {}
+    values_of: dict[tuple[Metric, str], list[Reading]] = {}
     for name in COMPARED:
         metric = METRICS[name]
         for detail, figure in _figures(metric, runs):
@@ -52,8 +52,8 @@ def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[Reading
                 values = [((run.seed, run.repeat), value) for run in runs if (value := figure(run)) is not None]
             kept = [(block, value) for block, value in values if value > 0 or not metric.as_ratio]
             if kept:
-                found[metric, detail] = kept
-    return found
+                values_of[metric, detail] = kept
+    return values_of
 
 
 def centre(metric: Metric, values: Sequence[float]) -> float:
@@ -73,6 +73,7 @@ class Sample:
 
     @property
     def n(self) -> int:
+        """The number of pairs, or of values on the side that has fewer."""
         return min(len(self.base), len(self.new))
 
     @property
@@ -81,7 +82,7 @@ class Sample:
         return self.base == self.new if self.paired else len({*self.base, *self.new}) == 1
 
     def change(self, metric: Metric, confidence: float = CONFIDENCE) -> Estimate:
-        """The ratio new/base of geometric means, or the difference new - base of means, in the metric's unit."""
+        """The ratio new/base of geometric means, or the difference new - base of means in the metric's unit."""
         if metric.as_ratio:
             return (paired_ratio if self.paired else unpaired_ratio)(self.new, self.base, confidence)
         if self.paired:
@@ -108,7 +109,11 @@ class Sample:
 def make_sample(new: Sequence[Reading], base: Sequence[Reading]) -> Sample:
     """Paired where no side has a block twice and at least half of the shorter side's blocks are in both.
 
-    It looks at blocks alone, never at values, so that it can favour no verdict.
+    Blocks alone decide, never values, so that no verdict is favoured.
+
+    Args:
+        new: the new side's values of one metric.
+        base: the base's.
     """
     ours, theirs = dict(new), dict(base)
     both = sorted(ours.keys() & theirs.keys())

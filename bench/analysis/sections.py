@@ -29,7 +29,7 @@ def section_keys(runs: pd.DataFrame) -> list[SectionKey]:
     A run that failed before it read the data belongs with the others of its task, machine and software.
 
     Args:
-        runs: a row for each run of a frame of observations, all of them: the others tell what such a run would read.
+        runs: a row for each run of a frame of observations, all of them: the others show what such a run would read.
     """
     facts = {name: _texts(runs, name) for name in SectionKey._fields}
     keys = [

@@ -3,6 +3,9 @@
 One rule holds everywhere: where the data cannot carry an interval there is none (`None`), and a reader of intervals
 must take that as "not known". So it is for one value, and for values that are all equal: a zero-width interval would
 claim a certainty that a small sample does not give. Values that are not finite are no measurements: `n` is of the rest.
+
+Samples are one-dimensional, of independent values: runs, process pairs or seeds, never epochs or calls of one run. A
+`confidence` is the coverage of an interval, above 0 and below 1.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from scipy.special import bdtr, stdtrit
 Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
+"""The coverage of every interval that is shown."""
 
 # Values whose relative range is smaller are equal but for rounding.
 _EQUAL = 1e-9
@@ -53,35 +57,18 @@ class Estimate:
         return Estimate(factor * self.value, interval, self.n)
 
 
-@dataclass(frozen=True)
-class RunFigure:
-    """A run's own figure: the median over its steady epochs."""
-
-    value: float
-    first_epoch_only: bool
-    """The run had one epoch, which is then what the figure is taken from."""
-
-
 NOTHING = Estimate(math.nan, None, 0)
-
-
-def run_figure(epochs: Sequence[int], values: Iterable[float]) -> RunFigure:
-    """One figure for a run: the median over epochs from 2 on, or over epoch 1 where there is no other.
-
-    Epochs of a run are not independent, so no interval can come from them. NaN where nothing finite was measured.
-    """
-    numbers = np.asarray(epochs, dtype=np.float64)
-    measured = np.asarray(list(values), dtype=np.float64)
-    steady = numbers >= 2
-    first_only = not bool(steady.any())
-    kept = _finite(measured if first_only else measured[steady])
-    return RunFigure(float(np.median(kept)) if kept.size else math.nan, first_only)
 
 
 def quantiles(values: Iterable[float], *at: float) -> tuple[float, ...]:
     """The quantiles of one run's calls, between the two nearest values in proportion; NaN where nothing is finite.
 
-    Calls of a run are not independent, so no interval can come from them.
+    Calls of a run are not independent, so no interval can come from them. The definition is Hyndman and Fan's seventh
+    (1996, *The American Statistician* 50, 361), NumPy's default.
+
+    Args:
+        values: the calls, in any order.
+        at: the quantiles, 0 to 1.
     """
     sample = _finite(values)
     return tuple(float(x) for x in np.quantile(sample, at)) if sample.size else (math.nan,) * len(at)
@@ -98,23 +85,33 @@ def quantile_of_sorted(values: Floats, at: float) -> float:
 
 
 def mean_t(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
-    """The mean, with Student's t interval."""
+    """The mean, with Student's t interval (Student, 1908, *Biometrika* 6, 1).
+
+    Args:
+        values: a sample, roughly normal where it is small.
+        confidence: the interval's coverage.
+    """
     sample = _finite(values)
     if not sample.size:
         return NOTHING
     return Estimate(float(sample.mean()), _t_interval(sample, confidence), int(sample.size))
 
 
-def trimmed_t(values: Iterable[float], share: float, confidence: float = CONFIDENCE) -> Estimate:
-    """The mean without so large a share of the values at either end, with Tukey & McLaughlin's t interval.
+def trimmed_t(values: Iterable[float], fraction: float, confidence: float = CONFIDENCE) -> Estimate:
+    """The mean without a fraction of the values at either end, with Tukey & McLaughlin's t interval.
 
-    The standard error is that of the winsorized sample, over the share that is kept, with a degree of freedom less than
-    there are values left (Tukey & McLaughlin, 1963, *Sankhyā* A 25, 331). The share is rounded down to whole values;
-    with none to cut off it is `mean_t`. No interval where all values, or all that are left, are equal.
+    The standard error is that of the winsorized sample, over the fraction that is kept, with a degree of freedom less
+    than there are values left (Tukey & McLaughlin, 1963, *Sankhyā* A 25, 331). No interval where all values, or all
+    that are left, are equal.
+
+    Args:
+        values: a sample.
+        fraction: what is cut off at either end, 0 to 0.5, rounded down to whole values; with none it is `mean_t`.
+        confidence: the interval's coverage.
     """
     sample = np.sort(_finite(values))
     n = int(sample.size)
-    cut = int(share * n)
+    cut = int(fraction * n)
     kept = sample[cut : n - cut]
     if cut == 0:
         return mean_t(kept, confidence)
@@ -136,6 +133,10 @@ def median_runs(values: Iterable[float], confidence: float = CONFIDENCE) -> Esti
     Fewer values do not reach 95 % that way: here it is Student's t interval for the mean of the logarithms, taken back
     by exp, and widened to hold the median where it doesn't. It assumes roughly log-normal values, and there is none
     where a value is not positive.
+
+    Args:
+        values: a sample, one value a run.
+        confidence: the interval's coverage.
     """
     sample = np.sort(_finite(values))
     n = int(sample.size)
@@ -157,8 +158,13 @@ def paired_ratio(new: Sequence[float], base: Sequence[float], confidence: float 
 
     A pair with a value that is not finite and positive is left out; `n` counts the pairs that remain.
 
+    Args:
+        new: n_pairs values, in one unit with `base`.
+        base: n_pairs values, aligned with `new` block by block (or seed by seed, or process pair by process pair).
+        confidence: the interval's coverage.
+
     Raises:
-        ValueError: the two are not equally long, so nothing says what belongs together.
+        ValueError: the two are not equally long, so nothing shows what belongs together.
     """
     pairs = np.column_stack(_same_length(new, base))
     logs = np.log(pairs[(np.isfinite(pairs) & (pairs > 0)).all(axis=1)])
@@ -174,30 +180,41 @@ def unpaired_ratio(new: Iterable[float], base: Iterable[float], confidence: floa
     """The ratio of the geometric means of new and base, two independent samples, with Welch's t interval on logarithms.
 
     Values that are not finite and positive are left out; `n` is that of the smaller sample.
+
+    Args:
+        new: a sample.
+        base: a sample in the same unit, of any length.
+        confidence: the interval's coverage.
     """
-    one, other = (np.log(sample[sample > 0]) for sample in (_finite(new), _finite(base)))
-    difference = unpaired_difference(one, other, confidence)
+    new_logs, base_logs = (np.log(sample[sample > 0]) for sample in (_finite(new), _finite(base)))
+    difference = unpaired_difference(new_logs, base_logs, confidence)
     if not difference.n:
         return NOTHING
     return Estimate(math.exp(difference.value), _exp_interval(difference.interval), difference.n)
 
 
 def unpaired_difference(new: Iterable[float], base: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
-    """The mean of new less that of base, two independent samples, with Welch's t interval (1947).
+    """The mean of new less that of base, two independent samples, with Welch's t interval.
 
-    The degrees of freedom are Welch and Satterthwaite's. There is no interval where a sample has one value, since
-    nothing is known of its spread, nor where neither has any spread. `n` is that of the smaller sample.
+    The degrees of freedom are Welch and Satterthwaite's (Welch, 1947, *Biometrika* 34, 28). There is no interval where
+    a sample has one value, since nothing is known of its spread, nor where neither has any spread. `n` is that of the
+    smaller sample.
+
+    Args:
+        new: a sample.
+        base: a sample in the same unit, of any length.
+        confidence: the interval's coverage.
     """
-    one, other = _finite(new), _finite(base)
-    n = min(one.size, other.size)
+    samples = _finite(new), _finite(base)
+    n = min(sample.size for sample in samples)
     if not n:
         return NOTHING
-    value = float(one.mean() - other.mean())
-    if n < 2 or (_all_equal(one) and _all_equal(other)):
+    value = float(samples[0].mean() - samples[1].mean())
+    if n < 2 or all(map(_all_equal, samples)):
         return Estimate(value, None, int(n))
-    parts = [sample.var(ddof=1) / sample.size for sample in (one, other)]
+    parts = [sample.var(ddof=1) / sample.size for sample in samples]
     whole = sum(parts)
-    freedom = whole**2 / sum(part**2 / (sample.size - 1) for part, sample in zip(parts, (one, other), strict=True))
+    freedom = whole**2 / sum(part**2 / (sample.size - 1) for part, sample in zip(parts, samples, strict=True))
     half = float(stdtrit(freedom, (1 + confidence) / 2) * math.sqrt(whole))
     return Estimate(value, _interval(value - half, value + half) if math.isfinite(half) else None, int(n))
 
@@ -205,7 +222,14 @@ def unpaired_difference(new: Iterable[float], base: Iterable[float], confidence:
 def assumed_interval(value: float, spread: float, n: int, confidence: float = CONFIDENCE) -> Interval | None:
     """Student's t interval of n values that are all `value`, had they varied with the standard deviation `spread`.
 
-    For values that do not vary at all, where a reader knows how much such values vary at least.
+    For values that do not vary at all, where a reader knows how much such values vary at least; None for one of no
+    width.
+
+    Args:
+        value: the mean.
+        spread: the assumed standard deviation, in the same unit.
+        n: how many values there are.
+        confidence: the interval's coverage.
     """
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * spread / math.sqrt(n) if n > 1 else 0.0
     return _interval(value - half, value + half)

@@ -33,22 +33,27 @@ class Section:
 
     @property
     def task(self) -> str:
+        """The data set and what is asked of it."""
         return self.key.task
 
     @property
     def data_digest(self) -> str | None:
+        """Digest of the content of the data."""
         return self.key.data_digest
 
     @property
     def machine_fingerprint(self) -> str | None:
+        """Digest of the machine facts that must agree."""
         return self.key.machine_fingerprint
 
     @property
     def software_fingerprint(self) -> str | None:
+        """Digest of the software facts that must agree."""
         return self.key.software_fingerprint
 
     @property
     def cells_digest(self) -> str:
+        """Digest of the source of the users' cells; empty where there are none."""
         return self.key.cells_digest
 
 

@@ -1,7 +1,8 @@
-"""What a comparison may say, when it may say it, and what it means for an exit code. Pure.
+"""The verdicts of a comparison: which there are, when each may be given, and its exit code. Pure.
 
-Two margins, both for the change from base to new. The *tolerance* is what still counts as the same. The *floor* is what
-no repetition removes: a difference below it may be the bias of the measurement itself, however narrow its interval.
+Two margins, both for the change from base to new. The *tolerance*, or equivalence margin, is what still counts as the
+same. The *floor*, or noise floor, is what no repetition removes: a difference below it may be the bias of the
+measurement itself, however narrow its interval.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from bench.core.metrics import Margins
 
 
 class Verdict(StrEnum):
-    """What is said of new against base. `SLOWER` and `FASTER` are words for time, `WORSE` and `BETTER` for the rest."""
+    """The verdict on new against base: `SLOWER` and `FASTER` are words for time, `WORSE` and `BETTER` for the rest."""
 
     SAME = "same"
     FASTER = "faster"
@@ -42,11 +43,15 @@ _CODES = {
 
 
 def judge(change: Interval | None, margins: Margins) -> Verdict:
-    """The verdict on a change of which more is worse, given the interval that it surely lies in.
+    """The verdict on a change of which more is worse, given its interval.
 
-    `SAME` where the whole interval lies within the tolerance: an equivalence test by interval inclusion, so never for
-    want of evidence. `WORSE` where it lies beyond the floor, and not within the tolerance; `BETTER` likewise. Else, and
-    where there is no interval, `INCONCLUSIVE`.
+    `SAME` where the whole interval lies within the tolerance: an equivalence test by interval inclusion (Schuirmann,
+    1987, *J. Pharmacokinet. Biopharm.* 15, 657), so never for want of evidence. `WORSE` where it lies beyond the floor,
+    and not within the tolerance; `BETTER` likewise. Else, and where there is no interval, `INCONCLUSIVE`.
+
+    Args:
+        change: the interval, on the scale of the margins: of a ratio the logarithm; None where there is none.
+        margins: the equivalence margin and the noise floor.
     """
     if change is None:
         return Verdict.INCONCLUSIVE
@@ -60,6 +65,6 @@ def judge(change: Interval | None, margins: Margins) -> Verdict:
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
-    """What a gate ends with: green only where there is a verdict, and every one of them is sure and no regression."""
+    """The exit code of a gate: green only where there is a verdict, and each of them is decided and no regression."""
     given = list(verdicts)
     return worst(_CODES.get(verdict, ExitCode.OK) for verdict in given) if given else ExitCode.NOTHING_SURE

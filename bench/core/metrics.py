@@ -156,6 +156,7 @@ class FromPhase:
 
     @property
     def columns(self) -> frozenset[str]:
+        """The columns of the store that it is made from."""
         samples = {"samples"} if self.reduction is Reduction.PROPORTION else set()
         return frozenset({self.column, self.per, *samples} - {""})
 
@@ -169,6 +170,7 @@ class FromMetadata:
 
     @property
     def columns(self) -> frozenset[str]:
+        """The columns of the store that it is made from."""
         return frozenset({self.column, self.minus} - {""})
 
 
@@ -226,6 +228,7 @@ class Metric:
 
     @property
     def json_key(self) -> str:
+        """Its key in the table's JSON."""
         return self.key or self.name
 
     @property
@@ -383,8 +386,12 @@ COMPARED: Mapping[str, Margins] = MappingProxyType(
 def find_metric(name: str, origin: str) -> Metric:
     """A metric that is compared, by its name.
 
+    Args:
+        name: its name.
+        origin: where the name came from, for the message.
+
     Raises:
-        UsageError: there is none; `origin` says where the name came from.
+        UsageError: there is none.
     """
     if name in COMPARED:
         return METRICS[name]

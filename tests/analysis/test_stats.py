@@ -21,7 +21,6 @@ from bench.analysis.stats import (
     mean_t,
     median_runs,
     paired_ratio,
-    run_figure,
     trimmed_t,
     unpaired_difference,
     unpaired_ratio,
@@ -270,26 +269,6 @@ def test_bounds_that_no_number_can_hold_are_no_interval() -> None:
     assert median_runs([1e-300, 1e300]).interval is None
 
 
-def test_a_run_s_figure_is_the_median_of_its_steady_epochs() -> None:
-    steady = run_figure([1, 2, 3, 4], [99.0, 5.0, 7.0, 6.0])
-    assert (steady.value, steady.first_epoch_only) == (6.0, False)
-
-
-def test_a_run_of_one_epoch_gives_that_one_marked() -> None:
-    only = run_figure([1], [9.0])
-    assert (only.value, only.first_epoch_only) == (9.0, True)
-
-
-def test_a_run_whose_steady_epochs_have_no_time_does_not_fall_back_on_the_first() -> None:
-    lost = run_figure([1, 2], [9.0, math.nan])
-    assert math.isnan(lost.value)
-    assert not lost.first_epoch_only
-
-
-def test_a_run_without_epochs_has_no_figure() -> None:
-    assert math.isnan(run_figure([], []).value)
-
-
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]))
 def test_quantiles_of_sorted_values_are_the_quantiles(values: list[float], at: float) -> None:
     assert stats.quantile_of_sorted(np.sort(values), at) == pytest.approx(stats.quantiles(values, at)[0], abs=1e-9)
@@ -299,15 +278,15 @@ def test_nothing_has_no_quantile() -> None:
     assert math.isnan(stats.quantile_of_sorted(np.empty(0), 0.5))
 
 
-@pytest.mark.parametrize(("n", "share"), [(10, 0.1), (19, 0.1), (23, 0.2), (48, 0.1)])
-def test_the_trimmed_interval_is_scipys(n: int, share: float) -> None:
+@pytest.mark.parametrize(("n", "fraction"), [(10, 0.1), (19, 0.1), (23, 0.2), (48, 0.1)])
+def test_the_trimmed_interval_is_scipys(n: int, fraction: float) -> None:
     values = np.random.default_rng(n).standard_t(2, n)
-    found = trimmed_t(values, share, 0.99)
-    cut = int(share * n) / n  # scipy divides by the share that was asked for, not the one that was cut off
+    found = trimmed_t(values, fraction, 0.99)
+    cut = int(fraction * n) / n  # scipy divides by the fraction that was asked for, not the one that was cut off
     low, high = scipy.stats.mstats.trimmed_mean_ci(values, (cut, cut), alpha=0.01)
     assert found.interval is not None
     assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
-    assert found.value == pytest.approx(scipy.stats.trim_mean(values, share))
+    assert found.value == pytest.approx(scipy.stats.trim_mean(values, fraction))
     assert found.n == n
 
 
