@@ -1,4 +1,4 @@
-"""Other tools' rules on the same recorded slices: false alarms and power of each, beside the duel's.
+"""Other tools' rules on the same recorded rounds: false alarms and power of each, beside the duel's.
 
     python -m scripts.compare_peers results/reference/duels/recording --duels results/reference/duels/duels.json \\
         --out results/reference/duels/peers.json
@@ -6,9 +6,9 @@
 Needs asv, pyperf and pytest-benchmark installed beside this; each one's own code decides:
 
 - pytest-benchmark, `--benchmark-compare-fail=mean:5%`: `pytest_benchmark.utils.parse_compare_fail(...)`'s check on the
-  means of one process each, the new one of the pair of processes that came next: base, then head, on one runner.
+  means of one process each, the new one of the process pair that came next: base, then head, on one runner.
 - asv, `asv continuous` with its two interleaved rounds and factor 1.1: `asv.commands.compare._is_result_better` with
-  `asv_runner.statistics.compute_stats` over the slices of two processes a side, A B B A.
+  `asv_runner.statistics.compute_stats` over the rounds of two processes a side, A B B A.
 - pyperf, `pyperf compare_to`: `pyperf._utils.is_significant` over three values of each of twenty processes a side.
 
 They get what suits them: neighbouring processes, a machine that was left alone, and no baseline of another day. What
@@ -29,11 +29,11 @@ from typing import Any
 
 from bench.report.values import markdown_table
 from scripts.recordings import Recorded, halves, read
-from scripts.simulate_duels import SLOWDOWNS, share
+from scripts.simulate_duels import SLOWDOWNS, fraction
 
 Rule = Callable[[list[Recorded], random.Random, float], tuple[str, float]]
-"""(one cell's pairs, random numbers, slowdown) → what it says (`same`, `slower`, `faster`), and how many minutes of
-slices it took."""
+"""(a cell's pairs, random numbers, slowdown) → the verdict (`same`, `slower`, `faster`), and how many minutes of rounds
+it took."""
 
 
 def pytest_benchmark_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> tuple[str, float]:
@@ -42,10 +42,10 @@ def pytest_benchmark_rule(pairs: list[Recorded], draw: random.Random, slowdown: 
 
     check = parse_compare_fail("mean:5%")
     at = draw.randrange(len(pairs) - 1)
-    base = pairs[at].times("a")
-    new = [(1 + slowdown) * time for time in pairs[at + 1].times("b")]
+    base = pairs[at].times(0)
+    new = [(1 + slowdown) * time for time in pairs[at + 1].times(1)]
     failed = check.fails({"mean": statistics.mean(new)}, {"mean": statistics.mean(base)})
-    return "slower" if failed else "same", _minutes(pairs[at], "a") + _minutes(pairs[at + 1], "b")
+    return "slower" if failed else "same", _minutes(pairs[at], 0) + _minutes(pairs[at + 1], 1)
 
 
 def asv_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> tuple[str, float]:
@@ -55,10 +55,10 @@ def asv_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> tup
 
     at = draw.randrange(len(pairs) - 1)
     both = pairs[at : at + 2]
-    base = [time for pair in both for time in pair.times("a")]
-    new = [(1 + slowdown) * time for pair in both for time in pair.times("b")]
+    base = [time for pair in both for time in pair.times(0)]
+    new = [(1 + slowdown) * time for pair in both for time in pair.times(1)]
     (a, a_stats), (b, b_stats) = compute_stats(base, 1), compute_stats(new, 1)
-    spent = sum(_minutes(pair, side) for pair in both for side in "ab")
+    spent = sum(_minutes(pair, side) for pair in both for side in (0, 1))
     if _is_result_better(a, b, (a_stats, base), (b_stats, new), 1.1):
         return "slower", spent
     return "faster" if _is_result_better(b, a, (b_stats, new), (a_stats, base), 1.1) else "same", spent
@@ -71,16 +71,17 @@ def pyperf_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> 
     processes, values = 20, 3
     at = draw.randrange(len(pairs))
     order = [pairs[(at + offset) % len(pairs)] for offset in range(2 * processes)]
-    base = [time for pair in order[:processes] for time in pair.times("a")[:values]]
-    new = [(1 + slowdown) * time for pair in order[processes:] for time in pair.times("b")[:values]]
-    spent = sum(values * statistics.mean(one.seconds for one in pair.slices) for pair in order) / 60
+    base = [time for pair in order[:processes] for time in pair.times(0)[:values]]
+    new = [(1 + slowdown) * time for pair in order[processes:] for time in pair.times(1)[:values]]
+    means = (statistics.mean(side.seconds for each in pair.rounds for side in each.sides) for pair in order)
+    spent = values * sum(means) / 60
     if not is_significant(base, new)[0]:
         return "same", spent
     return ("slower" if statistics.mean(new) > statistics.mean(base) else "faster"), spent
 
 
-def _minutes(pair: Recorded, side: str) -> float:
-    return sum(one.seconds for one in pair.slices if one.side == side) / 60
+def _minutes(pair: Recorded, side: int) -> float:
+    return sum(each.sides[side].seconds for each in pair.rounds) / 60
 
 
 RULES: dict[str, tuple[str, Rule]] = {
@@ -114,18 +115,18 @@ def main() -> None:
     for name, (package, rule) in RULES.items():
         versions[package] = importlib.metadata.version(package)
         for slowdown in SLOWDOWNS:
-            said, minutes = [], []
+            verdicts, minutes = [], []
             for index in range(arguments.number):
                 cell = sorted(later)[index % len(later)]
                 verdict, spent = rule(later[cell], random.Random(f"{name}/{slowdown}/{index}"), slowdown)
-                said.append(verdict)
+                verdicts.append(verdict)
                 minutes.append(spent)
             rows.append(
                 {
                     "rule": name,
                     "slowdown": slowdown,
-                    "slower": share(said.count("slower"), len(said)),
-                    "faster": share(said.count("faster"), len(said)),
+                    "slower": fraction(verdicts.count("slower"), len(verdicts)),
+                    "faster": fraction(verdicts.count("faster"), len(verdicts)),
                     "minutes": statistics.median(minutes),
                 }
             )
@@ -134,14 +135,16 @@ def main() -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """In markdown: false alarms (either way) of equal sides, and the share of slowdowns found."""
+    """In markdown: false alarms (either way) of equal sides, and the fraction of slowdowns found."""
     heads = ["rule", "false alarms", *(f"{100 * slowdown:g} % found" for slowdown in SLOWDOWNS[1:]), "minutes"]
     cells = []
     for name in dict.fromkeys(row["rule"] for row in rows):
-        own = {row["slowdown"]: row for row in rows if row["rule"] == name}
-        alarms = own[0.0]["slower"]["share"] + own[0.0]["faster"]["share"]
-        found = (own[slowdown]["slower"]["share"] for slowdown in SLOWDOWNS[1:])
-        cells.append([name, *(f"{100 * part:.1f} %" for part in (alarms, *found)), f"{own[0.0]['minutes']:.1f}"])
+        by_slowdown = {row["slowdown"]: row for row in rows if row["rule"] == name}
+        alarms = by_slowdown[0.0]["slower"]["share"] + by_slowdown[0.0]["faster"]["share"]
+        found = (by_slowdown[slowdown]["slower"]["share"] for slowdown in SLOWDOWNS[1:])
+        cells.append(
+            [name, *(f"{100 * part:.1f} %" for part in (alarms, *found)), f"{by_slowdown[0.0]['minutes']:.1f}"]
+        )
     return "\n".join(markdown_table([(head, head == "rule") for head in heads], cells))
 
 

@@ -6,7 +6,7 @@ Simulated duels have normal pairs with a true ratio of 1. For each schedule and 
 with which all intervals would have held the true ratio; the constant of a schedule is the 95 % quantile of these, and
 `CONSTANT` is the largest over the schedules, rounded up. It prints the coverage with `CONSTANT` too.
 
-No look depends on the ratio itself, so what holds for a ratio of 1 holds for every ratio; and the chance of a wrong
+No analysis depends on the ratio itself, so what holds for a ratio of 1 holds for every ratio; and the chance of a wrong
 `slower` or `faster` is at most that of an interval missing the truth on that side, whatever the margins.
 """
 
@@ -26,7 +26,7 @@ def smallest_constants(schedule: Schedule, duels: int, seed: int) -> np.ndarray:
     """For each simulated duel, the smallest constant with which none of its intervals misses the true ratio."""
     pairs = np.random.default_rng(seed).standard_normal((duels, schedule.most))
     needed = np.zeros(duels)
-    for at in schedule.looks:
+    for at in schedule.sizes:
         seen = np.sort(pairs[:, :at], axis=1)
         cut = int(TRIMMED * at)
         kept = seen[:, cut : at - cut]
@@ -43,13 +43,13 @@ def main() -> None:
     parser.add_argument("--duels", type=int, default=400_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    print(f"{'most pairs':>10}  {'looks at':24}  {'constant':>8}  coverage with {CONSTANT}")
+    print(f"{'most pairs':>10}  {'analyses at':24}  {'constant':>8}  coverage with {CONSTANT}")
     found = []
     for most in MOST_PAIRS:
         schedule = Schedule.up_to(most)
         needed = smallest_constants(schedule, arguments.duels, arguments.seed)
         found.append(float(np.quantile(needed, CONFIDENCE)))
-        print(f"{most:10}  {schedule.looks!s:24}  {found[-1]:8.4f}  {100 * np.mean(needed < CONSTANT):.2f} %")
+        print(f"{most:10}  {schedule.sizes!s:24}  {found[-1]:8.4f}  {100 * np.mean(needed < CONSTANT):.2f} %")
     print(f"largest constant: {max(found):.4f}")
 
 

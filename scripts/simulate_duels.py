@@ -1,12 +1,13 @@
-"""Simulated duels, drawn from recorded slices: how often they err, and what they find in how many minutes.
+"""Simulated duels, drawn from recorded rounds: how often they err, and what they find in how many minutes.
 
     python -m scripts.simulate_duels results/reference/duels/recording --out results/reference/duels \\
         --figure docs/duel-power.svg
 
-The earlier half of each cell's recorded pairs is there to choose by: it prints, for several numbers of turns a pair,
+The earlier half of each cell's recorded pairs is there to choose by: it prints, for several numbers of rounds a pair,
 how much the pairs' ratios vary and how narrow ten minutes would make the interval. The later half is judged on: 2,000
-duels with equal sides, and as many at each injected slowdown (B's slices made longer by exactly that). Each of them is
-`bench.duel.interleaved.duel_until_sure` itself, with pairs drawn from the recording on a clock of their own.
+duels with equal sides, and as many at each injected slowdown (B's timed batches made longer by exactly that). Each of
+them is `bench.duel.procedure.measure_until_decided` itself, with pairs drawn from the recording on a clock of their
+own.
 
 Writes `duels.csv` (a row a duel), `duels.json` (the rates, with Clopper-Pearson intervals) and the figure. All of it is
 conditional on the recording: another machine has another noise.
@@ -28,7 +29,8 @@ import pandas as pd
 from scipy.special import betaincinv
 
 from bench.analysis.stats import mean_t
-from bench.duel.interleaved import TURNS, duel_until_sure
+from bench.duel.interleaved import ROUNDS
+from bench.duel.procedure import measure_until_decided
 from bench.duel.sequential import MARGINS, pair_log_ratio
 from bench.report.values import markdown_table
 from scripts.recordings import ABOUT, Recorded, Replay, Silent, halves, machines, read
@@ -38,23 +40,23 @@ _COLOURS = ("#000000", "#e69f00", "#009e73", "#0072b2", "#d55e00")
 """Of Okabe and Ito's palette, which the colour-blind can tell apart."""
 
 
-def share(hits: int, of: int) -> dict[str, float | int]:
-    """A share, with its 95 % interval by Clopper and Pearson (1934)."""
+def fraction(hits: int, of: int) -> dict[str, float | int]:
+    """A fraction, with its 95 % interval by Clopper and Pearson (1934)."""
     low = float(betaincinv(hits, of - hits + 1, 0.025)) if hits else 0.0
     high = float(betaincinv(hits + 1, of - hits, 0.975)) if hits < of else 1.0
     return {"hits": hits, "of": of, "share": hits / of, "low": low, "high": high}
 
 
 def explore(recording: dict[str, list[Recorded]], budget_seconds: float) -> list[dict[str, Any]]:
-    """By cell and number of turns: the spread of the pairs' log-ratios, and the standard error after the budget."""
+    """By cell and number of rounds: the spread of the pairs' log-ratios, and the standard error after the budget."""
     rows = []
     for cell, pairs in recording.items():
-        for turns in (4, 8, 12, 16, 24, 32, 48, 64):
-            shortened = [pair.shortened(turns) for pair in pairs if pair.turns >= turns]
+        for rounds in (4, 8, 12, 16, 24, 32, 48, 64):
+            shortened = [pair.shortened(rounds) for pair in pairs if len(pair.rounds) >= rounds]
             if not shortened:
                 continue
             by_mean, by_walsh = zip(*(_others(pair) for pair in shortened), strict=True)
-            ratios = [r for r in (pair_log_ratio(pair.slices) for pair in shortened) if r is not None]
+            ratios = [r for r in (pair_log_ratio(pair.rounds) for pair in shortened) if r is not None]
             if len(ratios) < 2:
                 continue
             seconds = statistics.mean(pair.seconds for pair in shortened)
@@ -66,7 +68,7 @@ def explore(recording: dict[str, list[Recorded]], budget_seconds: float) -> list
             rows.append(
                 {
                     "cell": cell,
-                    "turns": turns,
+                    "turns": rounds,
                     "pairs": len(ratios),
                     "pair_seconds": seconds,
                     "mean_percent": 100 * mean.value,
@@ -84,69 +86,69 @@ def explore(recording: dict[str, list[Recorded]], budget_seconds: float) -> list
 
 def _others(pair: Recorded) -> tuple[float, float]:
     """The mean of a pair's log-ratios, and Hodges and Lehmann's estimate, which the pair's own estimate is to beat."""
-    ratios = [math.log(b / a) for a, b in zip(pair.times("a"), pair.times("b"), strict=True)]
+    ratios = [math.log(b / a) for a, b in zip(pair.times(0), pair.times(1), strict=True)]
     return statistics.mean(ratios), statistics.median((a + b) / 2 for a, b in combinations_with_replacement(ratios, 2))
 
 
 def simulate(
-    pairs: dict[str, list[Recorded]], slowdown: float, number: int, turns: int, budget_seconds: float
+    pairs: dict[str, list[Recorded]], slowdown: float, number: int, rounds: int, budget_seconds: float
 ) -> list[dict[str, Any]]:
     """So many duels, the cells in turn."""
     cells = sorted(pairs)
-    shortened = {cell: [pair.shortened(turns) for pair in own] for cell, own in pairs.items()}
+    shortened = {cell: [pair.shortened(rounds) for pair in recorded] for cell, recorded in pairs.items()}
     slowed = {
-        cell: [(pair.slowed(slowdown), pair.swapped().slowed(slowdown)) for pair in own]
-        for cell, own in shortened.items()
+        cell: [(pair.slowed(slowdown), pair.swapped().slowed(slowdown)) for pair in recorded]
+        for cell, recorded in shortened.items()
     }
     rows = []
     for index in range(number):
         cell = cells[index % len(cells)]
         replay = Replay(slowed[cell], f"{slowdown}/{index}")
-        result = duel_until_sure(
-            replay, Silent(), budget_seconds=budget_seconds, margins=MARGINS, turns=turns, clock=replay.clock
+        result = measure_until_decided(
+            replay, Silent(), budget_seconds=budget_seconds, margins=MARGINS, rounds=rounds, clock=replay.clock
         )
-        look = result.look
+        stopped = result.analysis
         rows.append(
             {
                 "slowdown": slowdown,
                 "duel": index,
                 "cell": cell,
-                "verdict": look.verdict.value,
+                "verdict": stopped.verdict.value,
                 "minutes": result.seconds / 60,
-                "pairs": look.pairs,
-                "ratio": look.ratio,
-                "low": look.low,
-                "high": look.high,
+                "pairs": stopped.pairs,
+                "ratio": stopped.ratio,
+                "low": stopped.low,
+                "high": stopped.high,
             }
         )
     return rows
 
 
 def rates(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each slowdown: the share of each verdict, and of those found within 3 and within 10 minutes."""
+    """For each slowdown: the fraction of each verdict, and of those found within 3 and within 10 minutes."""
     rows = []
     for slowdown in SLOWDOWNS:
         duels = frame[frame["slowdown"] == slowdown]
         row: dict[str, Any] = {"slowdown": slowdown}
         for verdict in ("same", "slower", "faster", "inconclusive"):
-            row[verdict] = share(int((duels["verdict"] == verdict).sum()), len(duels))
+            row[verdict] = fraction(int((duels["verdict"] == verdict).sum()), len(duels))
         slower = duels[duels["verdict"] == "slower"]
-        row["slower_within_3_minutes"] = share(int((slower["minutes"] <= 3).sum()), len(duels))
+        row["slower_within_3_minutes"] = fraction(int((slower["minutes"] <= 3).sum()), len(duels))
         wrong = {"faster"}
         if slowdown == 0:
             wrong.add("slower")
         elif slowdown > MARGINS.tolerance:
             wrong.add("same")
-        row["wrong"] = share(int(duels["verdict"].isin(wrong).sum()), len(duels))
+        row["wrong"] = fraction(int(duels["verdict"].isin(wrong).sum()), len(duels))
         held = (duels["low"] <= 1 + slowdown) & (1 + slowdown <= duels["high"])
-        row["interval_holds_the_truth"] = share(int(held.sum()), int(duels["low"].notna().sum()))
+        row["interval_holds_the_truth"] = fraction(int(held.sum()), int(duels["low"].notna().sum()))
         row["median_minutes"] = float(duels["minutes"].median())
         rows.append(row)
     return rows
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rates in markdown, each share with its interval."""
+    """The rates in markdown, each fraction with its interval."""
     heads = ["B is slower by", "same", "slower", "slower within 3 min", "faster", "not sure", "wrong", "median"]
     keys = ("same", "slower", "slower_within_3_minutes", "faster", "inconclusive", "wrong")
     cells = [
@@ -169,7 +171,7 @@ def _percent(part: Mapping[str, float]) -> str:
 
 
 def draw(frame: pd.DataFrame, path: Path, budget_minutes: float) -> None:
-    """As SVG: the share of duels that have ended with the right verdict, against minutes."""
+    """As SVG: the fraction of duels that have ended with the right verdict, against minutes."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -209,7 +211,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--figure", type=Path, required=True, help="an SVG file")
     parser.add_argument("--duels", type=int, default=2000)
-    parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--budget", type=float, default=10.0, help="minutes")
     arguments = parser.parse_args()
     earlier, later = halves(read(arguments.recording))
@@ -218,7 +220,7 @@ def main() -> None:
     rows = [
         row
         for slowdown in SLOWDOWNS
-        for row in simulate(later, slowdown, arguments.duels, arguments.turns, 60 * arguments.budget)
+        for row in simulate(later, slowdown, arguments.duels, arguments.rounds, 60 * arguments.budget)
     ]
     frame = pd.DataFrame(rows).round(6)  # what is written, so that the rates can be counted from it again
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -226,7 +228,7 @@ def main() -> None:
     found = {
         "what": "simulated duels, conditional on the recording; see scripts/simulate_duels.py",
         "budget_minutes": arguments.budget,
-        "turns": arguments.turns,
+        "turns": arguments.rounds,
         "tolerance": MARGINS.tolerance,
         "floor": MARGINS.floor,
         "machines": {

@@ -1,4 +1,4 @@
-"""Real duels of known truth: B's steps burn a share of their own time, or nothing (A against A).
+"""Real duels of known truth: B's steps burn a fraction of their own time, or nothing (A against A).
 
     python -m scripts.spot_check results/reference/duels/spot_checks.json --percent 0 --duels 10
     python -m scripts.spot_check results/reference/duels/spot_checks.json --percent 2 --duels 4
@@ -19,11 +19,14 @@ from typing import Any
 
 from bench.catalog import tasks
 from bench.catalog.cache import obtain
-from bench.cli.duel_text import Progress
+from bench.cli.progress import DuelProgress
 from bench.core.case import Case
-from bench.duel.interleaved import Arena, Side, duel_until_sure
+from bench.core.protocol import TimedPhase
+from bench.duel.interleaved import InterleavedRunner
+from bench.duel.procedure import measure_until_decided
 from bench.duel.sequential import MARGINS
-from bench.duel.sides import steadied
+from bench.duel.sides import PreparedSide, pinned_allocator
+from bench.duel.specification import DuelSpecification
 from bench.host.hardware import read_machine
 from bench.report.values import markdown_table
 from bench.run.lock import machine_lock
@@ -32,39 +35,47 @@ from bench.run.server import WorkerEnvironment
 WORKER = "scripts.burning_side"
 
 
-def fight(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
+def duel(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
     """One duel, and what came of it."""
-    data = obtain(tasks.find(case.task, "a spot check"), data_dir=None, report=_say)
+    data = obtain(tasks.find(case.task, "a spot check"), data_dir=None, report=_report)
 
-    def side(title: str, fraction: float) -> Side:
-        place = WorkerEnvironment(variables={"BURN_FRACTION": str(fraction)})
-        return Side(title=title, case=case, place=steadied(place), worker=WORKER)
+    def side(title: str, fraction: float) -> PreparedSide:
+        environment = pinned_allocator(WorkerEnvironment(variables={"BURN_FRACTION": str(fraction)}))
+        return PreparedSide(title=title, case=case, environment=environment, worker=WORKER)
 
     base, new = side("as it is", 0.0), side(f"{percent:g} % burnt", percent / 100)
+    specification = DuelSpecification(
+        sides=(base, new),
+        phase=TimedPhase.TRAIN,
+        margins=MARGINS,
+        budget_seconds=budget_seconds,
+        machine=read_machine(),
+    )
     with (
-        machine_lock(_say),
+        machine_lock(_report),
         tempfile.TemporaryDirectory() as logs,
-        Arena(base, new, data=data, folder=Path(logs)) as ring,
+        InterleavedRunner(base, new, data=data, folder=Path(logs)) as runner,
     ):
-        ring.prepare()
-        progress = Progress(sys.stderr, budget_seconds)
-        result = duel_until_sure(ring, progress, budget_seconds=budget_seconds, margins=MARGINS)
-    look = result.look
+        progress = DuelProgress(sys.stderr)
+        progress.duel_began(specification)
+        runner.prepare()
+        result = measure_until_decided(runner, progress, budget_seconds=budget_seconds, margins=MARGINS)
+    stopped = result.analysis
     return {
         "percent": percent,
         "cell": case.cell,
-        "verdict": look.verdict.value,
-        "ratio": look.ratio,
-        "low": look.low,
-        "high": look.high,
-        "pairs": look.pairs,
-        "looks": list(result.schedule.looks),
+        "verdict": stopped.verdict.value,
+        "ratio": stopped.ratio,
+        "low": stopped.low,
+        "high": stopped.high,
+        "pairs": stopped.pairs,
+        "looks": list(result.schedule.sizes),
         "minutes": result.seconds / 60,
         "log_ratios": list(result.log_ratios),
-        "spoilt": result.spoilt,
-        "dropped": result.dropped,
+        "spoilt": result.discarded_pairs,
+        "dropped": sum(part.contaminated for each in result.rounds for part in each.sides),
         "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine_fingerprint": read_machine().fingerprint,
+        "machine_fingerprint": specification.machine.fingerprint,
     }
 
 
@@ -73,20 +84,20 @@ def table(done: Sequence[Mapping[str, Any]]) -> str:
     heads = ["B burns", "cell", "verdict", "ratio", "interval", "pairs", "minutes"]
     cells = [
         [
-            f"{one['percent']:g} %",
-            one["cell"],
-            one["verdict"],
-            f"{one['ratio']:.4f}",
-            f"{one['low']:.4f} to {one['high']:.4f}",
-            str(one["pairs"]),
-            f"{one['minutes']:.1f}",
+            f"{ended['percent']:g} %",
+            ended["cell"],
+            ended["verdict"],
+            f"{ended['ratio']:.4f}",
+            f"{ended['low']:.4f} to {ended['high']:.4f}",
+            str(ended["pairs"]),
+            f"{ended['minutes']:.1f}",
         ]
-        for one in sorted(done, key=lambda one: float(one["percent"]))
+        for ended in sorted(done, key=lambda ended: float(ended["percent"]))
     ]
     return "\n".join(markdown_table([(head, head in ("cell", "verdict")) for head in heads], cells))
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -101,16 +112,16 @@ def main() -> None:
     arguments = parser.parse_args()
     cells = arguments.cells.split(",")
     done: list[dict[str, Any]] = json.loads(arguments.file.read_text()) if arguments.file.exists() else []
-    while (number := sum(one["percent"] == arguments.percent for one in done)) < arguments.duels:
+    while (number := sum(ended["percent"] == arguments.percent for ended in done)) < arguments.duels:
         case = Case(cell=cells[number % len(cells)], task="mnist_5k", epochs=1, threads=1)
-        done.append(fight(case, arguments.percent, 60 * arguments.budget))
+        done.append(duel(case, arguments.percent, 60 * arguments.budget))
         arguments.file.parent.mkdir(parents=True, exist_ok=True)
         part = arguments.file.with_suffix(".part")
         part.write_text(json.dumps(done, indent=1) + "\n")
         part.replace(arguments.file)
         last = done[-1]
         took = f"{last['minutes']:.1f} min"
-        _say(f"{last['percent']:g} % on {last['cell']}: {last['verdict']}, {last['ratio']:.4f}, {took}")
+        _report(f"{last['percent']:g} % on {last['cell']}: {last['verdict']}, {last['ratio']:.4f}, {took}")
     print(table(done))
 
 

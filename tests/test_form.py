@@ -55,7 +55,8 @@ ALLOWED = {
     r"[\"'`]entry[\"'`]|\bentry(?=[=:])|\.entry\b": "the column of the store that holds the call path",
     r"\bbounds(?=[ ]=|/|[\"'`])|[\"'`]bounds\b": "the suite's setting and the folder of a store",
     r"--peak\b": "the option of bench env",
-    r"slices\.parquet|record_slices": "the files of a duel's store, which are read as before",
+    r"slices\.parquet|[\"`](?:\w+_slices?|slices_a_side|spoilt_pairs|looks|turn|strokes)[\"`]": "the files of a duel's "
+    "store and their keys and columns, which are read as before",
     r"can't tell yet|CANNOT_TELL": "the verdict on a claim, in JSON that programs read",
     r"stroke(?=-|=|:|width|_width)": "the attribute of SVG and CSS",
     r"\bHow sure is it\b|how-sure": "the title of the page on statistics",

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.duel.interleaved import TURNS
-from bench.duel.sequential import MARGINS, spun
+from bench.duel.interleaved import ROUNDS
+from bench.duel.sequential import MARGINS
 from scripts import compare_peers, simulate_duels, spot_check
 from scripts.recordings import Recorded, halves, machines, minutes, read
 from scripts.simulate_duels import SLOWDOWNS, rates, simulate
@@ -30,28 +30,28 @@ def recording() -> dict[str, list[Recorded]]:
     return read(RECORDING)
 
 
-def test_an_hour_of_real_slices_is_recorded(recording: dict[str, list[Recorded]]) -> None:
+def test_an_hour_of_real_rounds_is_recorded(recording: dict[str, list[Recorded]]) -> None:
     assert minutes(RECORDING) >= 60
     assert {name.split()[0] for name in recording} == {"simple_rnn", "lstm", "gru"}
     for pairs in recording.values():
-        assert [pair.slices[0].pair for pair in pairs] == list(range(len(pairs)))
-        assert all(pair.turns >= TURNS for pair in pairs)
-    slices = [one for pairs in recording.values() for pair in pairs for one in pair.slices]
-    assert sum(map(spun, slices)) < 0.01 * len(slices)
+        assert [pair.rounds[0].pair for pair in pairs] == list(range(len(pairs)))
+        assert all(len(pair.rounds) >= ROUNDS for pair in pairs)
+    sides = [side for pairs in recording.values() for pair in pairs for each in pair.rounds for side in each.sides]
+    assert sum(side.contaminated for side in sides) < 0.01 * len(sides)
     assert len(machines(RECORDING)) == len(data("duels.json")["machines"])
 
 
 def test_what_was_simulated_comes_out_again(recording: dict[str, list[Recorded]]) -> None:
-    """The first duels of each slowdown, fought again, and the rates counted again."""
+    """The first duels of each slowdown, run again, and the rates counted again."""
     frame = pd.read_csv(DUELS / "duels.csv")
     found = data("duels.json")
     _, later = halves(recording)
     assert found["judged_pairs"] == {cell: len(pairs) for cell, pairs in later.items()}
-    assert (found["turns"], found["tolerance"], found["floor"]) == (TURNS, MARGINS.tolerance, MARGINS.floor)
+    assert (found["turns"], found["tolerance"], found["floor"]) == (ROUNDS, MARGINS.tolerance, MARGINS.floor)
     for slowdown in SLOWDOWNS:
         kept = frame[frame["slowdown"] == slowdown]
         assert len(kept) == 2000
-        again = pd.DataFrame(simulate(later, slowdown, 30, TURNS, 60 * found["budget_minutes"])).round(6)
+        again = pd.DataFrame(simulate(later, slowdown, 30, ROUNDS, 60 * found["budget_minutes"])).round(6)
         pd.testing.assert_frame_equal(again, kept.head(30).reset_index(drop=True))
     assert rates(frame) == found["rates"]
 
@@ -78,12 +78,12 @@ def test_the_peers_were_asked_with_their_own_code() -> None:
             assert (row["slower"], row["faster"]) == (ours[row["slowdown"]]["slower"], ours[row["slowdown"]]["faster"])
 
 
-def test_real_duels_of_known_truth_were_fought() -> None:
+def test_real_duels_of_known_truth_were_run() -> None:
     done = data("spot_checks.json")
-    assert [sum(one["percent"] == percent for one in done) for percent in (0, 2, 5)] == [10, 4, 4]
-    for one in done:
-        wrong = {"faster", "slower"} if one["percent"] == 0 else {"faster", "same"}
-        assert one["verdict"] not in wrong
+    assert [sum(ended["percent"] == percent for ended in done) for percent in (0, 2, 5)] == [10, 4, 4]
+    for ended in done:
+        wrong = {"faster", "slower"} if ended["percent"] == 0 else {"faster", "same"}
+        assert ended["verdict"] not in wrong
 
 
 def test_the_docs_show_what_was_found() -> None:

@@ -1,11 +1,12 @@
-"""How `bench run` shows that it goes on: a live line in a terminal, plain lines elsewhere."""
+"""The progress of `bench run` and `bench duel`: a live line in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -19,9 +20,14 @@ from bench.core.protocol import Began, Event
 from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase
 from bench.plan.prepare import excluded_by_reason
+from bench.report.duel import case_words, minutes
 from bench.report.values import count, duration
 from bench.store.campaign import Campaign
 from bench.store.parts import Run
+
+if TYPE_CHECKING:  # they import scipy, which `bench run` can do without
+    from bench.duel.sequential import InterimAnalysis, Schedule
+    from bench.duel.specification import DuelSpecification
 
 _PHASES = {
     "build": "building",
@@ -137,3 +143,59 @@ def _result(run: Run) -> str:
     if not accuracies or not epochs:
         return run.status.value
     return f"{100 * accuracies[-1]:6.2f} %  {epochs[-1]:5.3g} s/epoch  {run.metadata.attested_kernel}"
+
+
+_DRAWN_COLUMNS = 25
+_DRAWN_PERCENT = 6.0
+
+
+class DuelProgress:
+    """The reporter of `bench duel` (`bench.duel.procedure.DuelReporter`): a line for each process pair."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._budget_seconds = 0.0
+        self._ended = 0
+
+    def note(self, text: str) -> None:
+        """See `DuelReporter`, and so below."""
+        for number, line in enumerate(text.splitlines()):
+            print(f"{'' if number else 'bench: '}{printable(line)}", file=self._stream, flush=True)
+
+    def duel_began(self, specification: DuelSpecification) -> None:
+        """Print what is duelled."""
+        a, b = specification.sides
+        self._budget_seconds = specification.budget_seconds
+        self.note(f"{case_words(a.case, specification.phase)}: A is {a.title}, B is {b.title}")
+        self.note("both sides import their backend (in no time of the budget)")
+
+    def pair_ended(self, log_ratio: float | None, so_far: InterimAnalysis, schedule: Schedule, seconds: float) -> None:
+        """Print the pair's ratio, and the interval so far, drawn on a line."""
+        self._ended += 1
+        clock = f"{minutes(seconds)} of {minutes(self._budget_seconds)}"
+        if log_ratio is None:
+            line = "discarded: a side used the processors while the other worked"
+        else:
+            line = f"{math.exp(log_ratio):.4f}"
+            if so_far.low is not None and so_far.high is not None:
+                drawn = _drawn(so_far.low, so_far.high)
+                line += f"  so far {so_far.ratio:.4f} ({so_far.low:.4f} to {so_far.high:.4f})  {drawn}"
+        size = next((pairs for pairs in schedule.sizes if pairs >= so_far.pairs), schedule.most)
+        reached = size == so_far.pairs and log_ratio is not None
+        analysis = "interim analysis" if reached else f"next analysis at {size}"
+        print(f"pair {self._ended:2d}  B / A {line}  {clock}  {analysis}", file=self._stream, flush=True)
+
+
+def _drawn(low: float, high: float) -> str:
+    """An interval of ratios on a line from −6 to +6 %, with 0 in the middle: `····[==|=]··`."""
+
+    def column(ratio: float) -> int:
+        place = round((100 * (ratio - 1) / _DRAWN_PERCENT + 1) / 2 * (_DRAWN_COLUMNS - 1))
+        return min(max(place, 0), _DRAWN_COLUMNS - 1)
+
+    first, last, middle = column(low), column(high), _DRAWN_COLUMNS // 2
+    cells = ["=" if first <= place <= last else "·" for place in range(_DRAWN_COLUMNS)]
+    cells[first] = "[" if first else "<"
+    cells[last] = "]" if last < _DRAWN_COLUMNS - 1 else ">"
+    cells[middle] = "|"
+    return "".join(cells)

@@ -59,7 +59,6 @@ def run(
 
       bench run --set units=64,256 --set batch_size=128
     """
-    from bench.cli.progress import CampaignProgress
     from bench.host.hardware import parse_cpus
     from bench.plan.prepare import prepare
 
@@ -69,6 +68,7 @@ def run(
         show_plan(prepared.plan(), as_json=fmt is Format.JSON, every=False)
         return
 
+    from bench.cli.progress import CampaignProgress
     from bench.run import session
 
     settings = session.SessionSettings(

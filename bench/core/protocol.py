@@ -1,4 +1,18 @@
-"""What the harness and its worker processes say to each other: JSON lines, with frozen types at both ends."""
+"""What crosses between the harness and its worker processes: JSON lines, with frozen types at both ends.
+
+The wire format, version `DUEL_PROTOCOL`:
+
+- The harness starts `python -P -m bench.worker serve …` (`bench.worker.__main__` documents its arguments).
+- A request is one line, a JSON object, on the server's control socket: `case` (in its canonical form: the fields that
+  differ from their defaults), `data`, `log` and `phase`. With it goes the write end of the run's event pipe; for a side
+  of a duel, also the read end of a pipe that becomes its standard input.
+- An event is one line on the event pipe: `[kind, {field: value}]`, where the kind is a key of `_EVENTS`. The first
+  event of a run is `started`, the last `finished`.
+- A side of a duel reads from its standard input how many steps its next timed batch has, a decimal number a line, and
+  answers each with the event `batch`. 0, or the end of the input, asks for the event `metadata`, and ends the side.
+
+Additions that an older reader can do without (a field of an event) leave the version as it is.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +21,41 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from bench.core.case import Case, Status
 from bench.core.metrics import Observation, RunMetadata
 
+DUEL_PROTOCOL = 2
+"""Version of the wire format. A duel between commits looks for this line in the source of each commit and refuses one
+that has another version, or none.
+
+2 (2026-11): events are named by their kind, and not by their class; timed batches.
+1 (2026-11): had no such line; `worker/side.py` took "strokes" or "turns".
+"""
+
+
+class TimedPhase(StrEnum):
+    """What a side of a duel does."""
+
+    TRAIN = "train"
+    PREDICT = "predict"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One run, as asked of a worker."""
+    """One run that a worker is to do."""
 
     case: Case
     data: Path
     """The verified data file of the case's task."""
     log: Path
-    """Where the run's standard output and error go, behind what is there already."""
-    phase: str = "train"
-    """For a duel's side, which does nothing else: `train` or `predict`."""
+    """The file that the run's standard output and error are appended to."""
+    phase: TimedPhase = TimedPhase.TRAIN
+    """What a side of a duel does; a whole run does not read it."""
 
     def to_line(self) -> bytes:
         """Encode for the worker's control socket."""
@@ -39,13 +69,16 @@ class Request:
         """Decode what `to_line` wrote."""
         values = json.loads(line)
         return cls(
-            case=Case(**values["case"]), data=Path(values["data"]), log=Path(values["log"]), phase=values["phase"]
+            case=Case(**values["case"]),
+            data=Path(values["data"]),
+            log=Path(values["log"]),
+            phase=TimedPhase(values["phase"]),
         )
 
 
 @dataclass(frozen=True)
 class Started:
-    """The run's process is there and has imported what it needs; the first event of a run."""
+    """The run's process has imported what it needs; the first event of a run."""
 
     pid: int
 
@@ -59,13 +92,13 @@ class Began:
 
 
 @dataclass(frozen=True)
-class Stroke:
-    """A duel's side has done the steps that it was told to do, and waits to be told again."""
+class TimedBatch:
+    """A side of a duel has done the steps that were asked of it, and waits for the next command."""
 
     steps: int
     seconds: float
     cpu_seconds: float
-    """Processor time of all threads of the side's process meanwhile."""
+    """CPU time of all threads of the side's process meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -75,27 +108,27 @@ class Finished:
     status: Status
     error: str | None = None
     cpu_seconds: float | None = None
-    """Processor time of the run's process, its import left out."""
+    """CPU time of the run's process, its import left out."""
 
 
-Event = Started | Began | Observation | RunMetadata | Stroke | Finished
+Event = Started | Began | Observation | RunMetadata | TimedBatch | Finished
 Emit = Callable[[Event], None]
-"""How a run reports; what a worker's `measure(request, emit)` is given."""
+"""How a run reports; the argument of a worker's `measure(request, emit)`."""
 
-_KINDS: dict[str, type[Any]] = {
-    "Started": Started,
-    "Began": Began,
-    "Observation": Observation,
-    "RunFacts": RunMetadata,
-    "Stroke": Stroke,
-    "Finished": Finished,
+_EVENTS: dict[str, type[Any]] = {
+    "started": Started,
+    "began": Began,
+    "observation": Observation,
+    "metadata": RunMetadata,
+    "batch": TimedBatch,
+    "finished": Finished,
 }
-"""By its name on the wire, which never changes: the other end may be of an earlier commit."""
-_NAMES = {kind: name for name, kind in _KINDS.items()}
+_KINDS = {event_type: kind for kind, event_type in _EVENTS.items()}
+_FIELDS = {kind: frozenset(field.name for field in fields(event_type)) for kind, event_type in _EVENTS.items()}
 
 
 class InvalidRun(Exception):  # noqa: N818 - it names a status
-    """Raised by `measure`: the run did not do what was asked of it. Its text says how; nothing of it is compared."""
+    """Raised by `measure`: the run did not do what was asked of it. Its text states how; nothing of it is compared."""
 
 
 class FailedRun(Exception):  # noqa: N818 - it names a status
@@ -103,17 +136,16 @@ class FailedRun(Exception):  # noqa: N818 - it names a status
 
 
 def encode(event: Event) -> bytes:
-    """One line for the event pipe. NaN and infinity pass: a loss may be either."""
-    return json.dumps([_NAMES[type(event)], asdict(event)]).encode() + b"\n"
+    """Encode an event as one line for the event pipe. NaN and infinity pass: a loss may be either."""
+    return json.dumps([_KINDS[type(event)], asdict(event)]).encode() + b"\n"
 
 
 def decode(line: bytes) -> Event:
-    """The event that `encode` wrote."""
-    name, values = json.loads(line)
-    if name == "Finished":
-        values["status"] = Status(values["status"])
-    event: Event = _KINDS[name](**values)
-    return event
+    """Decode what `encode` wrote. Fields that this version has not are left out: a duel's side may be a later
+    commit."""
+    kind, values = json.loads(line)
+    event: Event = _EVENTS[kind](**{name: value for name, value in values.items() if name in _FIELDS[kind]})
+    return replace(event, status=Status(event.status)) if isinstance(event, Finished) else event
 
 
 def kill_group(leader: int) -> None:

@@ -1,6 +1,6 @@
-"""What the two sides of a duel are, as a user names them, and making them: commits, environments, settings.
+"""Preparing the sides of a duel: a commit is unpacked, an environment is built, the allocator is pinned.
 
-Nothing is timed here: a commit is unpacked, an environment is built, before the duel begins.
+Nothing is timed here: all of it is over before the duel begins.
 """
 
 from __future__ import annotations
@@ -17,110 +17,60 @@ import sys
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 
 import bench
 from bench.catalog import backends
-from bench.core.axes import AXES
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
+from bench.core.protocol import DUEL_PROTOCOL
 from bench.host.procfs import SYS, read_text
 from bench.run.server import HARNESS_ENVIRONMENT, WorkerEnvironment
 
-WORKER_PACKAGES = ("keras", "numpy", "psutil")
-"""What a side needs beside its backend."""
+WORKER = "bench.worker.side"
+"""The module that does a side's timed batches; scripts and tests name another."""
 
-_MEMORY = {
+WORKER_PACKAGES = ("keras", "numpy", "psutil")
+"""The packages that a side needs beside its backend."""
+
+_ALLOCATOR = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=1073741824:"
     "glibc.malloc.top_pad=268435456:glibc.malloc.trim_threshold=4294967296"
 }
-"""On both sides, unless the user has set it: all arrays in one heap of huge pages. In pages of 4 KiB it is chance which
-of them share a set of the cache, so that each process has a speed of its own: where the arrays just about fill a core's
-cache (a GRU of 128 units, 1 MiB), the log-ratios of pairs of equal processes had a standard deviation of 4 to 6 %, and
-of 1 % like this."""
+"""The pinned allocator of both sides, unless the user has set it: all arrays in one heap of huge pages. In pages of 4
+KiB it is chance which of them share a set of the cache, so that each process has a speed of its own: where the arrays
+just about fill a core's cache (a GRU of 128 units, 1 MiB), the log-ratios of pairs of equal processes had a standard
+deviation of 4 to 6 %, and of 1 % like this."""
 
 _GLIBC_WITH_HUGE_PAGES = (2, 35)
 
-_SETTING = re.compile(r"(\w+)=([^=\s]\S*)")
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,-]+\])?(===|==|~=|!=|<=|>=|<|>)\S+")
 _WORKING_TREE = "."
-_SIDE_MODULE = Path("bench/worker/side.py")
-_STROKES = "class Strokes"
-"""In that module, where it speaks with the harness as it does now."""
-
-
-class Kind(StrEnum):
-    """What is compared."""
-
-    SETTINGS = "settings"
-    ENVIRONMENTS = "environments"
-    COMMITS = "commits"
+_WORKER_PACKAGE = Path("bench/worker/__main__.py")
+_PROTOCOL_MODULE = Path("bench/core/protocol.py")
+_PROTOCOL = re.compile(r"^DUEL_PROTOCOL = (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A side that is ready to fight."""
+class PreparedSide:
+    """A side that is ready to be measured: a case, and where its code and packages come from."""
 
     title: str
-    place: WorkerEnvironment = HARNESS_ENVIRONMENT
+    """The side as the user named it, a commit's digits beside it."""
+    case: Case
+    environment: WorkerEnvironment = HARNESS_ENVIRONMENT
     packages: Mapping[str, str] = field(default_factory=dict)
-    """Of an environment: what is installed, name → version."""
+    """The versions that an environment has installed, by name; empty for settings and commits."""
+    worker: str = WORKER
+    """The module that does the side's timed batches."""
 
 
-def kind_of(text: str) -> Kind:
-    """What a user's name of a side stands for.
-
-    `kernel=generic` (several, with spaces between them) are settings; `tensorflow==2.20.0` are requirements of an
-    environment, as are a folder or a wheel to install beside them, and a folder with `bin/python` is an environment;
-    all else is a commit, with `.` for the working tree.
-    """
-    words = text.split()
-    if not words:
-        raise UsageError(
-            "a side of a duel is empty: name a commit, requirements (keras==3.15.1) or settings (units=64)."
-        )
-    if all(_SETTING.fullmatch(word) for word in words):
-        return Kind.SETTINGS
-    if all(_REQUIREMENT.fullmatch(word) or _is_package(word) for word in words) or _python(text):
-        return Kind.ENVIRONMENTS
-    return Kind.COMMITS
+def pinned_allocator(environment: WorkerEnvironment) -> WorkerEnvironment:
+    """The same worker environment with its memory laid out so that a process's speed doesn't hang on chance."""
+    pinned = {name: value for name, value in _ALLOCATOR.items() if name not in os.environ}
+    return replace(environment, variables={**pinned, **environment.variables})
 
 
-def common_kind(a: str, b: str) -> Kind:
-    """What both sides are.
-
-    Raises:
-        UsageError: they are of two kinds.
-    """
-    one, other = kind_of(a), kind_of(b)
-    if one is not other:
-        raise UsageError(
-            f"a duel is between two of a kind, and A ({a!r}) stands for {one.value}, B ({b!r}) for {other.value}: "
-            f"name two commits, two environments (keras==3.15.1), or two settings (kernel=generic)."
-        )
-    return one
-
-
-def settings_of(text: str, letter: str) -> list[str]:
-    """`kernel=generic units=64` as overrides of a suite: `kernels=generic`, `units=64`."""
-    plurals = {axis.field: axis.plural for axis in AXES.values()}
-    found = []
-    for word in text.split():
-        key, _, value = word.partition("=")
-        if "," in value or ".." in value:
-            raise UsageError(f"{word!r} (side {letter}) has several values: a side of a duel is one configuration.")
-        found.append(f"{plurals.get(key, key)}={value}")
-    return found
-
-
-def steadied(place: WorkerEnvironment) -> WorkerEnvironment:
-    """The same place, its memory laid out so that a process's speed doesn't hang on chance."""
-    pinned = {name: value for name, value in _MEMORY.items() if name not in os.environ}
-    return replace(place, variables={**pinned, **place.variables})
-
-
-def unsteady_memory(sys_folder: Path = SYS) -> str | None:
+def small_pages_reason(sys_folder: Path = SYS) -> str | None:
     """Why the arrays of a duel lie in small pages on this Linux; None where nothing stands against huge ones."""
     chosen = re.search(r"\[(\w+)\]", read_text(sys_folder / "kernel/mm/transparent_hugepage/enabled") or "")
     if "GLIBC_TUNABLES" in os.environ or chosen is None:
@@ -136,13 +86,20 @@ def unsteady_memory(sys_folder: Path = SYS) -> str | None:
 # --- commits ---
 
 
-def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> Made:
-    """A commit of the project that the user stands in, unpacked into `folder`.
+def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> PreparedSide:
+    """Unpack a commit of the project that the user stands in.
 
     It is unpacked and not checked out as a worktree, of which a kill would leave a trace in the user's repository.
 
+    Args:
+        text: the commit, as the user named it; `.` for the working tree.
+        folder: where to unpack it.
+        case: what the side runs.
+        built_in_cell: whether the case's cell comes with bench, so that only a commit of bench itself takes part.
+
     Raises:
-        UsageError: there is no such commit, or nothing of it takes part in the case.
+        UsageError: there is no such commit, nothing of it takes part in the case, or it is a commit of bench that
+            speaks another version of the protocol.
     """
     top = Path(_git(Path.cwd(), text, "rev-parse", "--show-toplevel").decode().strip())
     inner = _git(Path.cwd(), text, "rev-parse", "--show-prefix").decode().strip()
@@ -155,24 +112,35 @@ def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> Mad
         with tarfile.open(fileobj=io.BytesIO(_git(top, text, "archive", "--format=tar", commit))) as archive:
             archive.extractall(folder, filter="data")
     root = folder / inner
-    ours = (root / "bench" / "worker" / "__main__.py").exists()
-    if ours and _STROKES not in (read_text(root / _SIDE_MODULE) or ""):
-        raise UsageError(
-            f"{title} is a commit of bench from before it could duel as it does now (there is no {_STROKES!r} in "
-            f"{_SIDE_MODULE}): name a later one."
-        )
+    ours = (root / _WORKER_PACKAGE).exists()
+    if ours:
+        _check_protocol(title, root)
     if built_in_cell and not ours:
         raise UsageError(
             f"nothing of this project takes part in a duel over the cell {case.cell!r}, which comes with bench: "
             f"name a cell of the project, as --set cells=my_cells:my_cell."
         )
-    own = [root, *(path for path in [root / "src"] if path.is_dir())]
+    sources = [root, *(path for path in [root / "src"] if path.is_dir())]
     # not the checkout that the user stands in: a module that the commit hasn't got must not be found there
     hidden = {top, Path.cwd(), Path.cwd() / "src", top / "src"} - {Path(bench.__file__).parent.parent}
     rest = [path for path in map(Path, sys.path) if path.absolute() not in hidden]
     if not ours:
         rest = [*rest, Path(bench.__file__).parent.parent]
-    return Made(title=title, place=WorkerEnvironment(path=(*own, *rest), folder=root))
+    return PreparedSide(title=title, case=case, environment=WorkerEnvironment(path=(*sources, *rest), folder=root))
+
+
+def _check_protocol(title: str, root: Path) -> None:
+    """Read which version of the protocol a commit of bench speaks, from its source and without importing it."""
+    match = _PROTOCOL.search(read_text(root / _PROTOCOL_MODULE) or "")
+    version = int(match[1]) if match else None
+    if version == DUEL_PROTOCOL:
+        return
+    which = f"DUEL_PROTOCOL is {version}" if version else "there is no DUEL_PROTOCOL"
+    way_out = "an earlier" if version and version > DUEL_PROTOCOL else "a later"
+    raise UsageError(
+        f"{title} is a commit of bench that speaks another duel protocol than this one ({which} in {_PROTOCOL_MODULE}, "
+        f"and {DUEL_PROTOCOL} is needed): name {way_out} commit."
+    )
 
 
 def _copy_tree(top: Path, folder: Path, text: str) -> None:
@@ -193,9 +161,9 @@ def _git(folder: Path, text: str, *arguments: str) -> bytes:
     except OSError as error:
         raise UsageError(f"the commit {text!r} cannot be had, because git cannot be run: {error.strerror}.") from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+        printed = done.stderr.decode(errors="replace").strip().splitlines()
         raise UsageError(
-            f"{text!r} is no commit of the project here ({said[-1] if said else 'git failed'}): name a commit, "
+            f"{text!r} is no commit of the project here ({printed[-1] if printed else 'git failed'}): name a commit, "
             f"`.` for the working tree, requirements (keras==3.15.1) or settings (kernel=generic)."
         )
     return done.stdout
@@ -204,11 +172,18 @@ def _git(folder: Path, text: str, *arguments: str) -> bytes:
 # --- environments ---
 
 
-def environment_side(text: str, case: Case, cache: Path, scratch: Path, say: Callable[[str], None]) -> Made:
-    """An environment that is there, or one built with uv: the versions that are installed here, but those named.
+def environment_side(text: str, case: Case, cache: Path, scratch: Path, notify: Callable[[str], None]) -> PreparedSide:
+    """Find an environment, or build one with uv: the versions that are installed here, but for those named.
 
     Built ones are kept in the cache, by the versions that were resolved; not those with a package from a folder or a
     wheel, which may change.
+
+    Args:
+        text: a folder with `bin/python`, or requirements, as the user named them.
+        case: what the side runs.
+        cache: the user's folder that built environments are kept in.
+        scratch: a folder of this side, which goes with the duel.
+        notify: given a sentence where an environment is built, which takes a while.
 
     Raises:
         UsageError: the requirements can't be met, or the environment hasn't got what a side needs.
@@ -218,32 +193,34 @@ def environment_side(text: str, case: Case, cache: Path, scratch: Path, say: Cal
     link = program / "bench"
     if not link.exists():  # alone on the path: beside it may stand all that the harness has installed
         link.symlink_to(Path(bench.__file__).parent.absolute(), target_is_directory=True)
-    python = _python(text) or _built(text, case.backend, cache, scratch, say)
+    python = python_of(text) or _built(text, case.backend, cache, scratch, notify)
     packages = _packages(python)
     missing = [name for name in (*WORKER_PACKAGES, backends.find(case.backend).package) if name not in packages]
-    if missing and not _python(text):
+    if missing and not python_of(text):
         raise UsageError(f"the environment {text!r} has no {', '.join(missing)}, which a side of a duel needs.")
-    return Made(title=text, place=WorkerEnvironment(python=str(python), path=(program,)), packages=packages)
+    environment = WorkerEnvironment(python=str(python), path=(program,))
+    return PreparedSide(title=text, case=case, environment=environment, packages=packages)
 
 
 def differing(a: Mapping[str, str], b: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
-    """The packages that two environments have in different versions, or only one of them has."""
+    """The packages of which two environments have different versions, or that only one of them has: (A's, B's)."""
     return {name: (a.get(name), b.get(name)) for name in sorted({*a, *b}) if a.get(name) != b.get(name)}
 
 
-def _python(text: str) -> Path | None:
+def python_of(text: str) -> Path | None:
+    """The interpreter of an environment that is named by its folder; None where the text names none."""
     path = Path(text).expanduser() / "bin" / "python"
     return path.absolute() if path.exists() else None
 
 
-def _is_package(word: str) -> bool:
-    """A folder or a wheel that can be installed, named as a path (a bare name may be a branch)."""
+def is_package(word: str) -> bool:
+    """Whether a word names a folder or a wheel that can be installed, by its path (a bare name may be a branch)."""
     path = Path(word)
     return "/" in word and ((path / "pyproject.toml").exists() or (path.suffix == ".whl" and path.is_file()))
 
 
-def _built(text: str, backend: str, cache: Path, scratch: Path, say: Callable[[str], None]) -> Path:
-    words = [str(Path(word).absolute()) if _is_package(word) else word for word in text.split()]
+def _built(text: str, backend: str, cache: Path, scratch: Path, notify: Callable[[str], None]) -> Path:
+    words = [str(Path(word).absolute()) if is_package(word) else word for word in text.split()]
     named = {_plain_name(word) for word in words}
     wanted = [name for name in (*WORKER_PACKAGES, backends.find(backend).package) if name not in named]
     asked, lock = scratch / f"{digest(text)}.in", scratch / f"{digest(text)}.txt"
@@ -254,7 +231,7 @@ def _built(text: str, backend: str, cache: Path, scratch: Path, say: Callable[[s
     _uv(text, "pip", "compile", "-q", "--python", sys.executable, *flags, "-o", str(lock), str(asked))
     resolved = lock.read_text()
     key = digest(f"{sys.version} {sys.executable} {resolved}")
-    local = any(_is_package(word) for word in text.split())
+    local = any(is_package(word) for word in text.split())
     folder = (scratch if local else cache / "environments") / key
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as held:
@@ -262,7 +239,7 @@ def _built(text: str, backend: str, cache: Path, scratch: Path, say: Callable[[s
         complete = folder / "complete"
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            say(f"building the environment of {text} in {folder}")
+            notify(f"building the environment of {text} in {folder}")
             _uv(text, "venv", "-q", "--python", sys.executable, str(folder))
             _uv(text, "pip", "install", "-q", "--python", str(folder / "bin" / "python"), "-r", str(lock))
             complete.touch()
@@ -275,7 +252,7 @@ def _plain_name(requirement: str) -> str:
 
 def _packages(python: Path) -> dict[str, str]:
     listed = json.loads(_uv(str(python), "pip", "list", "-q", "--format", "json", "--python", str(python)))
-    return {one["name"]: one["version"] for one in listed if "editable_project_location" not in one}
+    return {package["name"]: package["version"] for package in listed if "editable_project_location" not in package}
 
 
 def _uv(text: str, *arguments: str) -> str:
@@ -286,6 +263,6 @@ def _uv(text: str, *arguments: str) -> str:
         [uv.find_uv_bin(), *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ
     )
     if done.returncode:
-        said = "\n  ".join(done.stderr.strip().splitlines()[-6:])
-        raise UsageError(f"the environment {text!r} cannot be built:\n  {said}")
+        printed = "\n  ".join(done.stderr.strip().splitlines()[-6:])
+        raise UsageError(f"the environment {text!r} cannot be built:\n  {printed}")
     return done.stdout

@@ -17,9 +17,9 @@ from bench.catalog.cache import DataUnavailableError, obtain
 from bench.catalog.cells import sources_digest
 from bench.core.case import Status, digest
 from bench.core.errors import NothingSureError
+from bench.host import noise
 from bench.host.checkout import commit_of
 from bench.host.hardware import Machine
-from bench.host.noise import read_quiet, remarks
 from bench.host.software import Software, read_software
 from bench.plan.plan import Plan
 from bench.plan.prepare import PreparedSuite, excluded_by_reason
@@ -102,7 +102,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             settings.results, wanted, content, finished, new=settings.new, warn=reporter.note
         )
         reporter.campaign_opened(plan, campaign, settings.results, resumed)
-        for remark in remarks(read_quiet(), prepared.machine):
+        for remark in noise.remarks(noise.read_quiet(), prepared.machine):
             reporter.note(f"warning: {remark.text}: {remark.advice}")
         if prepared.suite.settings.bounds:
             measure_ceilings(

@@ -1,11 +1,11 @@
-"""One side of a duel: a model that trains, or predicts, when it is told to, and waits otherwise.
+"""One side of a duel: a model that trains, or predicts, a timed batch of steps at a time, and waits in between.
 
-What it is told comes by standard input, a line a stroke: how many steps to do. 0 asks for the evidence of the kernel,
-and ends the side. Strokes are parts of a long `fit`'s epochs, or of a `predict`, which waits between two of its steps:
-exactly what these run, on any backend.
+Commands come by standard input, a line a timed batch (`bench.core.protocol`): how many steps to do. 0 asks for the
+evidence of the kernel, and ends the side. Timed batches are parts of a long `fit`'s epochs, or of a `predict`, which
+waits between two of its steps: exactly what these run, on any backend.
 
 The time is that of the steps alone. Before an epoch's first step TensorFlow makes its iterator anew, and that takes
-12 ms, 100 ms or 560 ms, as it happens (two cores, 5 steps of an LSTM of 38 ms each): more than all that is asked.
+12 ms, 100 ms or 560 ms, as it happens (two cores, 5 steps of an LSTM of 38 ms each): more than a whole timed batch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.catalog import dtypes, networks, tasks
 from bench.catalog.dtypes import Dtype
 from bench.catalog.tasks import Arrays, Task
 from bench.core.metrics import RunMetadata
-from bench.core.protocol import Emit, InvalidRun, Request, Stroke
+from bench.core.protocol import Emit, InvalidRun, Request, TimedBatch, TimedPhase
 from bench.worker.backends import BackendAdapter
 from bench.worker.evidence.attestation import attest, contradictions
 from bench.worker.model import build
@@ -30,11 +30,11 @@ from bench.worker.session import start_session
 
 _MANY_EPOCHS = 1_000_000_000
 _EPOCH_STEPS = 128
-"""Of `fit`, and of a `predict`: the more there are, the seldomer an epoch has to begin."""
+"""Steps of an epoch of `fit`, and of a `predict`: the more there are, the seldomer an epoch has to begin."""
 
 
 def measure(request: Request, emit: Emit) -> None:
-    """Build the model and take turns until told to end.
+    """Build the model and do timed batches until 0 is read.
 
     Raises:
         FailedRun: the cell can't be built.
@@ -47,72 +47,74 @@ def measure(request: Request, emit: Emit) -> None:
     keras.utils.set_random_seed(case.seed)
     model = build(case, task)
     backend.build_symbolically(model, *_batches(task, arrays, 1, case.batch_size, dtype), case.batch_size)
-    strokes = Strokes(backend, emit)
-    while strokes.steps:
-        x, y = _batches(task, arrays, strokes.last + 1, case.batch_size, dtype)
-        if request.phase == "train":
-            model.fit(x, y, case.batch_size, epochs=_MANY_EPOCHS, verbose=0, callbacks=[strokes])
+    timer = BatchTimer(backend, emit)
+    while timer.steps:
+        x, y = _batches(task, arrays, timer.steps_per_epoch + 1, case.batch_size, dtype)
+        if request.phase is TimedPhase.TRAIN:
+            model.fit(x, y, case.batch_size, epochs=_MANY_EPOCHS, verbose=0, callbacks=[timer])
         else:
-            while not strokes.changed:
-                model.predict(x, case.batch_size, verbose=0, callbacks=[strokes])
-        strokes.changed = False
-    found = attest(model, backend, networks.find(case.network).recurrent_names, task.steps, (request.phase,))
+            while not timer.changed:
+                model.predict(x, case.batch_size, verbose=0, callbacks=[timer])
+        timer.changed = False
+    evidence = attest(model, backend, networks.find(case.network).recurrent_names, task.steps, (request.phase.value,))
     emit(
         RunMetadata(
             parameters=model.count_params(),
-            attested_kernel=found.kernel,
-            attestation_json=found.to_json(),
-            extra_json=found.settings_json(),
+            attested_kernel=evidence.kernel,
+            attestation_json=evidence.to_json(),
+            extra_json=evidence.settings_json(),
         )
     )
-    if said := contradictions(case, found):
-        raise InvalidRun("; ".join(said))
+    if problems := contradictions(case, evidence):
+        raise InvalidRun("; ".join(problems))
 
 
 def _batches(task: Task, arrays: Arrays, steps: int, batch_size: int, dtype: Dtype) -> tuple[Any, Any]:
-    """So many full batches, from the first sample on, and round again: no partial one, which would compile again."""
+    """The samples of so many full batches, from the first on, and round again: a partial one would compile again."""
     chosen = np.arange(steps * batch_size) % len(arrays.x_train)
     return task.scaled(arrays.x_train[chosen], dtype.variables), arrays.y_train[chosen]
 
 
-class Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
-    """Times each stroke, tells it, and waits for the next; one of other length ends this `fit`.
+class BatchTimer(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
+    """Times each batch of steps, reports it, and waits for the next command; another length ends this `fit`.
 
     The time ends where the next step begins: a hook at a step's end would change how Keras dispatches its callbacks,
-    and so what is timed. Of an epoch the last step is there for that alone, and the side tells of its stroke when the
-    next epoch has begun: then it is the other's turn.
+    and so what is timed. The last step of an epoch is there for that alone, and its timed batch is reported when the
+    next epoch has begun: then it is the other side's turn to work.
     """
 
     def __init__(self, backend: BackendAdapter, emit: Emit) -> None:
         super().__init__()
         self._backend, self._emit = backend, emit
-        self._done: Stroke | None = None
+        self._done: TimedBatch | None = None
         self._until = -1
         self._cpu = 0
         self.start_ns = 0
-        """When the stroke began, by `time.perf_counter_ns`."""
+        """The start of the timed batch, by `time.perf_counter_ns`."""
         self.changed = False
-        """Whether the next stroke is of another length, or there is none."""
+        """Whether the next timed batch is of another length, or there is none."""
         self.steps = _next_command()
 
     @property
-    def last(self) -> int:
-        """How many of an epoch's steps are timed."""
+    def steps_per_epoch(self) -> int:
+        """The number of an epoch's steps that are timed."""
         return max(1, _EPOCH_STEPS // self.steps) * self.steps
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Stop the clock where a timed batch has ended, and go on with the next."""
         if batch == self._until:
             self._backend.synchronise()
             cpu, now = time.process_time_ns(), time.perf_counter_ns()
-            self._done = Stroke(self.steps, (now - self.start_ns) / 1e9, (cpu - self._cpu) / 1e9)
-        if batch == 0 or (batch == self._until and batch < self.last):
+            self._done = TimedBatch(self.steps, (now - self.start_ns) / 1e9, (cpu - self._cpu) / 1e9)
+        if batch == 0 or (batch == self._until and batch < self.steps_per_epoch):
             self._go_on(batch)
 
     def on_predict_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """See `on_train_batch_begin`."""
         self.on_train_batch_begin(batch)
 
     def _go_on(self, batch: int) -> None:
-        """Tell of the last stroke, and begin the next one with this step when told to."""
+        """Report the last timed batch, wait for the next command, and start the clock with this step."""
         if self._done:
             self._emit(self._done)
             self._done = None
@@ -128,5 +130,5 @@ class Strokes(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
 
 
 def _next_command() -> int:
-    """Waits for it; 0 too when the harness has closed its end."""
+    """Wait for the next number of steps; 0 too when the harness has closed its end."""
     return int(sys.stdin.buffer.readline() or 0)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.duel.record import rounds_of
 from bench.duel.sequential import pair_log_ratio
-from scripts.recordings import slice_of
 from tests.duel.test_sides import git
 from tests.support.fake_worker import SCRIPT
 from tests.support.harness import ROOT, Siege, fake_bench
@@ -25,26 +25,26 @@ Duel = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def duel(tmp_path: Path) -> Duel:
-    def fight(*arguments: str, cwd: Path = ROOT, **script: object) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: str, cwd: Path = ROOT, **script: object) -> subprocess.CompletedProcess[str]:
         (tmp_path / "script.json").write_text(json.dumps(script))
-        own = {SCRIPT: str(tmp_path / "script.json"), "TMPDIR": str(tmp_path), "COLUMNS": "100"}
+        variables = {SCRIPT: str(tmp_path / "script.json"), "TMPDIR": str(tmp_path), "COLUMNS": "100"}
         return subprocess.run(
             fake_bench("duel", *arguments, "--results", str(tmp_path / "results")),
             cwd=cwd,
-            env={**os.environ, **own, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **variables, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=120,
         )
 
-    return fight
+    return call
 
 
 def sides(a: str, b: str) -> list[str]:
     return ["--a", a, "--b", b]
 
 
-def test_a_slower_side_is_found_and_every_slice_is_kept(duel: Duel, tmp_path: Path) -> None:
+def test_a_slower_side_is_found_and_every_timed_batch_is_kept(duel: Duel, tmp_path: Path) -> None:
     done = duel(*sides("units=100", "units=110"), "--format", "json", noise=0.003)
     assert done.returncode == 1, done.stderr
     record = json.loads(done.stdout)
@@ -56,25 +56,25 @@ def test_a_slower_side_is_found_and_every_slice_is_kept(duel: Duel, tmp_path: Pa
     (folder,) = (tmp_path / "results" / "duels").iterdir()
     assert json.loads((folder / "duel.json").read_text()) == record
     frame = pd.read_parquet(folder / "slices.parquet")
-    slices = [slice_of(row) for row in frame.to_dict("records")]
-    again = [pair_log_ratio(one for one in slices if one.pair == pair) for pair in range(record["pairs"])]
+    rounds = rounds_of(frame.to_dict("records"))
+    again = [pair_log_ratio([each for each in rounds if each.pair == pair]) for pair in range(record["pairs"])]
     assert again == pytest.approx(record["log_ratios"])
     assert sorted(path.name for path in folder.iterdir()) == ["duel.json", "slices.parquet"]
     # A B B A, and the next pair begins with B
-    assert "".join(one.side for one in sorted(slices, key=lambda one: one.start_seconds)[:16]) == "abbaabbabaabbaab"
+    assert "".join(frame.sort_values("start_seconds")["side"].head(16)) == "abbaabbabaabbaab"
 
 
 def test_equal_sides_are_green_and_the_progress_narrows(duel: Duel) -> None:
     done = duel(*sides("kernel=auto", "kernel=generic"), noise=0.002)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("B and A take the same time: ")
-    assert "the whole interval lies within the tolerance of 1.5 %" in " ".join(done.stdout.split())
+    assert "the whole interval lies within the equivalence margin of 1.5 %" in " ".join(done.stdout.split())
     assert "bench: lstm, steps of training · notebook network · mnist_5k · tensorflow · cpu" in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("pair ")]
     assert lines[0].startswith("pair  1  B / A ")
     assert "so far" not in lines[0]
     assert all("so far" in line and "|" in line for line in lines[1:])
-    assert lines[-1].endswith("a look")
+    assert lines[-1].endswith("  interim analysis")
 
 
 def test_the_guides_commands_work(duel: Duel, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def siege(tmp_path: Path) -> Iterator[Siege]:
     laid.stop()
 
 
-def fighters(siege: Siege) -> int:
+def side_processes(siege: Siege) -> int:
     """How many processes of the present pair there are."""
     harness = siege.find("parent")
     servers = [child for child in harness.children() if "bench.worker" in child.cmdline()] if harness else []
@@ -193,7 +193,7 @@ def fighters(siege: Siege) -> int:
 
 def wait_for_both(siege: Siege) -> None:
     deadline = time.monotonic() + 60
-    while fighters(siege) < 2:
+    while side_processes(siege) < 2:
         assert time.monotonic() < deadline, siege.tail()
         time.sleep(0.01)
 

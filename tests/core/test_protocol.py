@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.core.case import Case, Status
 from bench.core.metrics import Observation, RunMetadata
-from bench.core.protocol import Began, Event, Finished, Request, Started, Stroke, decode, encode
+from bench.core.protocol import Began, Event, Finished, Request, Started, TimedBatch, TimedPhase, decode, encode
 
 _numbers = st.none() | st.floats(allow_nan=False)
 _counts = st.none() | st.integers(0, 2**53)
@@ -19,7 +19,7 @@ _events = st.one_of(
     st.builds(Began, st.text(), _counts),
     st.builds(Observation, phase=st.text(), epoch=_counts, seconds=_numbers, samples=_counts, loss=_numbers),
     st.builds(RunMetadata, parameters=_counts, attested_kernel=_texts, extra_json=_texts, load_start=_numbers),
-    st.builds(Stroke, st.integers(0, 2**31), st.floats(0, 1e6), st.floats(0, 1e6)),
+    st.builds(TimedBatch, st.integers(0, 2**31), st.floats(0, 1e6), st.floats(0, 1e6)),
     st.builds(Finished, st.sampled_from(Status), _texts, _numbers),
 )
 
@@ -45,6 +45,11 @@ def test_a_status_comes_back_as_one() -> None:
     assert event.status is Status.INVALID
 
 
+def test_a_field_that_a_later_commit_has_added_is_left_out() -> None:
+    line = encode(Observation(phase="train", seconds=1.0)).replace(b'"seconds"', b'"joules": 2.0, "seconds"')
+    assert decode(line) == Observation(phase="train", seconds=1.0)
+
+
 def test_bytes_that_are_no_text_survive() -> None:
     text = b"a \xff file name".decode(errors="surrogateescape")
     assert decode(encode(Finished(Status.FAILED, text))) == Finished(Status.FAILED, text)
@@ -56,7 +61,7 @@ def test_a_request_survives(cell: str, seed: int, rate: float) -> None:
         case=Case(cell=cell, seed=seed, learning_rate=rate, kernel="xla"),
         data=Path("/a b/ü.npz"),
         log=Path("/log"),
-        phase="predict",
+        phase=TimedPhase.PREDICT,
     )
     line = request.to_line()
     assert line.count(b"\n") == 1

@@ -1,40 +1,39 @@
-"""Recorded slices, and what is simulated from them: nothing is lost or counted twice, and known truths are found."""
+"""Recorded rounds, and what is simulated from them: nothing is lost or counted twice, and known truths are found."""
 
 from __future__ import annotations
 
 import math
 import random
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from bench.duel.record import rows_of
 from bench.duel.sequential import pair_log_ratio
 from scripts.compare_peers import pytest_benchmark_rule, table
 from scripts.recordings import ABOUT, PARTS, Recorded, fold, halves, minutes, read, recorded
-from scripts.simulate_duels import SLOWDOWNS, explore, rates, share, simulate
-from tests.duel.test_sequential import a_slice
+from scripts.simulate_duels import SLOWDOWNS, explore, fraction, rates, simulate
+from tests.duel.test_sequential import a_round
 
 
-def a_pair(cell: str, number: int, turns: int = 16, spread: float = 0.005) -> Recorded:
-    """Slices of half a second, A against A; the pair has an offset of its own."""
+def a_pair(cell: str, number: int, rounds: int = 16, spread: float = 0.005) -> Recorded:
+    """Rounds of half a second a side, A against A; the pair has an offset of its own."""
     draw = random.Random(f"{cell}{number}")
     offset = draw.gauss(0.0, spread)
-    slices = tuple(
-        a_slice(turn, side, 0.5 * math.exp(draw.gauss(0.0, 0.01) + offset * (side == "b")), pair=number)
-        for turn in range(turns)
-        for side in "ab"
-    )
-    return Recorded(cell, slices, 4.0 + sum(one.seconds for one in slices))
+    measured = []
+    for each in range(rounds):
+        a, b = (0.5 * math.exp(draw.gauss(0.0, 0.01) + shift) for shift in (0.0, offset))
+        measured.append(a_round(each, a, b, pair=number))
+    return Recorded(cell, tuple(measured), 4.0 + sum(side.seconds for each in measured for side in each.sides))
 
 
 def keep(folder: Path, pair: Recorded) -> None:
-    """As scripts/record_slices.py does."""
+    """As scripts/record_rounds.py does."""
     (folder / PARTS).mkdir(parents=True, exist_ok=True)
     (folder / ABOUT).write_text("{}")
-    frame = pd.DataFrame([asdict(one) for one in pair.slices]).assign(cell=pair.cell, pair_seconds=pair.seconds)
-    frame.to_parquet(folder / PARTS / f"{pair.cell}-{pair.slices[0].pair:04d}.parquet", index=False)
+    frame = pd.DataFrame(rows_of(pair.rounds)).assign(cell=pair.cell, pair_seconds=pair.seconds)
+    frame.to_parquet(folder / PARTS / f"{pair.cell}-{pair.rounds[0].pair:04d}.parquet", index=False)
 
 
 PAIRS = [a_pair(cell, number) for cell in ("gru", "lstm") for number in range(4)]
@@ -70,7 +69,7 @@ def test_a_fold_that_is_killed_counts_nothing_twice(tmp_path: Path, monkeypatch:
         with pytest.raises(KeyboardInterrupt):
             fold(tmp_path)
     assert len(list((tmp_path / PARTS).iterdir())) == len(PAIRS)
-    assert len(recorded(tmp_path)) == sum(len(pair.slices) for pair in PAIRS)
+    assert len(recorded(tmp_path)) == sum(2 * len(pair.rounds) for pair in PAIRS)
     fold(tmp_path)
     assert not (tmp_path / PARTS).exists()
 
@@ -83,13 +82,13 @@ def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_slowdown_is_exactly_what_was_injected() -> None:
     pair = PAIRS[0]
-    before, after = pair_log_ratio(pair.slices), pair_log_ratio(pair.slowed(0.02).slices)
+    before, after = pair_log_ratio(pair.rounds), pair_log_ratio(pair.slowed(0.02).rounds)
     assert before is not None
     assert after == pytest.approx(before + math.log(1.02))
-    assert pair.slowed(0.02).seconds == pytest.approx(pair.seconds + 0.02 * sum(pair.times("b")) * 20)
-    swapped = pair_log_ratio(pair.swapped().slices)
+    assert pair.slowed(0.02).seconds == pytest.approx(pair.seconds + 0.02 * sum(pair.times(1)) * 20)
+    swapped = pair_log_ratio(pair.swapped().rounds)
     assert swapped == pytest.approx(-before)
-    assert len(pair.shortened(4).slices) == 8
+    assert len(pair.shortened(4).rounds) == 4
     assert pair.shortened(4).seconds < pair.seconds
 
 
@@ -114,8 +113,8 @@ def test_simulated_duels_find_what_is_there() -> None:
 
 def test_a_noise_that_is_too_large_is_not_called_the_same() -> None:
     pairs = {"gru": [a_pair("gru", number, spread=0.08) for number in range(20)]}
-    said = [row["verdict"] for row in simulate(pairs, 0.0, 30, 16, 600.0)]
-    assert said.count("inconclusive") > 25
+    verdicts = [row["verdict"] for row in simulate(pairs, 0.0, 30, 16, 600.0)]
+    assert verdicts.count("inconclusive") > 25
 
 
 def test_the_spread_is_what_was_put_in() -> None:
@@ -126,14 +125,14 @@ def test_the_spread_is_what_was_put_in() -> None:
     assert rows[16]["mean_low_percent"] < 0 < rows[16]["mean_high_percent"]
 
 
-def test_only_pairs_that_had_so_many_turns_say_what_so_many_give() -> None:
-    pairs = [a_pair("gru", number, turns) for number, turns in enumerate((16, 16, 8, 8, 8))]
+def test_only_pairs_that_had_so_many_rounds_say_what_so_many_give() -> None:
+    pairs = [a_pair("gru", number, rounds) for number, rounds in enumerate((16, 16, 8, 8, 8))]
     assert {row["turns"]: row["pairs"] for row in explore({"gru": pairs}, 600.0)} == {4: 5, 8: 5, 12: 2, 16: 2}
 
 
-def test_shares_have_exact_intervals() -> None:
-    assert share(0, 2000)["high"] == pytest.approx(1 - 0.025 ** (1 / 2000))
-    assert share(2000, 2000)["low"] == pytest.approx(0.025 ** (1 / 2000))
+def test_fractions_have_exact_intervals() -> None:
+    assert fraction(0, 2000)["high"] == pytest.approx(1 - 0.025 ** (1 / 2000))
+    assert fraction(2000, 2000)["low"] == pytest.approx(0.025 ** (1 / 2000))
 
 
 def test_pytest_benchmarks_own_check_decides() -> None:
@@ -144,7 +143,13 @@ def test_pytest_benchmarks_own_check_decides() -> None:
 
 def test_the_peers_table_has_a_line_a_rule() -> None:
     def row(rule: str, slowdown: float, hits: int) -> dict[str, object]:
-        return {"rule": rule, "slowdown": slowdown, "slower": share(hits, 10), "faster": share(0, 10), "minutes": 1.0}
+        return {
+            "rule": rule,
+            "slowdown": slowdown,
+            "slower": fraction(hits, 10),
+            "faster": fraction(0, 10),
+            "minutes": 1.0,
+        }
 
     rows = [row(rule, s, hits) for rule, hits in (("a", 1), ("b", 9)) for s in SLOWDOWNS]
     lines = table(rows).splitlines()

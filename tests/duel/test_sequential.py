@@ -18,11 +18,12 @@ from bench.duel.sequential import (
     CONSTANT,
     FEWEST_PAIRS,
     MARGINS,
-    Look,
+    InterimAnalysis,
+    Round,
     Schedule,
-    Slice,
+    SideRound,
+    analyse,
     decide,
-    look,
     pair_log_ratio,
     pairs_needed,
 )
@@ -31,68 +32,64 @@ from scripts.duel_boundaries import MOST_PAIRS, smallest_constants
 NOISE = 0.016  # of a pair's log-ratio, as seen on a machine with two cores
 
 
-def a_slice(turn: int, side: str, seconds: float, idle: float = 0.0, pair: int = 0) -> Slice:
-    return Slice(
-        pair=pair,
-        turn=turn,
-        side=side,
-        steps=20,
-        seconds=seconds,
-        cpu_seconds=seconds,
-        idle_cpu_seconds=idle,
-        start_seconds=0.0,
-        strokes=(0.5 * seconds, 0.5 * seconds),
+def a_side(seconds: float, idle: float = 0.0) -> SideRound:
+    return SideRound(
+        batches=(0.5 * seconds, 0.5 * seconds), cpu_seconds=seconds, idle_cpu_seconds=idle, start_seconds=0.0
     )
 
 
-def turns(*times: tuple[float, float]) -> list[Slice]:
-    return [a_slice(n, side, t) for n, both in enumerate(times) for side, t in zip("ab", both, strict=True)]
+def a_round(number: int, a: float, b: float, idle: float = 0.0, pair: int = 0) -> Round:
+    """A round in which the sides take so many seconds, and B's process uses the CPU while A works."""
+    return Round(pair=pair, number=number, steps=20, a=a_side(a, idle), b=a_side(b))
 
 
-def test_a_pairs_ratio_is_the_median_of_its_turns() -> None:
+def rounds(*times: tuple[float, float]) -> list[Round]:
+    return [a_round(number, a, b) for number, (a, b) in enumerate(times)]
+
+
+def disturbed(clean: list[Round], number: int, idle: float) -> list[Round]:
+    """The same with the first `number` rounds disturbed."""
+    return [replace(each, a=replace(each.a, idle_cpu_seconds=idle)) if each.number < number else each for each in clean]
+
+
+def test_a_pairs_ratio_is_the_median_of_its_rounds() -> None:
     times = [(0.5, 0.55), (0.6, 0.6), (0.5, 0.75), (0.4, 0.42), (0.9, 0.95)]
-    assert pair_log_ratio(turns(*times)) == pytest.approx(statistics.median(math.log(b / a) for a, b in times))
+    assert pair_log_ratio(rounds(*times)) == pytest.approx(statistics.median(math.log(b / a) for a, b in times))
 
 
-def test_disturbed_turns_move_a_pairs_ratio_hardly() -> None:
-    """One turn in seven is far off, as on real machines: the median is surer than Hodges and Lehmann's estimate."""
+def test_disturbed_rounds_move_a_pairs_ratio_hardly() -> None:
+    """One round in seven is far off, as on real machines: the median is surer than Hodges and Lehmann's estimate."""
     generator = np.random.default_rng(11)
-    found: list[float] = []
-    others: list[float] = []
+    medians: list[float] = []
+    walsh: list[float] = []
     for _ in range(300):
         logs = generator.normal(0.0, 0.02, 8) + (generator.random(8) < 1 / 7) * generator.normal(0.0, 0.8, 8)
-        ratio = pair_log_ratio(turns(*((0.5, 0.5 * math.exp(log)) for log in logs)))
+        ratio = pair_log_ratio(rounds(*((0.5, 0.5 * math.exp(log)) for log in logs)))
         assert ratio is not None
-        found.append(ratio)
-        others.append(statistics.median((logs[i] + logs[j]) / 2 for i in range(8) for j in range(i, 8)))
-    assert np.std(found) < 0.9 * np.std(others)
+        medians.append(ratio)
+        walsh.append(statistics.median((logs[i] + logs[j]) / 2 for i in range(8) for j in range(i, 8)))
+    assert np.std(medians) < 0.9 * np.std(walsh)
     quiet = [(0.5, 0.55)] * 12
-    assert pair_log_ratio(turns(*quiet, (5.0, 0.5), (0.5, 5.0), (0.5, 5.0))) == pytest.approx(math.log(1.1))
+    assert pair_log_ratio(rounds(*quiet, (5.0, 0.5), (0.5, 5.0), (0.5, 5.0))) == pytest.approx(math.log(1.1))
 
 
-def test_a_turn_in_which_the_idle_side_used_the_processors_is_dropped() -> None:
-    slices = turns(*[(0.5, 0.5)] * 7, (0.5, 1.0), (0.5, 1.0))
-    assert pair_log_ratio(slices) == pytest.approx(0.0)
-    late = [replace(one, idle_cpu_seconds=0.06) if one.turn < 4 and one.side == "a" else one for one in slices]
-    assert pair_log_ratio(late) == pytest.approx(0.0)  # three turns and two are left
-    later = [replace(one, idle_cpu_seconds=0.06) if one.turn < 5 and one.side == "a" else one for one in slices]
-    assert pair_log_ratio(later) is None  # two and two, of nine
-    at_a_tick = [replace(one, idle_cpu_seconds=0.01) for one in slices]
-    assert pair_log_ratio(at_a_tick) == pytest.approx(0.0)
+def test_a_round_in_which_the_idle_side_used_the_processors_is_discarded() -> None:
+    clean = rounds(*[(0.5, 0.5)] * 7, (0.5, 1.0), (0.5, 1.0))
+    assert pair_log_ratio(clean) == pytest.approx(0.0)
+    assert pair_log_ratio(disturbed(clean, 4, 0.06)) == pytest.approx(0.0)  # three rounds and two are left
+    assert pair_log_ratio(disturbed(clean, 5, 0.06)) is None  # two and two, of nine
+    assert pair_log_ratio(disturbed(clean, 9, 0.01)) == pytest.approx(0.0)  # a tick
 
 
-def test_a_pair_with_too_few_turns_left_says_nothing() -> None:
-    slices = turns((0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.5, 0.5))
-    spun = [replace(one, idle_cpu_seconds=1.0) if one.turn < 3 else one for one in slices]
-    assert pair_log_ratio(spun) is None
+def test_a_pair_with_too_few_rounds_left_says_nothing() -> None:
+    assert pair_log_ratio(disturbed(rounds(*[(0.5, 0.5)] * 4), 3, 1.0)) is None
     assert pair_log_ratio([]) is None
-    assert pair_log_ratio(turns((0.0, 0.5), (0.5, 0.5))) == 0.0  # half of them are left
-    assert pair_log_ratio([a_slice(0, "a", 0.5)]) is None  # the other side has no slice
+    assert pair_log_ratio(rounds((0.0, 0.5), (0.5, 0.5))) == 0.0  # half of them are left
 
 
-def test_a_look_is_students_t_interval_at_its_level() -> None:
+def test_an_analysis_is_students_t_interval_at_its_level() -> None:
     values = [0.010, 0.021, -0.004, 0.013, 0.008, 0.017]
-    seen = look(values, 0.01, MARGINS)
+    seen = analyse(values, 0.01, MARGINS)
     low, high = scipy_stats.t.interval(0.99, 5, np.mean(values), scipy_stats.sem(values))
     assert (seen.low, seen.high) == pytest.approx((math.exp(low), math.exp(high)))
     assert seen.ratio == pytest.approx(math.exp(np.mean(values)))
@@ -101,16 +98,16 @@ def test_a_look_is_students_t_interval_at_its_level() -> None:
 
 def test_one_pair_that_is_far_off_does_not_drown_the_others() -> None:
     quiet = [0.001 * (-1) ** n for n in range(20)]
-    assert look([*quiet, 0.4], 0.01, MARGINS).verdict is Verdict.SAME
-    assert look([*quiet, 0.4, 0.4, 0.4], 0.01, MARGINS).verdict is Verdict.INCONCLUSIVE
+    assert analyse([*quiet, 0.4], 0.01, MARGINS).verdict is Verdict.SAME
+    assert analyse([*quiet, 0.4, 0.4, 0.4], 0.01, MARGINS).verdict is Verdict.INCONCLUSIVE
 
 
 @given(
     st.lists(st.floats(-0.5, 0.5) | st.sampled_from([math.nan, math.inf, 0.0]), max_size=12),
     st.floats(1e-6, 0.2),
 )
-def test_no_values_make_a_look_fail_or_sure_of_too_few(values: list[float], level: float) -> None:
-    seen = look(values, level, MARGINS)
+def test_no_values_make_an_analysis_fail_or_sure_of_too_few(values: list[float], level: float) -> None:
+    seen = analyse(values, level, MARGINS)
     finite = [value for value in values if math.isfinite(value)]
     assert seen.pairs == len(finite)
     if len(finite) < FEWEST_PAIRS or len(set(finite)) == 1:
@@ -121,18 +118,18 @@ def test_no_values_make_a_look_fail_or_sure_of_too_few(values: list[float], leve
 
 def test_equal_ratios_give_no_interval_and_no_verdict() -> None:
     """Zero variance in a handful of pairs is a broken clock, and no certainty."""
-    seen = look([0.05] * 10, 0.05, MARGINS)
+    seen = analyse([0.05] * 10, 0.05, MARGINS)
     assert (seen.pairs, seen.low, seen.high, seen.verdict) == (10, None, None, Verdict.INCONCLUSIVE)
     assert seen.ratio == pytest.approx(math.exp(0.05))
 
 
 @given(st.integers(FEWEST_PAIRS, 500))
-def test_the_looks_are_at_most_five_and_end_at_the_most_pairs(most: int) -> None:
+def test_the_analyses_are_at_most_five_and_end_at_the_most_pairs(most: int) -> None:
     schedule = Schedule.up_to(most)
-    assert 1 <= len(schedule.looks) <= 5
-    assert schedule.looks[0] >= FEWEST_PAIRS
+    assert 1 <= len(schedule.sizes) <= 5
+    assert schedule.sizes[0] >= FEWEST_PAIRS
     assert schedule.most == most
-    levels = [schedule.level(number) for number in range(len(schedule.looks))]
+    levels = [schedule.level(number) for number in range(len(schedule.sizes))]
     assert levels == sorted(levels)
     assert levels[0] > 0
     assert levels[-1] < 1 - CONFIDENCE
@@ -146,65 +143,65 @@ def test_the_constant_holds_the_coverage_for_every_schedule() -> None:
         assert missed < 1 - CONFIDENCE + 3 * math.sqrt(0.05 * 0.95 / 20_000), most
 
 
-def duels(true_percent: float, most: int, number: int, noise: float = NOISE) -> list[Look]:
+def duels(true_percent: float, most: int, number: int, noise: float = NOISE) -> list[InterimAnalysis]:
     generator = np.random.default_rng(most)
     schedule = Schedule.up_to(most)
     pairs = generator.normal(math.log1p(true_percent / 100), noise, (number, most))
     return [decide(list(row), schedule, MARGINS) for row in pairs]
 
 
-def share(looks: list[Look], verdict: Verdict) -> float:
-    return sum(one.verdict is verdict for one in looks) / len(looks)
+def fraction(analyses: list[InterimAnalysis], verdict: Verdict) -> float:
+    return sum(each.verdict is verdict for each in analyses) / len(analyses)
 
 
 def test_equal_sides_are_the_same_and_hardly_ever_anything_else() -> None:
-    found = duels(0.0, most=28, number=1_500)
-    assert share(found, Verdict.SAME) > 0.9
-    assert share(found, Verdict.SLOWER) + share(found, Verdict.FASTER) < 0.005
-    assert min(one.pairs for one in found) >= FEWEST_PAIRS
+    ended = duels(0.0, most=28, number=1_500)
+    assert fraction(ended, Verdict.SAME) > 0.9
+    assert fraction(ended, Verdict.SLOWER) + fraction(ended, Verdict.FASTER) < 0.005
+    assert min(each.pairs for each in ended) >= FEWEST_PAIRS
 
 
 def test_the_error_rates_hold_where_they_are_hardest_to_hold() -> None:
     """A difference as large as the floor is called one, and one as large as the tolerance none, in 2.5 % at most."""
     limit = 0.025 + 3 * math.sqrt(0.025 * 0.975 / 1_500)
     for most in (8, 28):
-        assert share(duels(0.5, most, number=1_500), Verdict.SLOWER) < limit
-        assert share(duels(1.5, most, number=1_500), Verdict.SAME) < limit
-        assert share(duels(100 * (1 / 1.015 - 1), most, number=1_500), Verdict.SAME) < limit
+        assert fraction(duels(0.5, most, number=1_500), Verdict.SLOWER) < limit
+        assert fraction(duels(1.5, most, number=1_500), Verdict.SAME) < limit
+        assert fraction(duels(100 * (1 / 1.015 - 1), most, number=1_500), Verdict.SAME) < limit
 
 
 def test_real_slowdowns_are_found_the_larger_the_sooner() -> None:
     two, five = duels(2.0, most=28, number=600), duels(5.0, most=28, number=600)
-    assert share(two, Verdict.SLOWER) > 0.8
-    assert share(five, Verdict.SLOWER) > 0.99
-    assert statistics.median(one.pairs for one in five) < statistics.median(one.pairs for one in two)
-    assert share(duels(-5.0, most=28, number=200), Verdict.FASTER) > 0.99
+    assert fraction(two, Verdict.SLOWER) > 0.8
+    assert fraction(five, Verdict.SLOWER) > 0.99
+    assert statistics.median(each.pairs for each in five) < statistics.median(each.pairs for each in two)
+    assert fraction(duels(-5.0, most=28, number=200), Verdict.FASTER) > 0.99
 
 
-def test_a_duel_stops_at_the_first_look_that_is_sure() -> None:
+def test_a_duel_stops_at_the_first_analysis_that_is_conclusive() -> None:
     generator = np.random.default_rng(3)
     schedule = Schedule.up_to(28)
     values = list(generator.normal(0.2, 0.01, 28))
-    assert decide(values, schedule, MARGINS).pairs == schedule.looks[0]
-    assert decide(values[:5], schedule, MARGINS).pairs == 5  # the time ended before the first look at 6
+    assert decide(values, schedule, MARGINS).pairs == schedule.sizes[0]
+    assert decide(values[:5], schedule, MARGINS).pairs == 5  # the time ended before the first analysis at 6
 
 
-def test_pairs_that_end_between_looks_are_looked_at_by_the_boundary_ahead() -> None:
+def test_pairs_that_end_between_analyses_are_analysed_by_the_boundary_ahead() -> None:
     schedule = Schedule.up_to(28)
     generator = np.random.default_rng(4)
     values = list(generator.normal(0.012, 0.03, 28))
     ahead = decide(values[:17], schedule, MARGINS)
-    assert ahead == look(values[:17], schedule.level(3), MARGINS)
-    assert decide(values[:14], schedule, MARGINS) == look(values[:14], schedule.level(2), MARGINS)
+    assert ahead == analyse(values[:17], schedule.level(3), MARGINS)
+    assert decide(values[:14], schedule, MARGINS) == analyse(values[:14], schedule.level(2), MARGINS)
     assert decide([], schedule, MARGINS).verdict is Verdict.INCONCLUSIVE
 
 
 def test_how_many_pairs_it_would_take() -> None:
     """Four times as many halve the interval: ±3 % around 0 fits into 1.5 % then."""
-    now = Look(10, 1.0, 1 / 1.03, 1.03, Verdict.INCONCLUSIVE)
+    now = InterimAnalysis(10, 1.0, 1 / 1.03, 1.03, Verdict.INCONCLUSIVE)
     needed = pairs_needed(now, MARGINS)
     assert needed == math.ceil(10 * (math.log(1.03) / math.log(1.015)) ** 2)
     # 3 % with ±3 %: it has to leave 0.5 % behind
     aside = replace(now, ratio=1.03, low=1.0, high=1.0609)
     assert pairs_needed(aside, MARGINS) == math.ceil(10 * (math.log(1.03) / (math.log(1.03) - math.log(1.005))) ** 2)
-    assert pairs_needed(Look(10, 1.0, None, None, Verdict.INCONCLUSIVE), MARGINS) is None
+    assert pairs_needed(InterimAnalysis(10, 1.0, None, None, Verdict.INCONCLUSIVE), MARGINS) is None

@@ -18,12 +18,12 @@ class _Sleep(keras.callbacks.Callback):  # type: ignore[misc] # keras has no typ
 
 
 def measure(request: Request, emit: Emit) -> None:
-    """The burning side's strokes, with a sleep before the burning, as a part of the step."""
+    """Do the burning side's timed batches, with a sleep before the burning, as a part of the step."""
     fit = keras.Model.fit
 
     def sleepy_fit(model: keras.Model, *arguments: Any, callbacks: list[Any], **named: Any) -> Any:
-        strokes, burn = callbacks
-        return fit(model, *arguments, callbacks=[strokes, _Sleep(), burn], **named)
+        timer, burn = callbacks
+        return fit(model, *arguments, callbacks=[timer, _Sleep(), burn], **named)
 
     keras.Model.fit = sleepy_fit
     burning_side.measure(request, emit)

@@ -29,7 +29,7 @@ class _Idle(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type
 
 
 def measure(request: Request, emit: Emit) -> None:
-    """The side's strokes, with sleeps before and after each epoch, and a new epoch every two steps."""
+    """Do the side's timed batches, with sleeps before and after each epoch, and a new epoch every two steps."""
     side._EPOCH_STEPS = 2
     for name in ("fit", "predict"):
         original = getattr(keras.Model, name)

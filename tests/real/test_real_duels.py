@@ -1,6 +1,6 @@
 """Real duels end to end: two commits of a small repository, and two virtual environments; only shorter ones.
 
-What differs is large (another cell), so that five pairs of few and short slices are enough on any machine.
+What differs is large (another cell), so that five pairs of few and short rounds are enough on any machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import pytest
 from bench.catalog import tasks
 from bench.catalog.cache import obtain
 from bench.core.case import Case
-from bench.duel.interleaved import Arena, Pace, Side
+from bench.core.protocol import TimedPhase
+from bench.duel.interleaved import Batching, InterleavedRunner
+from bench.duel.sides import PreparedSide
 from bench.host.hardware import read_machine
 from bench.run.server import WorkerEnvironment
 from scripts.recordings import Recorded, minutes, read
@@ -29,9 +31,11 @@ pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
 SHORT = """
-import functools, bench.duel.interleaved as interleaved, bench.cli.duel as command
-interleaved.SLICE_SECONDS, interleaved._TRIAL_STEPS, interleaved._MOST_PAIRS = 0.1, 2, 25
-command.execute = functools.partial(command.execute, turns=2)
+from dataclasses import replace
+from bench.duel import interleaved, procedure
+interleaved.ROUND_SECONDS, interleaved._TRIAL_STEPS, procedure.MOST_PAIRS = 0.1, 2, 25
+run_duel = procedure.run_duel
+procedure.run_duel = lambda settings, reporter: run_duel(replace(settings, rounds=2), reporter)
 from bench.cli import main
 main()
 """
@@ -96,41 +100,46 @@ def test_two_environments(tmp_path: Path) -> None:
     assert set(a["evidence"]) == {"predict"}
 
 
-@pytest.mark.parametrize("phase", ["train", "predict"])
-def test_a_turn_is_its_steps_alone(phase: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("phase", TimedPhase)
+def test_a_timed_batch_is_its_steps_alone(phase: TimedPhase, tmp_path: Path) -> None:
     """What an epoch or a `predict` does before its first step and after its last varies more than all that is asked."""
     case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, units=8, threads=1)
-    slow = Side(title="slow to begin", case=case, worker="tests.real.slow_start_side")
+    slow = PreparedSide(title="slow to begin", case=case, worker="tests.real.slow_start_side")
     data = obtain(tasks.find(case.task, "a test"), data_dir=None, report=print)
-    with Arena(slow, slow, data=data, folder=tmp_path, phase=phase) as arena:
-        pair = arena.fight(0, pace=Pace(1, 3), turns=2)
-    assert len(pair.slices) == 4
-    # three steps of so small a layer take some 15 ms; a turn with its beginning and end would take 1.2 s and more
-    assert all(one.steps == 3 and 0 < one.seconds < 0.6 for one in pair.slices)
+    with InterleavedRunner(slow, slow, data=data, folder=tmp_path, phase=phase) as runner:
+        pair = runner.measure(0, Batching(1, 3), rounds=2)
+    assert len(pair.rounds) == 2
+    # three steps of so small a layer take some 15 ms; with an epoch's beginning and end they would take 1.2 s and more
+    assert all(each.steps == 3 and 0 < side.seconds < 0.6 for each in pair.rounds for side in each.sides)
 
 
 def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
-    """What spot checks are judged by: the share of a step's own time, and not of the time in which it waits."""
+    """What spot checks are judged by: the fraction of a step's own time, and not of the time in which it waits."""
     case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, units=8, threads=1)
     worker = "tests.real.sleepy_burning_side"
-    a, b = (
-        Side(title=share, case=case, place=WorkerEnvironment(variables={"BURN_FRACTION": share}), worker=worker)
-        for share in ("0", "0.5")
+    base, new = (
+        PreparedSide(
+            title=fraction,
+            case=case,
+            environment=WorkerEnvironment(variables={"BURN_FRACTION": fraction}),
+            worker=worker,
+        )
+        for fraction in ("0", "0.5")
     )
     data = obtain(tasks.find(case.task, "a test"), data_dir=None, report=print)
-    with Arena(a, b, data=data, folder=tmp_path) as arena:
-        slices = arena.fight(0, Pace(1, 8), turns=2).slices
-    step = {side: median(stroke for one in slices if one.side == side for stroke in one.strokes) for side in "ab"}
-    assert 1.4 < step["b"] / step["a"] < 1.6  # it would be 2 if waiting counted
+    with InterleavedRunner(base, new, data=data, folder=tmp_path) as runner:
+        rounds = runner.measure(0, Batching(1, 8), rounds=2).rounds
+    a, b = (median(seconds for each in rounds for seconds in each.sides[side].batches) for side in (0, 1))
+    assert 1.4 < b / a < 1.6  # it would be 2 if waiting counted
 
 
 def test_a_recording_goes_on_where_it_was(tmp_path: Path) -> None:
     """Real pairs, A against A: so few that they say nothing, but stored, numbered and folded."""
 
     def record(until: float) -> dict[str, list[Recorded]]:
-        command = [sys.executable, "-m", "scripts.record_slices", str(tmp_path / "recording"), "--cells", "simple_rnn"]
+        command = [sys.executable, "-m", "scripts.record_rounds", str(tmp_path / "recording"), "--cells", "simple_rnn"]
         done = subprocess.run(
-            [*command, "--turns", "2", "--minutes", str(until)],
+            [*command, "--rounds", "2", "--minutes", str(until)],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -148,7 +157,5 @@ def test_a_recording_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(more) > len(first) > 0
     assert more[: len(first)] == first
     for number, pair in enumerate(more):
-        assert [(one.pair, one.turn, one.side) for one in pair.slices] == [
-            (number, turn, side) for turn in (0, 1) for side in "ab"
-        ]
-        assert all(0.05 < one.seconds < 5 for one in pair.slices)
+        assert [(each.pair, each.number) for each in pair.rounds] == [(number, 0), (number, 1)]
+        assert all(0.05 < side.seconds < 5 for each in pair.rounds for side in each.sides)

@@ -1,6 +1,6 @@
 """A duel's side without Keras: a step takes 10 µs a unit, times a noise that the pair's number draws.
 
-So `units=100` against `units=105` is 5 % slower. What goes wrong is said by a JSON file, as for
+So `units=100` against `units=105` is 5 % slower. A JSON file has what goes wrong, as for
 tests.support.fake_worker, by the letter of the side and the number of the pair ("b2"), by the letter, or "*".
 """
 
@@ -12,7 +12,7 @@ import sys
 import time
 
 from bench.core.metrics import RunMetadata
-from bench.core.protocol import Emit, Request, Stroke
+from bench.core.protocol import Emit, Request, TimedBatch
 from tests.support.fake_worker import obey, read_script
 
 
@@ -26,14 +26,14 @@ def measure(request: Request, emit: Emit) -> None:
     what = script.get(name) or script.get(name[0]) or script.get("*", "nothing")
     noise = random.Random(f"{name}{script.get('seed', 0)}")
     offset = noise.gauss(0.0, script.get("noise", 0.005))
-    told = 0
+    commands = 0
     while steps := int(sys.stdin.buffer.readline() or 0):
-        told += 1
-        if told == (6 if name[1:] == "0" else 3):  # amid the turns; the first pair has trials before them
+        commands += 1
+        if commands == (6 if name[1:] == "0" else 3):  # amid the rounds; the first pair has trials before them
             obey("nothing" if what == "invalid" else what)
         seconds = steps * 1e-5 * request.case.units * math.exp(offset + noise.gauss(0.0, 0.01))
         time.sleep(script.get("seconds", 0.0))
-        emit(Stroke(steps, seconds, seconds))
+        emit(TimedBatch(steps, seconds, seconds))
     emit(RunMetadata(attested_kernel="generic", attestation_json="{}"))
     if what == "invalid":
         obey(what)

@@ -35,25 +35,26 @@ _GONE_SECONDS = 5.0
 def main() -> None:
     """`bench`, whose `run` takes the fake worker, and whose `duel` the fake side."""
     import bench.cli
-    import bench.cli.duel
-    import bench.host.noise
+    from bench.duel import procedure
+    from bench.host import noise
     from bench.run import session
 
-    run_session = session.run_session
+    run_session, run_duel = session.run_session, procedure.run_duel
+    quick_reading = functools.partial(noise.read_quiet, 0.01)  # half a second a start is too dear here
 
     def with_fake_worker(
         prepared: PreparedSuite, settings: session.SessionSettings, reporter: session.SessionReporter
     ) -> session.SessionOutcome:
         return run_session(prepared, replace(settings, worker=FAKE), reporter)
 
-    duel = functools.partial(bench.cli.duel.execute, worker=FAKE_SIDE, turns=4)
-    glance = functools.partial(bench.host.noise.read_quiet, 0.01)  # half a second a start is too dear here
+    def with_fake_side(settings: procedure.DuelSettings, reporter: procedure.DuelReporter) -> procedure.Duel:
+        return run_duel(replace(settings, worker=FAKE_SIDE, rounds=4), reporter)
+
     try:
         with (
             patch.object(session, "run_session", with_fake_worker),
-            patch.object(bench.cli.duel, "execute", duel),
-            patch.object(bench.host.noise, "read_quiet", glance),
-            patch.object(session, "read_quiet", glance),
+            patch.object(procedure, "run_duel", with_fake_side),
+            patch.object(noise, "read_quiet", quick_reading),
         ):
             bench.cli.main()
     finally:

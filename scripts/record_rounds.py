@@ -1,11 +1,11 @@
-"""Records real paired slices, A against A, as data: what simulated duels are drawn from (`scripts/simulate_duels.py`).
+"""Records real rounds, A against A, as data: what simulated duels are drawn from (`scripts/simulate_duels.py`).
 
-    python -m scripts.record_slices results/reference/duels/recording --minutes 75
+    python -m scripts.record_rounds results/reference/duels/recording --minutes 75
 
-Each pair of processes is what a pair of `bench duel` is: two fresh processes of the same case that take turns, A B B A;
-with more turns than a duel has (`--turns 16`), fewer can be tried on the same data. The cells take their pairs in turn,
-so that a disturbance of an hour hits all of them. Each pair is stored when it has ended; interrupted, the same command
-goes on where it was, on this machine or beside what another one recorded, until the slices, and nothing else, add up to
+Each process pair is what a pair of `bench duel` is: two fresh processes of the same case, interleaved A B B A; with
+more rounds than a duel has (`--rounds 16`), fewer can be tried on the same data. The cells take their pairs in turn, so
+that a disturbance of an hour hits all of them. Each pair is stored when it has ended; interrupted, the same command
+goes on where it was, on this machine or beside what another one recorded, until the rounds, and nothing else, add up to
 so many minutes. Then this machine's parts become one file. The machine's lock is held for a pair at a time.
 """
 
@@ -17,7 +17,6 @@ import math
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,15 +26,16 @@ from bench.catalog import tasks
 from bench.catalog.cache import obtain
 from bench.core.case import Case
 from bench.core.errors import BenchError
-from bench.duel.interleaved import TURNS, Arena, Side
+from bench.duel.interleaved import ROUNDS, InterleavedRunner
+from bench.duel.record import ROUNDS_FILE, rounds_of, rows_of
 from bench.duel.sequential import pair_log_ratio
-from bench.duel.sides import steadied
+from bench.duel.sides import PreparedSide, pinned_allocator
 from bench.host.hardware import read_machine
 from bench.host.software import read_software
 from bench.run.lock import machine_lock
 from bench.run.server import WorkerEnvironment
 from bench.store.files import publish
-from scripts.recordings import ABOUT, PARTS, fold, minutes, pace_of, recorded, slice_of
+from scripts.recordings import ABOUT, PARTS, batching_of, fold, minutes, recorded
 
 _MOST_FAILURES = 5
 
@@ -43,51 +43,53 @@ _MOST_FAILURES = 5
 class Recorder:
     """Two servers a cell, kept from pair to pair: importing TensorFlow for each would take most of the time."""
 
-    def __init__(self, folder: Path, cells: list[str], turns: int, logs: Path) -> None:
-        self._folder, self._turns = folder, turns
-        self._arenas: dict[str, Arena] = {}
+    def __init__(self, folder: Path, cells: list[str], rounds: int, logs: Path) -> None:
+        self._folder, self._rounds = folder, rounds
+        self._runners: dict[str, InterleavedRunner] = {}
         for cell in cells:
             case = Case(cell=cell, task="mnist_5k", epochs=1, threads=1)
-            data = obtain(tasks.find(case.task, "a recording"), data_dir=None, report=_say)
-            side = Side(title="A", case=case, place=steadied(WorkerEnvironment()))
+            data = obtain(tasks.find(case.task, "a recording"), data_dir=None, report=_report)
+            side = PreparedSide(title="A", case=case, environment=pinned_allocator(WorkerEnvironment()))
             (logs / cell).mkdir()
-            self._arenas[cell] = Arena(side, side, data=data, folder=logs / cell)
+            self._runners[cell] = InterleavedRunner(side, side, data=data, folder=logs / cell)
 
     def __enter__(self) -> Recorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for arena in self._arenas.values():
-            arena.__exit__()
+        for runner in self._runners.values():
+            runner.close()
 
     def record(self, frame: pd.DataFrame) -> str:
-        """One more pair of the cell that has fewest; a line about it."""
-        counts = {cell: int(frame.loc[frame["cell"] == cell, "pair"].nunique()) for cell in self._arenas}
+        """Record one more pair of the cell that has fewest; a line about it."""
+        counts = {cell: int(frame.loc[frame["cell"] == cell, "pair"].nunique()) for cell in self._runners}
         cell = min(counts, key=lambda name: counts[name])
-        number, mine = counts[cell], frame[frame["cell"] == cell]
-        pace = pace_of(slice_of(mine.iloc[0].to_dict())) if number else None
-        with machine_lock(_say):
+        number, rows = counts[cell], frame[frame["cell"] == cell]
+        batching = None
+        if number:
+            batching = batching_of(rounds_of(rows[rows["pair"] == rows["pair"].iloc[0]].to_dict("records"))[0])
+        with machine_lock(_report):
             begun = time.monotonic()
-            pair = self._arenas[cell].fight(number, pace, self._turns, begun)
-        slices = pd.DataFrame([asdict(one) for one in pair.slices]).assign(
+            pair = self._runners[cell].measure(number, batching, self._rounds, begun)
+        rounds = pd.DataFrame(rows_of(pair.rounds)).assign(
             cell=cell,
             pair_seconds=pair.seconds,
             recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         publish(
             self._folder / PARTS / f"{cell}-{number:04d}.parquet",
-            lambda file: slices.to_parquet(file, index=False),
+            lambda file: rounds.to_parquet(file, index=False),
         )
-        ratio = pair_log_ratio(pair.slices)
-        said = "spoilt" if ratio is None else f"B / A {math.exp(ratio):.4f}"
-        return f"{cell} pair {number + 1}: {said} in {pair.seconds:.0f} s"
+        ratio = pair_log_ratio(pair.rounds)
+        outcome = "discarded" if ratio is None else f"B / A {math.exp(ratio):.4f}"
+        return f"{cell} pair {number + 1}: {outcome} in {pair.seconds:.0f} s"
 
 
 def _machine_folder(recording: Path) -> Path:
     """This machine's, which says what it is."""
     machine, software = read_machine(), read_software("tensorflow")
     content = {
-        "what": "paired slices of duels, A against A; see scripts/record_slices.py",
+        "what": "rounds of duels, A against A; see scripts/record_rounds.py",
         "machine": json.loads(machine.to_json()),
         "software": json.loads(software.to_json()),
         "software_fingerprint": software.fingerprint,
@@ -103,7 +105,7 @@ def _machine_folder(recording: Path) -> Path:
     return folder
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -111,29 +113,29 @@ def main() -> None:
     """Record until there is enough; may be interrupted and called again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording", type=Path)
-    parser.add_argument("--minutes", type=float, default=75.0, help="of slices, summed up")
+    parser.add_argument("--minutes", type=float, default=75.0, help="of rounds, summed up over both sides")
     parser.add_argument("--cells", default="simple_rnn,lstm,gru")
-    parser.add_argument("--turns", type=int, default=TURNS, help="slices a side of each pair")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each process pair")
     arguments = parser.parse_args()
     folder = _machine_folder(arguments.recording)
     failures = 0
     with (
         tempfile.TemporaryDirectory() as logs,
-        Recorder(folder, arguments.cells.split(","), arguments.turns, Path(logs)) as recorder,
+        Recorder(folder, arguments.cells.split(","), arguments.rounds, Path(logs)) as recorder,
     ):
         while (so_far := minutes(arguments.recording)) < arguments.minutes:
             try:
                 line = recorder.record(recorded(folder))
             except BenchError as error:  # a pair that went wrong is no data
                 failures += 1
-                _say(f"left out: {error}")
+                _report(f"left out: {error}")
                 if failures == _MOST_FAILURES:
                     raise
                 continue
-            _say(f"[{so_far:5.1f} of {arguments.minutes:g} min] {line}")
+            _report(f"[{so_far:5.1f} of {arguments.minutes:g} min] {line}")
     fold(folder)
     frame = recorded(folder)
-    _say(f"{frame.groupby('cell')['pair'].nunique().to_dict()} pairs in {folder / 'slices.parquet'}")
+    _report(f"{frame.groupby('cell')['pair'].nunique().to_dict()} pairs in {folder / ROUNDS_FILE}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,135 @@
+"""The record of a duel: what `duel.json` keeps, and every timed batch beside it, in `slices.parquet`.
+
+The names in both files are data, and older than the words of the program: a row of `slices.parquet` is one side's part
+of a round, its column `turn` the number of the round, its column `strokes` the timed batches.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.duel.procedure import DuelResult
+from bench.duel.sequential import CONFIDENCE, Round, SideRound
+from bench.duel.sides import differing
+from bench.duel.specification import DuelSpecification
+from bench.store.files import publish
+
+ROUNDS_FILE = "slices.parquet"
+
+
+def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
+    """The rows of `slices.parquet`: one a side and round, A before B."""
+    return [
+        {
+            "pair": each.pair,
+            "turn": each.number,
+            "side": letter,
+            "steps": each.steps,
+            "seconds": side.seconds,
+            "cpu_seconds": side.cpu_seconds,
+            "idle_cpu_seconds": side.idle_cpu_seconds,
+            "start_seconds": side.start_seconds,
+            "strokes": side.batches,
+        }
+        for each in rounds
+        for letter, side in zip("ab", each.sides, strict=True)
+    ]
+
+
+def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
+    """The rounds that `rows_of` wrote down, in the order of their pairs and numbers.
+
+    Raises:
+        KeyError: a side of a round is missing.
+    """
+    sides = {(row["pair"], row["turn"], row["side"]): row for row in rows}
+    return tuple(
+        Round(
+            pair=int(pair),
+            number=int(number),
+            steps=int(sides[pair, number, "a"]["steps"]),
+            a=_side_round(sides[pair, number, "a"]),
+            b=_side_round(sides[pair, number, "b"]),
+        )
+        for pair, number in sorted({(pair, number) for pair, number, _ in sides})
+    )
+
+
+def _side_round(row: Mapping[Any, Any]) -> SideRound:
+    return SideRound(
+        batches=tuple(map(float, row["strokes"])),
+        cpu_seconds=row["cpu_seconds"],
+        idle_cpu_seconds=row["idle_cpu_seconds"],
+        start_seconds=row["start_seconds"],
+    )
+
+
+def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, Any]:
+    """All that is known of a duel, JSON-able: what `--format json` prints and `duel.json` keeps."""
+    stopped, batching = result.analysis, result.batching
+    a, b = specification.sides
+    return {
+        "verdict": stopped.verdict.value,
+        "ratio": stopped.ratio if math.isfinite(stopped.ratio) else None,
+        "low": stopped.low,
+        "high": stopped.high,
+        "confidence": CONFIDENCE,
+        "measurable": stopped.measurable,
+        "pairs": stopped.pairs,
+        "log_ratios": list(result.log_ratios),
+        "spoilt_pairs": result.discarded_pairs,
+        "looks": list(result.schedule.sizes),
+        "slices_a_side": max((each.number for each in result.rounds), default=-1) + 1,
+        "dropped_slices": sum(side.contaminated for each in result.rounds for side in each.sides),
+        "steps_a_slice": batching.steps * batching.batches,
+        "strokes_a_slice": batching.batches,
+        "seconds": result.seconds,
+        "budget_seconds": specification.budget_seconds,
+        "needed_seconds": result.needed_seconds,
+        "tolerance": specification.margins.tolerance,
+        "floor": specification.margins.floor,
+        "phase": specification.phase.value,
+        "sides": {
+            letter: {
+                "title": side.title,
+                "case": asdict(side.case),
+                "parameters": metadata.parameters,
+                "attested_kernel": metadata.attested_kernel,
+                "evidence": json.loads(metadata.attestation_json or "{}"),
+                "step_seconds": _step_seconds(result, index),
+                "variables": dict(side.environment.variables),
+            }
+            for index, (letter, side, metadata) in enumerate(
+                zip("ab", specification.sides, result.metadata, strict=True)
+            )
+        },
+        "different_packages": {name: list(versions) for name, versions in differing(a.packages, b.packages).items()},
+        "machine_fingerprint": specification.machine.fingerprint,
+        "machine": json.loads(specification.machine.to_json()),
+    }
+
+
+def keep(folder: Path, record: Mapping[str, Any], rounds: Iterable[Round]) -> None:
+    """Write a duel's files.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(rows_of(rounds))
+    publish(folder / ROUNDS_FILE, lambda file: frame.to_parquet(file, index=False))
+    publish(folder / "duel.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
+
+
+def _step_seconds(result: DuelResult, side: int) -> float:
+    """The median time of a step over a side's timed batches."""
+    return statistics.median(seconds for each in result.rounds for seconds in each.sides[side].batches) / (
+        result.batching.steps
+    )
