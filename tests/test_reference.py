@@ -12,11 +12,12 @@ import pytest
 from bench.analysis.claims import ClaimVerdict, judge_claims
 from bench.analysis.summary import summarise
 from bench.core.case import Status
+from bench.report.markers import write_between_markers
 from bench.report.measured import read, read_sections
-from bench.report.page import make
-from bench.report.table import render, write_between_markers
+from bench.report.page import report_document, report_files
 from bench.store import load
 from bench.store.campaign import read_manifests
+from tests.support.rendering import table_in
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "mnist_rows"
@@ -58,7 +59,7 @@ def test_every_run_has_the_evidence_of_its_kernel(frame: pd.DataFrame) -> None:
 def test_the_readmes_table_is_made_from_it(tmp_path: Path) -> None:
     copy = tmp_path / "README.md"
     copy.write_bytes((ROOT / "README.md").read_bytes())
-    assert not write_between_markers(copy, render(read_sections([REFERENCE], say=pytest.fail), "md")), (
+    assert not write_between_markers(copy, table_in(read_sections([REFERENCE], say=pytest.fail), "md")), (
         "run `make table`"
     )
 
@@ -80,7 +81,7 @@ def test_ten_seeds_tell_what_one_could_not(frame: pd.DataFrame) -> None:
 
 def test_the_committed_report_is_made_from_it() -> None:
     """Its text, and the figures' data, rounded; drawings differ between versions of the plotting library."""
-    made = make(read([REFERENCE], suite=None, say=pytest.fail)).files()
+    made = report_files(report_document(read([REFERENCE], suite=None, say=pytest.fail)))
     reports = ROOT / "reports"
     assert (reports / "report.md").read_text() == made["report.md"].decode(), "run `make report`"
     committed, new = json.loads((reports / "figures" / "data.json").read_text()), json.loads(made["figures/data.json"])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.layout import say
 from bench.cli.options import Format, FormatOption
+from bench.cli.output import notify, put
 from bench.core.errors import ExitCode, NothingSureError
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def gate(
     """
     comparison, asked = _compared(base, new, across, margins, fmt)
     code = comparison.exit_code(asked)
-    typer.echo(f"bench: gate: {_WORDS[code]}", err=True)
+    notify(f"gate: {_WORDS[code]}")
     if code:
         raise typer.Exit(code)
 
@@ -94,7 +93,7 @@ def _compared(
 ) -> tuple[Comparison, Gate]:
     from bench.analysis import comparison as judging
     from bench.plan.gate import find_gate
-    from bench.report.verdicts import render
+    from bench.report.verdicts import verdicts_data, verdicts_document
 
     asked = find_gate(margins)
     comparison = judging.compare(
@@ -104,7 +103,7 @@ def _compared(
         across_software=across is not None,
         names=(str(base), str(new)),
     )
-    typer.echo(render(comparison, asked, fmt.value, width=shutil.get_terminal_size((100, 24)).columns), nl=False)
+    put(fmt, lambda: verdicts_document(comparison, asked), lambda: verdicts_data(comparison, asked))
     return comparison, asked
 
 
@@ -117,4 +116,4 @@ def _loaded(path: Path, side: str) -> pd.DataFrame:
         raise NothingSureError(
             f"there is no {side}: {path} is not there. Measure it with `bench run --results {path}`."
         )
-    return load([path], columns=NEEDED, warn=say)
+    return load([path], columns=NEEDED, warn=notify)

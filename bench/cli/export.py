@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from bench.cli.layout import say
 from bench.cli.options import ResultsArgument, measured
+from bench.cli.output import notify, put_json
 
 
 class ExportFormat(StrEnum):
@@ -36,10 +35,10 @@ def export(
     from bench.report.export import github_action_benchmark, pytest_benchmark
     from bench.store import load
 
-    frame = load(measured(results), warn=say)
+    frame = load(measured(results), warn=notify)
     sections = summarise(frame)
     if fmt is ExportFormat.PYTEST_BENCHMARK:
         document: object = pytest_benchmark(sections, frame["started_at"].min().isoformat())
     else:
         document = github_action_benchmark(sections)
-    typer.echo(json.dumps(document, indent=1, allow_nan=False))
+    put_json(document)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.layout import say
 from bench.cli.options import Format, FormatOption, ResultsArgument, measured
+from bench.cli.output import notify, put
 from bench.core.errors import NothingSureError
 from bench.core.metrics import COMPARED
 
@@ -43,15 +42,16 @@ def history(
     """
     from bench.analysis.history import By, series
     from bench.core.metrics import find_metric
-    from bench.report import over_time
+    from bench.report.figures.history_plot import plot_history
+    from bench.report.over_time import history_data, history_document
     from bench.store import load
 
     asked = find_metric(metric, "--metric")
-    frame = load(measured(results), warn=say)
+    frame = load(measured(results), warn=notify)
     found = series(frame, asked, By.DATE if by_date else By.COMMIT)
     if not found:
         raise NothingSureError(f"no run of these results has the metric {metric}.")
-    typer.echo(over_time.render(found, fmt.value, width=shutil.get_terminal_size((100, 24)).columns), nl=False)
+    put(fmt, lambda: history_document(found), lambda: history_data(found))
     if plot is not None:
-        over_time.plot(found, plot)
-        typer.echo(f"bench: drawn in {plot}", err=True)
+        plot_history(found, plot)
+        notify(f"drawn in {plot}")

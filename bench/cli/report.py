@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.layout import say
 from bench.cli.options import measured as results_or_local
+from bench.cli.output import notify
 from bench.core.errors import UsageError
+from bench.report.values import count
 
 if TYPE_CHECKING:
-    from bench.report.page import Compared
+    from bench.analysis.comparison import Comparison
+    from bench.plan.gate import Gate
 
 REPORTS = Path("reports")
 """Where the report is written if nothing else is named."""
@@ -38,7 +40,7 @@ def report(
       bench report results/main results/local --out /tmp/compared
     """
     from bench.report.measured import read
-    from bench.report.page import make, write
+    from bench.report.page import report_document, write_report
 
     stores = results_or_local(results)
     if len(stores) > 2:
@@ -46,21 +48,20 @@ def report(
             f"{len(stores)} results folders: name one to report on, or two to compare; to report on several as one, "
             "copy their files into one folder."
         )
-    measured = read(stores[-1:], suite=suite, say=say)
+    measured = read(stores[-1:], suite=suite, say=notify)
     compared = _compared(*stores) if len(stores) == 2 else None
-    page = write(make(measured, compared), out)
-    typer.echo(f"{page}: {len(measured.sections)} section{'s' if len(measured.sections) != 1 else ''}", err=True)
+    page = write_report(report_document(measured, compared), out)
+    typer.echo(f"{page}: {count(len(measured.sections), 'section')}", err=True)
     if open_page:
         typer.launch(page.absolute().as_uri())
 
 
-def _compared(base: Path, new: Path) -> Compared:
+def _compared(base: Path, new: Path) -> tuple[Comparison, Gate]:
     from bench.analysis.comparison import compare
     from bench.analysis.records import NEEDED
     from bench.plan.gate import find_gate
-    from bench.report.page import compared
     from bench.store import load
 
     gate = find_gate(None)
-    before, after = (load([path], columns=NEEDED, warn=say) for path in (base, new))
-    return compared(compare(before, after, gate, names=(str(base), str(new))), gate)
+    before, after = (load([path], columns=NEEDED, warn=notify) for path in (base, new))
+    return compare(before, after, gate, names=(str(base), str(new))), gate

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.layout import say
 from bench.cli.options import Format, FormatOption, ResultsArgument, measured
+from bench.cli.output import notify, put
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,19 +26,21 @@ def table(
     suite: Annotated[str | None, typer.Option("--suite", help="Only what this suite measured.")] = None,
 ) -> None:
     """The comparison table of what has been measured, with the notebook's claims judged by it."""
+    from bench.report.markdown import render_markdown
+    from bench.report.markers import write_between_markers
     from bench.report.measured import read_sections
-    from bench.report.table import render, write_between_markers
+    from bench.report.table import table_document
 
-    sections = read_sections(measured(results), suite=suite, say=say)
+    sections = read_sections(measured(results), suite=suite, say=notify)
     if write is None:
         print_table(sections, fmt)
         return
-    changed = write_between_markers(write, render(sections, "md"))
+    changed = write_between_markers(write, render_markdown(table_document(sections)))
     typer.echo(f"{write}: {'the table is new' if changed else 'the table was up to date'}", err=True)
 
 
 def print_table(sections: Sequence[Section], fmt: Format) -> None:
-    """Print the table, as wide as the terminal is."""
-    from bench.report.table import render
+    """Print the table in a format."""
+    from bench.report.table import table_data, table_document
 
-    typer.echo(render(sections, fmt.value, width=shutil.get_terminal_size((100, 24)).columns))
+    put(fmt, lambda: table_document(sections), lambda: table_data(sections))

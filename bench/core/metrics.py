@@ -199,6 +199,8 @@ class TableColumn:
     """Whether the 95 % interval is shown as `low–high`, as `± half its width`, or not."""
     always: bool = True
     """Whether it is there although no run has the metric."""
+    narrow: bool = True
+    """Whether it is there on a narrow terminal too, where a row takes two lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,7 +277,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 source=FromPhase("train", "samples", Reduction.STEADY_MEDIAN, per="seconds"),
                 unit=PER_SECOND,
                 lower_is_better=False,
-                column=TableColumn("samples/s", _RATE, place=4),
+                column=TableColumn("samples/s", _RATE, place=4, narrow=False),
             ),
             Metric(
                 name="first_epoch_seconds",

@@ -1,6 +1,6 @@
-"""From the summary to what a person reads: the notebook's claims, verdicts, the table, figures, the page.
+"""From the summary to what a person reads: the table, verdicts, figures, the page.
 
-In a notebook, all three take what `bench.store.load` gives, or any part of its rows:
+In a notebook, both functions take what `bench.store.load` gives, or any part of its rows:
 
     from pathlib import Path
     import bench.report
@@ -23,11 +23,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.analysis.summary import Section
-    from bench.report.figures import Figure
+    from bench.report.document import Figure
 
 
 def comparison_table(frame: pd.DataFrame, section: int = 0) -> pd.DataFrame:
-    """The comparison table as a data frame of text, a row a configuration.
+    """The comparison table, as `bench table` shows it.
+
+    Args:
+        frame: observations, as `bench.store.load` gives them, or any part of their rows (n_observations ×
+            n_columns); of each run one row at least, with the columns of `bench.analysis.records.NEEDED`.
+        section: which of the frame's sections, counted from 0, where it holds several tasks or machines.
+
+    Returns:
+        A data frame of text, n_configurations × n_figures: a row for each configuration, ordered as in the table, the
+        unit of each figure in the name of its column or behind it.
 
     Raises:
         NothingSureError: there is no such section in the frame.
@@ -35,33 +44,44 @@ def comparison_table(frame: pd.DataFrame, section: int = 0) -> pd.DataFrame:
     import pandas as pd
 
     from bench.analysis.summary import summarise
-    from bench.report.table import comparison_grid
+    from bench.report import table
 
-    grid = comparison_grid(_nth(summarise(frame), section))
-    return pd.DataFrame(list(grid.rows), columns=[head for head, _ in grid.heads])
+    made = table.comparison_table(_nth(summarise(frame), section))
+    return pd.DataFrame(list(made.rows), columns=[column.head for column in made.columns])
 
 
 def figure(frame: pd.DataFrame, name: str, section: int = 0) -> Figure:
-    """A figure, which a notebook shows; `.svg`, `.png`, `.title`, `.alt` and `.data` are its content.
+    """A figure, which a notebook shows.
+
+    Args:
+        frame: observations, as `bench.store.load` gives them, or any part of their rows (n_observations ×
+            n_columns).
+        name: one of `figure_names()`.
+        section: which of the frame's sections, counted from 0, where it holds several tasks or machines.
+
+    Returns:
+        The figure: its `svg` (text) and `png` (bytes), its `title`, `caption` and `alt` in words, and its `data`, the
+        records that were drawn, each with its unit.
 
     Raises:
         UsageError: there is no figure of that name.
         NothingSureError: there is no such section in the frame, or nothing of it to show.
     """
-    from bench.report.figures import FIGURES, Empty, draw
+    from bench.report.document import FigureNotDrawn
+    from bench.report.figures import FIGURES, draw
     from bench.report.measured import Measured
 
     if name not in FIGURES:
         raise unknown("figure", name, FIGURES, "bench.report.figure")
     measured = Measured.of(frame)
     drawn = draw(name, measured, _nth(measured.sections, section))
-    if isinstance(drawn, Empty):
+    if isinstance(drawn, FigureNotDrawn):
         raise NothingSureError(f"nothing to show in {name!r}: {drawn.reason}.")
     return drawn
 
 
 def figure_names() -> tuple[str, ...]:
-    """What `figure` can draw."""
+    """The names that `figure` knows, in the order in which a report has the figures."""
     from bench.report.figures import FIGURES
 
     return tuple(FIGURES)

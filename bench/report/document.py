@@ -14,6 +14,10 @@ from typing import Any, Literal, TypeAlias
 Tone = Literal["plain", "soft", "good", "warning"]
 """How loud a paragraph is: `soft` stands back, `good` and `warning` are coloured where there are colours."""
 
+FIGURE_INK = "#1c1c1e"
+FIGURE_GRID = "#d9d9dc"
+"""The colours of a figure's lines and grid, which a page replaces by its own, so that both are readable on dark."""
+
 Cell: TypeAlias = "str | tuple[str, ...]"
 """A table's cell: a text, or several that stand below each other."""
 
@@ -72,7 +76,7 @@ class Notes:
 class Facts:
     """Names and their values, below a heading where there is one."""
 
-    pairs: tuple[tuple[str, str], ...]
+    pairs: tuple[tuple[str, Cell], ...]
     heading: str = ""
     empty: str = "–"
 

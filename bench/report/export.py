@@ -19,8 +19,7 @@ from bench.analysis.summary import Section
 from bench.core.axes import varying
 from bench.core.errors import UsageError
 from bench.core.metrics import Metric, MetricKind
-from bench.report.values import clean
-from bench.report.verdicts import label
+from bench.report.values import case_label, clean
 
 
 def pytest_benchmark(sections: Sequence[Section], began: str) -> dict[str, Any]:
@@ -90,7 +89,12 @@ def _benchmarks(sections: Sequence[Section]) -> Iterator[tuple[str, Metric, Row,
     for row in rows:
         for (metric, detail), measured in readings(row.runs).items():
             values = [_smaller_is_better(metric, value) for _, value in measured]
-            yield " · ".join(filter(None, [label(row.configuration, axes), metric.title, detail])), metric, row, values
+            yield (
+                " · ".join(filter(None, [case_label(row.configuration, axes), metric.title, detail])),
+                metric,
+                row,
+                values,
+            )
 
 
 def _smaller_is_better(metric: Metric, value: float) -> float:

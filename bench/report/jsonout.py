@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from bench.analysis.stats import Estimate, Interval
 
 
-def render_json(value: object) -> str:
+def render_json(value: object, indent: int = 2) -> str:
     """A JSON-able object as text, with null for every number that is not finite; ends with a newline."""
-    return json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def interval_object(interval: Interval | None) -> dict[str, float] | None:

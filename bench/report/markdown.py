@@ -60,7 +60,7 @@ def _block(block: Block) -> list[str]:
             return _bullets((*block.texts, *block.steps))
         case Facts():
             heading = [f"**{escaped(block.heading)}**", ""] if block.heading else []
-            return [*heading, *_broken(f"{escaped(name)}: {escaped(value)}" for name, value in block.pairs)]
+            return [*heading, *_broken(f"{escaped(name)}: {_cell(value)}" for name, value in block.pairs)]
         case Table():
             return _captioned(block)
         case Details():

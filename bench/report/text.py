@@ -118,7 +118,7 @@ def _renderable(block: Block, console: Console) -> RenderableType:
 
 def _text(text: str, style: str = "") -> Text:
     # a command between backticks is there to be copied: it stays on one line
-    kept = re.sub(r"`[^`]+`", lambda command: command[0].replace(" ", _KEPT), clean(text))
+    kept = re.sub(r"`[^`]{1,60}`", lambda command: command[0].replace(" ", _KEPT), clean(text))
     return Text(kept, style=style, overflow="fold")
 
 
@@ -146,8 +146,7 @@ def _facts(facts: Facts) -> RenderableType:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in facts.pairs:
-        lines = [_text(line) for line in value.split("\n")]
-        grid.add_row(_text(name, "dim" if facts.heading else ""), Text("\n").join(lines))
+        grid.add_row(_text(name, "dim" if facts.heading else ""), _cell(value))
     if not facts.heading:
         return grid
     body: RenderableType = grid if facts.pairs else Text(facts.empty)

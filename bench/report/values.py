@@ -14,10 +14,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from bench.core.units import significant
+from bench.core.units import scale_of, significant
 
 if TYPE_CHECKING:
-    from bench.analysis.stats import Estimate  # which imports numpy, and light commands use this module
+    # which import numpy, and light commands use this module
+    from bench.analysis.rows import Row
+    from bench.analysis.stats import Estimate
+    from bench.core.case import Case
+    from bench.core.metrics import Metric, TableColumn
 
 NONE = "–"
 """Stands for what is not known, or was not measured."""
@@ -47,6 +51,56 @@ def ranged(estimate: Estimate | None) -> tuple[str, str]:
         return value, ""
     low, high = (significant(x, decimals_of(value)) for x in (estimate.interval.low, estimate.interval.high))
     return value, f"{low}–{high}"
+
+
+def figure_in(estimate: Estimate | None, column: TableColumn) -> tuple[str, str]:
+    """A metric's figure as its column of the table shows it, and its interval, empty where none is shown."""
+    if estimate is None:
+        return NONE, ""
+    scale = scale_of(estimate.value, column.scales)
+    value, interval = scale.number(estimate.value), estimate.interval
+    shown = ""
+    if interval is not None and column.interval == "range":
+        low, high = (significant(scale.factor * limit, decimals_of(value)) for limit in (interval.low, interval.high))
+        shown = f"{low}–{high}"
+    elif interval is not None and column.interval == "half width":
+        shown = f"±{scale.number((interval.high - interval.low) / 2)}"
+    return f"{value}{scale.symbol}", shown
+
+
+def measured_value(metric: Metric, value: float | None) -> str:
+    """A metric's value with its unit."""
+    return NONE if value is None else metric.unit.shown(value)
+
+
+def together(value: str, interval: str) -> str:
+    """A figure and its interval in one line: `97.50 ± 0.25`, `2.30 (2.15–2.46)`."""
+    if not interval:
+        return value
+    return f"{value} ± {interval[1:]}" if interval.startswith("±") else f"{value} ({interval})"
+
+
+def broken(heading: str) -> tuple[str, ...]:
+    """A heading in two lines: its last word, or `at` and a batch, stands below the rest."""
+    first, at, batch = heading.partition(" at ")
+    return (first, f"at {batch}") if at else tuple(heading.rsplit(" ", 1))
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in per cent, to three significant digits."""
+    return NONE if fraction is None else f"{significant(100 * fraction)} %"
+
+
+def row_label(row: Row) -> str:
+    """A row among those of its section: its cell, its kernel where one was asked for, and what else differs."""
+    kernel = [row.configuration.kernel] if row.configuration.kernel != "auto" else []
+    axes = [f"{name}={value}" for name, value in row.axes.items() if name != "kernel"]
+    return " × ".join([row.cell, *kernel, *axes])
+
+
+def case_label(case: Case, axes: Sequence[str]) -> str:
+    """A configuration among others: its cell, and the fields (`axes`) in which they differ."""
+    return " × ".join([case.cell, *(f"{name}={getattr(case, name)}" for name in axes)])
 
 
 def clean(text: str) -> str:

@@ -507,10 +507,10 @@ def test_the_number_of_timed_calls_does_not_make_it_another_configuration() -> N
 
 
 def test_findings_are_plain_enough_for_json() -> None:
-    from bench.report.verdicts import render
+    from tests.support.rendering import verdicts_in
 
     comparison = judged([*BASE, *side("old", cell="gru")], side("new"))
-    document = json.loads(render(comparison, Gate(), "json"), parse_constant=pytest.fail)
+    document = json.loads(verdicts_in(comparison, Gate(), "json"), parse_constant=pytest.fail)
     assert document["exit_code"] == ExitCode.NOTHING_SURE
     assert {one["verdict"] for one in document["findings"]} >= {"missing"}
     assert set(CELLS) >= {one["configuration"]["cell"] for one in document["findings"]}

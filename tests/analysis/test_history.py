@@ -20,8 +20,9 @@ from bench.cli import app
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.core.metrics import METRICS, find_metric
-from bench.report.over_time import plot, render
+from bench.report.figures.history_plot import plot_history
 from tests.support.frames import MACHINE, frame, run
+from tests.support.rendering import history_in
 
 RANDOM = np.random.default_rng
 
@@ -186,7 +187,7 @@ def test_a_lower_accuracy_is_worse() -> None:
     (found,) = series(frames, METRICS["accuracy"])
     (change,) = found.changes
     assert found.worse(change)
-    assert "worse: 90.00 % → 80.00 % (-10.00 points)" in render([found], "text", 100)
+    assert "worse: 90.00 % → 80.00 % (-10.00 points)" in history_in([found], "text", 100)
 
 
 def test_a_metric_that_does_not_exist_is_refused_by_name() -> None:
@@ -203,28 +204,28 @@ def found() -> tuple[Series, ...]:
 
 
 def test_the_table_tells_the_change_and_its_commits(found: tuple[Series, ...]) -> None:
-    text = render(found, "text", 80)
+    text = history_in(found, "text", 80)
     assert "worse: 5.05 s → 6.05 s (× 1.198), between 000000000000" in " ".join(text.split())
     assert all(len(line) <= 80 for line in text.splitlines())
     assert text.count("2026-01-") == 22
-    assert "no change" in render(series(nightly(STEP[:12]), TRAINING), "text", 80)
-    assert "3 points: too few" in render(series(nightly(STEP[:3]), TRAINING), "md")
+    assert "no change" in history_in(series(nightly(STEP[:12]), TRAINING), "text", 80)
+    assert "3 points: too few" in history_in(series(nightly(STEP[:3]), TRAINING), "md")
 
 
 def test_json_has_the_points_and_the_changes(found: tuple[Series, ...]) -> None:
-    (one,) = json.loads(render(found, "json"), parse_constant=pytest.fail)["series"]
+    (one,) = json.loads(history_in(found, "json"), parse_constant=pytest.fail)["series"]
     assert len(one["points"]) == 20
     assert [(change["index"], change["worse"]) for change in one["changes"]] == [(12, True)]
 
 
 def test_the_plot_is_an_image_and_other_files_are_refused(found: tuple[Series, ...], tmp_path: Path) -> None:
-    plot(found, tmp_path / "figures" / "history.svg")
+    plot_history(found, tmp_path / "figures" / "history.svg")
     assert "<svg" in (tmp_path / "figures" / "history.svg").read_text()
     with pytest.raises(UsageError, match=r"must end in \.png"):
-        plot(found, tmp_path / "history.doc")
+        plot_history(found, tmp_path / "history.doc")
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write"):
-        plot(found, tmp_path / "file" / "history.svg")
+        plot_history(found, tmp_path / "file" / "history.svg")
 
 
 def test_the_command_ends_with_0_or_says_what_is_wrong(tmp_path: Path) -> None:

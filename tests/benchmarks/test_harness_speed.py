@@ -16,11 +16,11 @@ from bench.core.case import Case
 from bench.plan.gate import Gate
 from bench.plan.plan import make_plan
 from bench.plan.suite import Axes, Settings, Suite
-from bench.report.table import render
 from bench.store import load
 from bench.store.parts import write_run
 from tests.support.frames import frame, run
 from tests.support.hosts import a_host
+from tests.support.rendering import table_in
 from tests.support.stored import a_run
 
 CELLS = ("simple_rnn", "lstm", "gru")
@@ -84,4 +84,4 @@ def test_compare_500_runs(benchmark: BenchmarkFixture) -> None:
 @pytest.mark.parametrize("fmt", ["text", "md", "json"])
 def test_render_the_table_of_250_runs(benchmark: BenchmarkFixture, fmt: Any) -> None:
     sections = summarise(measured("one", 1))
-    assert "lstm" in benchmark(render, sections, fmt, 120)
+    assert "lstm" in benchmark(table_in, sections, fmt, 120)

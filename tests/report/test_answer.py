@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from bench.analysis.claims import ClaimVerdict, judge_claims
+from bench.analysis.leaders import fastest_to_answer, fastest_to_train, most_accurate, pareto
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
-from bench.report.answer import answer, exchange, fastest_to_answer, fastest_to_train, most_accurate, pareto
+from bench.report.answer import answer, exchange
 from tests.support.frames import CELLS, frame, notebook_like, run, runs
 
 

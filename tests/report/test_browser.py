@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.report.page import write
+from bench.report.page import write_report
 from tests.report.test_page import HOSTILE, a_full_store, report_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.extra("playwright")]
@@ -34,7 +34,7 @@ def needed(what: str, there: bool) -> None:
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a store with a cell whose name would do harm."""
     store = a_full_store(tmp_path_factory.mktemp("store"), cells=("simple_rnn", "lstm", HOSTILE), seeds=2)
-    return write(report_of(store), tmp_path_factory.mktemp("page"))
+    return write_report(report_of(store), tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
 from typer.testing import CliRunner
 
@@ -24,9 +25,13 @@ from bench.core.case import Case, Status
 from bench.core.errors import NothingSureError, UsageError
 from bench.core.metrics import Observation, RunMetadata
 from bench.core.predictions import pack
-from bench.report.figures import FIGURES, Empty, Figure, _label_points, draw_all
+from bench.report.document import Callout, Diagrams, Document, Figure, FigureNotDrawn, Gallery, Heading, Table
+from bench.report.figures import FIGURES, draw_all
+from bench.report.figures.accuracy_against_time import _label_points
+from bench.report.html import render_html
+from bench.report.markdown import render_markdown
 from bench.report.measured import Measured, read, read_sections
-from bench.report.page import Report, make
+from bench.report.page import PARTS, report_document, report_files
 from bench.store import ceilings, load
 from bench.store.ceilings import Ceilings, ProductShape
 from bench.store.parts import write_run
@@ -106,8 +111,8 @@ def said(_: str) -> None:
     """Where warnings go that a test doesn't look at."""
 
 
-def report_of(*folders: Path) -> Report:
-    return make(read(folders, suite=None, say=said))
+def report_of(*folders: Path) -> Document:
+    return report_document(read(folders, suite=None, say=said))
 
 
 class _Page(HTMLParser):
@@ -128,30 +133,40 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def full_report(full: Path) -> Report:
+def full_report(full: Path) -> Document:
     return report_of(full)
 
 
-def test_a_full_store_has_every_figure_and_every_part(full_report: Report) -> None:
-    (part,) = full_report.parts
-    drawn = [one for one in part.figures if isinstance(one, Figure)]
+def figures_of(report: Document) -> list[Figure | FigureNotDrawn]:
+    return [figure for block in report.walk() if isinstance(block, Gallery) for figure in block.figures]
+
+
+def answer_of(report: Document) -> tuple[str, ...]:
+    return next(block.texts for block in report.walk() if isinstance(block, Callout))
+
+
+def test_a_full_store_has_every_figure_and_every_part(full_report: Document) -> None:
+    drawn = [figure for figure in figures_of(full_report) if isinstance(figure, Figure)]
     assert [one.name for one in drawn] == list(FIGURES)
     for one in drawn:
         assert one.alt.endswith(".")
         assert "n = " in one.caption
         assert one.data
-    assert {row[0] for row in part.quality.rows} == {f"{c} × {k}" for c in CELLS for k in ("generic", "unrolled")}
-    assert len(part.confusions) == 6
-    assert part.inference.rows
-    assert len(part.networks) == 3
-    html = full_report.html()
-    for heading in ("Comparison", "Inference", "Figures", "Quality beyond accuracy", "The network", "How it was"):
-        assert heading in html
-        assert heading in full_report.markdown()
+    assert {row[0] for row in full_report.table("Scores").rows} == {
+        f"{c} × {k}" for c in CELLS for k in ("generic", "unrolled")
+    }
+    captions = [block.caption for block in full_report.walk() if isinstance(block, Table)]
+    assert sum(caption.startswith("Confusion of") for caption in captions) == 6
+    assert full_report.table("Inference").rows
+    assert [len(block.drawings) for block in full_report.walk() if isinstance(block, Diagrams)] == [3]
+    html, markdown = render_html(full_report), render_markdown(full_report)
+    for title in PARTS:
+        assert f"<h3>{escape(title)}</h3>" in html
+        assert f"### {title}" in markdown
 
 
-def test_nothing_on_the_page_asks_for_anything(full_report: Report) -> None:
-    html = full_report.html()
+def test_nothing_on_the_page_asks_for_anything(full_report: Document) -> None:
+    html = render_html(full_report)
     page = _Page(html)
     for tag, attributes in page.tags:
         assert tag not in {"iframe", "object", "embed", "base", "img"}
@@ -163,18 +178,18 @@ def test_nothing_on_the_page_asks_for_anything(full_report: Report) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_rendered_twice_it_is_the_same_to_the_byte(full: Path, full_report: Report) -> None:
+def test_rendered_twice_it_is_the_same_to_the_byte(full: Path, full_report: Document) -> None:
     again = report_of(full)
-    first, second = full_report.files(), again.files()
+    first, second = report_files(full_report), report_files(again)
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
     assert sum(name.endswith(".svg") for name in first) == len(FIGURES)
 
 
-def test_every_image_that_the_markdown_names_is_written(full_report: Report) -> None:
-    names = re.findall(r"\]\((figures/[^)]+)\)", full_report.markdown())
+def test_every_image_that_the_markdown_names_is_written(full_report: Document) -> None:
+    names = re.findall(r"\]\((figures/[^)]+)\)", render_markdown(full_report))
     assert len(names) == len(FIGURES)
-    assert set(names) <= set(full_report.files())
+    assert set(names) <= set(report_files(full_report))
 
 
 def test_names_and_errors_run_nowhere_and_break_nothing(tmp_path: Path) -> None:
@@ -185,7 +200,7 @@ def test_names_and_errors_run_nowhere_and_break_nothing(tmp_path: Path) -> None:
     }  # fmt: skip
     write_run(tmp_path, a_run(90, Case(cell="gru", task="mnist_5k"), **trouble))
     report = report_of(tmp_path)
-    html, markdown = report.html(), report.markdown()
+    html, markdown = render_html(report), render_markdown(report)
     page = _Page(html)
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     assert not any(tag == "img" or "onerror" in attributes for tag, attributes in page.tags)
@@ -204,15 +219,15 @@ def test_names_and_errors_run_nowhere_and_break_nothing(tmp_path: Path) -> None:
 def test_one_run(tmp_path: Path) -> None:
     write_run(tmp_path, a_full_run(0, Case(cell="lstm", task="mnist_5k", epochs=3), np.random.default_rng(0)))
     report = report_of(tmp_path)
-    assert "only lstm was measured" in report.parts[0].answer[0]
-    assert report.parts[0].quality.rows
-    report.html()
+    assert "only lstm was measured" in answer_of(report)[0]
+    assert report.table("Scores").rows
+    render_html(report)
 
 
 def test_one_seed_never_tells(tmp_path: Path) -> None:
     report = report_of(a_full_store(tmp_path, seeds=1))
-    assert all("can't" in sentence for sentence in report.parts[0].answer)
-    assert "from one seed" in report.parts[0].answer[0]
+    assert all("can't" in sentence for sentence in answer_of(report))
+    assert "from one seed" in answer_of(report)[0]
 
 
 def test_all_failed(tmp_path: Path) -> None:
@@ -225,12 +240,12 @@ def test_all_failed(tmp_path: Path) -> None:
     for number, cell in enumerate(CELLS):
         write_run(tmp_path, a_run(number, Case(cell=cell, task="mnist_5k"), **trouble))
     report = report_of(tmp_path)
-    (part,) = report.parts
-    assert part.answer == ("Nothing can be said: none of 3 runs ended ok.",)
-    assert all(isinstance(one, Empty) and one.reason for one in part.figures)
-    assert [row[-1] for row in part.facts[-1].rows] == ["no luck"] * 3
-    assert "none of 3 runs ended ok" in report.html()
-    assert "none of 3 runs ended ok" in report.markdown()
+    assert answer_of(report) == ("Nothing can be said: none of 3 runs ended ok.",)
+    assert all(isinstance(figure, FigureNotDrawn) and figure.reason for figure in figures_of(report))
+    assert [row[-1] for row in report.table("Runs that failed").rows] == ["no\nluck"] * 3
+    assert render_markdown(report).count("| no luck |") == 3
+    assert "none of 3 runs ended ok" in render_html(report)
+    assert "none of 3 runs ended ok" in render_markdown(report)
 
 
 def test_two_tasks_and_two_machines_are_sections_of_their_own(tmp_path: Path) -> None:
@@ -242,29 +257,28 @@ def test_two_tasks_and_two_machines_are_sections_of_their_own(tmp_path: Path) ->
         a_full_run(2, Case(cell="lstm", task="mnist", epochs=3, seed=1), draw, machine_fingerprint="another"),
     )
     report = report_of(tmp_path)
-    assert len(report.parts) == 3
-    assert len({part.anchor for part in report.parts}) == 3
-    names = [name for name in report.files() if name.endswith("training_seconds.svg")]
+    anchors = [block.anchor for block in report.walk() if isinstance(block, Heading) and block.anchor]
+    assert anchors == ["s1-top", "s2-top", "s3-top"]
+    names = [name for name in report_files(report) if name.endswith("training_seconds.svg")]
     assert len(names) == 3
-    page = _Page(report.html())
+    page = _Page(render_html(report))
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(ids) == len(set(ids))
 
 
 def test_an_older_schema_says_why_it_has_no_quality() -> None:
     report = report_of(Path(__file__).parents[1] / "recordings" / "schema_1")
-    (part,) = report.parts
-    assert not part.quality.rows
-    assert "keep no predictions" in report.html()
-    assert not part.limits.rows
-    assert "no bound was measured" in report.html()
-    assert report.campaigns.rows[0][1] == "bench run mnist_rows"
-    assert len([one for one in part.figures if isinstance(one, Figure)]) >= 6
+    assert not report.table("Scores").rows
+    assert "keep no predictions" in render_html(report)
+    assert not report.table("How near training comes").rows
+    assert "no ceiling was measured" in render_html(report)
+    assert report.table("The command").rows[0][1] == "bench run mnist_rows"
+    assert len([figure for figure in figures_of(report) if isinstance(figure, Figure)]) >= 6
 
 
-def test_a_file_of_the_report_can_be_seen_on_a_dark_page(full_report: Report) -> None:
+def test_a_file_of_the_report_can_be_seen_on_a_dark_page(full_report: Document) -> None:
     """Repositories show the figures on their own ground; the page shows its own on its own."""
-    files, page = full_report.files(), full_report.html()
+    files, page = report_files(full_report), render_html(full_report)
     ground = "fill: #ffffff"
     drawn = [content.decode() for name, content in files.items() if name.endswith(".svg")]
     assert len(drawn) >= 6
@@ -276,11 +290,11 @@ def test_a_corrupt_part_is_named_once_and_left_out(tmp_path: Path) -> None:
     a_full_store(tmp_path, cells=("lstm",), seeds=2)
     (tmp_path / "runs" / "zz.parquet").write_bytes(b"PAR1 half")
     warned: list[str] = []
-    report = make(read([tmp_path], suite=None, say=warned.append))
-    assert len(warned) == len(report.warnings) == 1
-    assert "zz.parquet" in report.html()
-    assert "zz.parquet" in report.markdown()
-    assert report.parts[0].table.rows
+    report = report_document(read([tmp_path], suite=None, say=warned.append))
+    assert len(warned) == render_markdown(report).count("Warning:") == 1
+    assert "zz.parquet" in render_html(report)
+    assert "zz.parquet" in render_markdown(report)
+    assert report.table("A row a configuration").rows
 
 
 def test_damaged_predictions_leave_the_rest(tmp_path: Path) -> None:
@@ -288,9 +302,9 @@ def test_damaged_predictions_leave_the_rest(tmp_path: Path) -> None:
     write_run(tmp_path, good)
     bad = a_full_run(1, Case(cell="lstm", task="mnist_5k", epochs=3, seed=1), np.random.default_rng(1))
     write_run(tmp_path, replace(bad, metadata=replace(bad.metadata, test_predictions="p1 300 10 0 1 oops")))
-    part = report_of(tmp_path).parts[0]
-    assert "1 runs' predictions could not be read" in part.quality_note
-    assert len(part.quality.rows) == 1
+    report = report_of(tmp_path)
+    assert "1 runs' predictions could not be read" in render_markdown(report)
+    assert len(report.table("Scores").rows) == 1
 
 
 # --- quality ---

@@ -23,8 +23,9 @@ from rich.cells import cell_len
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.report.table import BEGIN, END, Format, render, write_between_markers
+from bench.report.markers import BEGIN, END, write_between_markers
 from tests.support.frames import CELLS, MACHINE, Rows, frame, notebook_like, run, runs
+from tests.support.rendering import Format, table_in
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HOSTILE = "a|b`<script>alert(1)</script>\n| --- |\n<!-- /bench:table -->**x**[y](z)\x1b[31m\\"
@@ -66,7 +67,7 @@ def cells_of(markdown: str) -> list[list[list[str]]]:
 @pytest.mark.parametrize(("name", "fmt", "width"), [("80.txt", "text", 80), ("160.txt", "text", 160), ("md", "md", 80)])
 def test_golden(name: str, fmt: Format, width: int) -> None:
     path = GOLDEN / f"table.{name}"
-    found = render(hard_case(), fmt, width)
+    found = table_in(hard_case(), fmt, width)
     if os.environ.get("BENCH_WRITE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(found, encoding="utf-8")
@@ -75,13 +76,13 @@ def test_golden(name: str, fmt: Format, width: int) -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_text_fits_its_width_and_has_no_control_codes(width: int) -> None:
-    lines = render(hard_case(), "text", width).splitlines()
+    lines = table_in(hard_case(), "text", width).splitlines()
     assert max(map(cell_len, lines)) <= width
     assert all(line.isprintable() for line in lines)
 
 
 def test_three_cells_fit_eighty_columns_without_folding_a_figure() -> None:
-    text = render(plain(*runs(CELLS, range(3), notebook_like)), "text", 80)
+    text = table_in(plain(*runs(CELLS, range(3), notebook_like)), "text", 80)
     for figure in ("98.40", "±0.25", "±0.0145", "49.0–51.3", "2.42–2.60", "303 MB", "→ generic", "216,426"):
         assert figure in text
     table = text.split("\n\n")[1:4]
@@ -89,13 +90,13 @@ def test_three_cells_fit_eighty_columns_without_folding_a_figure() -> None:
 
 
 def test_a_wide_terminal_gets_one_line_a_row() -> None:
-    text = render(plain(*runs(CELLS, range(3), notebook_like)), "text", 160)
+    text = table_in(plain(*runs(CELLS, range(3), notebook_like)), "text", 160)
     (line,) = [line for line in text.splitlines() if line.startswith("gru")]
     assert line.split()[:8] == ["gru", "164,202", "98.40", "±", "0.25", "0.0548", "±", "0.0018"]
 
 
 def test_the_title_names_task_network_backend_device_machine_and_versions() -> None:
-    head = render(plain(run(Case(cell="gru", task="mnist_5k", dtype="float16"))), "text").split("\n\n")[0]
+    head = table_in(plain(run(Case(cell="gru", task="mnist_5k", dtype="float16"))), "text").split("\n\n")[0]
     for word in (
         "mnist_5k",
         "notebook network",
@@ -113,12 +114,12 @@ def test_what_varies_stands_in_the_table_and_not_in_the_title() -> None:
     sections = plain(
         *(run(Case(cell="gru", units=u, network=n)) for u in (64, 256) for n in ("notebook", "cudnn_ready"))
     )
-    head, *rest = render(sections, "text").split("\n\n")
+    head, *rest = table_in(sections, "text").split("\n\n")
     assert "units" not in head
     assert "network" not in head
     for setting in ("network = notebook · units = 64", "network = cudnn_ready · units = 256"):
         assert any(part.startswith(setting) for part in rest)
-    (table, _) = cells_of(render(sections, "md"))
+    (table, _) = cells_of(table_in(sections, "md"))
     assert table[0][1:3] == ["network", "units"]
     assert [row[1:3] for row in table[1:]] == [
         ["cudnn_ready", "64"],
@@ -133,7 +134,7 @@ def test_what_varies_stands_in_the_table_and_not_in_the_title() -> None:
     [(0.00012345, "0.000123"), (0.9996, "1.00"), (9.999, "10.0"), (12.34, "12.3"), (99.96, "100"), (1234.5, "1230")],
 )
 def test_seconds_have_three_significant_digits(seconds: float, shown: str) -> None:
-    table, _ = cells_of(render(plain(run(Case(cell="gru"), epoch_seconds=(1.0, seconds))), "md"))
+    table, _ = cells_of(table_in(plain(run(Case(cell="gru"), epoch_seconds=(1.0, seconds))), "md"))
     assert table[1][table[0].index("s/epoch")] == shown
 
 
@@ -141,12 +142,12 @@ def test_seconds_have_three_significant_digits(seconds: float, shown: str) -> No
     ("size", "shown"), [(0, "0 MB"), (412_400_000, "412 MB"), (999_600_000, "1.00 GB"), (12_345_000_000, "12.3 GB")]
 )
 def test_memory_is_in_decimal_units(size: int, shown: str) -> None:
-    table, _ = cells_of(render(plain(run(Case(cell="gru"), memory_bytes=size)), "md"))
+    table, _ = cells_of(table_in(plain(run(Case(cell="gru"), memory_bytes=size)), "md"))
     assert table[1][table[0].index("memory")] == shown
 
 
 def test_a_row_without_results_has_dashes_and_its_reason_beneath() -> None:
-    markdown = render(
+    markdown = table_in(
         plain(run(Case(cell="lstm", kernel="cudnn"), status="invalid", error="x"), run(Case(cell="gru"))), "md"
     )
     table, _ = cells_of(markdown)
@@ -160,8 +161,8 @@ def test_a_seed_that_does_not_repeat_itself_is_told() -> None:
     case = Case(cell="gru")
     same = plain(run(case), run(case, campaign="c2"), run(replace(case, seed=1), loss=0.4))
     other = plain(run(case), run(case, campaign="c2", loss=0.3000001), run(replace(case, seed=1), loss=0.4))
-    assert "seeds gave another" not in render(same, "text", 200)
-    assert "gru: 1 of 2 seeds gave another test loss when run again." in render(other, "text", 200)
+    assert "seeds gave another" not in table_in(same, "text", 200)
+    assert "gru: 1 of 2 seeds gave another test loss when run again." in table_in(other, "text", 200)
 
 
 def test_two_versions_of_a_users_cell_do_not_mix() -> None:
@@ -169,7 +170,7 @@ def test_two_versions_of_a_users_cell_do_not_mix() -> None:
     sections = plain(run(case, cells="aaaa"), run(case, cells="bbbb", campaign="c2"))
     assert [section.cells_digest for section in sections] == ["aaaa", "bbbb"]
     assert [len(section.rows[0].runs) for section in sections] == [1, 1]
-    assert "users' cells of source bbbb" in render(sections, "text", 200)
+    assert "users' code bbbb" in table_in(sections, "text", 200)
 
 
 def test_notes_tell_what_makes_a_figure_less_sure() -> None:
@@ -177,7 +178,7 @@ def test_notes_tell_what_makes_a_figure_less_sure() -> None:
         run(Case(cell="gru", epochs=1), epoch_seconds=(3.0,)),
         run(Case(cell="gru", epochs=1, seed=1), epoch_seconds=(3.0,), loss=math.nan, commit="b"),
     )
-    text = render(sections, "text", 200)
+    text = table_in(sections, "text", 200)
     assert "3.00†" in text
     for note in (
         "† first epoch only",
@@ -186,22 +187,22 @@ def test_notes_tell_what_makes_a_figure_less_sure() -> None:
         "2 commits of this program",
     ):
         assert note in text
-    calm = render(plain(*runs(CELLS, range(3), notebook_like)), "text", 200)
+    calm = table_in(plain(*runs(CELLS, range(3), notebook_like)), "text", 200)
     for note in ("†", "No interval where", "no finite", "commits of"):
         assert note not in calm
 
 
 @pytest.mark.parametrize("fmt", ["text", "md"])
 def test_nothing_measured_is_said(fmt: Format) -> None:
-    assert render((), fmt) == "Nothing was measured yet.\n"
+    assert table_in((), fmt) == "Nothing was measured yet.\n"
 
 
 def test_all_failed_renders_everywhere() -> None:
     sections = plain(*runs(CELLS, range(2), lambda c, s: {"status": "failed", "error": "boom"}))
-    for out in (render(sections, "text"), render(sections, "md")):
+    for out in (table_in(sections, "text"), table_in(sections, "md")):
         assert "boom (2 failed; in no figure)" in out
         assert "Intervals are" not in out
-    (section,) = json.loads(render(sections, "json"))["sections"]
+    (section,) = json.loads(table_in(sections, "json"))["sections"]
     assert [row["runs_left_out"] for row in section["rows"]] == [{"failed": 2}] * 3
 
 
@@ -220,7 +221,7 @@ def test_no_name_breaks_the_table_runs_as_html_or_loses_a_character(name: str) -
     shown = " ".join("".join(c for c in " ".join(f"x{name}x".split()) if c.isprintable()).split())
     cpu = {**MACHINE, "cpu_model": name}
     failed = run(Case(cell=f"x{name}x"), status="failed", error=f"x{name}x", machine=cpu)
-    markdown = render(plain(failed, run(Case(cell="gru"), machine=cpu)), "md")
+    markdown = table_in(plain(failed, run(Case(cell="gru"), machine=cpu)), "md")
     assert f"\n{END}" not in markdown
     html = MarkdownIt("commonmark").enable("table")
     tokens = html.parse(markdown)
@@ -237,7 +238,7 @@ def test_no_name_breaks_the_table_runs_as_html_or_loses_a_character(name: str) -
 
 
 def test_markdown_has_the_columns_asked_for() -> None:
-    table, claims = cells_of(render(plain(*runs(CELLS, range(3), notebook_like)), "md"))
+    table, claims = cells_of(table_in(plain(*runs(CELLS, range(3), notebook_like)), "md"))
     assert table[0] == [
         "cell", "parameters", "accuracy %", "loss", "s/epoch", "ratio to SimpleRNN", "samples/s", "first s",
         "compile s", "memory", "kernel", "runs", "seeds",
@@ -258,7 +259,7 @@ def _refuse(constant: str) -> Any:
 
 
 def test_json_has_full_precision_and_no_nan() -> None:
-    document = json.loads(render(hard_case(), "json"), parse_constant=_refuse)
+    document = json.loads(table_in(hard_case(), "json"), parse_constant=_refuse)
     mnist, subset = document["sections"]
     assert (mnist["task"], subset["task"]) == ("mnist", "mnist_5k")
     by_cell = {(row["cell"], row["kernel_asked"]): row for row in mnist["rows"]}
@@ -279,14 +280,14 @@ def test_json_has_full_precision_and_no_nan() -> None:
 
 
 def test_json_keys_are_the_same_for_every_row() -> None:
-    rows = [row for section in json.loads(render(hard_case(), "json"))["sections"] for row in section["rows"]]
+    rows = [row for section in json.loads(table_in(hard_case(), "json"))["sections"] for row in section["rows"]]
     assert len({tuple(row) for row in rows}) == 1
-    assert json.loads(render((), "json")) == {"sections": []}
+    assert json.loads(table_in((), "json")) == {"sections": []}
 
 
 def test_json_of_a_machine_record_with_nan_is_json_still() -> None:
     sections = plain(run(Case(cell="gru"), machine={**MACHINE, "memory_class_gib": math.nan}))
-    document = json.loads(render(sections, "json"), parse_constant=_refuse)
+    document = json.loads(table_in(sections, "json"), parse_constant=_refuse)
     assert document["sections"][0]["machine"]["memory_class_gib"] is None
 
 
@@ -306,9 +307,9 @@ def test_only_what_is_between_the_markers_changes(tmp_path: Path) -> None:
 
 def test_the_same_table_again_leaves_the_file_alone(tmp_path: Path) -> None:
     readme = write(tmp_path / "README.md", f"{BEGIN}\n{END}")
-    assert write_between_markers(readme, render(hard_case(), "md"))
+    assert write_between_markers(readme, table_in(hard_case(), "md"))
     before = readme.stat()
-    assert not write_between_markers(readme, render(hard_case(), "md"))
+    assert not write_between_markers(readme, table_in(hard_case(), "md"))
     assert (readme.stat().st_ino, readme.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert write_between_markers(readme, "other")
 

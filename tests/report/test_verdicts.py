@@ -17,10 +17,13 @@ from markdown_it import MarkdownIt
 
 from bench.analysis.comparison import Comparison, compare
 from bench.core.case import Case
+from bench.core.metrics import METRICS
 from bench.plan.gate import Gate, read_gate
-from bench.report.verdicts import Format, figure, headline, render
+from bench.report.values import measured_value
+from bench.report.verdicts import headline
 from tests.analysis.test_comparison import BASE, judged, side, wobbling
 from tests.support.frames import MACHINE, MEGABYTE, SOFTWARE, Rows, frame, run
+from tests.support.rendering import Format, verdicts_in
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HOSTILE = "a|b`<script>alert(1)</script>\n| --- |\n**x**[y](z)\x1b[31m\\"
@@ -71,7 +74,7 @@ def hard_case() -> Comparison:
     [("verdicts_wide.txt", "text", 140), ("verdicts_narrow.txt", "text", 80), ("verdicts.md", "md", 0)],
 )
 def test_golden(name: str, fmt: Format, width: int) -> None:
-    made = render(hard_case(), Gate(), fmt, width)
+    made = verdicts_in(hard_case(), Gate(), fmt, width)
     if os.environ.get("BENCH_WRITE_GOLDEN"):
         (GOLDEN / name).write_text(made)
     assert made == (GOLDEN / name).read_text()
@@ -79,7 +82,7 @@ def test_golden(name: str, fmt: Format, width: int) -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_text_fits_its_width_and_has_no_control_codes(width: int) -> None:
-    for line in render(hard_case(), Gate(), "text", width).splitlines():
+    for line in verdicts_in(hard_case(), Gate(), "text", width).splitlines():
         assert len(line) <= width
         assert line.isprintable()
         assert line == line.rstrip()
@@ -87,7 +90,7 @@ def test_text_fits_its_width_and_has_no_control_codes(width: int) -> None:
 
 def test_a_figure_stands_in_one_line_at_eighty_columns() -> None:
     comparison = judged(BASE, side("new", wobbling(5.5, 0.01, 2), accuracy=lambda seed: 0.5 + 0.01 * seed))
-    text = render(comparison, Gate(), "text", 80)
+    text = verdicts_in(comparison, Gate(), "text", 80)
     assert re.search(r"training +5\.0\d s +5\.5\d s +1\.\d{3} \(1\.\d{3}–1\.\d{3}\) +8 +slower$", text, re.M)
     assert re.search(r"accuracy +90\.35 % +53\.50 % +−36\.85 \(−\S+ to −\S+\) +8 +worse$", text, re.M)
 
@@ -102,7 +105,7 @@ def test_no_name_breaks_the_markdown_or_runs_as_html(name: str) -> None:
     old = [run(Case(cell=f"x{name}x"), machine=machine), run(Case(cell="gru"), machine=machine)]
     new = [run(Case(cell=f"x{name}x"), status="failed", error=f"x{name}x", campaign="new", machine=machine)]
     comparison = compare(frame(*old), frame(*new), Gate(), names=(f"x{name}x", "new"))
-    tokens = MarkdownIt("commonmark").enable("table").parse(render(comparison, Gate(), "md"))
+    tokens = MarkdownIt("commonmark").enable("table").parse(verdicts_in(comparison, Gate(), "md"))
     inner = [child for token in tokens for child in token.children or []]
     assert not {t.type for t in [*tokens, *inner]} & {"code_inline", "fence", "link_open", "image", "em_open"}
     ours = {"<details>", "</details>", "<summary>", "</summary>"}
@@ -131,4 +134,4 @@ def test_the_headline_counts_the_worst_first_and_tells_what_is_not_required() ->
     ],
 )
 def test_figures_have_their_units(metric: str, value: float | None, shown: str) -> None:
-    assert figure(metric, value) == shown
+    assert measured_value(METRICS[metric], value) == shown

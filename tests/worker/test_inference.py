@@ -16,9 +16,9 @@ from rich.cells import cell_len
 from bench.analysis.stats import Estimate, median_runs, paired_ratio
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
-from bench.report.table import render
 from bench.worker.inference import Inputs, plan_calls, time_calls, warm_up
 from tests.support.frames import Rows, frame, run
+from tests.support.rendering import table_in
 
 TEST_SET = np.arange(1000, dtype=np.float32).reshape(1000, 1)
 
@@ -154,7 +154,7 @@ def test_calls_that_were_not_timed_and_runs_of_older_stores_are_no_inference() -
 
 def test_the_table_shows_each_runtime_with_its_kernel_and_what_predict_costs() -> None:
     for width in (80, 200):
-        text = render([measured()], "text", width)
+        text = table_in([measured()], "text", width)
         assert max(map(cell_len, text.splitlines())) <= width
         flat = " ".join(text.split())
         assert "lstm × runtime=keras: model.predict takes 36.7 × (3 runs)" in flat
@@ -165,11 +165,11 @@ def test_the_table_shows_each_runtime_with_its_kernel_and_what_predict_costs() -
         assert "trains an epoch" not in flat  # ONNX Runtime trains nothing
     (line,) = [one for one in text.splitlines() if one.startswith("lstm") and "onnxruntime" in one and "fused" in one]
     assert line.split()[:7] == ["lstm", "onnxruntime", "compiled", "fused", "+", "generic", "0.825"]
-    markdown = render([measured()], "md")
+    markdown = table_in([measured()], "md")
     assert "| lstm | keras | predict | generic | 121 " in markdown
     (row,) = [
         one
-        for one in json.loads(render([measured()], "json"))["sections"][0]["rows"]
+        for one in json.loads(table_in([measured()], "json"))["sections"][0]["rows"]
         if one["axes"]["runtime"] == "onnxruntime"
     ]
     assert row["inference"][0]["kernels_attested"] == ["fused + generic"]
@@ -191,7 +191,7 @@ def test_another_runtime_that_trains_is_held_against_keras_too() -> None:
     native = next(row for row in section.rows if row.configuration.runtime == "torch.nn")
     assert native.keras_train_ratio == paired_ratio([2.0, 3.0], [8.0, 9.0])
     assert native.keras_answer_ratio is None
-    flat = " ".join(render([section], "text").split())
+    flat = " ".join(table_in([section], "text").split())
     assert "lstm × runtime=torch.nn: trains an epoch in 0.289 ×" in flat
     assert "it ran onednn" in flat
 

@@ -1,0 +1,77 @@
+"""The figures of a section, each with a title that states the finding, units on its axes, n and the interval named.
+
+Pure but for drawing: a section and its observations in, an SVG and a PNG out, the same bytes for the same data. What is
+drawn may be thinned; what is computed never is. A figure that has nothing to show says why. A figure is a file of this
+folder and a row of `FIGURES`.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from bench.analysis.summary import Section
+from bench.report.document import Figure, FigureNotDrawn
+from bench.report.figures.accuracy_against_time import draw_accuracy_against_time
+from bench.report.figures.drift import draw_drift
+from bench.report.figures.kernel_speed_up import draw_kernel_speed_up
+from bench.report.figures.latency import draw_latency
+from bench.report.figures.learning_curves import draw_learning_curves
+from bench.report.figures.machine_limit import draw_machine_limit
+from bench.report.figures.peak_memory import draw_peak_memory
+from bench.report.figures.style import Drawing, NothingToShowError, short, style
+from bench.report.figures.throughput import draw_throughput
+from bench.report.figures.time_to_accuracy import draw_time_to_accuracy
+from bench.report.figures.training_seconds import draw_training_seconds
+from bench.report.measured import Measured
+
+FIGURES: Mapping[str, tuple[str, Callable[[Measured, Section], Drawing]]] = MappingProxyType(
+    {
+        "training_seconds": ("Training seconds an epoch", draw_training_seconds),
+        "learning_curves": ("Learning curves", draw_learning_curves),
+        "accuracy_against_time": ("Accuracy against training time", draw_accuracy_against_time),
+        "time_to_accuracy": ("Time to given accuracies", draw_time_to_accuracy),
+        "latency": ("Distribution of inference latencies", draw_latency),
+        "throughput": ("Throughput against batch", draw_throughput),
+        "kernel_speed_up": ("Speed-up of each kernel over generic", draw_kernel_speed_up),
+        "memory": ("Memory", draw_peak_memory),
+        "drift": ("Drift", draw_drift),
+        "machine_limit": ("Fraction of the machine's ceilings", draw_machine_limit),
+    }
+)
+"""By name: what a figure is about, and what draws it."""
+
+_TITLE_COLUMNS = 62
+
+
+def draw_all(measured: Measured, section: Section) -> tuple[Figure | FigureNotDrawn, ...]:
+    """All figures of a section, in the order in which the page has them."""
+    return tuple(draw(name, measured, section) for name in FIGURES)
+
+
+def draw(name: str, measured: Measured, section: Section) -> Figure | FigureNotDrawn:
+    """The figure of that name (`FIGURES`), or why there is nothing to show."""
+    subject, make = FIGURES[name]
+    with style() as plt:
+        try:
+            drawing = make(measured, section)
+        except NothingToShowError as nothing:
+            plt.close("all")
+            return FigureNotDrawn(name=name, title=subject, reason=str(nothing))
+        lines = textwrap.wrap(short(drawing.title, 10 * _TITLE_COLUMNS), _TITLE_COLUMNS)
+        drawing.figure.suptitle("\n".join(lines), x=0.01, ha="left", fontweight="bold", fontsize=10)
+        svg, png = io.BytesIO(), io.BytesIO()
+        drawing.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
+        drawing.figure.savefig(png, format="png", metadata={"Software": None}, dpi=120, facecolor="white")
+        plt.close(drawing.figure)
+    return Figure(
+        name=name,
+        title=drawing.title,
+        caption=drawing.caption,
+        alt=drawing.alt,
+        svg=svg.getvalue().decode(),
+        png=png.getvalue(),
+        data=tuple(drawing.data),
+    )

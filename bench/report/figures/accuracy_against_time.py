@@ -1,0 +1,134 @@
+"""Test accuracy against the time of the whole training, with the Pareto front."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.analysis.leaders import pareto, training_seconds
+from bench.analysis.rows import Row
+from bench.analysis.summary import Section
+from bench.core.units import significant
+from bench.report.document import FIGURE_INK
+from bench.report.figures.style import (
+    MOST_LINES,
+    Drawing,
+    NothingToShowError,
+    axes,
+    colours_of,
+    no_runs,
+    plain_numbers,
+    record,
+    runs_in,
+    short,
+)
+from bench.report.measured import Measured
+from bench.report.values import row_label
+
+_CORNERS = (("left", 8, -15), ("left", 8, 7), ("right", -8, -15), ("right", -8, 7))
+"""Where a point's label may stand: how it is aligned, and its offset in points."""
+
+
+_FAR = 40.0
+"""Points away from a label, and it is no matter how far."""
+
+
+_Box = tuple[float, float, float, float]
+"""Left, bottom, right, top, in points."""
+
+
+def draw_accuracy_against_time(_: Measured, section: Section) -> Drawing:
+    """Every row with its accuracy and time, the intervals of both, and the Pareto front.
+
+    Raises:
+        NothingToShowError: the section has nothing of it.
+    """
+    rows = [row for row in section.rows if row.estimates.keys() >= {"accuracy", "train_seconds"}]
+    if not rows:
+        raise NothingToShowError(no_runs(section))
+    fig, ax = axes(height=3.4)
+    colours, front = colours_of(section), pareto(section)
+    data: list[dict[str, Any]] = []
+    names: list[tuple[float, float, str]] = []
+    markers = itertools.cycle("osD^vP*X")
+    kinds: dict[str, str] = {}
+    for row in rows:
+        kind = _kind(row)
+        kinds.setdefault(kind, next(markers) if kind not in kinds else "")
+        time = row.estimates["train_seconds"].scaled(row.configuration.epochs)
+        accuracy = row.estimates["accuracy"].scaled(100)
+        colour = colours[row.cell]
+        if time.interval:
+            ax.plot([time.interval.low, time.interval.high], [accuracy.value] * 2, color=colour, lw=1, alpha=0.6)
+        if accuracy.interval:
+            ax.plot(
+                [time.value] * 2,
+                [accuracy.interval.low, min(accuracy.interval.high, 100)],
+                color=colour,
+                lw=1,
+                alpha=0.6,
+            )
+        ax.plot([time.value], [accuracy.value], marker=kinds[kind], color=colour, markersize=7, linestyle="none")
+        names.append((time.value, accuracy.value, short(row_label(row), 24)))
+        data.append(
+            record(
+                row,
+                time,
+                unit="s",
+                accuracy_percent=accuracy.value,
+                on_front=any(row is best for best in front),
+            )
+        )
+    ax.step(
+        [training_seconds(row) for row in front],
+        [100 * row.estimates["accuracy"].value for row in front],
+        where="post", color=FIGURE_INK, lw=1, linestyle=":", zorder=1,
+    )  # fmt: skip
+    ax.set_xscale("log")
+    plain_numbers(ax.xaxis)
+    ax.set_xlabel("training seconds of a run, all its epochs (log)")
+    ax.set_ylabel("test accuracy, %")
+    if len(rows) <= MOST_LINES:
+        _label_points(ax, names)
+    best = ", ".join(row_label(row) for row in front[:4]) + (f" and {len(front) - 4} more" if len(front) > 4 else "")
+    title = f"{best} {'is' if len(front) == 1 else 'are'} on the Pareto front of accuracy and training time"
+    caption = (
+        f"Mean test accuracy over seeds, median training time over runs, 95 % intervals as lines; the dotted line is "
+        f"the Pareto front of the estimates, whatever their intervals. {runs_in(rows)}."
+    )
+    listed = "; ".join(
+        f"{each['row']} {each['accuracy_percent']:.2f} % in {significant(each['value'])} s" for each in data[:12]
+    )
+    return Drawing(title, caption, f"Test accuracy against training time: {listed}.", fig, data)
+
+
+def _label_points(ax: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """Put a label at each point (x, y, text), at the corner that is farthest from the others and hides none of them."""
+    ax.figure.draw_without_rendering()  # only now is it known where the points lie
+    places = ax.transData.transform([(x, y) for x, y, _ in points]) * 72 / ax.figure.dpi
+    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
+    for number, (x, y, text) in enumerate(points):
+        width, height = 5 * len(text), 9  # of letters of 8 points, rather too large
+        others = np.delete(places, number, axis=0)
+        ranked: list[tuple[bool, float, int, _Box]] = []
+        for side, dx, dy in _CORNERS:
+            left, bottom = places[number] + (dx - (width if side == "right" else 0), dy)
+            box = (left, bottom, left + width, bottom + height)
+            hides = any(_overlap(box, place) for place in taken)
+            away = np.hypot(*(others - (left + width / 2, bottom + height / 2)).T).min(initial=_FAR)
+            ranked.append((hides, -min(away, _FAR), len(ranked), box))
+        *_, corner, box = min(ranked)
+        taken.append(box)
+        side, dx, dy = _CORNERS[corner]
+        ax.annotate(text, (x, y), xytext=(dx, dy), textcoords="offset points", fontsize=8, ha=side)
+
+
+def _overlap(a: _Box, b: _Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _kind(row: Row) -> str:
+    return f"{row.configuration.kernel} {row.configuration.runtime}"

@@ -1,0 +1,84 @@
+"""Validation accuracy after each epoch."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import numpy as np
+
+from bench.analysis.stats import mean_t
+from bench.analysis.summary import Section
+from bench.report.figures.style import (
+    MOST_LINES,
+    Drawing,
+    NothingToShowError,
+    axes,
+    line_styles,
+    no_runs,
+    record,
+    row_name,
+    seeds_in,
+    short,
+    values_in_words,
+)
+from bench.report.measured import Measured
+from bench.report.values import count, row_label
+
+
+def draw_learning_curves(measured: Measured, section: Section) -> Drawing:
+    """The mean over seeds after each epoch, with its interval.
+
+    Raises:
+        NothingToShowError: the section has nothing of it.
+    """
+    rows = [row for row in section.rows if row.runs and row.estimates.get("accuracy")]
+    seen = measured.frame[(measured.frame["phase"] == "validate") & (measured.frame["status"] == "ok")]
+    if not rows or seen.empty:
+        raise NothingToShowError(no_runs(section) if not rows else "no run was validated after its epochs")
+    drawn = sorted(rows, key=lambda row: -row.estimates["accuracy"].value)[:MOST_LINES]
+    fig, ax = axes(height=3.4)
+    styles, data = line_styles(section, drawn), []
+    by_run = dict(iter(seen.groupby("run_id", observed=True)))
+    leader, lead = "", -1.0
+    for row in [row for row in rows if row in drawn]:
+        values: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for run in row.runs:
+            own = by_run.get(run.run_id)
+            for epoch, accuracy in () if own is None else zip(own["epoch"], own["accuracy"], strict=True):
+                if math.isfinite(epoch) and math.isfinite(accuracy):
+                    values[int(epoch)][run.seed].append(100 * accuracy)
+        epochs = sorted(values)
+        if not epochs:
+            continue
+        means = [mean_t(math.fsum(one) / len(one) for one in values[epoch].values()) for epoch in epochs]
+        ax.plot(
+            epochs,
+            [one.value for one in means],
+            marker="o",
+            markersize=4,
+            label=short(row_name(row)),
+            **styles[id(row)],
+        )
+        banded = [(e, one.interval) for e, one in zip(epochs, means, strict=True) if one.interval]
+        if banded:
+            lows, highs = ([getattr(i, side) for _, i in banded] for side in ("low", "high"))
+            ax.fill_between(
+                [e for e, _ in banded], lows, np.minimum(highs, 100), color=styles[id(row)]["color"], alpha=0.15, lw=0
+            )
+        if means[-1].value > lead:
+            leader, lead = row_label(row), means[-1].value
+        data += [record(row, mean, epoch=epoch, unit="%") for epoch, mean in zip(epochs, means, strict=True)]
+    if not data:
+        raise NothingToShowError("no run was validated after its epochs")
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("validation accuracy, %")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(loc="lower right")
+    last = max(each["epoch"] for each in data)
+    title = f"After {count(last, 'epoch')} {leader} has the highest mean validation accuracy, {lead:.2f} %"
+    thinned = f" The {MOST_LINES} most accurate of {len(rows)} rows are drawn." if len(rows) > MOST_LINES else ""
+    caption = f"Mean over seeds, with the 95 % interval (Student's t) as a band. {seeds_in(drawn)}.{thinned}"
+    final = [each for each in data if each["epoch"] == last]
+    alt = f"Validation accuracy after {last} epochs: {values_in_words(final, '%')}."
+    return Drawing(title, caption, alt, fig, data)

@@ -1,0 +1,62 @@
+"""Fractions of the machine's ceilings that training reached."""
+
+from __future__ import annotations
+
+from bench.analysis.summary import Section
+from bench.core.units import significant
+from bench.report.figures.style import (
+    Drawing,
+    NothingToShowError,
+    axes,
+    colours_of,
+    lined,
+    no_runs,
+    record,
+    row_name,
+    runs_in,
+    values_in_words,
+)
+from bench.report.measured import Measured
+
+
+def draw_machine_limit(_: Measured, section: Section) -> Drawing:
+    """The efficiency of each row: of the matrix product, and of the serial chain.
+
+    Raises:
+        NothingToShowError: the section has nothing of it.
+    """
+    rows = [row for row in section.rows if row.limits and row.limits.peak_fraction is not None]
+    if not rows:
+        known = any(row.runs for row in section.rows)
+        raise NothingToShowError(
+            "no ceiling of this machine and shape was measured beside these runs" if known else no_runs(section)
+        )
+    fig, ax = axes(len(rows), height=2.4)
+    colours, data = colours_of(section), []
+    for place, row in enumerate(rows):
+        assert row.limits is not None
+        peak, serial = row.limits.peak_fraction, row.limits.serial_fraction
+        for fraction, mark in ((peak, "o"), (serial, "D")):
+            if fraction is not None:
+                ax.plot([100 * fraction], [place], marker=mark, color=colours[row.cell], markersize=6, linestyle="none")
+        data.append(
+            record(
+                row,
+                unit="%",
+                value=100 * (serial if serial is not None else peak or 0.0),
+                peak_percent=None if peak is None else 100 * peak,
+                serial_percent=None if serial is None else 100 * serial,
+                flops_per_second=row.limits.flops_per_second,
+                seconds_per_dependent_step=row.limits.seconds_per_dependent_step,
+            )
+        )
+    lined(ax, [row_name(row) for row in rows])
+    ax.set_xlim(left=0)
+    ax.set_xlabel("fraction of the ceiling that training reached, %")
+    top = max(data, key=lambda each: each["value"])
+    title = f"{top['row']} comes nearest to the machine's ceilings: {significant(top['value'])} % of the serial one"
+    caption = (
+        "A disc is the fraction of the peak ceiling, a large matrix product's speed, a diamond that of the serial one: "
+        f"the chain of small products that wait for each other. Medians over runs, no interval. {runs_in(rows)}."
+    )
+    return Drawing(title, caption, f"Fraction of the serial ceiling reached: {values_in_words(data, '%')}.", fig, data)

@@ -1,0 +1,68 @@
+"""Samples a second against the batch."""
+
+from __future__ import annotations
+
+from bench.analysis.stats import Estimate
+from bench.analysis.summary import Section
+from bench.report.figures.style import (
+    MOST_LINES,
+    Drawing,
+    NothingToShowError,
+    axes,
+    line_styles,
+    plain_numbers,
+    record,
+    runs_in,
+    short,
+)
+from bench.report.measured import Measured
+from bench.report.values import row_label
+
+
+def draw_throughput(measured: Measured, section: Section) -> Drawing:
+    """The throughput of each call path.
+
+    Raises:
+        NothingToShowError: the section has nothing of it.
+    """
+    lines = []
+    for row in section.rows:
+        for figures in row.inference:
+            speeds = figures.by_batch.get("throughput")
+            latency = figures.estimates.get("latency_seconds")
+            single = {1: Estimate(1 / latency.value, None, latency.n)} if latency and latency.value > 0 else {}
+            if speeds:
+                lines.append((row, figures.call_path, single | dict(speeds)))
+    if not lines:
+        raise NothingToShowError("no inference was timed at several batches")
+    drawn = sorted(lines, key=lambda line: -max(e.value for e in line[2].values()))[:MOST_LINES]
+    fig, ax = axes(height=4.2)
+    styles, data = line_styles(section, [row for row, _, _ in drawn]), []
+    for row, entry, speeds in drawn:
+        batches = sorted(speeds)
+        line = styles[id(row)] | {"alpha": 1.0 if entry == "compiled" else 0.55}
+        ax.plot(
+            batches,
+            [speeds[b].value for b in batches],
+            marker="o",
+            markersize=4,
+            label=short(f"{row_label(row)}, {entry}"),
+            **line,
+        )
+        for batch in batches:
+            if interval := speeds[batch].interval:
+                ax.plot([batch] * 2, [interval.low, interval.high], lw=1.2, color=styles[id(row)]["color"])
+        data += [record(row, speeds[batch], entry=entry, batch=batch, unit="samples/s") for batch in batches]
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    plain_numbers(ax.yaxis)
+    ax.set_xlabel("samples a call (log)")
+    ax.set_ylabel("samples a second (log)")
+    fig.legend(loc="outside lower center", ncols=2)
+    top = max(data, key=lambda each: each["value"])
+    title = f"{top['row']} ({top['entry']}) answers most samples a second: {top['value']:,.0f} at batch {top['batch']}"
+    n = runs_in([row for row, _, _ in drawn])
+    caption = f"The batch over the run's median call, median over runs, 95 % intervals as lines. {n}."
+    listed = "; ".join(f"{each['row']} {each['entry']} at {each['batch']}: {each['value']:,.0f}" for each in data[:12])
+    return Drawing(title, caption, f"Samples a second by batch: {listed}.", fig, data)

@@ -1,0 +1,39 @@
+"""Seconds that an epoch of training takes, each run a dot."""
+
+from __future__ import annotations
+
+from bench.analysis.leaders import fastest_to_train
+from bench.analysis.summary import Section
+from bench.report.figures.style import (
+    DOTS_CAPTION,
+    Drawing,
+    NothingToShowError,
+    dots_of_rows,
+    no_runs,
+    runs_in,
+    values_in_words,
+)
+from bench.report.measured import Measured
+from bench.report.values import ranged, row_label
+
+
+def draw_training_seconds(_: Measured, section: Section) -> Drawing:
+    """The steady epoch of each row.
+
+    Raises:
+        NothingToShowError: the section has nothing of it.
+    """
+    best = fastest_to_train(section)
+    if best is None:
+        raise NothingToShowError(no_runs(section))
+    (fig, ax), data, rows = dots_of_rows(section, "train_seconds", 1, "seconds")
+    ax.set_xlabel("training seconds an epoch")
+    value = f"{ranged(best.figure)[0]} s an epoch"
+    if best.sure:
+        title = f"{row_label(best.row)} trains fastest, with {value}"
+    elif best.others:
+        title = f"{row_label(best.row)} leads with {value}, and the data can't tell it from {row_label(best.rivals[0])}"
+    else:
+        title = f"{row_label(best.row)} trains in {value}"
+    caption = f"{DOTS_CAPTION}; validation and compiling are not in it. {runs_in(rows)}."
+    return Drawing(title, caption, f"Training seconds an epoch: {values_in_words(data, 's')}.", fig, data)

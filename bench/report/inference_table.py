@@ -1,0 +1,95 @@
+"""How trained models answer, by call path, and what of it people don't expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.analysis.rows import InferenceFigures
+from bench.analysis.stats import Estimate
+from bench.analysis.summary import Section
+from bench.core.metrics import METRICS, FromCalls, Metric, TableColumn
+from bench.report.document import Column, Table
+from bench.report.values import NONE, broken, figure_in, ranged, row_label, together
+
+INFERENCE_NOTE = (
+    "Inference, of the trained model, from inputs in NumPy's memory to outputs there: predict is Keras's "
+    "model.predict; compiled is the call that a service would use (tf.function, jax.jit, torch's inference mode, an "
+    "ONNX session). p50, p95, p99: of a call at batch 1, each run's, then the median over runs, its interval as of "
+    "s/epoch. samples/s: the batch over the run's median call, median over runs."
+)
+
+
+def inference_table(section: Section) -> Table:
+    """A row for each configuration and call path; without rows where no inference was timed."""
+    timed = [(row, figures) for row in section.rows for figures in row.inference]
+    axes = [name for name in section.axes if name != "kernel"]
+    columns = list(_columns([figures for _, figures in timed]))
+    heads = [f"{column.heading} at {batch}" if batch else column.heading for _, column, batch in columns]
+    rows, narrow_rows = [], []
+    for row, figures in timed:
+        who = (row.cell, *(str(row.axes[name]) for name in axes))
+        how = (figures.call_path, ", ".join(figures.kernels_attested) or NONE)
+        shown = [figure_in(_estimate(figures, metric, batch), column) for metric, column, batch in columns]
+        rows.append((*who, *how, *(together(*figure) for figure in shown)))
+        narrow_rows.append((who, how, *(figure if figure[1] else figure[0] for figure in shown)))
+    return Table(
+        columns=(
+            *(Column(head) for head in ("cell", *axes, "call path", "ran")),
+            *(Column(head, left=False) for head in heads),
+        ),
+        rows=tuple(rows),
+        empty="No inference was timed: the suite has latency_calls = 0.",
+        narrow=Table(
+            columns=(
+                Column(("cell", *axes)),
+                Column(("call path", "ran")),
+                *(Column(broken(head), left=False) for head in heads),
+            ),
+            rows=tuple(narrow_rows),
+        ),
+    )
+
+
+def _columns(timed: Sequence[InferenceFigures]) -> Iterator[tuple[Metric, TableColumn, int]]:
+    """The metrics of calls in the order of their columns, one a batch where they have batches; else it is 0."""
+    shown = [(metric, metric.column) for metric in METRICS.values() if metric.of_calls and metric.column]
+    for metric, column in sorted(shown, key=lambda pair: pair[1].place):
+        if isinstance(metric.source, FromCalls) and metric.source.by_batch:
+            batches = {batch for figures in timed for batch in figures.by_batch.get(metric.name, ())}
+            yield from ((metric, column, batch) for batch in sorted(batches))
+        else:
+            yield metric, column, 0
+
+
+def _estimate(figures: InferenceFigures, metric: Metric, batch: int) -> Estimate | None:
+    return figures.by_batch.get(metric.name, {}).get(batch) if batch else figures.estimates.get(metric.name)
+
+
+def inference_findings(section: Section) -> list[str]:
+    """What differs that people don't expect: `model.predict` from the compiled call, another runtime from Keras."""
+    findings = []
+    for row in section.rows:
+        name = row_label(row)
+        if row.predict_ratio:
+            findings.append(
+                f"{name}: model.predict takes {_times(row.predict_ratio, 'runs')} the compiled call's time at batch 1."
+            )
+        if row.keras_latency_ratio:
+            compiled = (figures for figures in row.inference if figures.call_path == "compiled")
+            kernels = ", ".join(kernel for figures in compiled for kernel in figures.kernels_attested)
+            findings.append(
+                f"{name}: answers in {_times(row.keras_latency_ratio, 'blocks')} the time of Keras's compiled call at "
+                f"batch 1; it ran {kernels or 'an unknown kernel'}."
+            )
+        if row.keras_train_ratio and row.configuration.runtime != "onnxruntime":  # there it is Keras that trains
+            findings.append(
+                f"{name}: trains an epoch in {_times(row.keras_train_ratio, 'blocks')} Keras's time; "
+                f"it ran {', '.join(row.kernels_attested) or 'an unknown kernel'}."
+            )
+    return findings
+
+
+def _times(ratio: Estimate, unit: str) -> str:
+    value, interval = ranged(ratio)
+    of = f"{ratio.n} {unit if ratio.n > 1 else unit.removesuffix('s')}"
+    return f"{value} × (95 % {interval}, {of})" if interval else f"{value} × ({of})"

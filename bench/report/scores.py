@@ -1,0 +1,101 @@
+"""What a report shows of quality beyond accuracy: scores, recall by class, confusion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.analysis.quality import Quality, judge_quality
+from bench.analysis.stats import Estimate
+from bench.analysis.summary import Section
+from bench.report.document import Block, Column, Details, Notes, Table
+from bench.report.measured import Measured
+from bench.report.values import NONE, row_label
+
+_CONFUSIONS = 6
+"""Matrices on the page; a table of all would be nothing to look at."""
+
+
+def score_blocks(measured: Measured, section: Section) -> tuple[Block, ...]:
+    """The scores of each row whose runs kept their predictions, a note on them, recall and confusion."""
+    qualities = [quality for row in section.rows if (quality := judge_quality(row, measured.predictions))]
+    if not qualities:
+        return (Table((), (), caption="Scores on the test set", empty=_why_none(section)),)
+    confusions = (_confusion(quality) for quality in qualities[:_CONFUSIONS])
+    return (
+        _scores(qualities),
+        Notes((_note(qualities),)),
+        _recalls(qualities),
+        *(Details(table.caption, (table,)) for table in confusions),
+    )
+
+
+def _scores(qualities: Sequence[Quality]) -> Table:
+    rows = []
+    for quality in qualities:
+        worst, digit = min((recall.value, digit) for digit, recall in enumerate(quality.recalls) if recall.n)
+        label, taken_for, fraction = quality.worst_confusion
+        rows.append(
+            (
+                row_label(quality.row),
+                _percent(quality.row.estimates.get("accuracy")),
+                _percent(quality.macro_f1),
+                _percent(quality.roc_auc, 3),
+                f"{digit}: {100 * worst:.1f} %",
+                f"{label} taken for {taken_for}: {100 * fraction:.2f} %",
+            )
+        )
+    figures = ("accuracy %", "macro F1 %", "ROC AUC %", "worst digit")
+    columns = (Column("cell"), *(Column(head, left=False) for head in figures), Column("most frequent mistake"))
+    return Table(columns, tuple(rows), caption="Scores on the test set", sortable=True)
+
+
+def _why_none(section: Section) -> str:
+    if not any(row.runs for row in section.rows):
+        return "No run ended ok, so there is nothing to score."
+    return "These runs keep no predictions: they were measured before bench stored them (schema 1)."
+
+
+def _recalls(qualities: Sequence[Quality]) -> Table:
+    digits = range(max(len(quality.recalls) for quality in qualities))
+    return Table(
+        (Column("cell"), *(Column(str(digit), left=False) for digit in digits)),
+        tuple(
+            (row_label(quality.row), *(_percent(recall, 1, interval=False) for recall in quality.recalls))
+            for quality in qualities
+        ),
+        caption="Recall by digit, %: the fraction of its samples that were recognised, mean over seeds",
+        sortable=True,
+    )
+
+
+def _confusion(quality: Quality) -> Table:
+    digits = range(len(quality.confusion))
+    return Table(
+        (Column("label"), *(Column(f"→ {digit}", left=False) for digit in digits)),
+        tuple(
+            (str(digit), *(f"{100 * fraction:.1f}" if fraction else "0" for fraction in quality.confusion[digit]))
+            for digit in digits
+        ),
+        caption=f"Confusion of {row_label(quality.row)}, % of each label's samples, all runs together",
+    )
+
+
+def _note(qualities: Sequence[Quality]) -> str:
+    damaged = sum(quality.damaged for quality in qualities)
+    more = f" {damaged} runs' predictions could not be read." if damaged else ""
+    few = f" Confusion is shown of the first {_CONFUSIONS} rows." if len(qualities) > _CONFUSIONS else ""
+    return (
+        f"On {qualities[0].samples:,} test samples, a figure a run, then the mean over seeds with its 95 % interval "
+        "(Student's t). F1 is the mean over the digits; ROC AUC is each digit against the rest, then their mean."
+        f"{few}{more}"
+    )
+
+
+def _percent(estimate: Estimate | None, decimals: int = 2, *, interval: bool = True) -> str:
+    if estimate is None or not estimate.n or not math.isfinite(estimate.value):
+        return NONE
+    value = f"{100 * estimate.value:.{decimals}f}"
+    if estimate.interval is None or not interval:
+        return value
+    return f"{value} ± {50 * (estimate.interval.high - estimate.interval.low):.{decimals}f}"
