@@ -17,8 +17,8 @@ PROBE_TASK = "mnist_5k"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What came of a probe: a run of a step or so, whose program was read."""
+class ProbeResult:
+    """The outcome of a probe: a run of a step or so, whose program was read."""
 
     status: Status
     attested: str | None
@@ -36,8 +36,8 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One configuration, and what is known of it."""
+class MatrixEntry:
+    """One configuration of the matrix, and whether it runs here."""
 
     case: Case
     runs: bool
@@ -70,18 +70,18 @@ def probe_case(case: Case) -> Case:
     )
 
 
-def entry(case: Case, reason: str | None, answer: Answer | None) -> Entry:
-    """What is known of a configuration.
+def entry(case: Case, reason: str | None, probed: ProbeResult | None) -> MatrixEntry:
+    """Whether a configuration runs here: as its probe showed, else as the rules have it.
 
     Args:
         case: the configuration.
         reason: why it can't be had, by Keras's rules and this machine's means; None where it can.
-        answer: what a probe of it came to; None where there was none.
+        probed: the result of its probe; None where there was none.
     """
-    if answer is None:
+    if probed is None:
         picked = " + ".join(dict.fromkeys(default_kernels(case))) or None
         kernel = picked if case.kernel == "auto" else case.kernel
-        return Entry(
+        return MatrixEntry(
             case=case,
             runs=reason is None,
             kernel=kernel if reason is None else None,
@@ -89,13 +89,13 @@ def entry(case: Case, reason: str | None, answer: Answer | None) -> Entry:
             probed_at=None,
             surprise=False,
         )
-    runs = answer.status is Status.OK
-    return Entry(
+    runs = probed.status is Status.OK
+    return MatrixEntry(
         case=case,
         runs=runs,
-        kernel=answer.attested if runs else None,
+        kernel=probed.attested if runs else None,
         # the rule says why in words made for people; an error of the run's stands where no rule foresaw it
-        reason=None if runs else reason or answer.error or "the probe failed without a word",
-        probed_at=answer.probed_at,
+        reason=None if runs else reason or probed.error or "the probe failed without an error message",
+        probed_at=probed.probed_at,
         surprise=runs is not (reason is None),
     )

@@ -6,35 +6,46 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.layout import paragraph, table
+from bench.cli.output import put
 
 
 def cells() -> None:
     """The cells that can be compared, and how to name one of your own."""
     from bench.catalog.cells import ENTRY_POINT_GROUP, registered
+    from bench.report.document import Column, Document, Lines, Paragraph, Table
 
-    known = registered().values()
-    table(("cell", "what it is", "factory"), [(cell.name, cell.title, cell.factory) for cell in known], wrap=1)
-    typer.echo()
-    paragraph("A cell of your own is a factory that returns a Keras layer:")
-    typer.echo("  def factory(units, activation, return_sequences, name): ...")
-    paragraph(
-        f"Name it as --set cells=my.module:factory, or register it under the entry point group {ENTRY_POINT_GROUP}."
+    columns = (Column("cell"), Column("what it is", wrap=True), Column("factory"))
+    rows = tuple((cell.name, cell.title, cell.factory) for cell in registered().values())
+    put(
+        Document(
+            (
+                Table(columns, rows),
+                Paragraph("A cell of your own is a factory that returns a Keras layer:"),
+                Lines(("def factory(units, activation, return_sequences, name): ...",)),
+                Paragraph(
+                    "Name it as --set cells=my.module:factory, or register it under the entry point group "
+                    f"{ENTRY_POINT_GROUP}."
+                ),
+            )
+        )
     )
 
 
 def tasks() -> None:
     """The tasks, and their data."""
     from bench.catalog.tasks import TASKS
+    from bench.report.document import Column, Document, Notes, Table
 
-    rows = [
+    columns = (
+        *(Column("task"), Column("what it is", wrap=True), Column("train", left=False), Column("test", left=False)),
+        Column("steps × features"),
+    )
+    rows = tuple(
         (task.name, task.title, f"{task.train_samples:,}", f"{task.test_samples:,}", f"{task.steps} × {task.features}")
         for task in TASKS.values()
-    ]
-    table(("task", "what it is", "train", "test", "steps × features"), rows, wrap=1, right=(2, 3))
-    typer.echo()
-    for task in TASKS.values():
-        paragraph(f"{task.name}: {task.credit}; {task.licence}.")
+    )
+    credits = tuple(f"{task.name}: {task.credit}; {task.licence}." for task in TASKS.values())
+    put(Document((Table(columns, rows), Notes(credits))))
 
 
 def suites(
@@ -42,13 +53,14 @@ def suites(
 ) -> None:
     """The suites that come with the program; with a name, its TOML, to begin one of your own from."""
     from bench.plan import suite
+    from bench.report.document import Column, Document, Paragraph, Table
 
     if name is not None:
-        suite.load(name)  # an unknown or malformed one is an error that says how
+        suite.load(name)  # an unknown or malformed one is an error that names it
         typer.echo(suite.find(name).read_text(encoding="utf-8"), nl=False)
         return
     known = [suite.load(each) for each in suite.built_in()]
-    rows = [(one.name, one.title, str(one.configurations * one.runs_each)) for one in known]
-    table(("suite", "the question it answers", "runs"), rows, wrap=1, right=(2,))
-    typer.echo()
-    paragraph("Run one with `bench run SUITE`; `bench suites SUITE` prints its TOML, to begin one of your own from.")
+    columns = (Column("suite"), Column("the question it answers", wrap=True), Column("runs", left=False))
+    rows = tuple((each.name, each.title, str(each.configurations * each.runs_each)) for each in known)
+    advice = "Run one with bench run SUITE; bench suites SUITE prints its TOML, to begin one of your own from."
+    put(Document((Table(columns, rows), Paragraph(advice))))

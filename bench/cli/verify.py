@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.layout import say, table
 from bench.cli.options import DataDirOption
+from bench.cli.output import notify, put
 from bench.core.errors import ExitCode, NothingSureError, UsageError
 from bench.report.values import count
 from bench.run.pool import WORKER
@@ -47,42 +47,47 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
     from bench.core.case import Case
     from bench.host.hardware import read_machine
     from bench.host.software import read_software
+    from bench.report.document import Column, Document, Table
 
     frame = _load(store)
     run = _choose(frame, wanted, store)
     stored = frame[frame["run_id"] == run]
-    theirs = stored.iloc[0]
-    case = Case.from_record(theirs.to_dict())
+    recorded = stored.iloc[0]
+    case = Case.from_record(recorded.to_dict())
     machine, software = read_machine(), read_software(case.backend)
-    same_machine = theirs["machine_fingerprint"] == machine.fingerprint
-    same_software = theirs["software_fingerprint"] == software.fingerprint
+    same_machine = recorded["machine_fingerprint"] == machine.fingerprint
+    same_software = recorded["software_fingerprint"] == software.fingerprint
     exact = bool(same_machine and same_software)
-    say(f"run {run}: {case.label()}, {case.task}, {count(case.epochs, 'epoch')}, kernel {case.kernel}")
+    notify(f"run {run}: {case.label()}, {case.task}, {count(case.epochs, 'epoch')}, kernel {case.kernel}")
     if exact:
-        say("the same machine and software: losses must agree to the last bit")
+        notify("the same machine and software: losses must agree to the last bit")
     else:
         same = {"machine": same_machine, "software": same_software}
         differ = " and ".join(name for name, agrees in same.items() if not agrees)
-        say(f"another {differ}: losses must lie within the spread of the store's own seeds")
+        notify(f"another {differ}: losses must lie within the spread of the store's own seeds")
     again = _run_again(case, data_dir, worker)
-    seeds = frame[(frame["configuration_id"] == theirs["configuration_id"]) & (frame["status"] == "ok")]
+    seeds = frame[(frame["configuration_id"] == recorded["configuration_id"]) & (frame["status"] == "ok")]
     checks = check(stored, again, seeds, exact=exact)
-    rows = [
+    rows = tuple(
         (
-            f"{one.phase} {one.epoch or ''}".strip(),
-            one.metric,
-            f"{one.stored:.8g}",
-            "–" if one.again is None else f"{one.again:.8g}",
-            "bit for bit" if one.within == 0 else f"{one.centre:.6g} ± {one.within:.2g}",
-            "agrees" if one.ok else "DIFFERS",
+            f"{result.phase} {result.epoch or ''}".strip(),
+            result.metric,
+            f"{result.stored:.8g}",
+            "–" if result.again is None else f"{result.again:.8g}",
+            "bit for bit" if result.within == 0 else f"{result.centre:.6g} ± {result.within:.2g}",
+            "agrees" if result.ok else "DIFFERS",
         )
-        for one in checks
-    ]
-    table(("phase", "figure", "stored", "again", "must be", "verdict"), rows, wrap=4, right=(2, 3))
-    wrong = sum(not one.ok for one in checks)
+        for result in checks
+    )
+    columns = (
+        *(Column("phase"), Column("figure"), Column("stored", left=False), Column("again", left=False)),
+        *(Column("must be", wrap=True), Column("verdict")),
+    )
+    put(Document((Table(columns, rows),)))
+    wrong = sum(not result.ok for result in checks)
     if not checks:
         raise NothingSureError(f"the run {run} has no losses to compare.")
-    say(f"{wrong} of {count(len(checks), 'figure')} differ" if wrong else f"all {len(checks)} figures agree")
+    notify(f"{wrong} of {count(len(checks), 'figure')} differ" if wrong else f"all {len(checks)} figures agree")
     if wrong:
         raise typer.Exit(ExitCode.REGRESSION)
 
@@ -94,7 +99,7 @@ def _load(store: Path) -> pd.DataFrame:
     from bench.store import load
 
     names = (*_NEEDED, "configuration_id", *(field.name for field in fields(Case)))
-    return load([store], columns=names, phases=("train", "validate", "evaluate", "run"), warn=say)
+    return load([store], columns=names, phases=("train", "validate", "evaluate", "run"), warn=notify)
 
 
 def _choose(frame: pd.DataFrame, wanted: str | None, store: Path) -> str:
@@ -136,7 +141,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     if reason := refusal(case, read_capabilities(machine)):
         raise NothingSureError(f"{case.label()} can't be run here: {reason}.")
     plan = Plan("verify", "", 0, _SILENCE_SECONDS, (ScheduledCase(case, 0, 0),), ())
-    data = {case.task: obtain(tasks.find(case.task, "the store"), data_dir=data_dir, report=say)}
+    data = {case.task: obtain(tasks.find(case.task, "the store"), data_dir=data_dir, report=notify)}
     software = software_of(plan)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder, terminated_as_interrupted():
         settings = CampaignSettings(
@@ -149,10 +154,10 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
         )
         with CampaignProgress(sys.stderr) as progress:
             run_campaign(plan, settings, progress)
-        frame = load([Path(folder)], warn=say)
+        frame = load([Path(folder)], warn=notify)
     first = frame.iloc[0]
     if first["status"] != "ok":
-        say(f"the run ended {first['status']}: {first['error']}")
+        notify(f"the run ended {first['status']}: {first['error']}")
         raise typer.Exit(ExitCode.RUNS_FAILED)
     return frame
 

@@ -10,18 +10,18 @@ import pytest
 import bench.host.hardware
 import bench.host.software
 import bench.plan.prepare
-from bench.catalog.matrix import Answer, entry, probe_case
+from bench.catalog.matrix import ProbeResult, entry, probe_case
 from bench.catalog.support import kernel_refusal
 from bench.cli import main
 from bench.core.case import Case, Status
 from bench.core.errors import UsageError
 from bench.host.hardware import Machine
-from bench.run.probe import Answers, probe
+from bench.run.probe import ProbeCache, probe
 from tests.support.harness import FAKE
 from tests.support.roots import LAPTOP
 
-RAN = Answer(status=Status.OK, attested="generic", error=None, probed_at="2026-11-24T22:00:00+00:00")
-FELL_BACK = Answer(
+RAN = ProbeResult(status=Status.OK, attested="generic", error=None, probed_at="2026-11-24T22:00:00+00:00")
+FELL_BACK = ProbeResult(
     status=Status.INVALID, attested="generic", error="asked for the kernel xla, …", probed_at=RAN.probed_at
 )
 
@@ -41,9 +41,9 @@ def test_what_is_assumed() -> None:
     assert (refused.runs, refused.kernel, refused.reason) == (False, None, "no GPU")
 
 
-def test_what_was_probed_is_told_and_a_contradiction_too() -> None:
+def test_what_was_probed_is_reported_and_a_contradiction_too() -> None:
     case = Case(cell="lstm", kernel="xla")
-    ran = entry(case, None, Answer(status=Status.OK, attested="xla", error=None, probed_at="now"))
+    ran = entry(case, None, ProbeResult(status=Status.OK, attested="xla", error=None, probed_at="now"))
     assert (ran.runs, ran.kernel, ran.probed_at, ran.surprise) == (True, "xla", "now", False)
     fell_back = entry(case, None, FELL_BACK)
     assert (fell_back.runs, fell_back.reason, fell_back.surprise) == (False, "asked for the kernel xla, …", True)
@@ -61,35 +61,35 @@ def test_a_probe_is_the_same_configuration_on_little_data() -> None:
     assert tried == probe_case(Case(cell="gru", kernel="unrolled", backend="jax", network="cudnn_ready"))
 
 
-def test_probes_run_in_processes_of_their_own_and_answers_are_kept(tmp_path: Path) -> None:
+def test_probes_run_in_processes_of_their_own_and_results_are_kept(tmp_path: Path) -> None:
     cases = [Case(cell="lstm", kernel="generic"), Case(cell="gru", kernel="xla")]
     data = tmp_path / "data.npz"
     data.touch()
-    answers = Answers("machine", "software")
-    for case, answer in probe(cases, data, pytest.fail, worker=FAKE):
-        assert (answer.status, answer.attested) == (Status.OK, "generic")
-        answers.keep(case, answer)
-        answers.keep(case, answer)  # again: the last one stands
-    kept = Answers("machine", "software")
-    assert [kept.of(case) is not None for case in (*cases, Case(cell="gru", kernel="cudnn"))] == [True, True, False]
-    assert Answers("another", "software").of(cases[0]) is None
-    assert Answers("machine", "newer").of(cases[0]) is None
+    cache = ProbeCache("machine", "software")
+    for case, result in probe(cases, data, pytest.fail, worker=FAKE):
+        assert (result.status, result.attested) == (Status.OK, "generic")
+        cache.put(case, result)
+        cache.put(case, result)  # again: the last one stands
+    kept = ProbeCache("machine", "software")
+    assert [kept.get(case) is not None for case in (*cases, Case(cell="gru", kernel="cudnn"))] == [True, True, False]
+    assert ProbeCache("another", "software").get(cases[0]) is None
+    assert ProbeCache("machine", "newer").get(cases[0]) is None
 
 
-def test_an_answer_that_cannot_be_read_is_no_answer(tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     case = Case(cell="lstm")
-    answers = Answers("m", "s")
-    answers.keep(case, RAN)
+    cache = ProbeCache("m", "s")
+    cache.put(case, RAN)
     (file,) = (tmp_path / "cache" / "probes" / "m-s").glob("*.json")
     for content in ("", "[]", '{"version": 0}', file.read_text().replace('"version": 1', '"version": 99')):
         file.write_text(content)
-        assert answers.of(case) is None
+        assert cache.get(case) is None
 
 
 def test_a_cache_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file is in the way")
     with pytest.raises(UsageError, match="cannot write to"):
-        Answers("m", "s").keep(Case(cell="lstm"), RAN)
+        ProbeCache("m", "s").put(Case(cell="lstm"), RAN)
 
 
 def shown(
@@ -111,14 +111,14 @@ def test_the_matrix_as_it_is_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    Answers(LAPTOP.fingerprint, bench.host.software.read_software("jax").fingerprint).keep(
+    ProbeCache(LAPTOP.fingerprint, bench.host.software.read_software("jax").fingerprint).put(
         Case(cell="gru", backend="jax", kernel="unrolled"),
-        Answer(status=Status.OK, attested="unrolled", error=None, probed_at="2026-11-24T22:00:00+00:00"),
+        ProbeResult(status=Status.OK, attested="unrolled", error=None, probed_at="2026-11-24T22:00:00+00:00"),
     )
     out = shown(capsys, monkeypatch)
     assert all(len(line) <= width for line in out.splitlines())
-    assert "  cell        auto (default)  generic  unrolled  xla   cudnn\n" in out
-    assert "  lstm        → generic       runs     runs      runs  no (2)\n" in out
+    assert "\ncell        auto (default)  generic  unrolled  xla   cudnn\n" in out
+    assert "\nlstm        → generic       runs     runs      runs  no (2)\n" in out
     assert "runs ✓" in out
     assert "probed (2026-11-24)" in out
     assert "torch · cpu · notebook network\n  torch: install it\n" in out
