@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import Format, FormatOption, SetOption
-from bench.cli.output import notify, put, put_json, put_markdown
+from bench.cli.output import notify, put
 
 if TYPE_CHECKING:
     from bench.catalog.support import Capabilities
@@ -62,13 +62,7 @@ def kernels(
         entry(case, reason, known[case.backend].get(case) if case.backend in known else None)
         for case, reason in reasons.items()
     ]
-    match fmt:
-        case Format.TEXT:
-            put(matrix_document(entries))
-        case Format.MD:
-            put_markdown(matrix_document(entries))
-        case Format.JSON:
-            put_json(matrix_data(entries))
+    put(fmt, lambda: matrix_document(entries), lambda: matrix_data(entries))
 
 
 def _crossed(overrides: Sequence[str], machine: Machine) -> PreparedSuite:

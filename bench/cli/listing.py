@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.output import put
+from bench.cli.output import put_text
 
 
 def cells() -> None:
@@ -16,7 +16,7 @@ def cells() -> None:
 
     columns = (Column("cell"), Column("what it is", wrap=True), Column("factory"))
     rows = tuple((cell.name, cell.title, cell.factory) for cell in registered().values())
-    put(
+    put_text(
         Document(
             (
                 Table(columns, rows),
@@ -45,7 +45,7 @@ def tasks() -> None:
         for task in TASKS.values()
     )
     credits = tuple(f"{task.name}: {task.credit}; {task.licence}." for task in TASKS.values())
-    put(Document((Table(columns, rows), Notes(credits))))
+    put_text(Document((Table(columns, rows), Notes(credits))))
 
 
 def suites(
@@ -63,4 +63,4 @@ def suites(
     columns = (Column("suite"), Column("the question it answers", wrap=True), Column("runs", left=False))
     rows = tuple((each.name, each.title, str(each.configurations * each.runs_each)) for each in known)
     advice = "Run one with bench run SUITE; bench suites SUITE prints its TOML, to begin one of your own from."
-    put(Document((Table(columns, rows), Paragraph(advice))))
+    put_text(Document((Table(columns, rows), Paragraph(advice))))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import DataDirOption
-from bench.cli.output import notify, put
+from bench.cli.output import notify, put_text
 from bench.core.errors import ExitCode, NothingSureError, UsageError
 from bench.report.values import count
 from bench.run.pool import WORKER
@@ -83,7 +83,7 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
         *(Column("phase"), Column("figure"), Column("stored", left=False), Column("again", left=False)),
         *(Column("must be", wrap=True), Column("verdict")),
     )
-    put(Document((Table(columns, rows),)))
+    put_text(Document((Table(columns, rows),)))
     wrong = sum(not result.ok for result in checks)
     if not checks:
         raise NothingSureError(f"the run {run} has no losses to compare.")
