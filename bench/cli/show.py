@@ -12,6 +12,7 @@ import typer
 
 from bench.cli.layout import say, section, table
 from bench.cli.options import DataFormat, DataFormatOption, ResultsArgument, measured
+from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.core.metrics import Observation, RunMetadata
@@ -118,12 +119,10 @@ def _print(run: dict[str, Any]) -> None:
             typer.secho(heading, bold=True)
             _print_evidence(content)
         elif heading == "case":
-            section(heading, {**content, **{name: words for name, words in _ZERO.items() if content[name] == 0}})
+            zeros = {axis.field: axis.zero for axis in AXES.values() if axis.zero and content[axis.field] == 0}
+            section(heading, {**content, **zeros})
         else:
             section(heading, content)
-
-
-_ZERO = {"threads": "the backend's default", "train_samples": "all", "latency_calls": "none"}
 
 
 def _print_phases(phases: list[dict[str, Any]]) -> None:

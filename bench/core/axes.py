@@ -27,11 +27,20 @@ class Axis:
     above: float | None
     at_most: float | None
     setting: bool
+    words: str
+    zero: str
 
     @property
     def is_number(self) -> bool:
         """Whether its values are numbers: `units = [64, 128]`."""
         return self.type is not str
+
+    def in_words(self, value: object) -> str:
+        """A value as headings write it: `64 units`, `1 epoch`, `dtype=float16`."""
+        if not self.words:
+            return f"{self.field}={value}"
+        text = self.words.format(value)
+        return text.removesuffix("s") if value == 1 else text
 
 
 def _axes() -> Mapping[str, Axis]:
@@ -45,6 +54,9 @@ def _axes() -> Mapping[str, Axis]:
 
 AXES: Mapping[str, Axis] = MappingProxyType(_axes())
 """By plural, in the order of the fields of `Case`, which is the order in which they are crossed."""
+
+BY_FIELD: Mapping[str, Axis] = MappingProxyType({axis.field: axis for axis in AXES.values()})
+"""The axes by the field of `Case` that each is."""
 
 SETTING_FIELDS = tuple(f.name for f in fields(Case) if f.name not in {"cell", "seed", "repeat"})
 """The fields of `Case` that make up the setting that a cell is measured in."""

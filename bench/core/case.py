@@ -43,6 +43,8 @@ def axis(
     at_most: float | None = None,
     suites: tuple[str, ...] = (),
     setting: bool = False,
+    words: str = "",
+    zero: str = "",
 ) -> Any:
     """A field of `Case` that is an axis: what suites cross, `--set` changes and the store keeps (`bench.core.axes`).
 
@@ -56,9 +58,12 @@ def axis(
         at_most: the largest value that is allowed.
         suites: what a suite crosses that leaves the axis out, where that is not the default alone.
         setting: whether a suite may write it under `[settings]` too, as a single value.
+        words: how headings write a value, "{} units"; a heading leaves out an axis without, where it has its default.
+        zero: what 0 stands for, where it is no number.
     """
+    names = {"doc": doc, "plural": plural, "words": words, "zero": zero}
     rules = {"catalogue": catalogue, "at_least": at_least, "above": above, "at_most": at_most, "setting": setting}
-    metadata = {"doc": doc, "plural": plural, "default": suites or (default,), **rules}
+    metadata = {**names, **rules, "default": suites or (default,)}
     return field(default=MISSING if default is None else default, metadata=metadata)
 
 
@@ -81,13 +86,19 @@ class Case:
     )
     task: str = axis(plural="tasks", default="mnist", doc="the data set and what is asked of it", catalogue="tasks")
     network: str = axis(
-        plural="networks", default="notebook", doc="the network that the cell is put in", catalogue="networks"
+        plural="networks",
+        default="notebook",
+        doc="the network that the cell is put in",
+        catalogue="networks",
+        words="{} network",
     )
-    backend: str = axis(plural="backends", default="tensorflow", doc="Keras's backend", catalogue="backends")
+    backend: str = axis(
+        plural="backends", default="tensorflow", doc="Keras's backend", catalogue="backends", words="{}"
+    )
     kernel: str = axis(
         plural="kernels", default="auto", doc="the kernel asked for; auto is Keras's own pick", catalogue="kernels"
     )
-    device: str = axis(plural="devices", default="cpu", doc="cpu, gpu:0, ...", catalogue="devices")
+    device: str = axis(plural="devices", default="cpu", doc="cpu, gpu:0, ...", catalogue="devices", words="{}")
     dtype: str = axis(
         plural="dtypes", default="float32", doc="the number format of weights and activations", catalogue="dtypes"
     )
@@ -97,6 +108,7 @@ class Case:
         doc="threads that one operation may use; 0 leaves the backend's default",
         at_least=0,
         at_most=4096,
+        zero="the backend's default",
     )
     runtime: str = axis(
         plural="runtimes",
@@ -106,18 +118,31 @@ class Case:
         catalogue="runtimes",
     )
     units: int = axis(
-        plural="units", default=128, doc="width of the recurrent layers", at_least=1, at_most=_LARGEST_COUNT
+        plural="units",
+        default=128,
+        doc="width of the recurrent layers",
+        at_least=1,
+        at_most=_LARGEST_COUNT,
+        words="{} units",
     )
     batch_size: int = axis(
-        plural="batch_size", default=32, doc="samples in a training step", at_least=1, at_most=_LARGEST_COUNT
+        plural="batch_size",
+        default=32,
+        doc="samples in a training step",
+        at_least=1,
+        at_most=_LARGEST_COUNT,
+        words="batch {}",
     )
-    epochs: int = axis(plural="epochs", default=3, doc="epochs trained", at_least=1, at_most=_LARGEST_COUNT)
+    epochs: int = axis(
+        plural="epochs", default=3, doc="epochs trained", at_least=1, at_most=_LARGEST_COUNT, words="{} epochs"
+    )
     train_samples: int = axis(
         plural="train_samples",
         default=0,
         doc="training samples used, from the first; 0 is all",
         at_least=0,
         setting=True,
+        zero="all",
     )
     learning_rate: float = axis(
         plural="learning_rate", default=0.001, doc="Adam's learning rate at step 0", above=0, setting=True
@@ -136,6 +161,7 @@ class Case:
         at_least=0,
         at_most=1_000_000,
         setting=True,
+        zero="none",
     )
     seed: int = axis(
         plural="seeds", default=0, doc="seed of weights, dropout and shuffling", at_least=0, at_most=2**32 - 1

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from bench.catalog.cells import BUILT_IN
-from bench.core.axes import AXES
+from bench.core.axes import BY_FIELD
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.core.metrics import Margins
@@ -101,13 +101,12 @@ def settings_of(text: str, letter: str) -> list[str]:
     Raises:
         UsageError: a setting has several values.
     """
-    plurals = {axis.field: plural for plural, axis in AXES.items()}
     overrides = []
     for word in text.split():
         key, _, value = word.partition("=")
         if "," in value or ".." in value:
             raise UsageError(f"{word!r} (side {letter}) has several values: a side of a duel is one configuration.")
-        overrides.append(f"{plurals.get(key, key)}={value}")
+        overrides.append(f"{BY_FIELD[key].plural if key in BY_FIELD else key}={value}")
     return overrides
 
 

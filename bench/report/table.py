@@ -12,7 +12,7 @@ from bench.analysis.claims import judge_claims
 from bench.analysis.rows import REFERENCE_CELL, InferenceFigures, Row
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
-from bench.core.case import Case
+from bench.core.axes import BY_FIELD
 from bench.core.metrics import METRICS, FromCalls, Metric, MetricKind
 from bench.report.document import Block, Cell, Column, Document, Either, Facts, Heading, Lines, Notes, Paragraph, Table
 from bench.report.inference_table import INFERENCE_NOTE, inference_findings, inference_table
@@ -185,16 +185,6 @@ def _claims_by_verdict(section: Section) -> tuple[tuple[str, Cell], ...]:
 
 # --- what stands around it ---
 
-_SETTING_WORDS: dict[str, Callable[[Any], str]] = {
-    "network": lambda v: f"{v} network",
-    "backend": str,
-    "device": str,
-    "units": lambda v: f"{v} units",
-    "batch_size": lambda v: f"batch {v}",
-    "epochs": lambda v: f"{v} epoch{'s' if v != 1 else ''}",
-}
-_PROTOCOL = Case(cell="")
-
 
 def heading(section: Section) -> str:
     """What a section is of: the task, and what all its rows share of network, backend and device."""
@@ -218,11 +208,9 @@ def _setting(section: Section, names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in section.shared:
             continue
-        value = section.shared[name]
-        if name in _SETTING_WORDS:
-            words.append(_SETTING_WORDS[name](value))
-        elif value != getattr(_PROTOCOL, name) and name != "kernel":
-            words.append(f"{name}={value}")
+        axis, value = BY_FIELD[name], section.shared[name]
+        if axis.words or (value not in axis.default and name != "kernel"):
+            words.append(axis.in_words(value))
     return words
 
 

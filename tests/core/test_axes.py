@@ -38,6 +38,14 @@ def test_an_axis_keeps_its_declaration() -> None:
     }
 
 
+def test_values_are_written_as_their_axis_declares() -> None:
+    assert [AXES["units"].in_words(64), AXES["epochs"].in_words(1), AXES["epochs"].in_words(3)] == [
+        *("64 units", "1 epoch", "3 epochs")
+    ]
+    assert [AXES["batch_size"].in_words(1), AXES["networks"].in_words("notebook")] == ["batch 1", "notebook network"]
+    assert AXES["dtypes"].in_words("float16") == "dtype=float16"
+
+
 configurations = st.builds(
     Case,
     cell=st.sampled_from(["lstm", "gru"]),
