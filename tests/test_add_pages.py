@@ -30,9 +30,11 @@ def changed(folder: Path, text: str) -> PackageCopy:
     return copy
 
 
-def write_cells(copy: PackageCopy) -> None:
-    (source,) = re.findall(r"```python\n(# my_cells\.py\n.*?)```", page("cell"), re.DOTALL)
-    (copy.root / "my_cells.py").write_text(source, encoding="utf-8")
+def write_module(copy: PackageCopy, text: str) -> str:
+    """Write the page's `python` block to the file that its first line names, and return it."""
+    ((name, source),) = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", text, re.DOTALL)
+    (copy.root / name).write_text(source, encoding="utf-8")
+    return str(source)
 
 
 def store(copy: PackageCopy, cases: str, **metadata: str) -> None:
@@ -81,7 +83,7 @@ def columns(copy: PackageCopy) -> set[str]:
 
 def test_a_cell_touches_no_file(tmp_path: Path) -> None:
     copy = changed(tmp_path, page("cell"))
-    write_cells(copy)
+    write_module(copy, page("cell"))
     assert copy.touched == set()
     cases = planned(copy, "--set", "cells=gru,my_cells:small_gru")
     assert {case["cell"] for case in cases} == {"gru", "my_cells:small_gru"}
@@ -148,6 +150,33 @@ def test_a_network_touches_one_file(tmp_path: Path) -> None:
     assert "deep" in copy.bench("table", "store")
 
 
+def test_a_task_of_a_known_kind_touches_one_file(tmp_path: Path) -> None:
+    text = section(page("task"), "Of a known kind")
+    copy = changed(tmp_path, text)
+    assert copy.touched == {"catalog/tasks/mnist.py"}
+    printed = copy.python(write_module(copy, text)).split()
+    assert all(f'"{digest}"' in text for digest in printed)
+    check_task(copy, text, "mnist_5k_columns")
+
+
+def test_a_task_of_another_kind_touches_two_files(tmp_path: Path) -> None:
+    text = section(page("task"), "Of another kind")
+    copy = changed(tmp_path, text)
+    assert copy.touched == {"catalog/tasks/waves.py", "catalog/tasks/__init__.py"}
+    check_task(copy, text, "waves")
+
+
+def check_task(copy: PackageCopy, text: str, name: str) -> None:
+    (fetch,) = re.findall(r"^bench (data fetch .*)$", text, re.M)
+    copy.bench(*fetch.split())
+    run_plans(copy, text)
+    assert name in copy.bench("tasks")
+    assert name in {case["task"] for case in planned(copy, "--set", f"tasks={name}")}
+    store(copy, f'[Case(cell="lstm", task="{name}", seed=seed) for seed in (0, 1)]')
+    sections = json.loads(copy.bench("table", "store", "--format", "json"))["sections"]
+    assert [section["task"] for section in sections] == [name]
+
+
 def test_a_backend_is_a_row_and_its_adapter(tmp_path: Path) -> None:
     copy = changed(tmp_path, page("backend"))
     assert copy.touched == {"catalog/backends.py", "worker/backends/openvino.py"}
@@ -169,14 +198,14 @@ def methods(path: Path) -> dict[str, list[str]]:
 
 @pytest.mark.real
 def test_a_real_run_has_all_that_was_added(tmp_path: Path) -> None:
-    """A cell, an axis, a metric and a network, trained by Keras from a single copy with the changes of all pages."""
-    copy = changed(tmp_path, page("axis") + page("metric") + page("network"))
-    write_cells(copy)
+    """A cell, an axis, a metric, a network and a task, in a single copy with the changes of all pages, with Keras."""
+    copy = changed(tmp_path, "".join(map(page, ("axis", "metric", "network", "task"))))
+    write_module(copy, page("cell"))
     less = [f"--set={pair}" for pair in ("seeds=0", "epochs=1", "units=8", "train_samples=64")]
-    added = [f"--set={pair}" for pair in ("cells=my_cells:small_gru", "networks=deep", "clip_norm=1")]
+    added = [f"--set={pair}" for pair in ("tasks=waves", "cells=my_cells:small_gru", "networks=deep", "clip_norm=1")]
     copy.bench("run", "quick", *less, *added, "--results", "store")
     run = json.loads(copy.bench("show", "last", "store", "--format", "json"))
     assert run["run"]["status"] == "ok"
-    assert (run["case"]["network"], run["case"]["clip_norm"]) == ("deep", 1.0)
+    assert (run["case"]["task"], run["case"]["network"], run["case"]["clip_norm"]) == ("waves", "deep", 1.0)
     assert {"recurrent_a", "recurrent_b", "recurrent_c"} <= set(run["kernel"]["train"])
     assert run["facts"]["involuntary_switches"] >= 0

@@ -85,7 +85,13 @@ class PackageCopy:
             capture_output=True,
             text=True,
             cwd=self.root,
-            env={**os.environ, "PYTHONPATH": f"{self.root}{os.pathsep}{_CHECKOUT}", "COLUMNS": "200", "NO_COLOR": "1"},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{self.root}{os.pathsep}{_CHECKOUT}",
+                "BENCH_CACHE_DIR": str(self.root / "cache"),
+                "COLUMNS": "200",
+                "NO_COLOR": "1",
+            },
             timeout=_SECONDS,
         )
         assert done.returncode == code, f"ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
