@@ -55,8 +55,9 @@ ALLOWED = {
     r"[\"'`]entry[\"'`]|\bentry(?=[=:])|\.entry\b": "the column of the store that holds the call path",
     r"\bbounds(?=[ ]=|/|[\"'`])|[\"'`]bounds\b": "the suite's setting and the folder of a store",
     r"--peak\b": "the option of bench env",
-    r"slices\.parquet|[\"`](?:\w+_slices?|slices_a_side|spoilt_pairs|looks|turn|strokes)[\"`]": "the files of a duel's "
-    "store and their keys and columns, which are read as before",
+    r"slices\.parquet|[\"'`](?:\w+_slices?|slices_a_side|spoilt_pairs|looks|turn|strokes)[\"'`]": "the files of a "
+    "duel's store, their keys and columns, which are read as before",
+    r"MALLOC_ARENA_MAX|arena_max": "settings of glibc",
     r"can't tell yet|CANNOT_TELL": "the verdict on a claim, in JSON that programs read",
     r"stroke(?=-|=|:|width|_width)": "the attribute of SVG and CSS",
     r"\bHow sure is it\b|how-sure": "the title of the page on statistics",
@@ -68,6 +69,7 @@ VAGUE = {"one", "own", "found", "other", "others"}
 
 SAME_NAME = {
     "backends": "what there is (catalog), and the folder of what drives each (worker)",
+    "session": "one bench run (run), and the set-up of a worker's process (worker)",
     "runtimes": "what there is (catalog), and the folder of what computes with each (worker)",
     "inference": "how a trained model is measured (worker), and how that is shown (report)",
     "onnx": "named by their library: the evidence that its graph gives, and what computes with it",

@@ -35,10 +35,10 @@ IMPROVEMENTS = frozenset({Verdict.FASTER, Verdict.BETTER})
 _CODES = {
     Verdict.SLOWER: ExitCode.REGRESSION,
     Verdict.WORSE: ExitCode.REGRESSION,
-    Verdict.INCONCLUSIVE: ExitCode.NOTHING_SURE,
-    Verdict.MISSING: ExitCode.NOTHING_SURE,
+    Verdict.INCONCLUSIVE: ExitCode.NO_VERDICT,
+    Verdict.MISSING: ExitCode.NO_VERDICT,
     Verdict.FAILED: ExitCode.RUNS_FAILED,
-    Verdict.INCOMPARABLE: ExitCode.NOTHING_SURE,
+    Verdict.INCOMPARABLE: ExitCode.NO_VERDICT,
 }
 
 
@@ -67,4 +67,4 @@ def judge(change: Interval | None, margins: Margins) -> Verdict:
 def exit_code(verdicts: Iterable[Verdict]) -> ExitCode:
     """The exit code of a gate: green only where there is a verdict, and each of them is decided and no regression."""
     given = list(verdicts)
-    return worst(_CODES.get(verdict, ExitCode.OK) for verdict in given) if given else ExitCode.NOTHING_SURE
+    return worst(_CODES.get(verdict, ExitCode.OK) for verdict in given) if given else ExitCode.NO_VERDICT

@@ -75,7 +75,7 @@ app.add_typer(data.app, name="data", help="Get the data sets.")
 
 
 def main() -> None:
-    """The entry point `bench`: runs a command, and turns an error that a user can cause into its message and code."""
+    """The entry point `bench`: runs a command; an error that a user can cause becomes a message and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no "×" must not end a command

@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.options import Format, FormatOption
 from bench.cli.output import notify, put
-from bench.core.errors import ExitCode, NothingSureError
+from bench.core.errors import ExitCode, NoVerdictError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ def gate(
 _WORDS = {
     ExitCode.OK: "green: nothing that was measured got worse",
     ExitCode.REGRESSION: "red: something got worse",
-    ExitCode.NOTHING_SURE: "not green: something is missing, can't be compared, or isn't sure",
+    ExitCode.NO_VERDICT: "not green: something is missing, can't be compared, or isn't sure",
     ExitCode.RUNS_FAILED: "red: runs failed that did not fail in the base",
 }
 
@@ -113,7 +113,5 @@ def _loaded(path: Path, side: str) -> pd.DataFrame:
     from bench.store import load
 
     if not path.exists():
-        raise NothingSureError(
-            f"there is no {side}: {path} is not there. Measure it with `bench run --results {path}`."
-        )
+        raise NoVerdictError(f"there is no {side}: {path} is not there. Measure it with `bench run --results {path}`.")
     return load([path], columns=NEEDED, warn=notify)

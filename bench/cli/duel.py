@@ -82,7 +82,7 @@ def duel(
     try:
         ended = procedure.run_duel(settings, DuelProgress(sys.stderr))
     except KeyboardInterrupt:
-        say("interrupted; an unfinished duel says nothing, and nothing of it is kept.")
+        say("interrupted; an unfinished duel has no verdict, and nothing of it is kept.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     facts = record.to_data(ended.specification, ended.result)
     record.keep(ended.folder, facts, ended.result.rounds)

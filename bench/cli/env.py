@@ -18,7 +18,7 @@ from bench.cli.options import (
     ResultsOption,
     SetOption,
 )
-from bench.core.errors import NothingSureError
+from bench.core.errors import NoVerdictError
 
 
 def env(
@@ -98,7 +98,7 @@ def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: 
         report=say,
     )
     if not measured:
-        raise NothingSureError(f"no ceiling of the suite {suite} could be measured here; see `bench plan {suite}`.")
+        raise NoVerdictError(f"no ceiling of the suite {suite} could be measured here; see `bench plan {suite}`.")
     if fmt is DataFormat.JSON:
         typer.echo(json.dumps([asdict(ceilings) for ceilings in measured], indent=1))
         return

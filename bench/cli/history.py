@@ -9,7 +9,7 @@ import typer
 
 from bench.cli.options import Format, FormatOption, ResultsArgument, measured
 from bench.cli.output import notify, put
-from bench.core.errors import NothingSureError
+from bench.core.errors import NoVerdictError
 from bench.core.metrics import COMPARED
 
 
@@ -50,7 +50,7 @@ def history(
     frame = load(measured(results), warn=notify)
     found = series(frame, asked, By.DATE if by_date else By.COMMIT)
     if not found:
-        raise NothingSureError(f"no run of these results has the metric {metric}.")
+        raise NoVerdictError(f"no run of these results has the metric {metric}.")
     put(fmt, lambda: history_document(found), lambda: history_data(found))
     if plot is not None:
         plot_history(found, plot)

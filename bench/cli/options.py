@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.core.errors import NothingSureError
+from bench.core.errors import NoVerdictError
 
 LOCAL_RESULTS = Path("results/local")
 """Where `bench run` writes, and what is read where no results are named. Git ignores it."""
@@ -74,12 +74,12 @@ def measured(results: Sequence[Path] | None) -> list[Path]:
     """The results to read: those that were named, or what `bench run` has measured here.
 
     Raises:
-        NothingSureError: none was named, and nothing has been measured.
+        NoVerdictError: none was named, and nothing has been measured.
     """
     if results:
         return list(results)
     if not LOCAL_RESULTS.exists():
-        raise NothingSureError(
+        raise NoVerdictError(
             f"nothing has been measured here yet ({LOCAL_RESULTS} is not there): "
             f"`bench run quick` does so in about two minutes, or name a results folder."
         )

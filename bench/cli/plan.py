@@ -43,7 +43,7 @@ def show_plan(plan: Plan, *, as_json: bool, every: bool) -> None:
     else:
         _print(plan, seconds, None if every else _SHOWN)
     if not plan.scheduled:
-        raise typer.Exit(ExitCode.NOTHING_SURE)
+        raise typer.Exit(ExitCode.NO_VERDICT)
 
 
 def _print(plan: Plan, seconds: float, shown: int | None) -> None:

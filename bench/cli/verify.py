@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.options import DataDirOption
 from bench.cli.output import notify, put_text
-from bench.core.errors import ExitCode, NothingSureError, UsageError
+from bench.core.errors import ExitCode, NoVerdictError, UsageError
 from bench.report.values import count
 from bench.run.pool import WORKER
 
@@ -86,7 +86,7 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
     put_text(Document((Table(columns, rows),)))
     wrong = sum(not result.ok for result in checks)
     if not checks:
-        raise NothingSureError(f"the run {run} has no losses to compare.")
+        raise NoVerdictError(f"the run {run} has no losses to compare.")
     notify(f"{wrong} of {count(len(checks), 'figure')} differ" if wrong else f"all {len(checks)} figures agree")
     if wrong:
         raise typer.Exit(ExitCode.REGRESSION)
@@ -106,7 +106,7 @@ def _choose(frame: pd.DataFrame, wanted: str | None, store: Path) -> str:
     """The id of the run to make again: of those that match, the one that took the shortest."""
     runs = frame[(frame["phase"] == "run") & (frame["status"] == "ok")]
     if runs.empty:
-        raise NothingSureError(f"no run in {store} ended ok: there is nothing to verify.")
+        raise NoVerdictError(f"no run in {store} ended ok: there is nothing to verify.")
     if wanted is not None:
         cell = runs["cell"].astype(str) == wanted
         by_id = runs["case_id"].astype(str).str.startswith(wanted) | runs["run_id"].astype(str).str.startswith(wanted)
@@ -121,7 +121,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     """The observations of the case, run here now, in a store that is gone afterwards.
 
     Raises:
-        NothingSureError: it can't be run here.
+        NoVerdictError: it can't be run here.
         typer.Exit: the run failed, with its error said.
     """
     import tempfile
@@ -139,7 +139,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
 
     machine = read_machine()
     if reason := refusal(case, read_capabilities(machine)):
-        raise NothingSureError(f"{case.label()} can't be run here: {reason}.")
+        raise NoVerdictError(f"{case.label()} can't be run here: {reason}.")
     plan = Plan("verify", "", 0, _SILENCE_SECONDS, (ScheduledCase(case, 0, 0),), ())
     data = {case.task: obtain(tasks.find(case.task, "the store"), data_dir=data_dir, report=notify)}
     software = software_of(plan)

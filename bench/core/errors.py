@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
     OK = 0
     REGRESSION = 1
     USAGE = 2
-    NOTHING_SURE = 3
+    NO_VERDICT = 3
     RUNS_FAILED = 4
     FAULT = 70
     """A fault of the program itself, as `EX_SOFTWARE` in BSD's sysexits.h: never to be taken for a regression."""
@@ -30,7 +30,7 @@ _PRECEDENCE = (
     ExitCode.USAGE,
     ExitCode.RUNS_FAILED,
     ExitCode.REGRESSION,
-    ExitCode.NOTHING_SURE,
+    ExitCode.NO_VERDICT,
     ExitCode.OK,
 )
 
@@ -51,10 +51,10 @@ class UsageError(BenchError):
     """A value that the user gave cannot be used."""
 
 
-class NothingSureError(BenchError):
+class NoVerdictError(BenchError):
     """There is nothing to judge: no base, nothing measured."""
 
-    exit_code = ExitCode.NOTHING_SURE
+    exit_code = ExitCode.NO_VERDICT
 
 
 def unknown(kind: str, name: str, known: Iterable[str], origin: str) -> UsageError:

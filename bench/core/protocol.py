@@ -9,7 +9,7 @@ The wire format, version `DUEL_PROTOCOL`:
 - An event is one line on the event pipe: `[kind, {field: value}]`, where the kind is a key of `_EVENTS`. The first
   event of a run is `started`, the last `finished`.
 - A side of a duel reads from its standard input how many steps its next timed batch has, a decimal number a line, and
-  answers each with the event `batch`. 0, or the end of the input, asks for the event `metadata`, and ends the side.
+  reports each with the event `batch`. 0, or the end of the input, asks for the event `metadata`, and ends the side.
 
 Additions that an older reader can do without (a field of an event) leave the version as it is.
 """
@@ -30,11 +30,11 @@ from bench.core.case import Case, Status
 from bench.core.metrics import Observation, RunMetadata
 
 DUEL_PROTOCOL = 2
-"""Version of the wire format. A duel between commits looks for this line in the source of each commit and refuses one
-that has another version, or none.
+"""Version of the wire format. A duel between commits reads this line in the source of each commit, and refuses one that
+has another version, or none.
 
 2 (2026-11): events are named by their kind, and not by their class; timed batches.
-1 (2026-11): had no such line; `worker/side.py` took "strokes" or "turns".
+1 (2026-11): had no such line; `worker/side.py` had another name for its timed batches.
 """
 
 

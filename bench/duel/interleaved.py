@@ -82,7 +82,7 @@ class ProcessPair:
 
     rounds: tuple[Round, ...]
     metadata: tuple[RunMetadata, RunMetadata]
-    """Of A and of B."""
+    """The last metadata of A and of B."""
     batching: Batching
     seconds: float
     """From the start of both processes to the end of both, and this pair's part of what starting their servers took."""

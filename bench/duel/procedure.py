@@ -87,7 +87,7 @@ class DuelResult:
     rounds: tuple[Round, ...]
     """The rounds of all pairs, discarded ones included."""
     metadata: tuple[RunMetadata, RunMetadata]
-    """Of A and of B, of the last pair."""
+    """The metadata of A and of B in the last pair."""
     batching: Batching
     seconds: float
     needed_seconds: float | None

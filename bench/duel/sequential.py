@@ -31,7 +31,7 @@ CONFIDENCE = 0.95
 """The probability that all intervals of a duel hold the true ratio."""
 
 FEWEST_PAIRS = 5
-"""No verdict on fewer: a spread from four values says little, and Student's t makes up for it only in theory."""
+"""No verdict on fewer: a spread from four values means little, and Student's t makes up for it only in theory."""
 
 _FRACTIONS = (0.2, 0.3, 0.5, 0.75, 1.0)
 """The interim analyses, as fractions of the most pairs: early ones find what is large in a third of the time."""

@@ -161,12 +161,10 @@ def _check_comparable(a: Case, b: Case) -> None:
     if a.batch_size != b.batch_size:
         raise UsageError(
             f"the sides have different batch sizes ({a.batch_size}, {b.batch_size}): a step must be as many samples on "
-            f"both, or its time says nothing."
+            f"both, or its time means nothing."
         )
     if a.task != b.task:
-        raise UsageError(
-            f"the sides work on different data ({a.task}, {b.task}): their times say nothing of each other."
-        )
+        raise UsageError(f"the sides work on different data ({a.task}, {b.task}): their times cannot be compared.")
 
 
 def prepare_sides(

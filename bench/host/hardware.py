@@ -21,7 +21,7 @@ from typing import Self
 
 from bench.core.errors import UsageError
 from bench.host.fingerprint import fingerprint
-from bench.host.procfs import GIB, PROC, SYS, cpu_quota, meminfo, memory_limits, read_text
+from bench.host.procfs import GIB, PROC, SYS, cpu_quota, meminfo, memory_caps, read_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def read_machine(cpus: Collection[int] = (), *, proc: Path = PROC, sys: Path = S
 @functools.cache
 def _read_machine(proc: Path, sys: Path, cores: frozenset[int], nvidia_smi: str | None) -> Machine:
     quota = cpu_quota(proc, sys)
-    memory_bytes = min([meminfo(proc)["MemTotal"], *memory_limits(proc, sys)])
+    memory_bytes = min([meminfo(proc)["MemTotal"], *memory_caps(proc, sys)])
     gpus, driver = _gpus(proc, nvidia_smi)
     return Machine(
         architecture=platform.machine(),
@@ -116,7 +116,7 @@ def _cpu_model(proc: Path) -> str | None:
     return facts.get("cpu") or platform.processor() or None
 
 
-# Cloud machines say "AMD EPYC" or "Intel Xeon Processor @ 2.20GHz" for several generations.
+# Cloud machines name "AMD EPYC" or "Intel Xeon Processor @ 2.20GHz" for several generations.
 _X86_DETAILS = {"family": "cpu family", "model": "model", "stepping": "stepping"}
 
 
@@ -174,9 +174,9 @@ def device_problem(device: str, machine: Machine, visible: str | None = None) ->
 
 
 def _visible_count(visible: str) -> int:
-    """How many cards a value of CUDA_VISIBLE_DEVICES shows: CUDA stops reading at the first entry that is not one."""
-    entries = [entry.strip() for entry in visible.split(",")]
-    is_card = [bool(re.fullmatch(r"\d+|GPU-.+|MIG-.+", entry)) for entry in entries]
+    """How many cards a value of CUDA_VISIBLE_DEVICES shows: CUDA stops reading at the first name that is no card's."""
+    names = [name.strip() for name in visible.split(",")]
+    is_card = [bool(re.fullmatch(r"\d+|GPU-.+|MIG-.+", name)) for name in names]
     return is_card.index(False) if False in is_card else len(is_card)
 
 

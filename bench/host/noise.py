@@ -1,7 +1,7 @@
 """What goes on on this machine: who uses its processors, how quiet it is, and what memory this process holds.
 
-`UsageMeter` looks on beside a run and gives facts for its record. `Quiet` is how busy the machine was at one moment,
-and `remarks` judges it, each remark with advice. Nothing here is fingerprinted.
+`UsageMeter` measures beside a run, for its record. `Quiet` is how busy the machine was at one moment, and `remarks`
+judges it, each remark with advice. Nothing here is fingerprinted.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from bench.host.procfs import (
     available_memory_bytes,
     load_averages,
     meminfo,
-    read_entries,
+    read_counters,
     read_number,
     read_text,
     throttled_periods,
 )
 
-# --- processor time ---
+# --- CPU time ---
 
 
 @dataclass(frozen=True)
 class CpuTimes:
-    """Seconds of processor time, summed over all processors, since boot."""
+    """CPU seconds since boot, summed over all processors."""
 
     busy: float
     idle: float
@@ -48,15 +48,15 @@ class CpuTimes:
 
 
 @dataclass(frozen=True)
-class Shares:
-    """Shares of the machine's processor time between two readings, 0 to 1; None where they cannot be told."""
+class CpuFractions:
+    """Fractions of the machine's CPU time between two readings, 0 to 1; None where they cannot be known."""
 
     steal_fraction: float | None
     other_cpu_fraction: float | None
 
 
 def read_cpu_times(proc: Path = PROC) -> CpuTimes:
-    """The machine's processor time now, from the first line of /proc/stat; through psutil where there is none."""
+    """The machine's CPU time now, from the first line of /proc/stat; through psutil where there is none."""
     text = read_text(proc / "stat")
     if text is None:
         times = psutil.cpu_times()
@@ -68,24 +68,25 @@ def read_cpu_times(proc: Path = PROC) -> CpuTimes:
     return CpuTimes(busy=user + nice + system + irq + soft_irq, idle=idle + io_wait, steal=steal)
 
 
-def share(before: CpuTimes, after: CpuTimes, own_cpu_seconds: float) -> Shares:
-    """Who had the machine between two readings: the hypervisor, and processes other than ours.
+def cpu_fractions(before: CpuTimes, after: CpuTimes, process_cpu_seconds: float) -> CpuFractions:
+    """Fractions of the machine that the hypervisor took between two readings, and processes other than ours.
 
     The whole is the sum of the counters' differences, which is processors × wall time. The kernel's counters are exact
-    to a tick (10 ms) a processor and may step back a little, so differences below 0 count as 0; both shares are None if
-    no counter advanced.
+    to a tick (10 ms) a processor and may step back a little, so differences below 0 count as 0; both fractions are None
+    if no counter advanced.
     """
     busy, idle = max(0.0, after.busy - before.busy), max(0.0, after.idle - before.idle)
     stolen = None if before.steal is None or after.steal is None else max(0.0, after.steal - before.steal)
     whole = busy + idle + (stolen or 0.0)
     if whole <= 0:
-        return Shares(None, None)
-    return Shares(None if stolen is None else stolen / whole, max(0.0, busy - own_cpu_seconds) / whole)
+        return CpuFractions(None, None)
+    return CpuFractions(None if stolen is None else stolen / whole, max(0.0, busy - process_cpu_seconds) / whole)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What went on beside a run. The names and meanings are those of `bench.core.metrics.RunMetadata`."""
+    """The load and the CPU time of others during a run. The names and meanings are those of
+    `bench.core.metrics.RunMetadata`."""
 
     load_start: float
     load_end: float
@@ -104,18 +105,19 @@ class UsageMeter:
     def __init__(self, earlier: CpuTimes | None = None, proc: Path = PROC) -> None:
         self._proc = proc
         self._load = load_averages(proc)[0]
-        self._own_seconds = time.process_time()
+        self._process_seconds = time.process_time()
         self._before = read_cpu_times(proc)
-        self._steal_start = None if earlier is None else share(earlier, self._before, 0.0).steal_fraction
+        self._steal_start = None if earlier is None else cpu_fractions(earlier, self._before, 0.0).steal_fraction
 
-    def stop(self, own_cpu_seconds: float | None = None) -> Usage:
+    def stop(self, process_cpu_seconds: float | None = None) -> Usage:
         """The usage since the start.
 
         Args:
-            own_cpu_seconds: processor time that was ours meanwhile; by default that of this process, all its threads.
+            process_cpu_seconds: CPU time that was ours meanwhile; by default that of this process, all its threads.
         """
-        own = time.process_time() - self._own_seconds if own_cpu_seconds is None else own_cpu_seconds
-        during = share(self._before, read_cpu_times(self._proc), own)
+        if process_cpu_seconds is None:
+            process_cpu_seconds = time.process_time() - self._process_seconds
+        during = cpu_fractions(self._before, read_cpu_times(self._proc), process_cpu_seconds)
         return Usage(
             load_start=self._load,
             load_end=load_averages(self._proc)[0],
@@ -130,7 +132,7 @@ class UsageMeter:
 
 @dataclass(frozen=True)
 class HeavyProcess:
-    """A process that used processor time while we looked; `cores` is how many cores' worth."""
+    """A process that used CPU time during `read_quiet`; `cores` is how many cores' worth."""
 
     pid: int
     name: str
@@ -139,17 +141,17 @@ class HeavyProcess:
 
 @dataclass(frozen=True, kw_only=True)
 class Quiet:
-    """How quiet the machine was while `read_quiet` looked: facts, not judged."""
+    """How quiet the machine was during `read_quiet`: facts, not judged."""
 
     load_1m: float
     online_cores: int
     """All logical processors of the machine, which is what its load refers to."""
     steal_fraction: float | None = None
-    """Of the processor time that was wanted, the share that the hypervisor took."""
+    """Fraction of the wanted CPU time that the hypervisor took."""
     throttled_periods: int | None = None
-    """Scheduling periods cut short by a control group's quota while we looked."""
+    """Scheduling periods cut short by a control group's quota meanwhile."""
     heavy: tuple[HeavyProcess, ...] = ()
-    """The three other processes that used most processor time while we looked."""
+    """The three other processes that used most CPU time meanwhile."""
     governors: tuple[str, ...] = ()
     """The processors' frequency governors, each once; empty where frequency is not ours to set (virtual machines)."""
     turbo: bool | None = None
@@ -179,7 +181,7 @@ class RemarkKind(StrEnum):
 
 @dataclass(frozen=True)
 class Remark:
-    """Something that makes times on this machine less sure, and what to do about it."""
+    """Something that makes times on this machine less reliable, and what to do about it."""
 
     kind: RemarkKind
     text: str
@@ -189,34 +191,34 @@ class Remark:
 LOAD_PER_CORE = 0.25
 """A quarter of the cores busy for the last minute: on two cores, half of one that our threads would want."""
 STEAL_FRACTION = 0.02
-"""One tick in 50: what half a second on one core can tell from none at all."""
+"""One tick in 50: what half a second on one core can distinguish from none at all."""
 HEAVY_CORES = 0.1
 """A tenth of a core: five ticks of half a second, well above what rounding to ticks can make up."""
 MEMORY_BYTES = 2 * GIB
 """A server that has imported TensorFlow holds 0.8 GB, a training child about as much again; the rest is room."""
 SWAP_FRACTION = 0.1
-"""Swapped-out pages that nobody wants are harmless, and common; a tenth of memory's worth says that it ran short."""
+"""Swapped-out pages that nobody wants are harmless, and common; a tenth of memory's worth shows that it ran short."""
 
-_LOOK_SECONDS = 0.5
+_QUIET_SECONDS = 0.5
 _HEAVY_COUNT = 3
 
 
 def spin(seconds: float) -> None:
-    """Keeps one processor busy: only a machine that has work shows how much of its time is stolen, or throttled."""
+    """Keep one processor busy: only a machine that has work shows how much of its time is stolen, or throttled."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
 
 
 def read_quiet(
-    seconds: float = _LOOK_SECONDS,
+    seconds: float = _QUIET_SECONDS,
     *,
     proc: Path = PROC,
     sys: Path = SYS,
     wait: Callable[[float], None] = spin,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Quiet:
-    """Looks at the machine for `seconds`, with one processor kept busy by us, and says what else went on."""
+    """Watch the machine for `seconds`, with one processor kept busy by us, for what else goes on."""
     times, processes, throttled, start = read_cpu_times(proc), _processes(), throttled_periods(proc, sys), clock()
     wait(seconds)
     elapsed, throttled_after = clock() - start, throttled_periods(proc, sys)
@@ -227,7 +229,7 @@ def read_quiet(
         online_cores=os.cpu_count() or 1,
         steal_fraction=_stolen_of_wanted(times, times_after),
         throttled_periods=None if throttled is None or throttled_after is None else throttled_after - throttled,
-        heavy=heaviest(processes, processes_after, elapsed, own=os.getpid()),
+        heavy=heaviest(processes, processes_after, elapsed, excluded=os.getpid()),
         governors=_governors(sys),
         turbo=_turbo(sys),
         available_memory_bytes=available_memory_bytes(proc, sys),
@@ -245,30 +247,30 @@ def _stolen_of_wanted(before: CpuTimes, after: CpuTimes) -> float | None:
 
 
 def _processes() -> dict[tuple[int, float], tuple[str, float]]:
-    """The processor seconds so far of each process, by its number and its start: numbers are used again."""
-    found = {}
+    """The CPU seconds so far of each process, by its number and its start: numbers are used again."""
+    processes = {}
     for process in psutil.process_iter(["name", "create_time", "cpu_times"]):
         facts = process.info
         if facts["cpu_times"] is not None:  # not ours to read, or gone
             seconds = facts["cpu_times"].user + facts["cpu_times"].system
-            found[process.pid, facts["create_time"]] = (facts["name"] or "?", seconds)
-    return found
+            processes[process.pid, facts["create_time"]] = (facts["name"] or "?", seconds)
+    return processes
 
 
 def heaviest(
     before: Mapping[tuple[int, float], tuple[str, float]],
     after: Mapping[tuple[int, float], tuple[str, float]],
     seconds: float,
-    own: int,
+    excluded: int,
 ) -> tuple[HeavyProcess, ...]:
-    """The three processes, other than `own`, that used most processor time between two readings; busiest first.
+    """The three processes, other than `excluded`, that used most CPU time between two readings; busiest first.
 
     A process that was not there at first counts with all it used since its start.
     """
     used = (
         HeavyProcess(key[0], name, round((total - before.get(key, ("", 0.0))[1]) / seconds, 2))
         for key, (name, total) in after.items()
-        if key[0] != own
+        if key[0] != excluded
     )
     return tuple(sorted((p for p in used if p.cores > 0), key=lambda p: (-p.cores, p.pid))[:_HEAVY_COUNT])
 
@@ -293,7 +295,7 @@ def _on_battery() -> bool | None:
 
 
 def remarks(quiet: Quiet, machine: Machine) -> tuple[Remark, ...]:
-    """What on this machine makes times less sure; each with advice. None is a verdict: runs go on all the same."""
+    """What makes times on this machine less reliable; each with advice. None is a verdict: runs go on all the same."""
     return tuple(_remarks(quiet, machine))
 
 
@@ -307,7 +309,7 @@ def _remarks(quiet: Quiet, machine: Machine) -> Iterable[Remark]:
     if quiet.steal_fraction is not None and quiet.steal_fraction >= STEAL_FRACTION:
         yield Remark(
             RemarkKind.STEAL,
-            f"the hypervisor took {quiet.steal_fraction:.0%} of the processor time that was wanted",
+            f"the hypervisor took {quiet.steal_fraction:.0%} of the CPU time that was wanted",
             "other guests share this host: measure at another hour or on dedicated hardware, and raise the repeats",
         )
     heavy = [process for process in quiet.heavy if process.cores >= HEAVY_CORES]
@@ -339,7 +341,7 @@ def _remarks(quiet: Quiet, machine: Machine) -> Iterable[Remark]:
         yield Remark(
             RemarkKind.TURBO,
             "turbo is on: the clock depends on temperature and on how many cores are busy",
-            "turn it off where steadiness matters more than speed (intel_pstate/no_turbo or cpufreq/boost, below "
+            "switch it off where steadiness matters more than speed (intel_pstate/no_turbo or cpufreq/boost, below "
             "/sys/devices/system/cpu)",
         )
     if quiet.available_memory_bytes < MEMORY_BYTES:
@@ -369,7 +371,7 @@ def resident_bytes() -> int:
 
 
 def reset_peak(proc: Path = PROC) -> bool:
-    """Makes `peak_bytes` start again from what is resident now; False where that cannot be done (it is Linux's)."""
+    """Make `peak_bytes` start again from what is resident now; False where that cannot be done (it is Linux's)."""
     try:
         (proc / "self" / "clear_refs").write_text("5")
     except OSError:
@@ -380,7 +382,7 @@ def reset_peak(proc: Path = PROC) -> bool:
 def peak_bytes(proc: Path = PROC) -> int:
     """The highest resident memory of this process since `reset_peak`, or since its start where there was none."""
     # ru_maxrss, the way without /proc, can't be reset; it counts bytes on macOS and KiB elsewhere.
-    if (kib := read_entries(proc / "self" / "status").get("VmHWM")) is not None:
+    if (kib := read_counters(proc / "self" / "status").get("VmHWM")) is not None:
         return kib * KIB
     unit = 1 if platform.system() == "Darwin" else KIB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

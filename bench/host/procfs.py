@@ -1,4 +1,4 @@
-"""What the kernel tells: small files below /proc and /sys, control groups, and psutil where there are none of these.
+"""What the kernel reports: small files below /proc and /sys, control groups, and psutil where there are none of these.
 
 Every reader takes the roots that stand for /proc and /sys, so that tests can hand in a tree of their own.
 """
@@ -31,7 +31,7 @@ def read_number(path: Path) -> int | None:
     return int(text) if re.fullmatch(r"-?\d+", text) else None
 
 
-def read_entries(path: Path) -> dict[str, int]:
+def read_counters(path: Path) -> dict[str, int]:
     """A file of lines "name number" (cpu.stat, memory.stat, meminfo: "MemTotal:  8 kB")."""
     return {m[1]: int(m[2]) for m in re.finditer(r"^([\w()]+):?[ \t]+(\d+)", read_text(path) or "", re.M)}
 
@@ -73,9 +73,9 @@ def cpu_quota(proc: Path, sys: Path) -> float | None:
     return round(min(quotas), 3) if quotas else None
 
 
-def memory_limits(proc: Path, sys: Path) -> list[int]:
-    """The control groups' limits of memory, in bytes."""
-    # Version 1 says "no limit" with a number near 2^63, which the machine's own size undercuts.
+def memory_caps(proc: Path, sys: Path) -> list[int]:
+    """The memory that the control groups allow, in bytes."""
+    # Version 1 writes "no limit" as a number near 2^63, which the machine's own size undercuts.
     names = ("memory.max", "memory.limit_in_bytes")
     sizes = (read_number(folder / name) for folder in control_groups(proc, sys, "memory") for name in names)
     return [size for size in sizes if size is not None]
@@ -83,15 +83,15 @@ def memory_limits(proc: Path, sys: Path) -> list[int]:
 
 def throttled_periods(proc: Path, sys: Path) -> int | None:
     """Scheduling periods, so far, in which the control group or one above it had used up its quota."""
-    counts = [read_entries(folder / "cpu.stat").get("nr_throttled") for folder in control_groups(proc, sys, "cpu")]
+    counts = [read_counters(folder / "cpu.stat").get("nr_throttled") for folder in control_groups(proc, sys, "cpu")]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
 
 def meminfo(proc: Path) -> dict[str, int]:
     """Bytes by the names of /proc/meminfo; where there is none, those of them that psutil knows."""
-    if entries := read_entries(proc / "meminfo"):
-        return {name: kib * KIB for name, kib in entries.items()}
+    if counters := read_counters(proc / "meminfo"):
+        return {name: kib * KIB for name, kib in counters.items()}
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
     amounts = (memory.total, memory.available, swap.total, swap.free)
     return dict(zip(("MemTotal", "MemAvailable", "SwapTotal", "SwapFree"), map(int, amounts), strict=True))
@@ -102,8 +102,8 @@ def load_averages(proc: Path) -> tuple[float, float, float]:
     text = read_text(proc / "loadavg")
     if text is None:
         return os.getloadavg()
-    one, five, fifteen = text.split()[:3]
-    return float(one), float(five), float(fifteen)
+    load_1m, load_5m, load_15m = map(float, text.split()[:3])
+    return load_1m, load_5m, load_15m
 
 
 def available_memory_bytes(proc: Path, sys: Path) -> int:
@@ -121,5 +121,5 @@ def _memory_left(proc: Path, sys: Path) -> list[int]:
         ):
             limit, used = read_number(folder / limit_name), read_number(folder / used_name)
             if limit is not None and used is not None:
-                left.append(limit - used + read_entries(folder / "memory.stat").get(cache_name, 0))
+                left.append(limit - used + read_counters(folder / "memory.stat").get(cache_name, 0))
     return left

@@ -16,7 +16,7 @@ from bench.host.procfs import PROC, SYS, available_memory_bytes, load_averages, 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """What is true of the host now, and says nothing of whether times may be compared."""
+    """What is true of the host now, and has no part in whether times may be compared."""
 
     hostname: str
     system: str

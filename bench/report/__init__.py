@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.core.errors import NothingSureError, unknown
+from bench.core.errors import NoVerdictError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def comparison_table(frame: pd.DataFrame, section: int = 0) -> pd.DataFrame:
         unit of each figure in the name of its column or behind it.
 
     Raises:
-        NothingSureError: there is no such section in the frame.
+        NoVerdictError: there is no such section in the frame.
     """
     import pandas as pd
 
@@ -65,7 +65,7 @@ def figure(frame: pd.DataFrame, name: str, section: int = 0) -> Figure:
 
     Raises:
         UsageError: there is no figure of that name.
-        NothingSureError: there is no such section in the frame, or nothing of it to show.
+        NoVerdictError: there is no such section in the frame, or nothing of it to show.
     """
     from bench.report.document import FigureNotDrawn
     from bench.report.figures import FIGURES, draw
@@ -76,7 +76,7 @@ def figure(frame: pd.DataFrame, name: str, section: int = 0) -> Figure:
     measured = Measured.of(frame)
     drawn = draw(name, measured, _nth(measured.sections, section))
     if isinstance(drawn, FigureNotDrawn):
-        raise NothingSureError(f"nothing to show in {name!r}: {drawn.reason}.")
+        raise NoVerdictError(f"nothing to show in {name!r}: {drawn.reason}.")
     return drawn
 
 
@@ -89,5 +89,5 @@ def figure_names() -> tuple[str, ...]:
 
 def _nth(sections: tuple[Section, ...], number: int) -> Section:
     if not 0 <= number < len(sections):
-        raise NothingSureError(f"there is no section {number} in these observations: they have {len(sections)}.")
+        raise NoVerdictError(f"there is no section {number} in these observations: they have {len(sections)}.")
     return sections[number]

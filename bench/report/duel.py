@@ -15,7 +15,7 @@ _VERDICTS = {
     "same": ("✅", "B and A take the same time"),
     "faster": ("✅", "B is faster than A"),
     "slower": ("❌", "B is slower than A"),
-    "inconclusive": ("❔", "not sure"),
+    "inconclusive": ("❔", "inconclusive"),
 }
 
 
@@ -67,8 +67,8 @@ def notes(record: Mapping[str, Any]) -> list[str]:
             texts.append("There is a measurable difference, inside the margin.")
     elif record["verdict"] == "inconclusive":
         texts.append(
-            f"Not sure: the interval lies neither within the equivalence margin of {tolerance} nor beyond the noise "
-            f"floor of {floor}."
+            f"Inconclusive: the interval lies neither within the equivalence margin of {tolerance} nor beyond the "
+            f"noise floor of {floor}."
         )
         if record["needed_seconds"] is not None:
             budget = math.ceil(record["needed_seconds"] / 60 / 0.9)

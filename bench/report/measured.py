@@ -12,7 +12,7 @@ import pandas as pd
 from bench.analysis.records import CALLS, NEEDED
 from bench.analysis.sections import section_keys
 from bench.analysis.summary import Section, summarise
-from bench.core.errors import NothingSureError
+from bench.core.errors import NoVerdictError
 from bench.store import ceilings, load
 from bench.store.campaign import Manifest, read_manifests
 
@@ -64,7 +64,7 @@ def read(paths: Sequence[Path], *, suite: str | None, say: Callable[[str], None]
 
     Raises:
         UsageError: a path is not there, cannot be read, or was written by a newer bench.
-        NothingSureError: there is nothing measured in any of them, or nothing of the suite.
+        NoVerdictError: there is nothing measured in any of them, or nothing of the suite.
     """
     warnings: list[str] = []
 
@@ -93,7 +93,7 @@ def read_sections(
     """The sections of stores alone, of a suite or a campaign where one is named: what a table needs.
 
     Raises:
-        UsageError, NothingSureError: as `read`.
+        UsageError, NoVerdictError: as `read`.
     """
     warn = _each_once(say)
     name, value = ("campaign_id", campaign) if campaign is not None else ("suite", suite)
@@ -112,7 +112,7 @@ def _observations(
         there = ", ".join(sorted(map(str, frame[name].unique())))
         frame = frame[frame[name] == value]
         if frame.empty:
-            raise NothingSureError(f"nothing of the {name} {value!r} is in these results; measured: {there}.")
+            raise NoVerdictError(f"nothing of the {name} {value!r} is in these results; measured: {there}.")
         calls = calls[calls["run_id"].isin(set(frame["run_id"]))]
     return frame, calls
 

@@ -42,7 +42,7 @@ def machine_lock(waiting: Callable[[str], None], path: Path | None = None) -> It
             fcntl.flock(fd, fcntl.LOCK_EX)
         except OSError as error:
             raise _lock_refused(path, error) from None
-        with contextlib.suppress(OSError):  # another user's file, or a full disk: it only says who holds the lock
+        with contextlib.suppress(OSError):  # another user's file, or a full disk: it only names who holds the lock
             os.pwrite(fd, f"{os.getpid():<20}\n".encode(), 0)
         yield
     finally:

@@ -121,7 +121,7 @@ class Workers:
             else:
                 outcome = RunOutcome(isolation=isolation, error=server.problem)
             if outcome.status is not Status.OK and not request.log.exists():
-                with contextlib.suppress(OSError):  # where the disk is full, the store says so next
+                with contextlib.suppress(OSError):  # where the disk is full, the store reports it next
                     request.log.write_bytes(server.output())
         finally:
             if not keep:

@@ -262,6 +262,6 @@ def _variables(backend: str, environment: WorkerEnvironment) -> dict[str, str]:
         **os.environ,
         "KERAS_BACKEND": backend,
         "PYTHONUNBUFFERED": "1",  # the log of a killed run is whole
-        "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in path),
+        "PYTHONPATH": os.pathsep.join(str(Path(folder).absolute()) for folder in path),
         **environment.variables,
     }

@@ -16,7 +16,7 @@ from bench.catalog import tasks
 from bench.catalog.cache import DataUnavailableError, obtain
 from bench.catalog.cells import sources_digest
 from bench.core.case import Status, digest
-from bench.core.errors import NothingSureError
+from bench.core.errors import NoVerdictError
 from bench.host import noise
 from bench.host.checkout import commit_of
 from bench.host.hardware import Machine
@@ -79,14 +79,14 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
     Raises:
         DataUnavailableError: a task's data can't be had, and the suite names no other task.
         KeyboardInterrupt: the user, SIGTERM or SIGHUP has interrupted; all that is finished is stored.
-        NothingSureError: nothing of the suite can run here.
+        NoVerdictError: nothing of the suite can run here.
         UsageError: the store cannot be written to, or a cell or its settings cannot be used.
     """
     data, substitutes = _obtain_data(prepared, settings.data_dir, reporter)
     plan = prepared.plan(substitutes)
     if not plan.scheduled:
         reasons = [f"{names}: {reason}" for reason, names in excluded_by_reason(plan)]
-        raise NothingSureError("\n  ".join(["nothing of this suite can run here:", *reasons]))
+        raise NoVerdictError("\n  ".join(["nothing of this suite can run here:", *reasons]))
     software = software_of(plan)
     wanted = campaign_of(plan, prepared.machine, software)
     with locked(settings.results):  # before a campaign begins: the folder may be unwritable, or a newer bench's

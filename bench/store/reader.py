@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from bench.core.case import Status
-from bench.core.errors import NothingSureError, UsageError
+from bench.core.errors import NoVerdictError, UsageError
 from bench.store.parts import read_part
 from bench.store.schema import BY_NAME, KEYS, TEXT, TIME, codes_of
 
@@ -54,7 +54,7 @@ def load(
 
     Raises:
         UsageError: a path is not there, cannot be read, or was written by a newer bench.
-        NothingSureError: there is nothing measured in any of them.
+        NoVerdictError: there is nothing measured in any of them.
     """
     wanted = tuple(name for name in BY_NAME if columns is None or name in columns or name in KEYS)
     tables: dict[Path, pa.Table] = {}
@@ -71,7 +71,7 @@ def load(
         tables[path] = outcome
     if not any(table.num_rows for table in tables.values()):
         named = ", ".join(str(path) for path in paths)
-        raise NothingSureError(f"nothing measured yet, or nothing readable, in {named}: run `make bench` first.")
+        raise NoVerdictError(f"nothing measured yet, or nothing readable, in {named}: run `make bench` first.")
     rows = Rows.of(tables)
     runs_kept = np.ones(len(rows.first), bool) if all_attempts else rows.last_attempts()
     return _frame(rows.of_runs(runs_kept))

@@ -3,11 +3,10 @@
     python -m bench.worker serve BACKEND WORKER CONTROL_FD LIFELINE_FD ISOLATION CPUS
     python -m bench.worker run   BACKEND WORKER EVENTS_FD LIFELINE_FD REQUEST
 
-The server reads requests from its control socket, each with the write end of the run's event pipe, and where the
-harness will have more to say to the run, with the descriptor that becomes its standard input. It starts a process
-for it, and tells its exit code when that has ended. For `fork` it has imported the backend, and forks; for `spawn` it
-has not, and starts the second command, which does. It runs no code of a user's, so it can watch over the run whatever
-that does.
+The server reads requests from its control socket, each with the write end of the run's event pipe, and for a side of a
+duel, which reads commands, with the descriptor that becomes its standard input. It starts a process for each, and
+reports its exit code when that has ended. For `fork` it has imported the backend, and forks; for `spawn` it has not,
+and starts the second command, which does. It runs no code of a user's, so it can watch over the run whatever that does.
 
 The harness holds the only write end of the lifeline. When that is closed, by the harness or by its death, the server
 kills the run's process group and ends; the run watches it too, since the server may have been killed before.
@@ -71,7 +70,7 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 class _Server:
-    """Starts a process for each request, one at a time: the next is asked for when the end of the last was told."""
+    """Starts a process for each request, one at a time: the next is requested when the end of the last was reported."""
 
     def __init__(self, control: socket.socket, lifeline: int, names: list[str], worker: Worker | None) -> None:
         self._control, self._lifeline, self._names, self._worker = control, lifeline, names, worker
@@ -83,7 +82,7 @@ class _Server:
         """Until the harness closes the lifeline, or dies."""
         signal.set_wakeup_fd(self._wake_write)
         signal.signal(signal.SIGCHLD, _ignore)
-        self._answer(ready=True)
+        self._report(ready=True)
         control = self._control.fileno()
         while True:
             ready, _, _ = select.select([control, self._lifeline, self._wake_read], [], [])
@@ -124,7 +123,7 @@ class _Server:
             os.setpgid(self._child, self._child)
 
     def _become(self, request: Request, events: int) -> None:
-        """In the child: do the run, or turn into a fresh process that does."""
+        """In the child: do the run, or become a fresh process that does."""
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -145,9 +144,9 @@ class _Server:
         if pid:
             self._child = 0
             kill_group(pid)  # what the run has started itself and left behind
-            self._answer(exit=os.waitstatus_to_exitcode(status))
+            self._report(exit=os.waitstatus_to_exitcode(status))
 
-    def _answer(self, **values: int) -> None:
+    def _report(self, **values: int) -> None:
         try:
             self._control.sendall(json.dumps(values).encode() + b"\n")
         except OSError:

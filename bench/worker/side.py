@@ -80,7 +80,7 @@ class BatchTimer(keras.callbacks.Callback):  # type: ignore[misc] # keras has no
 
     The time ends where the next step begins: a hook at a step's end would change how Keras dispatches its callbacks,
     and so what is timed. The last step of an epoch is there for that alone, and its timed batch is reported when the
-    next epoch has begun: then it is the other side's turn to work.
+    next epoch has begun: then it is for the other side to work.
     """
 
     def __init__(self, backend: BackendAdapter, emit: Emit) -> None:

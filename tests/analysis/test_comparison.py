@@ -84,7 +84,7 @@ BASE = side("old", wobbling(5.0, 0.01, 1))
         (1.015, Verdict.SAME, ExitCode.OK),
         (1.10, Verdict.SLOWER, ExitCode.REGRESSION),
         (0.90, Verdict.FASTER, ExitCode.OK),
-        (1.03, Verdict.INCONCLUSIVE, ExitCode.NOTHING_SURE),
+        (1.03, Verdict.INCONCLUSIVE, ExitCode.NO_VERDICT),
     ],
 )
 def test_training_seconds_that_changed_by_a_known_factor(factor: float, verdict: Verdict, code: ExitCode) -> None:
@@ -254,7 +254,7 @@ def test_few_runs_give_no_verdict_on_time_however_different(n: int) -> None:
 def test_few_seeds_give_no_verdict_on_accuracy(n: int) -> None:
     comparison = judged(side("old", n=n), side("new", n=n, accuracy=lambda seed: 0.1 + seed / 50))
     assert of(comparison, "accuracy").verdict is Verdict.INCONCLUSIVE
-    assert comparison.exit_code(Gate()) is ExitCode.NOTHING_SURE
+    assert comparison.exit_code(Gate()) is ExitCode.NO_VERDICT
 
 
 def test_what_varies_not_at_all_is_taken_to_vary_by_the_floor() -> None:
@@ -311,7 +311,7 @@ def test_times_of_another_machine_are_incomparable_and_the_fact_is_named() -> No
         assert "cpu_model: Fictional 9000 → Fictional 9001; usable_cores: 2 → 4" in finding.remarks[0]
         assert finding.change is None
     assert of(comparison, "accuracy").verdict is Verdict.SAME
-    assert comparison.exit_code(Gate()) is ExitCode.NOTHING_SURE
+    assert comparison.exit_code(Gate()) is ExitCode.NO_VERDICT
 
 
 def test_other_software_is_compared_only_when_asked_and_then_named() -> None:
@@ -369,7 +369,7 @@ def test_a_configuration_that_is_gone_is_missing_and_a_new_one_is_no_finding() -
     assert gone.verdict is Verdict.MISSING
     assert [case.cell for case in comparison.added] == ["simple_rnn"]
     assert all(finding.configuration.cell != "simple_rnn" for finding in comparison.findings)
-    assert comparison.exit_code(Gate()) is ExitCode.NOTHING_SURE
+    assert comparison.exit_code(Gate()) is ExitCode.NO_VERDICT
 
 
 def test_a_new_failure_is_a_failure_and_what_ended_well_is_judged_all_the_same() -> None:
@@ -395,7 +395,7 @@ def test_what_failed_in_the_base_too_is_not_new_but_nothing_is_sure_of_it() -> N
     comparison = judged(old, new)
     both = of(comparison, "runs", "gru")
     assert (both.verdict, both.remarks) == (Verdict.INCONCLUSIVE, ("no run ended ok on either side",))
-    assert comparison.exit_code(Gate()) is ExitCode.NOTHING_SURE
+    assert comparison.exit_code(Gate()) is ExitCode.NO_VERDICT
 
 
 def test_a_figure_that_the_new_side_lacks_is_missing() -> None:
@@ -418,7 +418,7 @@ def test_what_is_inconclusive_and_not_required_leaves_a_gate_green_and_a_regress
     assert of(comparison, "memory_bytes").verdict is Verdict.INCONCLUSIVE
     assert comparison.exit_code(Gate()) is ExitCode.OK
     strict = read_gate({"require": ["memory_bytes"]}, "here")
-    assert comparison.exit_code(strict) is ExitCode.NOTHING_SURE
+    assert comparison.exit_code(strict) is ExitCode.NO_VERDICT
     worse = judged(side("old"), side("new", accuracy=lambda seed: 0.5 + seed % 2 / 100))
     assert worse.exit_code(TRAINING_ONLY) is ExitCode.REGRESSION
 
@@ -426,7 +426,7 @@ def test_what_is_inconclusive_and_not_required_leaves_a_gate_green_and_a_regress
 def test_when_all_that_can_be_said_is_not_required_a_gate_is_not_green() -> None:
     comparison = judged(side("old", n=2), side("new", lambda seed: 6.0, n=2, accuracy=lambda seed: 0.3))
     assert {finding.verdict for finding in comparison.findings} == {Verdict.INCONCLUSIVE}
-    assert comparison.exit_code(read_gate({"require": ["throughput"]}, "here")) is ExitCode.NOTHING_SURE
+    assert comparison.exit_code(read_gate({"require": ["throughput"]}, "here")) is ExitCode.NO_VERDICT
 
 
 def test_margins_of_ones_own_are_used() -> None:
@@ -511,6 +511,6 @@ def test_findings_are_plain_enough_for_json() -> None:
 
     comparison = judged([*BASE, *side("old", cell="gru")], side("new"))
     document = json.loads(verdicts_in(comparison, Gate(), "json"), parse_constant=pytest.fail)
-    assert document["exit_code"] == ExitCode.NOTHING_SURE
+    assert document["exit_code"] == ExitCode.NO_VERDICT
     assert {one["verdict"] for one in document["findings"]} >= {"missing"}
     assert set(CELLS) >= {one["configuration"]["cell"] for one in document["findings"]}

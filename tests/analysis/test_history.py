@@ -229,7 +229,7 @@ def test_the_plot_is_an_image_and_other_files_are_refused(found: tuple[Series, .
 
 
 def test_the_command_ends_with_0_or_says_what_is_wrong(tmp_path: Path) -> None:
-    from bench.core.errors import NothingSureError
+    from bench.core.errors import NoVerdictError
     from tests.support.stored import a_store
 
     a_store(tmp_path / "store")
@@ -237,4 +237,4 @@ def test_the_command_ends_with_0_or_says_what_is_wrong(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["history", str(tmp_path / "store"), "--plot", str(picture)])
     assert (done.exit_code, picture.read_bytes()[:4]) == (0, b"\x89PNG")
     nothing = CliRunner().invoke(app, ["history", str(tmp_path / "store"), "--metric", "throughput"])
-    assert isinstance(nothing.exception, NothingSureError)
+    assert isinstance(nothing.exception, NoVerdictError)

@@ -77,7 +77,7 @@ def test_a_gate_is_green_only_when_something_was_judged_and_all_of_it_is_sure_an
     for size in (1, 2, 3):
         for verdicts in itertools.combinations(Verdict, size):
             assert (exit_code(verdicts) is ExitCode.OK) == (set(verdicts) <= green)
-    assert exit_code([]) is ExitCode.NOTHING_SURE
+    assert exit_code([]) is ExitCode.NO_VERDICT
 
 
 def test_failures_come_before_regressions_and_those_before_uncertainty() -> None:
@@ -86,4 +86,4 @@ def test_failures_come_before_regressions_and_those_before_uncertainty() -> None
         assert exit_code([*unsure, regression, Verdict.FAILED]) is ExitCode.RUNS_FAILED
         assert exit_code([*unsure, regression]) is ExitCode.REGRESSION
     for one in unsure[:-1]:
-        assert exit_code([one, Verdict.SAME]) is ExitCode.NOTHING_SURE
+        assert exit_code([one, Verdict.SAME]) is ExitCode.NO_VERDICT

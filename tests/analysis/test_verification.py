@@ -20,7 +20,7 @@ import bench.cli.verify
 from bench.analysis.verification import check
 from bench.cli import app
 from bench.core.case import Case
-from bench.core.errors import NothingSureError, UsageError
+from bench.core.errors import NoVerdictError, UsageError
 from bench.store.parts import write_run
 from tests.support.harness import FAKE, ROOT, fake_bench
 from tests.support.roots import LAPTOP
@@ -121,7 +121,7 @@ def test_what_cannot_be_verified(store: Path, tmp_path: Path) -> None:
         verified(str(tmp_path / "missing"))
     with (
         patch("bench.host.software.installed_backends", lambda: {"tensorflow": "tensorflow is not installed"}),
-        pytest.raises(NothingSureError, match="can't be run here: tensorflow is not installed"),
+        pytest.raises(NoVerdictError, match="can't be run here: tensorflow is not installed"),
     ):
         verified(str(store))
 
@@ -141,5 +141,5 @@ def test_what_this_host_cannot_run_is_not_tried(
     with_gpu = replace(LAPTOP, gpus=("NVIDIA L4",))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr("bench.host.hardware.read_machine", lambda *_: with_gpu)
-    with pytest.raises(NothingSureError, match=f"can't be run here: .*{reason}"):
+    with pytest.raises(NoVerdictError, match=f"can't be run here: .*{reason}"):
         verified(str(tmp_path))

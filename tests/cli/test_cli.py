@@ -306,7 +306,7 @@ def test_a_long_plan_is_cut_unless_all_of_it_is_asked_for(run: Bench) -> None:
 
 def test_many_reasons_are_told_once_each(run: Bench) -> None:
     ended = run("plan", "quick", "--set", "devices=gpu:7", "--set", "units=1,2")
-    assert ended.code == ExitCode.NOTHING_SURE
+    assert ended.code == ExitCode.NO_VERDICT
     assert ended.out.count("gpu:7: ") == 1
     assert "simple_rnn × units=1, simple_rnn × units=2, lstm × units=1 and 3 more" in ended.out
     well_set(ended.out)
@@ -314,7 +314,7 @@ def test_many_reasons_are_told_once_each(run: Bench) -> None:
 
 def test_nothing_is_run_where_nothing_can_be(run: Bench) -> None:
     ended = run("run", "quick", "--set", "devices=gpu:7")
-    assert ended.code == ExitCode.NOTHING_SURE
+    assert ended.code == ExitCode.NO_VERDICT
     assert ended.err.startswith("bench: nothing of this suite can run here:\n  simple_rnn, lstm, gru: gpu:7: ")
     assert not LOCAL_RESULTS.exists()
 
@@ -509,20 +509,20 @@ def test_earlier_attempts_can_be_shown_too(run: Bench, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", ["table", "show last", "compact"])
 def test_before_anything_is_measured(run: Bench, arguments: str) -> None:
     ended = run(*arguments.split())
-    assert (ended.code, ended.out) == (ExitCode.NOTHING_SURE, "")
+    assert (ended.code, ended.out) == (ExitCode.NO_VERDICT, "")
     assert "nothing has been measured here yet" in ended.err
     assert "`bench run quick`" in ended.err
 
 
 def test_an_empty_store_holds_nothing_sure(run: Bench, tmp_path: Path) -> None:
     (tmp_path / "s" / "runs").mkdir(parents=True)
-    assert run("table", tmp_path / "s").code == ExitCode.NOTHING_SURE
+    assert run("table", tmp_path / "s").code == ExitCode.NO_VERDICT
 
 
 def test_the_table_of_one_suite(run: Bench, store: Path) -> None:
     assert "simple_rnn" in run("table", store, "--suite", "quick").out
     ended = run("table", store, "--suite", "mnist_rows")
-    assert ended.code == ExitCode.NOTHING_SURE
+    assert ended.code == ExitCode.NO_VERDICT
     assert "measured: quick." in ended.err
 
 

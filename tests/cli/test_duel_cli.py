@@ -110,7 +110,7 @@ def test_markdown_is_fit_for_a_pull_request(duel: Duel) -> None:
 def test_what_is_not_sure_is_neither_green_nor_red(duel: Duel) -> None:
     done = duel(*sides("units=100", "units=101"), noise=0.2)
     assert done.returncode == 3, done.stdout
-    assert done.stdout.startswith("not sure: ")
+    assert done.stdout.startswith("inconclusive: ")
     assert "If the ratio stays, about" in done.stdout
 
 
@@ -208,7 +208,7 @@ def test_an_interrupted_duel_keeps_nothing_and_leaves_no_process(
     assert harness.wait(10) == 130, siege.tail()
     assert siege.orphans(0.5) == []
     assert list((tmp_path / "results" / "duels").iterdir()) == []
-    assert siege.tail().endswith("an unfinished duel says nothing, and nothing of it is kept.\n")
+    assert siege.tail().endswith("an unfinished duel has no verdict, and nothing of it is kept.\n")
     assert "Traceback" not in siege.tail()
 
 

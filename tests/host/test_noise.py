@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from bench.core.metrics import RunMetadata
 from bench.host.hardware import read_machine
 from bench.host.noise import (
+    CpuFractions,
     CpuTimes,
     HeavyProcess,
     Quiet,
     RemarkKind,
-    Shares,
     UsageMeter,
+    cpu_fractions,
     heaviest,
     peak_bytes,
     read_cpu_times,
@@ -32,7 +33,6 @@ from bench.host.noise import (
     remarks,
     reset_peak,
     resident_bytes,
-    share,
     spin,
 )
 from bench.host.procfs import GIB
@@ -63,19 +63,19 @@ def test_processor_times_without_proc(tmp_path: Path) -> None:
 
 def test_shares_of_a_known_interval() -> None:
     # Two processors for 10 s: 8 s busy, 5 of them ours; 1 s stolen; 11 s idle.
-    found = share(CpuTimes(100, 1000, 5), CpuTimes(108, 1011, 6), own_cpu_seconds=5)
+    found = cpu_fractions(CpuTimes(100, 1000, 5), CpuTimes(108, 1011, 6), process_cpu_seconds=5)
     assert found.steal_fraction == pytest.approx(1 / 20)
     assert found.other_cpu_fraction == pytest.approx(3 / 20)
 
 
 def test_shares_of_no_time_are_unknown() -> None:
     now = CpuTimes(1, 2, 3)
-    assert share(now, now, 0.0) == Shares(None, None)
+    assert cpu_fractions(now, now, 0.0) == CpuFractions(None, None)
 
 
 def test_steal_that_is_not_counted_is_unknown() -> None:
-    found = share(CpuTimes(0, 0, None), CpuTimes(4, 4, None), own_cpu_seconds=2)
-    assert found == Shares(None, 0.25)
+    found = cpu_fractions(CpuTimes(0, 0, None), CpuTimes(4, 4, None), process_cpu_seconds=2)
+    assert found == CpuFractions(None, 0.25)
 
 
 seconds = st.floats(min_value=0, max_value=1e6)
@@ -84,7 +84,7 @@ times = st.builds(CpuTimes, seconds, seconds, seconds)
 
 @given(times, times, seconds)
 def test_shares_are_shares(before: CpuTimes, after: CpuTimes, own: float) -> None:
-    found = share(before, after, own)
+    found = cpu_fractions(before, after, own)
     if found.steal_fraction is None or found.other_cpu_fraction is None:
         assert after.busy <= before.busy
         assert after.idle <= before.idle
@@ -105,7 +105,7 @@ def test_a_meter_over_a_run(roots: Roots) -> None:
     roots.write(stat(101, 102, 1))
     meter = UsageMeter(earlier, roots.proc)
     roots.write(stat(108, 111, 3)).write({"proc/loadavg": "1.75 1 1 1/1 1\n"})
-    usage = meter.stop(own_cpu_seconds=4.5)
+    usage = meter.stop(process_cpu_seconds=4.5)
     assert (usage.load_start, usage.load_end) == (0.5, 1.75)
     assert usage.steal_fraction_start == pytest.approx(1 / 4)
     assert usage.steal_fraction == pytest.approx(2 / 18)
@@ -243,7 +243,7 @@ def test_the_heaviest_processes() -> None:
         (5, 7.0): ("ld", 2.0),
         (6, 7.0): ("as", 0.1),
     }
-    assert heaviest(before, after, seconds=2.0, own=2) == (
+    assert heaviest(before, after, seconds=2.0, excluded=2) == (
         HeavyProcess(5, "ld", 1.0),
         HeavyProcess(4, "cc", 0.5),
         HeavyProcess(3, "new", 0.25),

@@ -105,19 +105,19 @@ def test_a_deleted_base_is_never_green(gate: Gating, base: Path, tmp_path: Path)
     new = written(tmp_path / "new")
     shutil.rmtree(base)
     code, out, err = gate("gate", base, new)
-    assert (code, out) == (ExitCode.NOTHING_SURE, "")
+    assert (code, out) == (ExitCode.NO_VERDICT, "")
     assert "there is no base" in err
     for empty in (base, tmp_path / "nothing"):
         empty.mkdir()
-    assert gate("gate", base, new)[0] == ExitCode.NOTHING_SURE
-    assert gate("gate", new, tmp_path / "nothing")[0] == ExitCode.NOTHING_SURE
-    assert gate("gate", new, tmp_path / "gone")[0] == ExitCode.NOTHING_SURE
+    assert gate("gate", base, new)[0] == ExitCode.NO_VERDICT
+    assert gate("gate", new, tmp_path / "nothing")[0] == ExitCode.NO_VERDICT
+    assert gate("gate", new, tmp_path / "gone")[0] == ExitCode.NO_VERDICT
 
 
 def test_a_configuration_that_is_gone_is_never_green(gate: Gating, base: Path, tmp_path: Path) -> None:
     write_run(base, a_run(9, Case(cell="gru", task="mnist_5k", epochs=2)))
     code, out, _ = gate("gate", base, written(tmp_path / "new"))
-    assert code == ExitCode.NOTHING_SURE
+    assert code == ExitCode.NO_VERDICT
     assert out.splitlines()[-1] == "1 missing, 5 same"
 
 
@@ -138,7 +138,7 @@ def test_another_machine_is_not_sure(gate: Gating, base: Path, tmp_path: Path) -
     bigger = replace(LAPTOP, usable_cores=64)
     new = written(tmp_path / "new", machine_json=bigger.to_json(), machine_fingerprint=bigger.fingerprint)
     code, out, _ = gate("gate", base, new)
-    assert code == ExitCode.NOTHING_SURE
+    assert code == ExitCode.NO_VERDICT
     assert "usable_cores: 8 → 64" in out
 
 

@@ -22,7 +22,7 @@ from bench.analysis.summary import summarise
 from bench.catalog.tasks import TASKS
 from bench.cli import app
 from bench.core.case import Case, Status
-from bench.core.errors import NothingSureError, UsageError
+from bench.core.errors import NoVerdictError, UsageError
 from bench.core.metrics import Observation, RunMetadata
 from bench.core.predictions import pack
 from bench.report.document import Callout, Diagrams, Document, Figure, FigureNotDrawn, Gallery, Heading, Table
@@ -347,9 +347,9 @@ def test_the_table_and_the_figures_can_be_had_from_a_frame(full: Path) -> None:
     assert set(bench.report.figure_names()) == set(FIGURES)
     with pytest.raises(UsageError, match="did you mean 'latency'"):
         bench.report.figure(whole, "latencies")
-    with pytest.raises(NothingSureError, match="no section 1"):
+    with pytest.raises(NoVerdictError, match="no section 1"):
         bench.report.comparison_table(whole, section=1)
-    with pytest.raises(NothingSureError, match="no inference was timed"):
+    with pytest.raises(NoVerdictError, match="no inference was timed"):
         bench.report.figure(load([REFERENCE]), "latency")
 
 
@@ -427,7 +427,7 @@ def test_what_a_table_reads_is_what_the_whole_store_says(tmp_path: Path) -> None
         (section,) = read_sections([tmp_path], **{name.removesuffix("_id"): value}, say=told.append)
         assert (section,) == summarise(whole[whole[name] == value])
         assert all(row.answers for row in section.rows)
-    with pytest.raises(NothingSureError, match=r"suite 'peers' is in these results; measured: own, quick\."):
+    with pytest.raises(NoVerdictError, match=r"suite 'peers' is in these results; measured: own, quick\."):
         read_sections([tmp_path], suite="peers", say=told.append)
 
 

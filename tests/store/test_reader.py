@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.core.case import Status
-from bench.core.errors import NothingSureError, UsageError
+from bench.core.errors import NoVerdictError, UsageError
 from bench.store import reader
 from bench.store.compact import compact
 from bench.store.parts import write_run
@@ -101,10 +101,10 @@ def test_the_last_attempt_counts(tmp_path: Path) -> None:
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    with pytest.raises(NothingSureError, match="make bench"):
+    with pytest.raises(NoVerdictError, match="make bench"):
         load([tmp_path])
     (tmp_path / "runs").mkdir()
-    with pytest.raises(NothingSureError, match=str(tmp_path)):
+    with pytest.raises(NoVerdictError, match=str(tmp_path)):
         load([tmp_path])
     assert finished(tmp_path / "missing", "any") == {}
     assert compact(tmp_path) == (0, 0)
@@ -113,7 +113,7 @@ def test_nothing_measured(tmp_path: Path) -> None:
 def test_a_part_without_rows_is_nothing_measured(tmp_path: Path) -> None:
     path = write_run(tmp_path, a_run())
     pq.write_table(pq.read_table(path).slice(0, 0), path)
-    with pytest.raises(NothingSureError):
+    with pytest.raises(NoVerdictError):
         load([tmp_path])
     assert finished(tmp_path, CAMPAIGN.id) == {}
     assert compact(tmp_path) == (1, 0)
@@ -174,7 +174,7 @@ def test_no_flipped_bit_escapes_as_a_traceback(tmp_path: Path) -> None:
         path.write_bytes(bad)
         try:
             load([path.parent], warn=said.append)
-        except (NothingSureError, UsageError):
+        except (NoVerdictError, UsageError):
             continue
     assert len(said) > 100
 
