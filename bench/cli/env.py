@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.layout import paragraph, say, section, table
 from bench.cli.options import (
     LOCAL_RESULTS,
     CpusOption,
@@ -18,6 +16,7 @@ from bench.cli.options import (
     ResultsOption,
     SetOption,
 )
+from bench.cli.output import notify, put
 from bench.core.errors import NoVerdictError
 
 
@@ -46,36 +45,18 @@ def env(
     from bench.host.noise import read_quiet, remarks
     from bench.host.software import installed_backends, read_software
     from bench.host.state import read_host
+    from bench.report.environment import Surroundings, environment_data, environment_document
 
-    machine, host, quiet = read_machine(), read_host(), read_quiet()
-    backends = installed_backends()
-    software = {name: read_software(name) for name, problem in backends.items() if problem is None}
-    noted = remarks(quiet, machine)
-    if fmt is DataFormat.JSON:
-        content = {
-            "machine": {"fingerprint": machine.fingerprint, **asdict(machine)},
-            "software": {name: {"fingerprint": one.fingerprint, **asdict(one)} for name, one in software.items()},
-            "host": asdict(host),
-            "quiet": asdict(quiet),
-            "remarks": [asdict(remark) for remark in noted],
-        }
-        typer.echo(json.dumps(content, indent=1))
-        return
-    section(f"machine {machine.fingerprint}", asdict(machine))
-    for name, one in software.items():
-        typer.echo()
-        section(f"software for {name} {one.fingerprint}", asdict(one))
-    for problem in filter(None, backends.values()):
-        paragraph(problem, indent="  ", dim=True)
-    typer.echo()
-    section("host (recorded, never fingerprinted)", asdict(host))
-    heavy = [f"{one.name} (pid {one.pid}) {one.cores:.2f} cores" for one in quiet.heavy]
-    typer.echo()
-    section("how quiet it is", {**asdict(quiet), "heavy": heavy})
-    if not noted:
-        paragraph("nothing disturbs a measurement here", indent="  ", fg="green")
-    for remark in noted:
-        paragraph(f"{remark.text}: {remark.advice}", indent="  ", fg="yellow")
+    machine, host, quiet, backends = read_machine(), read_host(), read_quiet(), installed_backends()
+    surroundings = Surroundings(
+        machine=machine,
+        software={backend: read_software(backend) for backend, problem in backends.items() if problem is None},
+        problems=[problem for problem in backends.values() if problem is not None],
+        host=host,
+        quiet=quiet,
+        remarks=remarks(quiet, machine),
+    )
+    put(fmt, lambda: environment_document(surroundings), lambda: environment_data(surroundings))
 
 
 def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: str | None, fmt: DataFormat) -> None:
@@ -83,6 +64,7 @@ def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: 
     from bench.host.hardware import parse_cpus
     from bench.host.software import read_software
     from bench.plan.prepare import prepare
+    from bench.report.environment import ceilings_document
     from bench.run.ceiling_runs import measure_ceilings
 
     pinned = parse_cpus(cpus)
@@ -92,25 +74,13 @@ def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: 
         plan,
         results,
         machine=prepared.machine,
-        software={backend: read_software(backend) for backend in {one.case.backend for one in plan.scheduled}},
+        software={
+            backend: read_software(backend) for backend in {scheduled.case.backend for scheduled in plan.scheduled}
+        },
         again=True,
         cpus=pinned,
-        report=say,
+        report=notify,
     )
     if not measured:
         raise NoVerdictError(f"no ceiling of the suite {suite} could be measured here; see `bench plan {suite}`.")
-    if fmt is DataFormat.JSON:
-        typer.echo(json.dumps([asdict(ceilings) for ceilings in measured], indent=1))
-        return
-    rows = [
-        (
-            *(shape.backend, shape.device, shape.dtype, str(shape.threads or "default")),
-            f"{shape.gates} × {shape.units}",
-            str(shape.batch_size),
-            f"{ceilings.peak_flops_per_second / 1e9:.4g}",
-            f"{1000 * ceilings.serial_seconds:.3g}",
-        )
-        for ceilings, shape in ((ceilings, ceilings.shape) for ceilings in measured)
-    ]
-    heads = ("backend", "device", "dtype", "threads", "gates × units", "batch", "GFLOP/s", "serial chain ms")
-    table(heads, rows, wrap=0, right=(5, 6, 7))
+    put(fmt, lambda: ceilings_document(measured), lambda: [asdict(ceilings) for ceilings in measured])

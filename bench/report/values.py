@@ -194,9 +194,14 @@ def worded(name: str, value: Any) -> tuple[str, str]:
     return name.replace("_", " "), in_words(value)
 
 
+def known_facts(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The facts that are known, as a reader calls them: the name without its unit, the value with it."""
+    return tuple(worded(name, value) for name, value in facts.items() if not _is_unknown(value))
+
+
 def in_words(value: Any) -> str:
     """A value without a unit; a mapping as its pairs, a list as its items, and a dash for what is not known."""
-    if is_unknown(value):
+    if _is_unknown(value):
         return NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -210,8 +215,7 @@ def in_words(value: Any) -> str:
     return str(value)
 
 
-def is_unknown(value: Any) -> bool:
-    """Whether there is nothing to show: no value, or an empty one."""
+def _is_unknown(value: Any) -> bool:
     return value is None or value in ("", (), [], {})
 
 

@@ -1,0 +1,137 @@
+"""One run with all that is known of it: its case, phases, the evidence of its kernel, its environment."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.stats import quantiles
+from bench.core.axes import AXES
+from bench.core.case import Case
+from bench.core.metrics import Observation, RunMetadata
+from bench.report.document import Block, Column, Document, Facts, Heading, Table
+from bench.report.values import NONE, in_words, known_facts, measured_time, worded
+
+_HEADER = (
+    "run_id",
+    "status",
+    "error",
+    "log",
+    "attempt",
+    "isolation",
+    "started_at",
+    "suite",
+    "campaign_id",
+    "block",
+    "position",
+    "program_version",
+    "program_commit",
+)
+_WHOLE = frozenset(
+    column.name for kind in (RunMetadata, Observation) for column in fields(kind) if column.type.startswith("int")
+)
+"""What the frame has as a float64, because it may be missing, and is a whole number."""
+
+
+def run_data(rows: pd.DataFrame) -> dict[str, Any]:
+    """All that is known of a run, JSON-able, in the order in which it is shown.
+
+    Args:
+        rows: the run's observations, n_observations × all columns of the store.
+    """
+    records = [{name: _plain(name, value) for name, value in row.items()} for row in rows.to_dict("records")]
+    first = records[0]
+    metadata = {
+        column.name: first[column.name]
+        for column in fields(RunMetadata)
+        if not column.name.endswith("_json") and column.name != "test_predictions"  # 70 kB for a report to read
+    }
+    return {
+        "run": {key: first[key] for key in _HEADER},
+        "case": {"case_id": first["case_id"], **{column.name: first[column.name] for column in fields(Case)}},
+        "phases": [{column.name: record[column.name] for column in fields(Observation)} for record in records],
+        "facts": {**metadata, **_parsed(first["extra_json"])},
+        "kernel": _parsed(first["attestation_json"]),
+        "machine": {"fingerprint": first["machine_fingerprint"], **_parsed(first["machine_json"])},
+        "software": {"fingerprint": first["software_fingerprint"], **_parsed(first["software_json"])},
+        "host": _parsed(first["host_json"]),
+    }
+
+
+def _plain(name: Hashable, value: Any) -> Any:
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # not measured, or not a number that JSON has; the run's error names a loss that isn't finite
+    return int(value) if name in _WHOLE else value
+
+
+def _parsed(text: str | None) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(text) if text else {}
+    return parsed
+
+
+def run_document(run: Mapping[str, Any]) -> Document:
+    """What `run_data` gives, for a person."""
+    return Document(tuple(_blocks(run)))
+
+
+def _blocks(run: Mapping[str, Any]) -> Iterator[Block]:
+    for heading, content in run.items():
+        if heading == "phases":
+            yield Heading(heading)
+            yield _phases([phase for phase in content if phase["call"] is None])
+            calls = [phase for phase in content if phase["call"] is not None]
+            if calls:
+                yield Heading("inference")
+                yield _calls(calls)
+        elif heading == "kernel":
+            yield Heading(heading)
+            yield _evidence(content)
+        elif heading == "case":
+            zeros = {axis.field: axis.zero for axis in AXES.values() if axis.zero and content[axis.field] == 0}
+            yield Facts(known_facts({**content, **zeros}), heading)
+        else:
+            yield Facts(known_facts(content), heading)
+
+
+def _phases(phases: Sequence[Mapping[str, Any]]) -> Table:
+    measured = [name for name in phases[0] if any(phase[name] is not None for phase in phases)]
+    return Table(
+        tuple(Column(worded(name, 0)[0], left=name == "phase") for name in measured),
+        tuple(
+            tuple("" if phase[name] is None else worded(name, phase[name])[1] for name in measured) for phase in phases
+        ),
+    )
+
+
+def _calls(calls: Sequence[Mapping[str, Any]]) -> Table:
+    """The calls of inference, some thousand of them, in a row for each call path and batch."""
+    seconds: dict[tuple[int, str], list[float]] = {}
+    for call in calls:
+        seconds.setdefault((call["predict_batch"], call["entry"]), []).append(call["seconds"])
+    return Table(
+        (Column("call path"), *(Column(head, left=False) for head in ("batch", "calls", "p50", "p95", "p99"))),
+        tuple(
+            (call_path, str(batch), str(len(times)), *map(measured_time, quantiles(times, 0.5, 0.95, 0.99)))
+            for (batch, call_path), times in seconds.items()
+        ),
+    )
+
+
+def _evidence(phases: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+    heads = ("phase", "layer", "kernel", "operations seen in its scope", "program")
+    return Table(
+        tuple(Column(head, wrap=head.startswith("operations")) for head in heads),
+        tuple(
+            (phase, layer, evidence["kernel"], in_words(evidence["operations"]), evidence["artefact"])
+            for phase, layers in phases.items()
+            for layer, evidence in layers.items()
+        ),
+        empty=NONE,
+    )
