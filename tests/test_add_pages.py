@@ -111,7 +111,6 @@ def test_what_uses_the_axis_is_one_file_more(tmp_path: Path) -> None:
     assert changed(tmp_path, page("axis")).touched == {"core/case.py", "worker/model.py"}
 
 
-@pytest.mark.xfail(reason="comparison and table don't read the rows of METRICS yet", strict=False)
 def test_a_metric_touches_two_files(tmp_path: Path) -> None:
     copy = changed(tmp_path, page("metric"))
     assert copy.touched == {"core/metrics.py", "worker/measure.py"}

@@ -77,38 +77,6 @@ class RunRecord:
         """The median latency of a call at batch 1, seconds; None where it was not timed."""
         return self.call_figure("latency_seconds", call_path)
 
-    @property
-    def accuracy(self) -> float | None:
-        return self.figures.get("accuracy")
-
-    @property
-    def loss(self) -> float | None:
-        return self.figures.get("loss")
-
-    @property
-    def train_seconds(self) -> float | None:
-        return self.figures.get("train_seconds")
-
-    @property
-    def samples_per_second(self) -> float | None:
-        return self.figures.get("samples_per_second")
-
-    @property
-    def first_epoch_seconds(self) -> float | None:
-        return self.figures.get("first_epoch_seconds")
-
-    @property
-    def compile_seconds(self) -> float | None:
-        return self.figures.get("compile_seconds")
-
-    @property
-    def memory_bytes(self) -> float | None:
-        return self.figures.get("memory_bytes")
-
-    @property
-    def answers(self) -> Mapping[str, CallPathFigures]:
-        return self.inference
-
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRun:

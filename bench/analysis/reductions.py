@@ -35,14 +35,6 @@ class CallPathFigures:
     by_batch: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     """By metric, and by batch larger than 1."""
 
-    @property
-    def p50_seconds(self) -> float | None:
-        return self.figures.get("latency_seconds")
-
-    @property
-    def samples_per_second(self) -> Mapping[int, float]:
-        return self.by_batch.get("throughput", {})
-
 
 def phase_figures(frame: pd.DataFrame) -> dict[str, ByRun]:
     """The figures that are made from the rows of a phase.

@@ -53,26 +53,6 @@ class InferenceFigures:
     by_batch: Mapping[str, Mapping[int, Estimate]]
     """By metric, and by batch larger than 1."""
 
-    @property
-    def entry(self) -> str:
-        return self.call_path
-
-    @property
-    def p50_seconds(self) -> Estimate | None:
-        return self.estimates.get("latency_seconds")
-
-    @property
-    def p95_seconds(self) -> Estimate | None:
-        return self.estimates.get("latency_p95_seconds")
-
-    @property
-    def p99_seconds(self) -> Estimate | None:
-        return self.estimates.get("latency_p99_seconds")
-
-    @property
-    def samples_per_second(self) -> Mapping[int, Estimate]:
-        return self.by_batch.get("throughput", {})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -100,7 +80,7 @@ class Row:
     """`train_seconds` over those of Keras, all but the runtime equal, paired by campaign and block; None for Keras."""
     keras_latency_ratio: Estimate | None
     """The compiled call's median latency over that of Keras, paired likewise; None for Keras."""
-    limits: Efficiency | None
+    efficiency: Efficiency | None
     """How near training comes to what this machine could do; None for a cell whose arithmetic is unknown."""
     kernels_attested: tuple[str, ...]
     """The kernels that ran in training and evaluation, by the evidence of the runs that ended ok; what was asked is
@@ -141,46 +121,6 @@ class Row:
     def setting(self) -> Case:
         """The configuration with the reference's cell: equal for rows that differ in the cell alone."""
         return replace(self.configuration, cell=REFERENCE_CELL)
-
-    @property
-    def accuracy(self) -> Estimate | None:
-        return self.estimates.get("accuracy")
-
-    @property
-    def loss(self) -> Estimate | None:
-        return self.estimates.get("loss")
-
-    @property
-    def train_seconds(self) -> Estimate | None:
-        return self.estimates.get("train_seconds")
-
-    @property
-    def samples_per_second(self) -> Estimate | None:
-        return self.estimates.get("samples_per_second")
-
-    @property
-    def first_epoch_seconds(self) -> Estimate | None:
-        return self.estimates.get("first_epoch_seconds")
-
-    @property
-    def compile_seconds(self) -> Estimate | None:
-        return self.estimates.get("compile_seconds")
-
-    @property
-    def memory_bytes(self) -> Estimate | None:
-        return self.estimates.get("memory_bytes")
-
-    @property
-    def answers(self) -> tuple[InferenceFigures, ...]:
-        return self.inference
-
-    @property
-    def left_out(self) -> tuple[ExcludedRuns, ...]:
-        return self.excluded
-
-    @property
-    def keras_answer_ratio(self) -> Estimate | None:
-        return self.keras_latency_ratio
 
 
 def make_rows(runs: Sequence[MeasuredRun], axes: Sequence[str], ceilings: KnownCeilings) -> tuple[Row, ...]:
@@ -275,7 +215,7 @@ def _row(
         predict_ratio=_known(paired_ratio(*_latencies_of_both(runs))),
         keras_train_ratio=None if keras else over(_train_seconds, runtime="keras"),
         keras_latency_ratio=None if keras else over(RunRecord.latency, runtime="keras"),
-        limits=_limits(case, estimates.get("samples_per_second"), tried, ceilings),
+        efficiency=_efficiency(case, estimates.get("samples_per_second"), tried, ceilings),
         kernels_attested=tuple(sorted({run.kernel for run in good if run.kernel is not None})),
         runs=runs,
         excluded=tuple(
@@ -336,7 +276,7 @@ def _latencies_of_both(runs: Iterable[RunRecord]) -> tuple[list[float], list[flo
     return [slow for slow, _ in known], [fast for _, fast in known]
 
 
-def _limits(
+def _efficiency(
     case: Case, speed: Estimate | None, runs: Sequence[MeasuredRun], ceilings: KnownCeilings
 ) -> Efficiency | None:
     task, network = TASKS.get(case.task), NETWORKS.get(case.network)

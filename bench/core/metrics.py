@@ -193,7 +193,7 @@ class TableColumn:
     heading: str
     scales: tuple[Scale, ...]
     """How its values are written; the unit stands in the heading, or is the scale's symbol."""
-    place: int
+    position: int
     """Columns stand in this order."""
     interval: Literal["range", "half width", "none"] = "none"
     """Whether the 95 % interval is shown as `low–high`, as `± half its width`, or not."""
@@ -267,7 +267,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 unit=SECONDS,
                 margins=_USUAL,
                 required=True,
-                column=TableColumn("s/epoch", _PLAIN, place=3, interval="range"),
+                column=TableColumn("s/epoch", _PLAIN, position=3, interval="range"),
                 exported_unit="s/epoch",
             ),
             Metric(
@@ -277,7 +277,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 source=FromPhase("train", "samples", Reduction.STEADY_MEDIAN, per="seconds"),
                 unit=PER_SECOND,
                 lower_is_better=False,
-                column=TableColumn("samples/s", _RATE, place=4, narrow=False),
+                column=TableColumn("samples/s", _RATE, position=4, narrow=False),
             ),
             Metric(
                 name="first_epoch_seconds",
@@ -285,7 +285,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 kind=MetricKind.TIME,
                 source=FromPhase("train", "seconds", Reduction.FIRST_EPOCH),
                 unit=SECONDS,
-                column=TableColumn("first s", _PLAIN, place=5),
+                column=TableColumn("first s", _PLAIN, position=5),
             ),
             Metric(
                 name="compile_seconds",
@@ -294,7 +294,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 source=FromPhase("compile", "seconds", Reduction.SUM),
                 unit=SECONDS,
                 margins=_USUAL,
-                column=TableColumn("compile s", _PLAIN, place=6),
+                column=TableColumn("compile s", _PLAIN, position=6),
                 exported_unit="s",
             ),
             Metric(
@@ -305,7 +305,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 unit=SECONDS,
                 margins=_USUAL,
                 required=True,
-                column=TableColumn("p50 ms", _MILLI, place=1, interval="range"),
+                column=TableColumn("p50 ms", _MILLI, position=1, interval="range"),
                 key="p50_seconds",
                 exported_unit="s",
             ),
@@ -315,7 +315,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 kind=MetricKind.TIME,
                 source=FromCalls(0.95),
                 unit=SECONDS,
-                column=TableColumn("p95 ms", _MILLI, place=2),
+                column=TableColumn("p95 ms", _MILLI, position=2),
                 key="p95_seconds",
             ),
             Metric(
@@ -324,7 +324,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 kind=MetricKind.TIME,
                 source=FromCalls(0.99),
                 unit=SECONDS,
-                column=TableColumn("p99 ms", _MILLI, place=3),
+                column=TableColumn("p99 ms", _MILLI, position=3),
                 key="p99_seconds",
             ),
             Metric(
@@ -336,7 +336,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 margins=_USUAL,
                 lower_is_better=False,
                 required=True,
-                column=TableColumn("samples/s", _RATE, place=4),
+                column=TableColumn("samples/s", _RATE, position=4),
                 key="samples_per_second",
                 exported_unit="s/sample",
             ),
@@ -347,7 +347,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 source=FromMetadata("peak_rss_bytes", minus="rss_start_bytes"),
                 unit=BYTES,
                 margins=_USUAL,
-                column=TableColumn("memory", (Scale(" GB", 1e-9, least=999.5e6), *BYTES.scales), place=7),
+                column=TableColumn("memory", (Scale(" GB", 1e-9, least=999.5e6), *BYTES.scales), position=7),
                 key="memory_above_start_bytes",
             ),
             Metric(
@@ -360,7 +360,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 lower_is_better=False,
                 as_ratio=False,
                 required=True,
-                column=TableColumn("accuracy %", (Scale(factor=100, decimals=2),), place=1, interval="half width"),
+                column=TableColumn("accuracy %", (Scale(factor=100, decimals=2),), position=1, interval="half width"),
                 key="test_accuracy",
                 exported_unit="error rate",
             ),
@@ -371,7 +371,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 source=FromPhase("evaluate", "loss", Reduction.LAST),
                 unit=NUMBER,
                 margins=_LOSS,
-                column=TableColumn("loss", NUMBER.scales, place=2, interval="half width"),
+                column=TableColumn("loss", NUMBER.scales, position=2, interval="half width"),
                 key="test_loss",
                 exported_unit="loss",
             ),

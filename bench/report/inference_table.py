@@ -53,7 +53,7 @@ def inference_table(section: Section) -> Table:
 def _columns(timed: Sequence[InferenceFigures]) -> Iterator[tuple[Metric, TableColumn, int]]:
     """The metrics of calls in the order of their columns, one a batch where they have batches; else it is 0."""
     shown = [(metric, metric.column) for metric in METRICS.values() if metric.of_calls and metric.column]
-    for metric, column in sorted(shown, key=lambda pair: pair[1].place):
+    for metric, column in sorted(shown, key=lambda pair: pair[1].position):
         if isinstance(metric.source, FromCalls) and metric.source.by_batch:
             batches = {batch for figures in timed for batch in figures.by_batch.get(metric.name, ())}
             yield from ((metric, column, batch) for batch in sorted(batches))

@@ -20,7 +20,7 @@ _FIGURES = ("GFLOP/s", "of peak ceiling", "of serial ceiling", "µs a dependent 
 
 def roofline_table(section: Section) -> Table:
     """A row for each configuration; without rows where no ceiling was measured (`bench env --peak`)."""
-    known = [(row, row.limits) for row in section.rows if row.limits]
+    known = [(row, row.efficiency) for row in section.rows if row.efficiency]
     measured = any(limits.peak_fraction is not None for _, limits in known)
     axes = [name for name in section.axes if name != "kernel"]
     rows = [

@@ -128,7 +128,7 @@ def _axis(name: str, section: Section) -> _Part:
 
 def _shown(section: Section) -> list[Metric]:
     """The metrics that have a column, in the columns' order."""
-    placed = [(metric.column.place, metric) for metric in METRICS.values() if metric.column and not metric.of_calls]
+    placed = [(metric.column.position, metric) for metric in METRICS.values() if metric.column and not metric.of_calls]
     return [
         metric
         for _, metric in sorted(placed, key=lambda pair: pair[0])
@@ -315,7 +315,7 @@ def _row_object(row: Row) -> dict[str, Any]:
         "train_seconds_first_epoch_only": row.first_epoch_only,
         "ratio_to_simple_rnn": estimate_object(row.ratio),
         "ratio_to_generic": estimate_object(row.generic_ratio),
-        "limits": asdict(row.limits) if row.limits else None,
+        "limits": asdict(row.efficiency) if row.efficiency else None,
         "inference": [_inference_object(figures) for figures in row.inference],
         "predict_over_compiled": estimate_object(row.predict_ratio),
         "train_seconds_over_keras": estimate_object(row.keras_train_ratio),

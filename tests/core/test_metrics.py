@@ -41,7 +41,7 @@ def test_no_two_metrics_share_a_place_a_heading_or_a_key(of_calls: bool) -> None
     for names in (
         [metric.json_key for metric in rows],
         [metric.title for metric in rows],
-        [column.place for column in columns],
+        [column.position for column in columns],
         [column.heading for column in columns],
     ):
         assert len(set(names)) == len(names)
@@ -83,7 +83,7 @@ def test_a_metric_of_a_phase_is_a_column_and_a_row(tmp_path: Path) -> None:
                 source=FromPhase("train", "energy_joules", Reduction.STEADY_MEDIAN),
                 unit=JOULES,
                 margins=_USUAL,
-                column=TableColumn("J/epoch", _PLAIN, place=8, interval="range", always=False),
+                column=TableColumn("J/epoch", _PLAIN, position=8, interval="range", always=False),
                 exported_unit="J/epoch",
             ),
 """.lstrip("\n"),

@@ -426,7 +426,7 @@ def test_what_a_table_reads_is_what_the_whole_store_says(tmp_path: Path) -> None
     for name, value in (("suite", "own"), ("campaign_id", str(whole["campaign_id"].iloc[-1]))):
         (section,) = read_sections([tmp_path], **{name.removesuffix("_id"): value}, say=told.append)
         assert (section,) == summarise(whole[whole[name] == value])
-        assert all(row.answers for row in section.rows)
+        assert all(row.inference for row in section.rows)
     with pytest.raises(NoVerdictError, match=r"suite 'peers' is in these results; measured: own, quick\."):
         read_sections([tmp_path], suite="peers", say=told.append)
 

@@ -126,30 +126,28 @@ def measured() -> Section:
 
 def test_a_run_gives_one_figure_and_the_interval_comes_from_runs() -> None:
     gru, keras, onnx = sorted(measured().rows, key=lambda row: (row.cell, row.configuration.runtime))
-    assert (gru.answers, gru.predict_ratio) == ((), None)
-    predict, compiled = keras.answers
-    assert (predict.entry, compiled.entry) == ("predict", "compiled")
-    assert compiled.p50_seconds is not None
-    assert compiled.p50_seconds.value == pytest.approx(0.0033)
-    assert compiled.p50_seconds.n == 3
-    assert compiled.p50_seconds.interval is not None
-    assert compiled.p95_seconds is not None
-    assert compiled.p95_seconds.value == pytest.approx(1.1 * 0.0039)
-    assert compiled.samples_per_second[32].value == pytest.approx(32 / 0.011)
-    assert predict.samples_per_second == {}
+    assert (gru.inference, gru.predict_ratio) == ((), None)
+    predict, compiled = keras.inference
+    assert (predict.call_path, compiled.call_path) == ("predict", "compiled")
+    assert compiled.estimates["latency_seconds"].value == pytest.approx(0.0033)
+    assert compiled.estimates["latency_seconds"].n == 3
+    assert compiled.estimates["latency_seconds"].interval is not None
+    assert compiled.estimates["latency_p95_seconds"].value == pytest.approx(1.1 * 0.0039)
+    assert compiled.by_batch["throughput"][32].value == pytest.approx(32 / 0.011)
+    assert predict.by_batch["throughput"] == {}
     assert keras.predict_ratio is not None
     assert keras.predict_ratio.value == pytest.approx(0.11 / 0.003)
     assert keras.predict_ratio.n == 3
-    assert (keras.keras_answer_ratio, keras.keras_train_ratio) == (None, None)
-    assert onnx.keras_answer_ratio is not None
-    assert onnx.keras_answer_ratio.value == pytest.approx(0.25)
-    assert [a.kernels_attested for a in keras.answers] == [("generic",), ("generic",)]
-    assert [a.kernels_attested for a in onnx.answers] == [("fused + generic",)]
+    assert (keras.keras_latency_ratio, keras.keras_train_ratio) == (None, None)
+    assert onnx.keras_latency_ratio is not None
+    assert onnx.keras_latency_ratio.value == pytest.approx(0.25)
+    assert [a.kernels_attested for a in keras.inference] == [("generic",), ("generic",)]
+    assert [a.kernels_attested for a in onnx.inference] == [("fused + generic",)]
 
 
 def test_calls_that_were_not_timed_and_runs_of_older_stores_are_no_inference() -> None:
     rows = frame(answered("lstm", 0, 1.0)).drop(columns=["entry", "predict_batch", "call"])
-    assert summarise(rows)[0].rows[0].answers == ()
+    assert summarise(rows)[0].rows[0].inference == ()
 
 
 def test_the_table_shows_each_runtime_with_its_kernel_and_what_predict_costs() -> None:
@@ -190,7 +188,7 @@ def test_another_runtime_that_trains_is_held_against_keras_too() -> None:
     (section,) = summarise(frame(*peers))
     native = next(row for row in section.rows if row.configuration.runtime == "torch.nn")
     assert native.keras_train_ratio == paired_ratio([2.0, 3.0], [8.0, 9.0])
-    assert native.keras_answer_ratio is None
+    assert native.keras_latency_ratio is None
     flat = " ".join(table_in([section], "text").split())
     assert "lstm × runtime=torch.nn: trains an epoch in 0.289 ×" in flat
     assert "it ran onednn" in flat

@@ -25,7 +25,7 @@ def draw_machine_limit(_: Measured, section: Section) -> Drawing:
     Raises:
         NothingToShowError: the section has nothing of it.
     """
-    rows = [row for row in section.rows if row.limits and row.limits.peak_fraction is not None]
+    rows = [row for row in section.rows if row.efficiency and row.efficiency.peak_fraction is not None]
     if not rows:
         known = any(row.runs for row in section.rows)
         raise NothingToShowError(
@@ -34,8 +34,8 @@ def draw_machine_limit(_: Measured, section: Section) -> Drawing:
     fig, ax = axes(len(rows), height=2.4)
     colours, data = colours_of(section), []
     for place, row in enumerate(rows):
-        assert row.limits is not None
-        peak, serial = row.limits.peak_fraction, row.limits.serial_fraction
+        assert row.efficiency is not None
+        peak, serial = row.efficiency.peak_fraction, row.efficiency.serial_fraction
         for fraction, mark in ((peak, "o"), (serial, "D")):
             if fraction is not None:
                 ax.plot([100 * fraction], [place], marker=mark, color=colours[row.cell], markersize=6, linestyle="none")
@@ -46,8 +46,8 @@ def draw_machine_limit(_: Measured, section: Section) -> Drawing:
                 value=100 * (serial if serial is not None else peak or 0.0),
                 peak_percent=None if peak is None else 100 * peak,
                 serial_percent=None if serial is None else 100 * serial,
-                flops_per_second=row.limits.flops_per_second,
-                seconds_per_dependent_step=row.limits.seconds_per_dependent_step,
+                flops_per_second=row.efficiency.flops_per_second,
+                seconds_per_dependent_step=row.efficiency.seconds_per_dependent_step,
             )
         )
     lined(ax, [row_name(row) for row in rows])
