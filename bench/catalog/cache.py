@@ -24,15 +24,11 @@ class DataUnavailableError(UsageError):
     def __init__(self, task: Task, tried: list[tuple[str, str]]) -> None:
         """Makes the message from `tried`: pairs of a source and a reason."""
         self.tried = tuple(tried)
-        stand_in = (
-            f", or use the {task.words.sample}s that come with the program: --set tasks={task.stand_in}"
-            if task.stand_in
-            else ""
-        )
+        other_task = f", or take data that comes with the program: --set tasks={task.stand_in}" if task.stand_in else ""
         lines = "".join(f"\n  - {source}: {reason}" for source, reason in tried)
         super().__init__(
             f"the data of task {task.name!r} cannot be had; tried:{lines}\n"
-            f"Name a folder that has it with --data-dir or BENCH_DATA_DIR{stand_in}."
+            f"Name a folder that has it with --data-dir or BENCH_DATA_DIR{other_task}."
         )
 
 

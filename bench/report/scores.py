@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bench.analysis.quality import Quality, judge_quality
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
+from bench.catalog.tasks import TASKS
 from bench.report.document import Block, Column, Details, Notes, Table
 from bench.report.measured import Measured
 from bench.report.values import NONE, row_label
@@ -33,7 +34,7 @@ def score_blocks(measured: Measured, section: Section) -> tuple[Block, ...]:
 def _scores(qualities: Sequence[Quality]) -> Table:
     rows = []
     for quality in qualities:
-        worst, digit = min((recall.value, digit) for digit, recall in enumerate(quality.recalls) if recall.n)
+        worst, number = min((recall.value, number) for number, recall in enumerate(quality.recalls) if recall.n)
         label, taken_for, fraction = quality.worst_confusion
         rows.append(
             (
@@ -41,11 +42,11 @@ def _scores(qualities: Sequence[Quality]) -> Table:
                 _percent(quality.row.estimates.get("accuracy")),
                 _percent(quality.macro_f1),
                 _percent(quality.roc_auc, 3),
-                f"{digit}: {100 * worst:.1f} %",
+                f"{number}: {100 * worst:.1f} %",
                 f"{label} taken for {taken_for}: {100 * fraction:.2f} %",
             )
         )
-    figures = ("accuracy %", "macro F1 %", "ROC AUC %", "worst digit")
+    figures = ("accuracy %", "macro F1 %", "ROC AUC %", f"worst {_label(qualities)}")
     columns = (Column("cell"), *(Column(head, left=False) for head in figures), Column("most frequent mistake"))
     return Table(columns, tuple(rows), caption="Scores on the test set", sortable=True)
 
@@ -57,37 +58,44 @@ def _why_none(section: Section) -> str:
 
 
 def _recalls(qualities: Sequence[Quality]) -> Table:
-    digits = range(max(len(quality.recalls) for quality in qualities))
+    numbers = range(max(len(quality.recalls) for quality in qualities))
     return Table(
-        (Column("cell"), *(Column(str(digit), left=False) for digit in digits)),
+        (Column("cell"), *(Column(str(number), left=False) for number in numbers)),
         tuple(
             (row_label(quality.row), *(_percent(recall, 1, interval=False) for recall in quality.recalls))
             for quality in qualities
         ),
-        caption="Recall by digit, %: the fraction of its samples that were recognised, mean over seeds",
+        caption=f"Recall by {_label(qualities)}, %: the fraction of its samples that were recognised, mean over seeds",
         sortable=True,
     )
 
 
 def _confusion(quality: Quality) -> Table:
-    digits = range(len(quality.confusion))
+    numbers = range(len(quality.confusion))
     return Table(
-        (Column("label"), *(Column(f"→ {digit}", left=False) for digit in digits)),
+        (Column("label"), *(Column(f"→ {number}", left=False) for number in numbers)),
         tuple(
-            (str(digit), *(f"{100 * fraction:.1f}" if fraction else "0" for fraction in quality.confusion[digit]))
-            for digit in digits
+            (str(number), *(f"{100 * fraction:.1f}" if fraction else "0" for fraction in quality.confusion[number]))
+            for number in numbers
         ),
         caption=f"Confusion of {row_label(quality.row)}, % of each label's samples, all runs together",
     )
 
 
+def _label(qualities: Sequence[Quality]) -> str:
+    """What the task calls one of its classes; a section has one task."""
+    task = TASKS.get(qualities[0].row.configuration.task)
+    return task.words.label if task else "class"
+
+
 def _note(qualities: Sequence[Quality]) -> str:
+    label = _label(qualities)
     damaged = sum(quality.damaged for quality in qualities)
     more = f" {damaged} runs' predictions could not be read." if damaged else ""
     few = f" Confusion is shown of the first {_CONFUSIONS} rows." if len(qualities) > _CONFUSIONS else ""
     return (
         f"On {qualities[0].samples:,} test samples, a figure a run, then the mean over seeds with its 95 % interval "
-        "(Student's t). F1 is the mean over the digits; ROC AUC is each digit against the rest, then their mean."
+        f"(Student's t). F1 is the mean of each {label}'s; ROC AUC is each {label} against the rest, then their mean."
         f"{few}{more}"
     )
 

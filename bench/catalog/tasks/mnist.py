@@ -126,7 +126,7 @@ SOURCES = (
 )
 
 _DIGITS: dict[str, Any] = {
-    "words": Words(sample="digit", label="digit", step="row"),
+    "words": Words(label="digit", step="row"),
     "steps": 28,
     "features": 28,
     "classes": 10,

@@ -77,7 +77,6 @@ class Source(Protocol):
 class Words:
     """What messages and reports call the parts of a task."""
 
-    sample: str
     label: str
     """One of the classes: "digit", where each digit is a class of its own."""
     step: str
