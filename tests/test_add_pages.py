@@ -176,6 +176,17 @@ def check_task(copy: PackageCopy, text: str, name: str) -> None:
     assert [section["task"] for section in sections] == [name]
 
 
+def test_a_report_section_touches_two_files(tmp_path: Path) -> None:
+    copy = changed(tmp_path, page("report-section"))
+    assert copy.touched == {"report/cost.py", "report/page.py"}
+    store(copy, '[Case(cell=cell, task="mnist_5k") for cell in ("lstm", "gru")]')
+    copy.bench("report", "store", "--out", "out")
+    written = (copy.root / "out" / "report.md").read_text()
+    assert "### What a run costs" in written
+    assert re.search(r"^\| lstm *\| 3\.20 s *\| 12\.3 s *\| 12\.3 s *\|$", written, re.M), written
+    assert "What a run costs" in (copy.root / "out" / "index.html").read_text()
+
+
 def test_a_backend_is_a_row_and_its_adapter(tmp_path: Path) -> None:
     copy = changed(tmp_path, page("backend"))
     assert copy.touched == {"catalog/backends.py", "worker/backends/openvino.py"}
