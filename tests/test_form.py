@@ -36,13 +36,13 @@ WORDS = {
     r"spoilt|spoiled|spun": "discarded, contaminated",
     r"arenas?|fight(?:s|ing|er|ers)?|fought|bouts?|rings?": "interleaved runner, measure, side process, specification",
     r"looks?": "interim analysis",
-    r"(?-i:Places?)(?= ?[|\[(:),])|place(?=: )": "worker environment",
+    r"(?-i:Places?)(?= ?[|\[(:),])": "worker environment",
     r"(?-i:Made)(?= ?[|\[(:),])|steadied": "prepared side, pinned allocator",
     r"sure(?= ?[:=)]| interval)": "simultaneous",
     r"(?-i:Grounds?)|ground(?= ?[:=.])|rests?_on": "comparison environment, basis",
     r"answer(?:s|ed|ing)?": "inference",
-    r"entry(?! points?)|entries": "call path",
-    r"bounds|(?-i:Bound)|limits|of[ _]peak|of[ _]serial": "ceiling, efficiency (roofline)",
+    r"(?-i:ENTRIES)|(?:by|each|per|its) entr(?:y|ies)": "call path",
+    r"bounds|(?-i:Bounds?|Limits?)|limits(?=[\[(.:,=)])|of[ _]peak|of[ _]serial(?! chain)": "ceiling, efficiency",
     r"(?-i:RunFacts|Ended|Planned)(?! )": "RunMetadata, RunOutcome, ScheduledCase",
     r"(?<=a )share|(?<=the )share|shares?(?= of)": "fraction",
     r"processor (?:time|seconds)": "CPU time",
@@ -52,7 +52,6 @@ WORDS = {
 
 ALLOWED = {
     r"peak_fraction|serial_fraction|\"limits\"": "keys of the JSON, which programs read",
-    r"[\"'`]entry[\"'`]|\bentry(?=[=:])|\.entry\b": "the column of the store that holds the call path",
     r"\bbounds(?=[ ]=|/|[\"'`])|[\"'`]bounds\b": "the suite's setting and the folder of a store",
     r"--peak\b": "the option of bench env",
     r"slices\.parquet|[\"'`](?:\w+_slices?|slices_a_side|spoilt_pairs|looks|turn|strokes)[\"'`]": "the files of a "
