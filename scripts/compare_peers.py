@@ -27,7 +27,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.report.values import markdown_table
+from bench.report.document import Column, Document, Table
+from bench.report.markdown import render_markdown
 from scripts.recordings import Recorded, halves, read
 from scripts.simulate_duels import SLOWDOWNS, fraction
 
@@ -131,7 +132,7 @@ def main() -> None:
                 }
             )
     arguments.out.write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n")
-    print(table(rows))
+    print(table(rows), end="")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -145,7 +146,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells.append(
             [name, *(f"{100 * part:.1f} %" for part in (alarms, *found)), f"{by_slowdown[0.0]['minutes']:.1f}"]
         )
-    return "\n".join(markdown_table([(head, head == "rule") for head in heads], cells))
+    columns = tuple(Column(head, left=head == "rule") for head in heads)
+    return render_markdown(Document((Table(columns, tuple(map(tuple, cells))),)))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ from bench.analysis.stats import mean_t
 from bench.duel.interleaved import ROUNDS
 from bench.duel.procedure import measure_until_decided
 from bench.duel.sequential import MARGINS, pair_log_ratio
-from bench.report.values import markdown_table
+from bench.report.document import Column, Document, Table
+from bench.report.markdown import render_markdown
 from scripts.recordings import ABOUT, Recorded, Replay, Silent, halves, machines, read
 
 SLOWDOWNS = (0.0, 0.01, 0.02, 0.05, 0.10)
@@ -159,7 +160,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return "\n".join(markdown_table([(head, False) for head in heads], cells))
+    columns = tuple(Column(head, left=False) for head in heads)
+    return render_markdown(Document((Table(columns, tuple(map(tuple, cells))),)))
 
 
 def _percent(part: Mapping[str, float]) -> str:
@@ -240,7 +242,7 @@ def main() -> None:
     }
     (arguments.out / "duels.json").write_text(json.dumps(found, indent=1) + "\n")
     draw(frame, arguments.figure, arguments.budget)
-    print(table(found["rates"]))
+    print(table(found["rates"]), end="")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from bench.duel.sequential import MARGINS
 from bench.duel.sides import PreparedSide, pinned_allocator
 from bench.duel.specification import DuelSpecification
 from bench.host.hardware import read_machine
-from bench.report.values import markdown_table
+from bench.report.document import Column, Document, Table
+from bench.report.markdown import render_markdown
 from bench.run.lock import machine_lock
 from bench.run.server import WorkerEnvironment
 
@@ -94,7 +95,8 @@ def table(done: Sequence[Mapping[str, Any]]) -> str:
         ]
         for ended in sorted(done, key=lambda ended: float(ended["percent"]))
     ]
-    return "\n".join(markdown_table([(head, head in ("cell", "verdict")) for head in heads], cells))
+    columns = tuple(Column(head, left=head in ("cell", "verdict")) for head in heads)
+    return render_markdown(Document((Table(columns, tuple(map(tuple, cells))),)))
 
 
 def _report(line: str) -> None:
@@ -122,7 +124,7 @@ def main() -> None:
         last = done[-1]
         took = f"{last['minutes']:.1f} min"
         _report(f"{last['percent']:g} % on {last['cell']}: {last['verdict']}, {last['ratio']:.4f}, {took}")
-    print(table(done))
+    print(table(done), end="")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def test_every_run_has_the_evidence_of_its_kernel(frame: pd.DataFrame) -> None:
 def test_the_readmes_table_is_made_from_it(tmp_path: Path) -> None:
     copy = tmp_path / "README.md"
     copy.write_bytes((ROOT / "README.md").read_bytes())
-    assert not write_between_markers(copy, table_in(read_sections([REFERENCE], say=pytest.fail), "md")), (
+    assert not write_between_markers(copy, table_in(read_sections([REFERENCE], warn=pytest.fail), "md")), (
         "run `make table`"
     )
 
@@ -81,7 +81,7 @@ def test_ten_seeds_tell_what_one_could_not(frame: pd.DataFrame) -> None:
 
 def test_the_committed_report_is_made_from_it() -> None:
     """Its text, and the figures' data, rounded; drawings differ between versions of the plotting library."""
-    made = report_files(report_document(read([REFERENCE], suite=None, say=pytest.fail)))
+    made = report_files(report_document(read([REFERENCE], suite=None, warn=pytest.fail)))
     reports = ROOT / "reports"
     assert (reports / "report.md").read_text() == made["report.md"].decode(), "run `make report`"
     committed, new = json.loads((reports / "figures" / "data.json").read_text()), json.loads(made["figures/data.json"])

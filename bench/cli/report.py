@@ -48,7 +48,7 @@ def report(
             f"{len(stores)} results folders: name one to report on, or two to compare; to report on several as one, "
             "copy their files into one folder."
         )
-    measured = read(stores[-1:], suite=suite, say=notify)
+    measured = read(stores[-1:], suite=suite, warn=notify)
     compared = _compared(*stores) if len(stores) == 2 else None
     page = write_report(report_document(measured, compared), out)
     typer.echo(f"{page}: {count(len(measured.sections), 'section')}", err=True)

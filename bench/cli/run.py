@@ -97,7 +97,7 @@ def _show(outcome: SessionOutcome, results: Path, fmt: Format) -> None:
     from bench.report.measured import read_sections
 
     runs = outcome.runs
-    print_table(read_sections([results], campaign=outcome.campaign.id, say=say), fmt)
+    print_table(read_sections([results], campaign=outcome.campaign.id, warn=say), fmt)
     if runs.measured_fraction is not None:
         say(
             f"{runs.done_now} runs in {duration(runs.wall_seconds)}; "

@@ -31,7 +31,7 @@ def table(
     from bench.report.measured import read_sections
     from bench.report.table import table_document
 
-    sections = read_sections(measured(results), suite=suite, say=notify)
+    sections = read_sections(measured(results), suite=suite, warn=notify)
     if write is None:
         print_table(sections, fmt)
         return

@@ -17,10 +17,8 @@ from bench.store import ceilings, load
 from bench.store.campaign import Manifest, read_manifests
 
 _PHASES = ("build", "compile", "train", "validate", "evaluate", "run")
-_FACTS = (
-    *("order_seed", "plan_hash", "isolation", "log", "host_json", "extra_json"),
-    *("training_flops_per_sample", "load_start", "load_end", "steal_fraction", "other_cpu_fraction"),
-)
+_PROVENANCE = ("order_seed", "load_start", "steal_fraction")
+"""The columns that a report shows beside those of the summary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +30,16 @@ class Measured:
     calls: pd.DataFrame
     """The calls of inference: run_id, entry, predict_batch, seconds."""
     predictions: Mapping[str, str]
-    """By run id: the test set's predictions, packed."""
+    """The test set's predictions, packed, by run id."""
     sections: tuple[Section, ...]
     manifests: tuple[Manifest, ...] = ()
-    """Of the campaigns in the frame, newest first, where they are at hand."""
+    """The manifests of the campaigns in the frame, newest first, where they are at hand."""
     warnings: tuple[str, ...] = ()
-    """Of what could not be read and is left out."""
+    """What could not be read and is left out, a sentence each."""
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Self:
-        """From a whole frame, as `bench.store.load` gives it."""
+        """What a frame of all columns holds, as `bench.store.load` gives it."""
         inference = frame["phase"] == "predict"
         texts = frame.dropna(subset=["test_predictions"]).drop_duplicates("run_id") if len(frame) else frame
         one_each = ~frame["run_id"].duplicated()
@@ -59,8 +57,8 @@ class Measured:
         return runs[in_section].sort_values(["started_at", "run_id"])
 
 
-def read(paths: Sequence[Path], *, suite: str | None, say: Callable[[str], None]) -> Measured:
-    """Read stores for a report; `say` is told of each part that can't be read.
+def read(paths: Sequence[Path], *, suite: str | None, warn: Callable[[str], None]) -> Measured:
+    """Read stores for a report; `warn` is given a sentence for each part that can't be read.
 
     Raises:
         UsageError: a path is not there, cannot be read, or was written by a newer bench.
@@ -70,43 +68,43 @@ def read(paths: Sequence[Path], *, suite: str | None, say: Callable[[str], None]
 
     def keep(text: str) -> None:
         warnings.append(text)
-        say(text)
+        warn(text)
 
-    warn = _each_once(keep)
-    frame, calls = _observations(paths, (*NEEDED, *_FACTS), "suite", suite, warn)
-    texts = load(paths, columns=("test_predictions",), phases=(), warn=warn).dropna(subset=["test_predictions"])
+    warn_once = _each_once(keep)
+    frame, calls = _observations(paths, (*NEEDED, *_PROVENANCE), "suite", suite, warn_once)
+    texts = load(paths, columns=("test_predictions",), phases=(), warn=warn_once).dropna(subset=["test_predictions"])
     campaigns = set(frame["campaign_id"].astype(str))
-    manifests = [one for path in paths if path.is_dir() for one in read_manifests(path, warn=warn)]
+    manifests = [found for path in paths if path.is_dir() for found in read_manifests(path, warn=warn_once)]
     return Measured(
         frame,
         calls,
         dict(zip(texts["run_id"].astype(str), texts["test_predictions"].astype(str), strict=True)),
-        summarise(frame, calls, ceilings=ceilings.load(paths, warn=warn)),
-        tuple(_once(one for one in manifests if one.campaign.id in campaigns)),
+        summarise(frame, calls, ceilings=ceilings.load(paths, warn=warn_once)),
+        tuple(_once(manifest for manifest in manifests if manifest.campaign.id in campaigns)),
         tuple(warnings),
     )
 
 
 def read_sections(
-    paths: Sequence[Path], *, suite: str | None = None, campaign: str | None = None, say: Callable[[str], None]
+    paths: Sequence[Path], *, suite: str | None = None, campaign: str | None = None, warn: Callable[[str], None]
 ) -> tuple[Section, ...]:
     """The sections of stores alone, of a suite or a campaign where one is named: what a table needs.
 
     Raises:
         UsageError, NoVerdictError: as `read`.
     """
-    warn = _each_once(say)
+    warn = _each_once(warn)
     name, value = ("campaign_id", campaign) if campaign is not None else ("suite", suite)
     frame, calls = _observations(paths, NEEDED, name, value, warn)
     return summarise(frame, calls, ceilings=ceilings.load(paths, warn=warn))
 
 
 def _observations(
-    paths: Sequence[Path], columns: Collection[str], name: str, value: str | None, say: Callable[[str], None]
+    paths: Sequence[Path], columns: Collection[str], name: str, value: str | None, warn: Callable[[str], None]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The observations of the runs whose column `name` has that value, and their calls, which need few columns."""
-    frame = load(paths, columns=columns, phases=_PHASES, warn=say)
-    calls = load(paths, columns=CALLS, phases=("predict",), warn=say)
+    frame = load(paths, columns=columns, phases=_PHASES, warn=warn)
+    calls = load(paths, columns=CALLS, phases=("predict",), warn=warn)
     calls = calls[calls["phase"] == "predict"]
     if value is not None:
         there = ", ".join(sorted(map(str, frame[name].unique())))
@@ -117,16 +115,16 @@ def _observations(
     return frame, calls
 
 
-def _each_once(say: Callable[[str], object]) -> Callable[[str], None]:
-    """Tells each text once: a part that can't be read is met at each reading."""
-    told: set[str] = set()
+def _each_once(warn: Callable[[str], object]) -> Callable[[str], None]:
+    """A function that passes each text on once: a part that can't be read is met at each reading."""
+    passed: set[str] = set()
 
-    def warn(text: str) -> None:
-        if text not in told:
-            told.add(text)
-            say(text)
+    def warn_once(text: str) -> None:
+        if text not in passed:
+            passed.add(text)
+            warn(text)
 
-    return warn
+    return warn_once
 
 
 def _once(manifests: Iterable[Manifest]) -> Iterable[Manifest]:

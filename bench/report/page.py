@@ -44,7 +44,7 @@ from bench.report.provenance import plan_blocks, provenance_blocks
 from bench.report.roofline import roofline_table
 from bench.report.scores import score_blocks
 from bench.report.table import claims_table, comparison_table, heading, notes, subheadings
-from bench.report.values import NONE
+from bench.report.values import whole
 from bench.report.verdicts import headline, verdict_blocks
 
 
@@ -168,13 +168,9 @@ def _network(row: Row) -> tuple[str, Table]:
     case = row.configuration
     layers = layers_of(case)
     name = f"{case.cell}, {case.units} units, {case.network} network"
-    rows = tuple((layer.name, " × ".join(map(str, layer.shape)), _number(layer.parameters)) for layer in layers)
+    rows = tuple((layer.name, " × ".join(map(str, layer.shape)), whole(layer.parameters)) for layer in layers)
     columns = (Column("layer"), Column("gives, a sample"), Column("parameters", left=False))
-    return drawn(layers, name), Table(columns, rows, caption=f"{name}: {_number(row.parameters)} parameters")
-
-
-def _number(number: int | None) -> str:
-    return NONE if number is None else f"{number:,}"
+    return drawn(layers, name), Table(columns, rows, caption=f"{name}: {whole(row.parameters)} parameters")
 
 
 PARTS: Mapping[str, Callable[[Measured, Section], tuple[Block, ...]]] = MappingProxyType(

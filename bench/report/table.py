@@ -18,7 +18,17 @@ from bench.report.document import Block, Cell, Column, Document, Either, Facts, 
 from bench.report.inference_table import INFERENCE_NOTE, inference_findings, inference_table
 from bench.report.jsonout import estimate_object
 from bench.report.roofline import ROOFLINE_NOTE, roofline_table
-from bench.report.values import NONE, broken, figure_in, machine_words, ranged, row_label, software_words, together
+from bench.report.values import (
+    NONE,
+    broken,
+    figure_in,
+    machine_words,
+    ranged,
+    row_label,
+    software_words,
+    together,
+    whole,
+)
 
 _FIRST_ONLY = "†"
 _RATIOED = "train_seconds"
@@ -56,7 +66,7 @@ class _Part:
 
 
 _CELL = _Part("cell", lambda row: (row.cell, ""), left=True)
-_PARAMETERS = _Part("parameters", lambda row: (NONE if row.parameters is None else f"{row.parameters:,}", ""))
+_PARAMETERS = _Part("parameters", lambda row: (whole(row.parameters), ""))
 _KERNEL = _Part("kernel", lambda row: _kernel(row), left=True, joined=lambda asked, ran: f"{asked} {ran}".rstrip())
 _RUNS = _Part("runs", lambda row: (f"{len(row.runs)}/{row.runs_tried}" if row.excluded else str(row.runs_tried), ""))
 _SEEDS = _Part("seeds", lambda row: (str(row.seeds), ""))

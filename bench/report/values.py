@@ -5,21 +5,15 @@ All that is stored is in SI units and full precision; what a person reads is rou
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from bench.core.units import scale_of, significant
 
 if TYPE_CHECKING:
     # which import numpy, and light commands use this module
     from bench.analysis.rows import Row
-    from bench.analysis.stats import Estimate
+    from bench.analysis.stats import Estimate, Interval
     from bench.core.case import Case
     from bench.core.metrics import Metric, TableColumn
 
@@ -29,28 +23,12 @@ NONE = "–"
 _COMMIT_DIGITS = 12
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Headings, each with whether its column is left-aligned, and rows of text; a line break stacks two in a cell."""
-
-    heads: tuple[tuple[str, bool], ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def decimals_of(shown: str) -> int:
-    """How many digits stand after the point of a number as it is shown."""
-    return len(shown.partition(".")[2])
-
-
 def ranged(estimate: Estimate | None) -> tuple[str, str]:
-    """A positive figure, and its interval as low–high, or nothing where it has none."""
+    """A positive figure to three significant digits, and its interval as low–high, empty where it has none."""
     if estimate is None:
         return NONE, ""
     value = significant(estimate.value)
-    if estimate.interval is None:
-        return value, ""
-    low, high = (significant(x, decimals_of(value)) for x in (estimate.interval.low, estimate.interval.high))
-    return value, f"{low}–{high}"
+    return value, _limits(estimate.interval, value)
 
 
 def figure_in(estimate: Estimate | None, column: TableColumn) -> tuple[str, str]:
@@ -58,14 +36,25 @@ def figure_in(estimate: Estimate | None, column: TableColumn) -> tuple[str, str]
     if estimate is None:
         return NONE, ""
     scale = scale_of(estimate.value, column.scales)
-    value, interval = scale.number(estimate.value), estimate.interval
-    shown = ""
-    if interval is not None and column.interval == "range":
-        low, high = (significant(scale.factor * limit, decimals_of(value)) for limit in (interval.low, interval.high))
-        shown = f"{low}–{high}"
-    elif interval is not None and column.interval == "half width":
-        shown = f"±{scale.number((interval.high - interval.low) / 2)}"
-    return f"{value}{scale.symbol}", shown
+    value, interval = scale.number(estimate.value), ""
+    if column.interval == "range":
+        interval = _limits(estimate.interval, value, scale.factor)
+    elif column.interval == "half width" and estimate.interval is not None:
+        interval = f"±{scale.number((estimate.interval.high - estimate.interval.low) / 2)}"
+    return f"{value}{scale.symbol}", interval
+
+
+def _limits(interval: Interval | None, value: str, factor: float = 1.0) -> str:
+    """An interval as low–high, with no more decimals than the value has; empty where there is none."""
+    if interval is None:
+        return ""
+    decimals = len(value.partition(".")[2])
+    return "–".join(significant(factor * limit, decimals) for limit in (interval.low, interval.high))
+
+
+def whole(number: int | None) -> str:
+    """A whole number with separators of thousands."""
+    return NONE if number is None else f"{number:,}"
 
 
 def measured_value(metric: Metric, value: float | None) -> str:
@@ -137,53 +126,6 @@ def software_words(software: Mapping[str, Any]) -> str:
     words = [f"{name} {version}" for name, version in versions if version]
     words += [f"{name}={value}" for name, value in software.get("settings") or ()]
     return clean(" · ".join(words)) or "unknown software"
-
-
-def listed(items: Sequence[tuple[str, str]]) -> Table:
-    """For the console: (mark, text) each, the text folded beside its mark."""
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for mark, text in items:
-        grid.add_row(Text(mark), Text(text))
-    return grid
-
-
-def grid(
-    heads: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    left: Collection[str],
-    widths: Sequence[int] = (),
-    head: bool = True,
-) -> Table:
-    """For the console: rows below headings and a line; those in `left` are left-aligned, `widths` fixes the columns."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), show_header=head)
-    for i, name in enumerate(heads):
-        width = widths[i] if widths else None
-        table.add_column(Text(name), justify="left" if name in left else "right", overflow="fold", width=width)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def markdown_table(heads: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table, given (heading, whether its column is left-aligned) and the rows; all is escaped."""
-    from bench.report.markdown import escaped
-
-    cells = [[head for head, _ in heads], *rows]
-    lines = [f"| {' | '.join(map(escaped, row))} |" for row in cells]
-    rule = "|".join("---" if left else "--:" for _, left in heads)
-    return [lines[0], f"|{rule}|", *lines[1:]]
-
-
-def without_nan(value: Any) -> Any:
-    """For JSON, which has no NaN: the same with None for every number that is not finite."""
-    if isinstance(value, dict):
-        return {key: without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def worded(name: str, value: Any) -> tuple[str, str]:

@@ -112,7 +112,7 @@ def said(_: str) -> None:
 
 
 def report_of(*folders: Path) -> Document:
-    return report_document(read(folders, suite=None, say=said))
+    return report_document(read(folders, suite=None, warn=said))
 
 
 class _Page(HTMLParser):
@@ -290,7 +290,7 @@ def test_a_corrupt_part_is_named_once_and_left_out(tmp_path: Path) -> None:
     a_full_store(tmp_path, cells=("lstm",), seeds=2)
     (tmp_path / "runs" / "zz.parquet").write_bytes(b"PAR1 half")
     warned: list[str] = []
-    report = report_document(read([tmp_path], suite=None, say=warned.append))
+    report = report_document(read([tmp_path], suite=None, warn=warned.append))
     assert len(warned) == render_markdown(report).count("Warning:") == 1
     assert "zz.parquet" in render_html(report)
     assert "zz.parquet" in render_markdown(report)
@@ -420,15 +420,15 @@ def test_what_a_table_reads_is_what_the_whole_store_says(tmp_path: Path) -> None
         write_run(tmp_path, replace(base, campaign=campaign, observations=(*base.observations, *calls)))
     (tmp_path / "runs" / "broken.parquet").write_bytes(b"PAR1")
     whole = load([tmp_path], warn=lambda _: None)
-    assert read_sections([tmp_path], say=told.append) == summarise(whole)
+    assert read_sections([tmp_path], warn=told.append) == summarise(whole)
     assert len(told) == 1
     assert "broken.parquet" in told[0]
     for name, value in (("suite", "own"), ("campaign_id", str(whole["campaign_id"].iloc[-1]))):
-        (section,) = read_sections([tmp_path], **{name.removesuffix("_id"): value}, say=told.append)
+        (section,) = read_sections([tmp_path], **{name.removesuffix("_id"): value}, warn=told.append)
         assert (section,) == summarise(whole[whole[name] == value])
         assert all(row.inference for row in section.rows)
     with pytest.raises(NoVerdictError, match=r"suite 'peers' is in these results; measured: own, quick\."):
-        read_sections([tmp_path], suite="peers", say=told.append)
+        read_sections([tmp_path], suite="peers", warn=told.append)
 
 
 def test_the_labels_of_close_points_hide_neither_a_point_nor_each_other() -> None:
