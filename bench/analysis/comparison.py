@@ -34,7 +34,7 @@ from bench.analysis.verdict import Verdict, exit_code
 from bench.core.axes import varying
 from bench.core.case import Case
 from bench.core.errors import ExitCode
-from bench.core.metrics import MetricKind
+from bench.core.metric import MetricKind
 from bench.plan.gate import Gate
 
 

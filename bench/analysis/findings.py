@@ -10,7 +10,7 @@ from bench.analysis.samples import Sample, centre
 from bench.analysis.stats import Estimate, Interval, assumed_interval
 from bench.analysis.verdict import Verdict, judge
 from bench.core.case import Case
-from bench.core.metrics import Margins, Metric, MetricKind
+from bench.core.metric import Margins, Metric, MetricKind
 from bench.plan.gate import Gate
 
 MIN_RUNS = 5

@@ -29,7 +29,8 @@ from bench.analysis.samples import centre, readings
 from bench.analysis.sections import SectionKey
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
-from bench.core.metrics import COMPARED, Metric
+from bench.core.metric import Metric
+from bench.core.metrics import COMPARED
 
 SEGMENT = 5
 """Points that a level must hold for, before and after a change."""

@@ -13,7 +13,7 @@ from bench.analysis.records import RunRecord
 from bench.analysis.rows import Row
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
-from bench.core.metrics import Metric, MetricKind
+from bench.core.metric import Metric, MetricKind
 from bench.host.fingerprint import differences
 
 

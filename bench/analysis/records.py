@@ -22,7 +22,8 @@ from bench.analysis.reductions import (
 )
 from bench.analysis.sections import SectionKey, section_keys
 from bench.core.case import Case, Status
-from bench.core.metrics import CALL_PATHS, METRICS, FromCalls
+from bench.core.metric import FromCalls
+from bench.core.metrics import CALL_PATHS, METRICS
 
 NEEDED = tuple(
     dict.fromkeys(

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.analysis.stats import Floats, quantile_of_sorted
-from bench.core.metrics import METRICS, FromCalls, FromMetadata, FromPhase, Reduction
+from bench.core.metric import FromCalls, FromMetadata, FromPhase, Reduction
+from bench.core.metrics import METRICS
 
 ByRun = Mapping[str, float]
 """A figure by run id."""

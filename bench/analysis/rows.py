@@ -19,7 +19,8 @@ from bench.catalog.networks import NETWORKS
 from bench.catalog.tasks import TASKS
 from bench.core.case import Case
 from bench.core.errors import BenchError
-from bench.core.metrics import CALL_PATHS, METRICS, Metric, MetricKind
+from bench.core.metric import Metric, MetricKind
+from bench.core.metrics import CALL_PATHS, METRICS
 from bench.store.ceilings import Ceilings, CeilingsKey, ProductShape
 
 REFERENCE_CELL = "simple_rnn"

@@ -23,7 +23,8 @@ from bench.analysis.stats import (
     unpaired_difference,
     unpaired_ratio,
 )
-from bench.core.metrics import CALL_PATHS, COMPARED, METRICS, FromCalls, Metric
+from bench.core.metric import FromCalls, Metric
+from bench.core.metrics import CALL_PATHS, COMPARED, METRICS
 
 Block = tuple[int, int]
 """Seed and repeat; for accuracy and loss the seed, and 0."""

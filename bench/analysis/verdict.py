@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from bench.analysis.stats import Interval
 from bench.core.errors import ExitCode, worst
-from bench.core.metrics import Margins
+from bench.core.metric import Margins
 
 
 class Verdict(StrEnum):

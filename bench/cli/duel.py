@@ -12,7 +12,7 @@ import typer
 from bench.cli.layout import say, width
 from bench.cli.options import LOCAL_RESULTS, CpusOption, DataDirOption, Format, FormatOption, ResultsOption, SetOption
 from bench.core.errors import ExitCode, UsageError
-from bench.core.metrics import Margins
+from bench.core.metric import Margins
 from bench.core.protocol import TimedPhase
 
 

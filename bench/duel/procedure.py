@@ -17,7 +17,8 @@ from bench.analysis.verdict import Verdict
 from bench.catalog import tasks
 from bench.catalog.cache import default_cache, obtain
 from bench.core.errors import UsageError
-from bench.core.metrics import Margins, RunMetadata
+from bench.core.metric import Margins
+from bench.core.metrics import RunMetadata
 from bench.core.protocol import TimedPhase
 from bench.duel.interleaved import ROUNDS, Batching, InterleavedRunner, ProcessPair
 from bench.duel.sequential import (

@@ -25,7 +25,7 @@ from scipy.special import ndtr
 
 from bench.analysis.stats import trimmed_t
 from bench.analysis.verdict import Verdict, judge
-from bench.core.metrics import Margins
+from bench.core.metric import Margins
 
 CONFIDENCE = 0.95
 """The probability that all intervals of a duel hold the true ratio."""

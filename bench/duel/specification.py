@@ -12,7 +12,7 @@ from bench.catalog.cells import BUILT_IN
 from bench.core.axes import BY_FIELD
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.core.metrics import Margins
+from bench.core.metric import Margins
 from bench.core.protocol import TimedPhase
 from bench.duel.sides import (
     PreparedSide,

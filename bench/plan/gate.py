@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UsageError, unknown
-from bench.core.metrics import COMPARED, METRICS, Margins, find_metric
+from bench.core.metric import Margins
+from bench.core.metrics import COMPARED, METRICS, find_metric
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bench.analysis.stats import median_runs
 from bench.analysis.summary import Section
 from bench.core.axes import varying
 from bench.core.errors import UsageError
-from bench.core.metrics import Metric, MetricKind
+from bench.core.metric import Metric, MetricKind
 from bench.report.values import case_label, clean
 
 

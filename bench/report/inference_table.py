@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from bench.analysis.rows import InferenceFigures
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
-from bench.core.metrics import METRICS, FromCalls, Metric, TableColumn
+from bench.core.metric import FromCalls, Metric, TableColumn
+from bench.core.metrics import METRICS
 from bench.report.document import Column, Table
 from bench.report.values import NONE, broken, figure_in, ranged, row_label, together
 

@@ -13,7 +13,8 @@ from bench.analysis.rows import REFERENCE_CELL, InferenceFigures, Row
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
 from bench.core.axes import BY_FIELD
-from bench.core.metrics import METRICS, FromCalls, Metric, MetricKind
+from bench.core.metric import FromCalls, Metric, MetricKind
+from bench.core.metrics import METRICS
 from bench.report.document import Block, Cell, Column, Document, Either, Facts, Heading, Lines, Notes, Paragraph, Table
 from bench.report.inference_table import INFERENCE_NOTE, inference_findings, inference_table
 from bench.report.jsonout import estimate_object

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.analysis.rows import Row
     from bench.analysis.stats import Estimate, Interval
     from bench.core.case import Case
-    from bench.core.metrics import Metric, TableColumn
+    from bench.core.metric import Metric, TableColumn
 
 NONE = "–"
 """Stands for what is not known, or was not measured."""

@@ -12,7 +12,8 @@ from bench.analysis.findings import Finding
 from bench.analysis.matching import ComparisonEnvironment
 from bench.analysis.stats import Interval
 from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
-from bench.core.metrics import METRICS, Metric
+from bench.core.metric import Metric
+from bench.core.metrics import METRICS
 from bench.core.units import significant
 from bench.plan.gate import Gate
 from bench.report.document import (

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bench.analysis.reductions import call_figures, metadata_figures, phase_figures, runs_without_steady_epochs
 from bench.core.case import Case
-from bench.core.metrics import METRICS, FromMetadata, FromPhase
+from bench.core.metric import FromMetadata, FromPhase
+from bench.core.metrics import METRICS
 from tests.support.frames import MEGABYTE, frame, run
 
 _TIMES = st.floats(1e-3, 1e3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.analysis.stats import Interval
 from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict, exit_code, judge
 from bench.core.errors import ExitCode
-from bench.core.metrics import Margins
+from bench.core.metric import Margins
 
 TIME = Margins(tolerance=0.03, floor=0.005)
 

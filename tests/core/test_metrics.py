@@ -9,17 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.core.errors import UsageError
-from bench.core.metrics import (
-    COMPARED,
-    METRICS,
-    FromCalls,
-    FromMetadata,
-    FromPhase,
-    Margins,
-    Observation,
-    RunMetadata,
-    find_metric,
-)
+from bench.core.metric import FromCalls, FromMetadata, FromPhase, Margins
+from bench.core.metrics import COMPARED, METRICS, Observation, RunMetadata, find_metric
 from tests.support.change import copy_of_package
 
 OBSERVED = {field.name for field in fields(Observation)}

@@ -15,7 +15,8 @@ import pytest
 from bench.cli import main
 from bench.core.case import Case, Status
 from bench.core.errors import ExitCode, UsageError
-from bench.core.metrics import COMPARED, Margins, Observation, RunMetadata
+from bench.core.metric import Margins
+from bench.core.metrics import COMPARED, Observation, RunMetadata
 from bench.plan import suite
 from bench.plan.gate import Gate, find_gate, read_gate
 from bench.store.parts import write_run
