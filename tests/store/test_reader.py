@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import bench.store
 from bench.core.case import Status
 from bench.core.errors import NoVerdictError, UsageError
 from bench.store import reader
@@ -194,3 +197,13 @@ def test_a_part_that_vanishes_while_reading_is_found_in_its_new_home(
 
     monkeypatch.setattr(reader, "_list", late)
     assert load([tmp_path], warn=pytest.fail)["run_id"].nunique() == 4
+
+
+def test_a_notebook_loads_from_the_package_which_is_light_until_then() -> None:
+    code = (
+        "import sys, bench.store; before = 'pyarrow' in sys.modules; from bench.store import load; print(before, load)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("False\n<function load")
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        bench.store.laod  # noqa: B018
