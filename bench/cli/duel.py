@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from bench.cli.layout import say, width
 from bench.cli.options import LOCAL_RESULTS, CpusOption, DataDirOption, Format, FormatOption, ResultsOption, SetOption
+from bench.cli.output import notify, put
 from bench.core.errors import ExitCode, UsageError
 from bench.core.metric import Margins
 from bench.core.protocol import TimedPhase
@@ -59,6 +58,7 @@ def duel(
     from bench.cli.progress import DuelProgress
     from bench.duel import procedure, record
     from bench.host.hardware import parse_cpus
+    from bench.report.duel import duel_document
 
     base, new = _given("A", a, a_option), _given("B", b, b_option)
     if budget <= 0 or not math.isfinite(budget):
@@ -82,28 +82,14 @@ def duel(
     try:
         ended = procedure.run_duel(settings, DuelProgress(sys.stderr))
     except KeyboardInterrupt:
-        say("interrupted; an unfinished duel has no verdict, and nothing of it is kept.")
+        notify("interrupted; an unfinished duel has no verdict, and nothing of it is kept.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     facts = record.to_data(ended.specification, ended.result)
     record.keep(ended.folder, facts, ended.result.rounds)
-    typer.echo(_rendered(facts, fmt), nl=False)
-    say(f"every timed batch: {ended.folder / record.ROUNDS_FILE}")
+    put(fmt, lambda: duel_document(facts, marked=fmt is Format.MD), lambda: facts)
+    notify(f"every timed batch: {ended.folder / record.ROUNDS_FILE}")
     if code := exit_code([ended.result.analysis.verdict]):
         raise typer.Exit(code)
-
-
-def _rendered(facts: Mapping[str, Any], fmt: Format) -> str:
-    """The record as text, markdown or JSON."""
-    from bench.report.duel import duel_document
-    from bench.report.jsonout import render_json
-    from bench.report.markdown import render_markdown
-    from bench.report.text import render_text
-
-    if fmt is Format.JSON:
-        return render_json(facts)
-    if fmt is Format.MD:
-        return render_markdown(duel_document(facts, marked=True))
-    return render_text(duel_document(facts, marked=False), width(), styled=sys.stdout.isatty())
 
 
 def _given(letter: str, argument: str | None, option: str | None) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.layout import say
 from bench.cli.options import (
     LOCAL_RESULTS,
     CpusOption,
@@ -22,9 +21,10 @@ from bench.cli.options import (
     SetOption,
     SuiteArgument,
 )
+from bench.cli.output import notify
 from bench.cli.plan import show_plan
 from bench.core.errors import ExitCode
-from bench.report.values import duration
+from bench.report.values import count, duration
 from bench.run.server import Isolation
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def run(
     pinned = parse_cpus(cpus)
     prepared = prepare(suite, overrides, order_seed, pinned)
     if dry_run:
-        show_plan(prepared.plan(), as_json=fmt is Format.JSON, every=False)
+        show_plan(prepared.plan(), fmt, every=False)
         return
 
     from bench.cli.progress import CampaignProgress
@@ -86,7 +86,7 @@ def run(
     except BrokenPipeError:
         raise typer.Exit(ExitCode.INTERRUPTED) from None  # whoever read the progress has gone away
     except KeyboardInterrupt:
-        say("interrupted; everything finished is kept, and the same command goes on from here.")
+        notify("interrupted; everything finished is kept, and the same command goes on from here.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     _show(outcome, results, fmt)
 
@@ -97,15 +97,15 @@ def _show(outcome: SessionOutcome, results: Path, fmt: Format) -> None:
     from bench.report.measured import read_sections
 
     runs = outcome.runs
-    print_table(read_sections([results], campaign=outcome.campaign.id, warn=say), fmt)
+    print_table(read_sections([results], campaign=outcome.campaign.id, warn=notify), fmt)
     if runs.measured_fraction is not None:
-        say(
-            f"{runs.done_now} runs in {duration(runs.wall_seconds)}; "
+        notify(
+            f"{count(runs.done_now, 'run')} in {duration(runs.wall_seconds)}; "
             f"measured {100 * runs.measured_fraction:.0f} % of the wall time (build to evaluate)"
         )
-    say(f"observations: {results / 'runs'} (parquet); `bench table {results}` makes this table again")
+    notify(f"observations: {results / 'runs'} (parquet); `bench table {results}` makes this table again")
     if runs.troubled:
-        say(f"{runs.troubled} runs failed, timed out or were invalid; their logs are in {results / 'logs'}")
+        notify(f"{count(runs.troubled, 'run')} failed, timed out or invalid; the logs are in {results / 'logs'}")
         raise typer.Exit(ExitCode.RUNS_FAILED)
 
 

@@ -1,0 +1,40 @@
+"""A plan as a document: how much would run and for how long, the cases in their order, and what is left out and why."""
+
+from __future__ import annotations
+
+from bench.plan.plan import Plan
+from bench.plan.prepare import excluded_by_reason
+from bench.report.document import Block, Column, Document, Heading, Paragraph, Table
+from bench.report.values import count, duration
+
+
+def plan_document(plan: Plan, estimate_seconds: float, shown: int | None) -> Document:
+    """Lay out a plan.
+
+    Args:
+        plan: the plan.
+        estimate_seconds: about how long all its runs take.
+        shown: how many cases are listed before the rest is counted; None lists all.
+    """
+    configurations = len({scheduled.case.configuration for scheduled in plan.scheduled})
+    listed = plan.scheduled[:shown]
+    rows = tuple(
+        (f"block {each.block + 1}", str(each.position + 1), each.case.label(plan.varying), each.case.id)
+        for each in listed
+    )
+    columns = (Column("", group=True), Column("", left=False), Column("", wrap=True), Column(""))
+    blocks: list[Block] = [
+        Paragraph(
+            f"{plan.suite}: {count(configurations, 'configuration')}, {count(plan.blocks, 'block')}, "
+            f"{count(len(plan.scheduled), 'run')}; about {duration(estimate_seconds)} on a machine of 2 cores"
+        ),
+        Paragraph(f"order inside the blocks drawn from {plan.order_seed}"),
+    ]
+    if rows:
+        blocks.append(Table(columns, rows))
+    if len(plan.scheduled) > len(listed):
+        blocks.append(Paragraph(f"… and {len(plan.scheduled) - len(listed):,} more (--all lists them)"))
+    blocks.append(Heading("left out") if plan.excluded else Paragraph("nothing is left out"))
+    for reason, names in excluded_by_reason(plan):
+        blocks += [Paragraph(reason, indent=1), Paragraph(names, tone="soft", indent=2)]
+    return Document(tuple(blocks))
