@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.analysis.records import RunRecord
-from bench.analysis.rows import Row, by_seed, paired_train_seconds
+from bench.analysis.rows import Row, paired_by_seed, paired_train_seconds
 from bench.analysis.stats import CONFIDENCE, Estimate, Interval, mean_t, paired_ratio
 from bench.analysis.summary import Section
 from bench.core.axes import SETTING_FIELDS
@@ -142,8 +142,8 @@ def _seed_pair(
     unit: str,
 ) -> _Pair:
     """Differences paired by seed. `sign` is -1 where less is better; the text shows better minus worse all the same."""
-    ours, theirs = by_seed(better.runs, figure), by_seed(worse.runs, figure)
-    differences = [sign * (ours[seed] - theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+    pairs = zip(*paired_by_seed(better.runs, worse.runs, figure), strict=True)
+    differences = [sign * (ours - theirs) for ours, theirs in pairs]
     estimate = mean_t(differences)
     shown = None
     if estimate.interval:

@@ -19,7 +19,7 @@ from bench.catalog.networks import NETWORKS
 from bench.catalog.tasks import TASKS
 from bench.core.case import Case
 from bench.core.errors import BenchError
-from bench.core.metric import Metric, MetricKind
+from bench.core.metric import Metric
 from bench.core.metrics import CALL_PATHS, METRICS
 from bench.store.ceilings import Ceilings, CeilingsKey, ProductShape
 
@@ -154,15 +154,40 @@ def paired(
 ) -> tuple[list[float], list[float]]:
     """A figure of two configurations, aligned block by block: for the blocks (of one campaign) in which both have it.
 
+    Args:
+        new: runs of a configuration.
+        base: runs of the configuration that it is compared with.
+        figure: the figure of a run; None where it has none.
+
     Returns:
-        The values of new and of base, equally long, by campaign and block.
+        The values of new and of base, n_blocks each, by campaign and block.
     """
     ours, theirs = (
         {(run.campaign_id, run.block): value for run in runs if (value := figure(run)) is not None}
         for runs in (new, base)
     )
-    blocks = sorted(ours.keys() & theirs.keys())
-    return [ours[block] for block in blocks], [theirs[block] for block in blocks]
+    return _aligned(ours, theirs)
+
+
+def paired_by_seed(
+    new: Iterable[RunRecord], base: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]
+) -> tuple[list[float], list[float]]:
+    """A figure of two configurations, aligned seed by seed: for the seeds that both have, their repeats averaged.
+
+    Args:
+        new: runs of a configuration.
+        base: runs of the configuration that it is compared with.
+        figure: the figure of a run; None where it has none.
+
+    Returns:
+        The values of new and of base, n_seeds each, by seed.
+    """
+    return _aligned(by_seed(new, figure), by_seed(base, figure))
+
+
+def _aligned(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> tuple[list[float], list[float]]:
+    both = sorted(ours.keys() & theirs.keys())
+    return [ours[key] for key in both], [theirs[key] for key in both]
 
 
 def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]:
@@ -192,14 +217,14 @@ def _row(
         name: estimate for name, metric in METRICS.items() if (estimate := _estimate(metric, runs)) is not None
     }
 
-    def over(figure: Callable[[RunRecord], float | None], **base: str) -> Estimate | None:
-        """The ratio to the configuration that differs in what is named."""
-        reference = replace(case, **base)  # type: ignore[arg-type]
+    def over(figure: Callable[[RunRecord], float | None], **base: Any) -> Estimate | None:
+        """The ratio to the configuration that differs in the fields of `base` alone."""
+        reference = replace(case, **base)
         return _known(paired_ratio(*paired(runs, records.get(reference, ()), figure)))
 
-    def train_seconds_over(**base: str) -> Estimate | None:
+    def train_seconds_over(**base: Any) -> Estimate | None:
         seconds = estimates.get("train_seconds")
-        if seconds is not None and replace(case, **base) == case:  # type: ignore[arg-type]
+        if seconds is not None and replace(case, **base) == case:
             return Estimate(1.0, None, seconds.n)
         return over(_train_seconds, **base)
 
@@ -229,7 +254,7 @@ def _row(
 
 
 def _estimate(metric: Metric, runs: Sequence[RunRecord]) -> Estimate | None:
-    if metric.kind is MetricKind.QUALITY:
+    if metric.replicate == "seed":
         return _known(mean_t(by_seed(runs, lambda run: run.figure(metric.name)).values()))
     return _median(run.figure(metric.name) for run in runs)
 

@@ -48,7 +48,7 @@ def compare(
     margins: MarginsOption = None,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
-    """Say of each configuration and metric whether NEW is the same, better or worse than BASE, and how sure that is.
+    """Judge each configuration and metric: is NEW the same as BASE, better or worse, and on which evidence.
 
     Ends with 0 whatever it finds; `bench gate` makes an exit code of it.
     """
@@ -62,10 +62,10 @@ def gate(
     margins: MarginsOption = None,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
-    """Compare two stores for CI: 0 nothing got worse, 1 something did, 3 that is not sure, 4 runs failed.
+    """Compare two stores for CI: 0 nothing got worse, 1 something did, 3 that is undecided, 4 runs failed.
 
-    Sure must be what is required (training, inference, accuracy, unless the margins name others); a regression counts
-    in every metric.
+    Decided must be what is required (training, inference, accuracy, unless the margins name others); a regression
+    counts in every metric.
 
     Examples:
 

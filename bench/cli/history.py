@@ -48,10 +48,10 @@ def history(
 
     asked = find_metric(metric, "--metric")
     frame = load(measured(results), warn=notify)
-    found = series(frame, asked, By.DATE if by_date else By.COMMIT)
-    if not found:
+    of_metric = series(frame, asked, By.DATE if by_date else By.COMMIT)
+    if not of_metric:
         raise NoVerdictError(f"no run of these results has the metric {metric}.")
-    put(fmt, lambda: history_document(found), lambda: history_data(found))
+    put(fmt, lambda: history_document(of_metric), lambda: history_data(of_metric))
     if plot is not None:
-        plot_history(found, plot)
+        plot_history(of_metric, plot)
         notify(f"drawn in {plot}")
