@@ -184,11 +184,11 @@ def test_a_gate_that_names_nothing_is_the_usual_one(tmp_path: Path, monkeypatch:
 
 
 def test_what_is_named_replaces_and_the_rest_stays() -> None:
-    found = read_gate({"require": ["loss"], "loss": {"floor": 0.02}, "train_seconds": {"tolerance": 0.001}}, "here")
-    assert found.required == {"loss"}
-    assert found.margins["loss"] == Margins(COMPARED["loss"].tolerance, 0.02)
-    assert found.margins["train_seconds"] == Margins(0.001, 0.001)
-    assert found.margins["accuracy"] == COMPARED["accuracy"]
+    gate = read_gate({"require": ["loss"], "loss": {"floor": 0.02}, "train_seconds": {"tolerance": 0.001}}, "here")
+    assert gate.required == {"loss"}
+    assert gate.margins["loss"] == Margins(COMPARED["loss"].tolerance, 0.02)
+    assert gate.margins["train_seconds"] == Margins(0.001, 0.001)
+    assert gate.margins["accuracy"] == COMPARED["accuracy"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,10 @@ def plan(
 
 
 def order(made: Plan) -> list[tuple[int, str, int, int]]:
-    return [(one.block, one.case.cell, one.case.seed, one.case.repeat) for one in made.scheduled]
+    return [
+        (scheduled.block, scheduled.case.cell, scheduled.case.seed, scheduled.case.repeat)
+        for scheduled in made.scheduled
+    ]
 
 
 # The order
@@ -59,7 +62,7 @@ def test_the_hash_of_quick_is_what_it_always_was() -> None:
 
 
 def test_the_ids_of_the_protocols_cases_are_those_of_stored_runs() -> None:
-    ids = {one.case.cell: one.case.id for one in plan("mnist_rows", "seeds=0").scheduled}
+    ids = {scheduled.case.cell: scheduled.case.id for scheduled in plan("mnist_rows", "seeds=0").scheduled}
     assert ids == {"simple_rnn": "6a284081d15f9fb7", "lstm": "ca687b713c8df061", "gru": "a57a6d39472271a7"}
     assert plan("mnist_rows").scheduled[0].case.configuration_id in ids.values()
 
@@ -78,14 +81,22 @@ def test_another_number_gives_another_order_of_the_same_cases() -> None:
 
 def test_positions_count_from_0_and_blocks_follow_each_other() -> None:
     made = plan("quick", "seeds=3,1", "repeats=2", "units=64,128")
-    assert [one.position for one in made.scheduled] == list(range(24))
-    assert [one.block for one in made.scheduled] == sorted(one.block for one in made.scheduled)
+    assert [scheduled.position for scheduled in made.scheduled] == list(range(24))
+    assert [scheduled.block for scheduled in made.scheduled] == sorted(scheduled.block for scheduled in made.scheduled)
     assert made.blocks == 4
 
 
 def test_the_order_inside_blocks_differs_between_them() -> None:
     made = plan("quick", "seeds=0..19")
-    assert len({tuple(one.case.cell for one in made.scheduled if one.block == block) for block in range(20)}) == 6
+    assert (
+        len(
+            {
+                tuple(scheduled.case.cell for scheduled in made.scheduled if scheduled.block == block)
+                for block in range(20)
+            }
+        )
+        == 6
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,9 +126,9 @@ suites = st.builds(
 def test_each_block_has_each_configuration_once_with_one_seed_and_repeat(suite: Suite, number: int) -> None:
     made = plan(suite, order_seed=number)
     blocks: dict[int, list[Case]] = {}
-    for one in made.scheduled:
-        blocks.setdefault(one.block, []).append(one.case)
-    configurations = {one.case.configuration_id for one in made.scheduled}
+    for scheduled in made.scheduled:
+        blocks.setdefault(scheduled.block, []).append(scheduled.case)
+    configurations = {scheduled.case.configuration_id for scheduled in made.scheduled}
     assert len(configurations) == suite.configurations
     for cases in blocks.values():
         assert {case.configuration_id for case in cases} == configurations
@@ -125,7 +136,11 @@ def test_each_block_has_each_configuration_once_with_one_seed_and_repeat(suite: 
         assert len({(case.seed, case.repeat) for case in cases}) == 1
     wanted = {(seed, repeat) for seed in suite.axes.seeds for repeat in range(suite.settings.repeats)}
     assert {(cases[0].seed, cases[0].repeat) for cases in blocks.values()} == wanted
-    assert len({one.case.id for one in made.scheduled}) == len(made.scheduled) == suite.configurations * suite.runs_each
+    assert (
+        len({scheduled.case.id for scheduled in made.scheduled})
+        == len(made.scheduled)
+        == suite.configurations * suite.runs_each
+    )
     assert made == plan(suite, order_seed=number)
     assert made.hash == plan(suite, order_seed=number).hash
 
@@ -142,8 +157,8 @@ def test_every_axis_reaches_its_field() -> None:
         "seeds": 10,
     }
     settings = ["train_samples=100", "learning_rate=0.5", "decay=0.25"]
-    (one,) = plan("mnist_rows", *(f"{axis}={value}" for axis, value in values.items()), *settings).scheduled
-    assert one.case == Case(
+    (scheduled,) = plan("mnist_rows", *(f"{axis}={value}" for axis, value in values.items()), *settings).scheduled
+    assert scheduled.case == Case(
         **{AXES[axis].field: value for axis, value in values.items()},
         train_samples=100,
         learning_rate=0.5,
@@ -164,7 +179,7 @@ def test_what_cannot_run_here_is_left_out_with_its_reason() -> None:
     assert reasons["lstm", "gpu:0", "auto"] == reasons["gru", "gpu:0", "cudnn"] == "gpu:0: no GPU here"
     assert "no cuDNN path for SimpleRNN" in reasons["simple_rnn", "cpu", "cudnn"]
     assert "NVIDIA GPUs only, and the device is cpu" in reasons["lstm", "cpu", "cudnn"]
-    assert {one.case.kernel for one in made.scheduled} == {"auto"}
+    assert {scheduled.case.kernel for scheduled in made.scheduled} == {"auto"}
     assert made.blocks == 2
 
 
@@ -177,7 +192,7 @@ def test_relu_in_the_second_layer_rules_cudnn_out() -> None:
         "networks=notebook,cudnn_ready",
         device_problem=lambda _: None,
     )
-    assert {one.case.network for one in made.scheduled} == {"cudnn_ready"}
+    assert {scheduled.case.network for scheduled in made.scheduled} == {"cudnn_ready"}
     assert [out.configuration.network for out in made.excluded] == ["notebook"]
     assert "use the network cudnn_ready" in made.excluded[0].reason
 
@@ -198,7 +213,7 @@ def test_what_is_left_out_is_part_of_the_hash() -> None:
 
 def test_a_task_stands_in_for_another_and_is_run_once() -> None:
     made = plan("mnist_rows", "tasks=mnist,mnist_5k", substitutes={"mnist": "mnist_5k"})
-    assert {one.case.task for one in made.scheduled} == {"mnist_5k"}
+    assert {scheduled.case.task for scheduled in made.scheduled} == {"mnist_5k"}
     assert len(made.scheduled) == 9
 
 
@@ -206,7 +221,7 @@ def test_a_task_stands_in_for_another_and_is_run_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "expected"),
     [
         ("cells=lsmt", "unknown cell 'lsmt' (--set cells=lsmt): did you mean 'lstm'?"),
         (
@@ -230,10 +245,10 @@ def test_a_task_stands_in_for_another_and_is_run_once() -> None:
         ),
     ],
 )
-def test_what_cannot_be_planned(override: str, said: str) -> None:
+def test_what_cannot_be_planned(override: str, expected: str) -> None:
     with pytest.raises(UsageError) as caught:
         plan("quick", override)
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -262,7 +277,7 @@ def test_a_plan_goes_into_a_manifest_and_comes_back() -> None:
     made = plan("quick", "kernels=auto,cudnn")
     data = json.loads(json.dumps(made.to_data()))
     cases = [Case(**entry["case"]) for entry in data["cases"]]
-    assert cases == [one.case for one in made.scheduled]
+    assert cases == [scheduled.case for scheduled in made.scheduled]
     assert [entry["id"] for entry in data["cases"]] == [case.id for case in cases]
     assert [(Case(**entry["case"]), entry["reason"]) for entry in data["left_out"]] == [
         (out.configuration, out.reason) for out in made.excluded
@@ -318,9 +333,9 @@ def test_estimates_know_that_kernels_and_backends_differ() -> None:
 
 def test_the_suite_of_kernels_ends_within_twenty_minutes_and_leaves_out_what_cannot_be_had() -> None:
     made = plan("kernels", backends=dict.fromkeys(("tensorflow", "jax", "torch")))
-    assert 10 * 60 < estimate_all([one.case for one in made.scheduled]) < 20 * 60
+    assert 10 * 60 < estimate_all([scheduled.case for scheduled in made.scheduled]) < 20 * 60
     assert made.blocks == 3  # enough for intervals
-    ran = {(one.case.backend, one.case.kernel) for one in made.scheduled}
+    ran = {(scheduled.case.backend, scheduled.case.kernel) for scheduled in made.scheduled}
     assert ran == {
         *(("tensorflow", kernel) for kernel in ("auto", "generic", "unrolled", "xla")),
         *(("jax", kernel) for kernel in ("auto", "generic", "unrolled")),
@@ -339,8 +354,8 @@ def test_the_suite_of_kernels_ends_within_twenty_minutes_and_leaves_out_what_can
     ("gates", "forward", "training"), [(1, 2.962e6, 8.685e6), (3, 8.868e6, 26.003e6), (4, 11.822e6, 34.662e6)]
 )
 def test_the_arithmetic_of_the_protocols_network(gates: int, forward: float, training: float) -> None:
-    found = arithmetic(NETWORKS["notebook"], gates, 128, TASKS["mnist"])
-    assert (found.forward, found.training) == pytest.approx((forward, training), rel=1e-3)
+    flops = arithmetic(NETWORKS["notebook"], gates, 128, TASKS["mnist"])
+    assert (flops.forward, flops.training) == pytest.approx((forward, training), rel=1e-3)
 
 
 @given(st.integers(1, 4), st.integers(1, 50), st.integers(1, 20), st.integers(1, 40), st.integers(2, 20))
@@ -348,7 +363,7 @@ def test_the_arithmetic_by_counting_each_product(
     gates: int, units: int, steps: int, features: int, classes: int
 ) -> None:
     task = replace(TASKS["mnist"], steps=steps, features=features, classes=classes)
-    found = arithmetic(NETWORKS["cudnn_ready"], gates, units, task)
+    flops = arithmetic(NETWORKS["cudnn_ready"], gates, units, task)
     products = []  # (rows, columns) of each matrix that one sample is multiplied by, and whether its input is data
     for _ in range(steps):
         for _ in range(gates):
@@ -358,7 +373,7 @@ def test_the_arithmetic_by_counting_each_product(
     forward = sum(2 * rows * columns for (rows, columns), _ in products)
     # backward: one product for the gradient of the weights, and one for that of the input unless it is data
     backward = sum(2 * rows * columns * (1 if data else 2) for (rows, columns), data in products)
-    assert (found.forward, found.training) == (forward, forward + backward)
+    assert (flops.forward, flops.training) == (forward, forward + backward)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_name_in_the_file_wins_over_the_files_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("toml", "said"),
+    ("toml", "expected"),
     [
         ("x = [", "is not valid TOML: "),
         ("x = " + "[" * 100_000, "is not valid TOML: maximum recursion depth"),
@@ -160,10 +160,10 @@ def test_a_name_in_the_file_wins_over_the_files_own(tmp_path: Path) -> None:
         ("learning_rate = 1", "belongs under [settings]"),
     ],
 )
-def test_a_suite_that_cannot_be_used(tmp_path: Path, toml: str | bytes, said: str) -> None:
+def test_a_suite_that_cannot_be_used(tmp_path: Path, toml: str | bytes, expected: str) -> None:
     path = write(tmp_path, toml)
     text = refusal(path)
-    assert said in text
+    assert expected in text
     assert path in text
 
 
@@ -172,7 +172,7 @@ def test_an_unknown_key_is_told_before_what_else_is_wrong(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         (
             "mnist_row",
@@ -187,9 +187,9 @@ def test_an_unknown_key_is_told_before_what_else_is_wrong(tmp_path: Path) -> Non
         ("no/where", "No such file or directory"),
     ],
 )
-def test_a_suite_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str) -> None:
+def test_a_suite_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, expected: str) -> None:
     monkeypatch.chdir(tmp_path)
-    assert said in refusal(name)
+    assert expected in refusal(name)
 
 
 def test_a_folder_is_no_suite(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_an_override_mends_what_is_wrong_in_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "expected"),
     [
         ("epochs", "--set epochs has no value: write --set epochs=value,value."),
         ("=3", "unknown key '' (--set =3)"),
@@ -266,9 +266,9 @@ def test_an_override_mends_what_is_wrong_in_the_file(tmp_path: Path) -> None:
         ("train_samples=-1", "it must be at least 0"),
     ],
 )
-def test_an_override_that_cannot_be_used(override: str, said: str) -> None:
+def test_an_override_that_cannot_be_used(override: str, expected: str) -> None:
     text = refusal("quick", override)
-    assert said in text
+    assert expected in text
     assert "quick" not in text.replace(override, "")  # the suite has no part in it
 
 
@@ -318,8 +318,8 @@ _KEYS = st.sampled_from([*Axes.model_fields, *Settings.model_fields, "axes", "se
 @settings(max_examples=300)
 @given(_KEYS, st.text(max_size=30) | st.from_regex(r"[-0-9.,]{1,8}", fullmatch=True))
 def test_no_override_ends_in_anything_but_a_suite_or_a_sentence(key: str, value: str) -> None:
-    said = outcome("quick", f"{key}={value}")
-    assert said is None or f"--set {key}={value}"[:40] in said or "runs, and" in said
+    message = outcome("quick", f"{key}={value}")
+    assert message is None or f"--set {key}={value}"[:40] in message or "runs, and" in message
 
 
 _SCALARS = (
@@ -359,5 +359,5 @@ def test_no_file_ends_in_anything_but_a_suite_or_a_sentence(
 ) -> None:
     tables = {**root, "axes": axes, "settings": fixed}
     path = write(tmp_path, "\n".join(f"{json.dumps(key)} = {toml(value)}" for key, value in tables.items()))
-    said = outcome(path)
-    assert said is None or (path in said and "\n" not in said) or "runs, and" in said
+    message = outcome(path)
+    assert message is None or (path in message and "\n" not in message) or "runs, and" in message

@@ -59,10 +59,10 @@ def test_json_round_trip_keeps_the_id() -> None:
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Campaign)])
 def test_every_fact_is_in_the_id_and_all_but_the_start_in_the_identity(name: str) -> None:
-    one = a_campaign()
-    other = replace(one, **{name: 8 if name == "order_seed" else "another"})  # type: ignore[arg-type]
-    assert other.id != one.id
-    assert (other.identity == one.identity) == (name == "started_at")
+    campaign = a_campaign()
+    changed = replace(campaign, **{name: 8 if name == "order_seed" else "another"})  # type: ignore[arg-type]
+    assert changed.id != campaign.id
+    assert (changed.identity == campaign.identity) == (name == "started_at")
 
 
 def test_manifest_keeps_the_whole_plan(tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ def test_unreadable_manifests_are_named_and_skipped(tmp_path: Path) -> None:
     (folder / "renamed.json").write_text(whole)
     (folder / "newer.json").write_text(json.dumps({**json.loads(whole), "manifest_version": 2}))
     (folder / "noplan.json").write_text(json.dumps({**json.loads(whole), "plan": {}}))
-    said: list[str] = []
-    assert open_campaign(tmp_path, a_campaign(1), PLAN, nothing, new=False, warn=said.append) == (good, True)
+    warnings: list[str] = []
+    assert open_campaign(tmp_path, a_campaign(1), PLAN, nothing, new=False, warn=warnings.append) == (good, True)
     for name in ("cut", "binary", "list", "renamed", "newer", "noplan"):
-        assert sum(f"{name}.json" in sentence for sentence in said) == 1
-    assert len(said) == 6
-    assert "upgrade" in next(sentence for sentence in said if "newer.json" in sentence)
+        assert sum(f"{name}.json" in sentence for sentence in warnings) == 1
+    assert len(warnings) == 6
+    assert "upgrade" in next(sentence for sentence in warnings if "newer.json" in sentence)
 
 
 OPEN_AT_ONCE = """

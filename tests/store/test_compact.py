@@ -70,12 +70,12 @@ def test_compaction_touches_only_what_it_read(tmp_path: Path, monkeypatch: pytes
         write_run(tmp_path, a_run(2))  # another harness ends a run after the parts were read
         return real(*arguments)
 
-    said: list[str] = []
+    warnings: list[str] = []
     monkeypatch.setattr(module, "publish", meanwhile)
-    assert compact(tmp_path, warn=said.append) == (1, 3)
+    assert compact(tmp_path, warn=warnings.append) == (1, 3)
     assert corrupt.read_bytes() == b"corrupt"
-    assert corrupt.name in said[0]
-    assert load([tmp_path], warn=said.append)["run_id"].nunique() == 2
+    assert corrupt.name in warnings[0]
+    assert load([tmp_path], warn=warnings.append)["run_id"].nunique() == 2
 
 
 @pytest.mark.parametrize(

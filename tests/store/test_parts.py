@@ -130,9 +130,9 @@ def test_the_same_run_is_kept_as_first_written(tmp_path: Path) -> None:
 def test_a_corrupt_part_does_not_block_its_run(tmp_path: Path) -> None:
     path = write_run(tmp_path, a_run())
     path.write_bytes(b"PAR1 half a part")
-    said: list[str] = []
-    assert finished(tmp_path, CAMPAIGN.id, warn=said.append) == {}
-    assert path.name in said[0]
+    warnings: list[str] = []
+    assert finished(tmp_path, CAMPAIGN.id, warn=warnings.append) == {}
+    assert path.name in warnings[0]
     write_run(tmp_path, a_run())
     assert finished(tmp_path, CAMPAIGN.id) == {a_run().case.id: (1, Status.OK)}
     assert parts(tmp_path) == sorted([path.name, path.with_suffix(".corrupt").name])
@@ -169,8 +169,8 @@ try:
 except UsageError as error:
     print(error)
 """
-    said, _ = in_child(limited, str(tmp_path)).communicate(timeout=60)
-    assert "file too large" in said
+    printed, _ = in_child(limited, str(tmp_path)).communicate(timeout=60)
+    assert "file too large" in printed
     assert parts(tmp_path) == [f"{a_run(0).id}.parquet"]
 
 
@@ -192,10 +192,10 @@ for action in (lambda: write_run(store, a_run(1)), lambda: compact(store)):
         print(error)
 """
     try:
-        said, _ = in_child(attempt, str(store)).communicate(timeout=60)
+        printed, _ = in_child(attempt, str(store)).communicate(timeout=60)
     finally:
         (store / "runs").chmod(0o700)
-    first, second = said.splitlines()
+    first, second = printed.splitlines()
     assert "cannot write to" in first
     assert "permission denied" in first
     assert "ermission denied" in second

@@ -89,16 +89,16 @@ def test_the_last_attempt_counts(tmp_path: Path) -> None:
     write_run(tmp_path, failed(0, attempt=2))
     write_run(tmp_path, a_run(1))
     write_run(tmp_path, failed(1, attempt=2, status=Status.TIMEOUT))
-    other = replace(CAMPAIGN, order_seed=8)
-    write_run(tmp_path, failed(0, attempt=11, campaign=other, status=Status.INVALID))
-    zero, one = a_run(0).case.id, a_run(1).case.id
+    later = replace(CAMPAIGN, order_seed=8)
+    write_run(tmp_path, failed(0, attempt=11, campaign=later, status=Status.INVALID))
+    first, second = a_run(0).case.id, a_run(1).case.id
     for _ in range(2):
-        assert finished(tmp_path, CAMPAIGN.id) == {zero: (10, Status.OK), one: (2, Status.TIMEOUT)}
-        assert attempts(tmp_path)[other.id] == {zero: (11, Status.INVALID)}
+        assert finished(tmp_path, CAMPAIGN.id) == {first: (10, Status.OK), second: (2, Status.TIMEOUT)}
+        assert attempts(tmp_path)[later.id] == {first: (11, Status.INVALID)}
         assert finished(tmp_path, "unknown") == {}
         frame = load([tmp_path])
         last = frame.groupby(["campaign_id", "case_id"])["attempt"].unique().map(list).to_dict()
-        assert last == {(CAMPAIGN.id, zero): [10], (CAMPAIGN.id, one): [2], (other.id, zero): [11]}
+        assert last == {(CAMPAIGN.id, first): [10], (CAMPAIGN.id, second): [2], (later.id, first): [11]}
         assert sorted(load([tmp_path], all_attempts=True)["attempt"].unique()) == [1, 2, 10, 11]
         compact(tmp_path)
 
@@ -148,12 +148,12 @@ def test_corrupt_parts_are_named_and_left_out(tmp_path: Path) -> None:
     page[place] ^= 1
     paths[2].write_bytes(page)
     (tmp_path / "runs" / "folder.parquet").mkdir()
-    said: list[str] = []
-    frame = load([tmp_path], warn=said.append)
+    warnings: list[str] = []
+    frame = load([tmp_path], warn=warnings.append)
     assert set(frame["run_id"]) == {a_run(3).id, a_run(4).id}
-    named = [path for path in [*paths, Path("folder.parquet")] if any(path.name in sentence for sentence in said)]
+    named = [path for path in [*paths, Path("folder.parquet")] if any(path.name in sentence for sentence in warnings)]
     assert named == [*paths[:3], Path("folder.parquet")]
-    assert len(said) == 4
+    assert len(warnings) == 4
 
 
 def test_text_that_is_no_text_is_a_corrupt_part(tmp_path: Path) -> None:
@@ -161,25 +161,25 @@ def test_text_that_is_no_text_is_a_corrupt_part(tmp_path: Path) -> None:
     path = write_run(tmp_path, a_run(1))
     pq.write_table(pq.read_table(path), path, compression="NONE", write_statistics=False)  # without checksums
     path.write_bytes(path.read_bytes().replace(b"logs/1.txt", b"logs/\xff.txt"))
-    said: list[str] = []
-    assert set(load([tmp_path], warn=said.append)["run_id"]) == {a_run(0).id}
-    assert path.name in said[0]
+    warnings: list[str] = []
+    assert set(load([tmp_path], warn=warnings.append)["run_id"]) == {a_run(0).id}
+    assert path.name in warnings[0]
 
 
 def test_no_flipped_bit_escapes_as_a_traceback(tmp_path: Path) -> None:
     path = write_run(tmp_path, a_run())
     good = path.read_bytes()
     draw = random.Random(1)
-    said: list[str] = []
+    warnings: list[str] = []
     for _ in range(300):
         bad = bytearray(good)
         bad[draw.randrange(len(bad))] ^= 1 << draw.randrange(8)
         path.write_bytes(bad)
         try:
-            load([path.parent], warn=said.append)
+            load([path.parent], warn=warnings.append)
         except (NoVerdictError, UsageError):
             continue
-    assert len(said) > 100
+    assert len(warnings) > 100
 
 
 def test_a_part_that_vanishes_while_reading_is_found_in_its_new_home(
@@ -204,6 +204,6 @@ def test_a_notebook_loads_from_the_package_which_is_light_until_then() -> None:
         "import sys, bench.store; before = 'pyarrow' in sys.modules; from bench.store import load; print(before, load)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("False\n<function load")
+    assert done.stdout.startswith("False <function load")
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         bench.store.laod  # noqa: B018

@@ -147,9 +147,9 @@ def test_a_part_without_later_columns_is_filled(tmp_path: Path) -> None:
     assert old["extra_json"].isna().all()
     assert old["peak_rss_bytes"].isna().all()
     pq.write_table(pq.read_table(path).drop_columns(["case_id"]), path)
-    said: list[str] = []
-    assert set(load([tmp_path], warn=said.append)["run_id"]) == {a_run(1).id}
-    assert "case_id" in said[0]
+    warnings: list[str] = []
+    assert set(load([tmp_path], warn=warnings.append)["run_id"]) == {a_run(1).id}
+    assert "case_id" in warnings[0]
 
 
 def test_an_older_part_is_upgraded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
