@@ -37,12 +37,13 @@ def write_module(copy: PackageCopy, text: str) -> str:
     return str(source)
 
 
-def store(copy: PackageCopy, cases: str, **metadata: str) -> None:
-    """Write a run of each case to `store/`, with the copy's own code.
+def store(copy: PackageCopy, cases: str, folder: str = "store", **metadata: str) -> None:
+    """Write a run of each case to a store, with the copy's own code.
 
     Args:
         copy: the changed package.
         cases: a Python expression, a list of `Case`.
+        folder: the name of the store.
         metadata: by field of `RunMetadata`, a Python expression in which `position` is the number of the run.
     """
     given = ", ".join(f"{name}={value}" for name, value in metadata.items())
@@ -53,7 +54,7 @@ from bench.core.case import Case
 from tests.support.stored import a_run, write_run
 for position, case in enumerate({cases}):
     run = a_run(position, case)
-    write_run(Path("store"), replace(run, metadata=replace(run.metadata, {given})))
+    write_run(Path("{folder}"), replace(run, metadata=replace(run.metadata, {given})))
 """)
 
 
@@ -115,6 +116,8 @@ def test_a_metric_touches_two_files(tmp_path: Path) -> None:
     copy = changed(tmp_path, page("metric"))
     assert copy.touched == {"core/metrics.py", "worker/measure.py"}
     cases = '[Case(cell=cell, task="mnist_5k", seed=seed) for seed in range(6) for cell in ("lstm", "gru")]'
+    store(copy, cases, "without")
+    assert "switches" not in copy.bench("table", "without")
     store(copy, cases, involuntary_switches="100 + position")
     assert "involuntary_switches" in columns(copy)
     assert "switches" in copy.bench("table", "store")
@@ -131,12 +134,6 @@ def test_a_metric_touches_two_files(tmp_path: Path) -> None:
         "history", "store", "--metric", "involuntary_switches", "--format", "json"
     )
     assert "switches" in copy.bench("export", "store", "--format", "github-action-benchmark")
-
-
-def test_a_store_without_the_metric_is_read_as_before(tmp_path: Path) -> None:
-    copy = changed(tmp_path, page("metric"))
-    store(copy, '[Case(cell="lstm", task="mnist_5k")]')
-    assert "switches" not in copy.bench("table", "store")
 
 
 def test_a_network_touches_one_file(tmp_path: Path) -> None:
