@@ -86,7 +86,7 @@ def measure(request: Request, emit: Emit) -> None:
     data = Data.load(request, task)
     runtime = load_runtime(case, task, data, backend)
     runtime.build()
-    entries = runtime.answers()
+    entries = runtime.call_paths()
     warm_up(entries, data.x_test, {1: case.latency_calls})
     while True:
         for observation in time_calls(entries, data.x_test, 1, case.latency_calls):

@@ -40,7 +40,7 @@ def _tensorflow(folder: Path) -> None:
     import tensorflow as tf
 
     from bench.worker.backends.tensorflow import _nodes
-    from bench.worker.evidence.programs import tells_in_graph
+    from bench.worker.evidence.programs import counts_in_graph
 
     listed = tf.config.list_logical_devices
     recorded = {}
@@ -50,7 +50,7 @@ def _tensorflow(folder: Path) -> None:
             batch = (tf.zeros((BATCH, STEPS, FEATURES)), tf.zeros((BATCH,), tf.uint8))
             model._symbolic_build(data_batch=batch)
             graph = tf.function(model.train_step).get_concrete_function(batch).graph
-        nodes = [node for node in _nodes(graph.as_graph_def(), False) if tells_in_graph(node.operation)]
+        nodes = [node for node in _nodes(graph.as_graph_def(), False) if counts_in_graph(node.operation)]
         recorded[cell] = [[node.name, node.operation, node.looped] for node in nodes]
     (folder / "tensorflow_gpu_graph.json").write_text(json.dumps(recorded, indent=0) + "\n")
 

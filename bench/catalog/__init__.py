@@ -1,6 +1,6 @@
 """What there is to compare: cells, networks, kernels, number formats, runtimes, tasks; and what can run where.
 
-Each module is a registry with `find(name, origin)`, which gives the entry of that name or raises `UsageError` with the
+Each module is a registry with `find(name, origin)`, which gives what has that name or raises `UsageError` with the
 nearest known one.
 """
 
@@ -18,7 +18,7 @@ def check(catalogue: str, name: str, origin: str) -> None:
         origin: where the name came from ("--set cells", "my.toml"), for the message.
 
     Raises:
-        UsageError: the catalogue has no such entry; the message gives the nearest one.
+        UsageError: the catalogue has no such name; the message gives the nearest one.
     """
-    # imported when needed: `bench --help` looks nothing up
+    # imported when needed: `bench --help` needs none of them
     importlib.import_module(f"bench.catalog.{catalogue}").find(name, origin)

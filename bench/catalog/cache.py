@@ -85,10 +85,14 @@ def _packaged(task: Task) -> Path:
 
 
 def default_cache() -> Path:
-    """Where what was made or fetched is kept: BENCH_CACHE_DIR, else `$XDG_CACHE_HOME/bench` or `~/.cache/bench`."""
+    """Where what was made or fetched is kept: BENCH_CACHE_DIR, else `$XDG_CACHE_HOME/bench` or `~/.cache/bench`.
+
+    Raises:
+        UsageError: none of them is set, and the user has no home folder.
+    """
     if chosen := os.environ.get("BENCH_CACHE_DIR"):
         return Path(chosen)
-    # The XDG specification says that a relative path there is to be ignored.
+    # by the XDG specification a relative path there is to be ignored
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
         return (base if base.is_absolute() else Path.home() / ".cache") / "bench"

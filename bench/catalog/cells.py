@@ -36,6 +36,7 @@ class Cell:
 
     @property
     def built_in(self) -> bool:
+        """Whether it comes with the program."""
         return self.factory.startswith("bench.worker.")
 
 
@@ -61,9 +62,9 @@ def registered() -> dict[str, Cell]:
         origin = f"the entry point {point.name!r} of the package {package} (group {ENTRY_POINT_GROUP})"
         if point.name in cells:
             raise UsageError(
-                f"{origin} has the name of another cell, {cells[point.name].title}: give it a name of its own."
+                f"{origin} has the name of another cell, {cells[point.name].title}: give it a name of its users."
             )
-        factory = _ENTRY.fullmatch(point.value)
+        factory = _POINT.fullmatch(point.value)
         if factory is None:
             raise UsageError(f"{origin} is {point.value!r}: write it as module:factory.")
         cells[point.name] = Cell(point.name, factory[1], f"entry point of {package}")
@@ -71,7 +72,7 @@ def registered() -> dict[str, Cell]:
 
 
 _FACTORY = re.compile(r"[\w.]+:[^\W\d]\w*")
-_ENTRY = re.compile(rf"({_FACTORY.pattern})\s*(?:\[.*\])?")  # an entry point may name extras of its package
+_POINT = re.compile(rf"({_FACTORY.pattern})\s*(?:\[.*\])?")  # an entry point may name extras of its package
 
 
 def find(name: str, origin: str = "a case") -> Cell:
@@ -89,7 +90,7 @@ def find(name: str, origin: str = "a case") -> Cell:
         raise unknown("cell", name, cells, origin)
     if not _FACTORY.fullmatch(name) or _source(name.partition(":")[0]) is None:
         raise UsageError(
-            f"no module for the cell {name!r} ({origin}): a cell of one's own is named as module:factory, and the "
+            f"no module for the cell {name!r} ({origin}): a cell of one's users is named as module:factory, and the "
             f"module must be importable from the current folder or the environment."
         )
     return Cell(name, name, "named on the command line or in the suite")
@@ -97,11 +98,11 @@ def find(name: str, origin: str = "a case") -> Cell:
 
 def sources_digest(names: Iterable[str]) -> str:
     """A digest of the source files of those of `names` that are users' cells; empty where none is."""
-    own = sorted((c for c in map(find, set(names)) if not c.built_in), key=lambda cell: cell.name)
-    if not own:
+    users = sorted((c for c in map(find, set(names)) if not c.built_in), key=lambda cell: cell.name)
+    if not users:
         return ""
     whole = hashlib.sha256()
-    for cell in own:
+    for cell in users:
         source = _source(cell.factory.partition(":")[0]) or b""
         whole.update(f"{cell.factory}\0{len(source)}\0".encode() + source)
     return whole.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The names of devices: the processor, and NVIDIA's cards by number. Whether one is there the host says."""
+"""The names of devices: the processor, and NVIDIA's cards by number. Whether one is there is the host's to know."""
 
 from __future__ import annotations
 

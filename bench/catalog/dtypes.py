@@ -1,4 +1,4 @@
-"""The number formats a case may be computed in, and what Keras is told for each."""
+"""The number formats a case may be computed in, and what Keras is given for each."""
 
 from __future__ import annotations
 

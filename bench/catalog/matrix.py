@@ -1,6 +1,6 @@
 """Cells × kernels × backends × devices on this machine: what runs, and what can't and why. Pure.
 
-An entry is *assumed*, by Keras's rules (`bench.catalog.kernels`), until its configuration has been *probed*
+Availability is *assumed*, by Keras's rules (`bench.catalog.support`), until the configuration has been *probed*
 (`bench.run.probe`).
 """
 
@@ -28,16 +28,18 @@ class ProbeResult:
     """UTC, ISO 8601, to the second."""
 
     def to_data(self) -> dict[str, Any]:
+        """JSON-able, as it is kept."""
         return asdict(self)
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Self:
+        """What `to_data` gave."""
         return cls(**{**data, "status": Status(data["status"])})
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatrixEntry:
-    """One configuration of the matrix, and whether it runs here."""
+class Availability:
+    """Whether one configuration runs here, and with which kernel."""
 
     case: Case
     runs: bool
@@ -70,7 +72,7 @@ def probe_case(case: Case) -> Case:
     )
 
 
-def entry(case: Case, reason: str | None, probed: ProbeResult | None) -> MatrixEntry:
+def availability(case: Case, reason: str | None, probed: ProbeResult | None) -> Availability:
     """Whether a configuration runs here: as its probe showed, else as the rules have it.
 
     Args:
@@ -81,7 +83,7 @@ def entry(case: Case, reason: str | None, probed: ProbeResult | None) -> MatrixE
     if probed is None:
         picked = " + ".join(dict.fromkeys(default_kernels(case))) or None
         kernel = picked if case.kernel == "auto" else case.kernel
-        return MatrixEntry(
+        return Availability(
             case=case,
             runs=reason is None,
             kernel=kernel if reason is None else None,
@@ -90,11 +92,11 @@ def entry(case: Case, reason: str | None, probed: ProbeResult | None) -> MatrixE
             surprise=False,
         )
     runs = probed.status is Status.OK
-    return MatrixEntry(
+    return Availability(
         case=case,
         runs=runs,
         kernel=probed.attested if runs else None,
-        # the rule says why in words made for people; an error of the run's stands where no rule foresaw it
+        # the rule gives the reason in words made for people; an error of the run's stands where no rule foresaw it
         reason=None if runs else reason or probed.error or "the probe failed without an error message",
         probed_at=probed.probed_at,
         surprise=runs is not (reason is None),

@@ -42,7 +42,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Output:
-    """The fully connected layer that answers the task: its width and activation are the task's."""
+    """The fully connected output layer: its width and activation are the task's."""
 
 
 Layer = Recurrent | Dropout | Dense | Output
@@ -62,6 +62,7 @@ class PlacedLayer:
 
     @property
     def returns_sequence(self) -> bool:
+        """Whether it gives an output for each step."""
         return len(self.outputs) == 2
 
     @property
@@ -157,7 +158,14 @@ class Arithmetic:
 
 
 def arithmetic(network: Network, gates: int, units: int, task: Task) -> Arithmetic:
-    """The operations of a network whose cell multiplies `gates` times by [inputs, units] and [units, units] a step."""
+    """The operations of a network for one sample.
+
+    Args:
+        network: the layers.
+        gates: how often the cell multiplies by [inputs, units] and by [units, units] at each step.
+        units: the cell's width.
+        task: gives the steps, the features and the classes.
+    """
     placed = network.placed(units, task)
     # per position: the products with the layer's inputs, and those with a recurrent layer's state
     inputs = [2 * layer.positions * _weights(layer, gates) for layer in placed]

@@ -37,11 +37,11 @@ def kernels(
 
       bench kernels --set devices=gpu:0 --set networks=notebook,cudnn_ready
     """
-    from bench.catalog.matrix import entry
+    from bench.catalog.matrix import availability
     from bench.host.capabilities import read_capabilities
     from bench.host.hardware import read_machine
     from bench.host.software import read_software
-    from bench.report.matrix import matrix_data, matrix_document
+    from bench.report.kernel_matrix import matrix_data, matrix_document
     from bench.run.probe import ProbeCache
 
     machine = read_machine()
@@ -58,15 +58,15 @@ def kernels(
     }
     if probe:
         _probe(list(reasons), host, known)
-    entries = [
-        entry(case, reason, known[case.backend].get(case) if case.backend in known else None)
+    known_cases = [
+        availability(case, reason, known[case.backend].get(case) if case.backend in known else None)
         for case, reason in reasons.items()
     ]
-    put(fmt, lambda: matrix_document(entries), lambda: matrix_data(entries))
+    put(fmt, lambda: matrix_document(known_cases), lambda: matrix_data(known_cases))
 
 
 def _crossed(overrides: Sequence[str], machine: Machine) -> PreparedSuite:
-    """All that this program knows, crossed, unless the overrides say otherwise."""
+    """All that this program knows, crossed, unless the overrides name other values."""
     from bench.catalog.backends import BACKENDS
     from bench.catalog.cells import registered
     from bench.catalog.kernels import KERNELS

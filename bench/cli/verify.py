@@ -122,7 +122,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
 
     Raises:
         NoVerdictError: it can't be run here.
-        typer.Exit: the run failed, with its error said.
+        typer.Exit: the run failed, with its error reported.
     """
     import tempfile
 
@@ -163,4 +163,4 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
 
 
 _SILENCE_SECONDS = 600.0
-"""How long the run may say nothing before it is taken for dead; suites have the same."""
+"""How long the run may report nothing before it is taken for dead; suites have the same."""

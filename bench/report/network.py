@@ -55,10 +55,10 @@ def drawn(layers: tuple[DrawnLayer, ...], name: str) -> str:
     """The layers as SVG, one below the other, in the colours of the page that it stands in."""
     width, height, gap = 320, 34, 14
     tall = len(layers) * (height + gap) - gap + 4
-    told = "; ".join(f"{layer.name}: {_shape(layer)}, {_parameters(layer)}" for layer in layers)
+    described = "; ".join(f"{layer.name}: {_shape(layer)}, {_parameters(layer)}" for layer in layers)
     parts = [
         f'<svg role="img" class="network" viewBox="0 0 {width + 4} {tall}" aria-label="'
-        f'{escape(f"Layers of {clean(name)}: {told}")}" xmlns="http://www.w3.org/2000/svg">'
+        f'{escape(f"Layers of {clean(name)}: {described}")}" xmlns="http://www.w3.org/2000/svg">'
     ]
     for number, layer in enumerate(layers):
         top = 2 + number * (height + gap)

@@ -25,7 +25,7 @@ from bench.core.case import Case, digest
 from bench.store.files import publish
 
 CEILINGS_VERSION = 1
-"""Of the files in a store's folder `bounds`, where it is called `bounds_version`."""
+"""The version of the files in a store's folder `bounds/`, where its key is `"bounds_version"`."""
 PEAK_SIZE = 2048
 """Rows and columns of the large product's factors."""
 
@@ -98,6 +98,7 @@ class Ceilings:
 
     @property
     def key(self) -> CeilingsKey:
+        """What they hold for."""
         return self.shape, self.machine_fingerprint, self.software_fingerprint
 
     def to_data(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bench.core.protocol import Request
 
 @dataclass(frozen=True)
 class Data:
-    """What `fit` is given: scaled inputs in the dtype of the variables, as Keras would turn them into."""
+    """What `fit` is given: scaled inputs in the dtype of the variables, as Keras would convert them."""
 
     x_train: np.ndarray[Any, np.dtype[np.floating[Any]]]
     y_train: np.ndarray[Any, np.dtype[np.uint8]]

@@ -1,4 +1,4 @@
-"""Times inference: each answer at batch 1, and of some larger batches, through each way in. Knows no framework."""
+"""Times inference: single calls at batch 1 and at some larger batches, through each call path. Knows no framework."""
 
 from __future__ import annotations
 
@@ -13,59 +13,65 @@ from bench.core.metrics import Observation
 BATCHES = (32, 256, 1024)
 """Batches whose throughput is measured, those that are smaller than the test set."""
 THROUGHPUT_CALLS = 20
-"""Of each entry and larger batch; fewer where fewer latencies are asked for."""
+"""Calls through each call path at each larger batch; fewer where fewer latencies are asked for."""
 
-_TURN_CALLS = 50
-"""An entry's calls in a row, before it is another one's turn: many, so that the median call follows one of its kind."""
+_ROUND_CALLS = 50
+"""A call path's calls in a row: many, so that the median call follows one of its kind."""
 _WARM_CALLS = 3
 
 Inputs = np.ndarray[Any, np.dtype[Any]]
-Answer = Callable[[Inputs], object]
-"""Takes inputs as they come to a service, in NumPy's memory, and gives the outputs there. So it ends when the device
-has: nothing of the work is left when the clock is read."""
+CallPath = Callable[[Inputs], object]
+"""A way to call a trained model: takes inputs as they come to a service, in NumPy's memory, and returns the outputs
+there. So a call ends when the device has finished: no work is left when the clock is read."""
 
 
 def plan_calls(latency_calls: int, samples: int) -> dict[int, int]:
-    """How many calls each entry gets, by batch: 1, and those of `BATCHES` that are smaller than the test set."""
+    """The number of calls through each call path, by batch: 1, and those of `BATCHES` below the test set's size."""
     larger = min(latency_calls, THROUGHPUT_CALLS)
     return {1: latency_calls, **{batch: larger for batch in BATCHES if batch < samples}}
 
 
-def warm_up(entries: Mapping[str, Answer], x: Inputs, calls: Mapping[int, int]) -> None:
-    """Let each entry trace and compile what it needs for each batch."""
+def warm_up(call_paths: Mapping[str, CallPath], x: Inputs, calls: Mapping[int, int]) -> None:
+    """Let each call path trace and compile what it needs for each batch."""
     for batch in calls:
-        for answer in entries.values():
+        for predict in call_paths.values():
             for _ in range(_WARM_CALLS):
-                answer(x[:batch])
+                predict(x[:batch])
 
 
-def time_calls(entries: Mapping[str, Answer], x: Inputs, batch: int, calls: int) -> list[Observation]:
-    """An observation for each call of each entry, in the order in which they were made.
+def time_calls(call_paths: Mapping[str, CallPath], x: Inputs, batch: int, calls: int) -> list[Observation]:
+    """Time single calls at one batch size; an observation for each, in the order in which they were made.
 
-    The entries take turns, in the order A B B A, so that what drifts hits all alike. Each call gets other inputs than
-    the one before, and every entry the same ones. Nothing but the call is between two readings of the clock, and
+    The call paths alternate in the order A B B A, so that what drifts hits all alike. Each call gets other inputs than
+    the one before, and every call path the same ones. Nothing but the call is between two readings of the clock, and
     nothing is reported until all is done.
+
+    Args:
+        call_paths: by name (`predict`, `compiled`).
+        x: the test set's inputs, samples × steps × features.
+        batch: samples a call.
+        calls: how many through each call path.
     """
-    names, starts = tuple(entries), _starts(len(x), batch, calls)
+    names, starts = tuple(call_paths), _starts(len(x), batch, calls)
     taken: list[tuple[str, int, int]] = []
-    for turn, first in enumerate(range(0, calls, _TURN_CALLS)):
-        for entry in names if turn % 2 == 0 else reversed(names):
-            answer = entries[entry]
-            for call in range(first, min(calls, first + _TURN_CALLS)):
+    for number, first in enumerate(range(0, calls, _ROUND_CALLS)):
+        for name in names if number % 2 == 0 else reversed(names):
+            predict = call_paths[name]
+            for call in range(first, min(calls, first + _ROUND_CALLS)):
                 inputs = x[starts[call] : starts[call] + batch]
                 begun = time.perf_counter_ns()
-                answer(inputs)
-                taken.append((entry, call + 1, time.perf_counter_ns() - begun))
+                predict(inputs)
+                taken.append((name, call + 1, time.perf_counter_ns() - begun))
     return [
         Observation(
             phase="predict",
-            entry=entry,
+            entry=name,
             predict_batch=batch,
             call=call,
             seconds=nanoseconds / 1e9,
             samples=batch,
         )
-        for entry, call, nanoseconds in taken
+        for name, call, nanoseconds in taken
     ]
 
 

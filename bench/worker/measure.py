@@ -40,59 +40,59 @@ def measure(request: Request, emit: Emit) -> None:
     runtime = load_runtime(case, task, data, backend)
     clock, usage = Clock(backend.synchronise, emit), noise.UsageMeter(earlier)
     phases: tuple[str, ...] = ("train", "evaluate")
-    facts = RunMetadata(rss_start_bytes=noise.resident_bytes(), data_digest=task.digest)
+    metadata = RunMetadata(rss_start_bytes=noise.resident_bytes(), data_digest=task.digest)
     try:
         keras.utils.set_random_seed(case.seed)
         before = frozenset(sys.modules)
         with clock.phase("build"):
             parameters = runtime.build()
         # now, and not after the training: by then a file may have been edited
-        facts = replace(facts, code_json=code.to_json(imported_modules(before)))
+        metadata = replace(metadata, code_json=code.to_json(imported_modules(before)))
         flops = _arithmetic(case, task)
-        facts = replace(
-            facts,
+        metadata = replace(
+            metadata,
             parameters=parameters,
             forward_flops_per_sample=flops.forward if flops else None,
             training_flops_per_sample=flops.training if flops else None,
         )
         runtime.warm_up(clock)
         noise.reset_peak()
-        facts = replace(facts, rss_train_bytes=noise.resident_bytes())
+        metadata = replace(metadata, rss_train_bytes=noise.resident_bytes())
         runtime.train(clock)
         with clock.phase("evaluate", samples=len(data.x_test)) as results:
             results.update(runtime.evaluate())
-        facts = replace(facts, peak_rss_bytes=noise.peak_bytes())
+        metadata = replace(metadata, peak_rss_bytes=noise.peak_bytes())
         if case.latency_calls:
-            phases += _answer(runtime, data, case, clock)
-            facts = replace(facts, output_difference=runtime.output_difference)
-        facts = replace(facts, test_predictions=predictions.pack(data.y_test, runtime.outputs()))
-        found = runtime.attest(task.steps, phases)
-        facts = replace(
-            facts,
-            attested_kernel=found.kernel,
-            attestation_json=found.to_json(),
-            extra_json=found.settings_json(),
+            phases += _infer(runtime, data, case, clock)
+            metadata = replace(metadata, output_difference=runtime.output_difference)
+        metadata = replace(metadata, test_predictions=predictions.pack(data.y_test, runtime.outputs()))
+        attestation = runtime.attest(task.steps, phases)
+        metadata = replace(
+            metadata,
+            attested_kernel=attestation.kernel,
+            attestation_json=attestation.to_json(),
+            extra_json=attestation.settings_json(),
         )
     finally:
-        emit(replace(facts, **asdict(usage.stop())))
-    if said := [*contradictions(case, found), *outputs_apart(case, runtime.output_difference)]:
-        raise InvalidRun("; ".join(said))
+        emit(replace(metadata, **asdict(usage.stop())))
+    if problems := [*contradictions(case, attestation), *outputs_apart(case, runtime.output_difference)]:
+        raise InvalidRun("; ".join(problems))
 
 
-def _answer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tuple[str, ...]:
-    """Time the trained network's answers, through each of its entries, which are told."""
-    entries, x = runtime.answers(), data.x_test
+def _infer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tuple[str, ...]:
+    """Time the trained network's inference through each of its call paths; their names."""
+    call_paths, x = runtime.call_paths(), data.x_test
     calls = plan_calls(case.latency_calls, len(x))
     with clock.phase("warmup"):
-        warm_up(entries, x, calls)
+        warm_up(call_paths, x, calls)
     programs = runtime.programs()
     clock.emit(Began("predict"))
     for batch, count in calls.items():
-        for observation in time_calls(entries, x, batch, count):
+        for observation in time_calls(call_paths, x, batch, count):
             clock.emit(observation)
     if runtime.programs() != programs:
         raise InvalidRun("something was traced or compiled inside the timed calls of inference")
-    return tuple(entries)
+    return tuple(call_paths)
 
 
 def _arithmetic(case: Case, task: tasks.Task) -> Arithmetic | None:

@@ -94,8 +94,8 @@ def _factory(name: str) -> Callable[..., Any]:
     return made
 
 
-def is_told_kernel(cell: str) -> bool:
-    """Whether the cell's factory is told the kernel asked for, so that its layers have to bear its switches."""
+def takes_kernel(cell: str) -> bool:
+    """Whether the cell's factory gets the kernel asked for, so that its layers have to bear its switches."""
     return cells.find(cell).built_in or _takes_kernel(_factory(cell))
 
 

@@ -487,7 +487,7 @@ def test_a_slow_name_lookup_is_given_up(house: House) -> None:
     looked_up = threading.Event()
     house.patch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: looked_up.wait(10) and [])
     before = time.monotonic()
-    assert house.reason("http") == "cannot be reached: no answer within 0.2 s"
+    assert house.reason("http") == "cannot be reached: no response within 0.2 s"
     assert time.monotonic() - before < 2
     looked_up.set()
 
@@ -495,7 +495,7 @@ def test_a_slow_name_lookup_is_given_up(house: House) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "reason"),
     [
-        (b"gone", 404, "answers 404 Not Found"),
+        (b"gone", 404, "responds 404 Not Found"),
         (b"<html>log in to this wireless network</html>", 200, "what came is not mnist"),
         (b"", 200, "what came is not mnist"),
     ],

@@ -10,7 +10,7 @@ import pytest
 import bench.host.hardware
 import bench.host.software
 import bench.plan.prepare
-from bench.catalog.matrix import ProbeResult, entry, probe_case
+from bench.catalog.matrix import ProbeResult, availability, probe_case
 from bench.catalog.support import kernel_refusal
 from bench.cli import main
 from bench.core.case import Case, Status
@@ -32,25 +32,25 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_assumed() -> None:
-    default = entry(Case(cell="lstm", device="gpu:0"), None, None)
+    default = availability(Case(cell="lstm", device="gpu:0"), None, None)
     assert (default.runs, default.kernel, default.probed_at) == (True, "cudnn + generic", None)
-    assert entry(Case(cell="my:cell"), None, None).kernel is None  # whose rules nobody knows
-    asked = entry(Case(cell="gru", kernel="xla"), None, None)
+    assert availability(Case(cell="my:cell"), None, None).kernel is None  # whose rules nobody knows
+    asked = availability(Case(cell="gru", kernel="xla"), None, None)
     assert (asked.runs, asked.kernel) == (True, "xla")
-    refused = entry(Case(cell="gru", kernel="cudnn"), "no GPU", None)
+    refused = availability(Case(cell="gru", kernel="cudnn"), "no GPU", None)
     assert (refused.runs, refused.kernel, refused.reason) == (False, None, "no GPU")
 
 
 def test_what_was_probed_is_reported_and_a_contradiction_too() -> None:
     case = Case(cell="lstm", kernel="xla")
-    ran = entry(case, None, ProbeResult(status=Status.OK, attested="xla", error=None, probed_at="now"))
+    ran = availability(case, None, ProbeResult(status=Status.OK, attested="xla", error=None, probed_at="now"))
     assert (ran.runs, ran.kernel, ran.probed_at, ran.surprise) == (True, "xla", "now", False)
-    fell_back = entry(case, None, FELL_BACK)
+    fell_back = availability(case, None, FELL_BACK)
     assert (fell_back.runs, fell_back.reason, fell_back.surprise) == (False, "asked for the kernel xla, …", True)
     # where the rule foresaw it, its words are better than an error's
-    foreseen = entry(case, "it has no XLA", FELL_BACK)
+    foreseen = availability(case, "it has no XLA", FELL_BACK)
     assert (foreseen.runs, foreseen.reason, foreseen.surprise) == (False, "it has no XLA", False)
-    assert entry(case, "it has no XLA", RAN).surprise
+    assert availability(case, "it has no XLA", RAN).surprise
 
 
 def test_a_probe_is_the_same_configuration_on_little_data() -> None:

@@ -41,7 +41,13 @@ def read_npz(path: Path, task: Task) -> Arrays:
 
 
 def write_npz(file: IO[bytes], arrays: Arrays, *, compressed: bool) -> None:
-    """Writes what `read_npz` reads; the same arrays give the same bytes. Uncompressed reads faster."""
+    """Writes what `read_npz` reads; the same arrays give the same bytes.
+
+    Args:
+        file: open for writing bytes.
+        arrays: the data.
+        compressed: smaller, and slower to read.
+    """
     import numpy as np
 
     save = np.savez_compressed if compressed else np.savez
@@ -52,7 +58,7 @@ def load(path: Path, task: Task) -> Arrays:
     """Reads and verifies a file that `bench.catalog.cache.obtain` gave.
 
     Raises:
-        UsageError: it is gone, damaged or not this task's data; says how to get it again.
+        UsageError: it is gone, damaged or not this task's data; names the way to get it again.
     """
     try:
         return read_npz(path, task)

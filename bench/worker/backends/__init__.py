@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.catalog import backends
 from bench.worker.evidence.programs import Program
-from bench.worker.inference import Answer
+from bench.worker.inference import CallPath
 
 
 class BackendAdapter(Protocol):
@@ -39,21 +39,21 @@ class BackendAdapter(Protocol):
     def programs(self, model: keras.Model) -> int:
         """How many programs have been traced or compiled for this model so far."""
 
-    def compile_inference(self, model: keras.Model) -> Answer:
+    def compile_inference(self, model: keras.Model) -> CallPath:
         """The call that a service would make: compiled where the backend compiles. `programs` counts it from then on,
         and `attest` reads it as the phase `compiled`."""
 
     def array(self, values: np.ndarray[Any, Any], dtype: str) -> Any:
-        """The values on the device, which `@` and slices know."""
+        """The values on the device, which can be indexed and multiplied (`@`)."""
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function of such arrays, compiled where the backend compiles; without gradients."""
 
     def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
-        """phase → layer → evidence, read from the programs that were executed. Not told which kernel was asked for."""
+        """phase → layer → evidence, read from the programs that were executed, without knowing the kernel asked for."""
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
-        """Settings as the backend has them after the run: `threads` (None where it doesn't tell), TF32, versions."""
+        """Settings as the backend has them after the run: `threads` (None where that can't be read), TF32, versions."""
 
 
 def load_backend(name: str) -> BackendAdapter:

@@ -15,13 +15,13 @@ from keras.src.backend.jax.trainer import JAXEpochIterator
 
 from bench.core.protocol import FailedRun
 from bench.worker.evidence.programs import Program, agreed_by_layer, read_hlo
-from bench.worker.inference import Answer
+from bench.worker.inference import CallPath
 
 _PROGRAMS = {
     "train": "jit_train_step",
     "evaluate": "jit_test_step",
     "predict": "jit_predict_step",
-    "compiled": "jit_answer_of_bench",
+    "compiled": "jit_infer_of_bench",
 }
 """The names that Keras's step functions, and our own of `compile_inference`, get when they are compiled."""
 
@@ -30,7 +30,7 @@ class JaxBackend:
     """See `bench.worker.backends.BackendAdapter`."""
 
     def __init__(self) -> None:
-        self._compiled: Answer | None = None
+        self._compiled: CallPath | None = None
         """Kept, because its programs are among the client's only as long as it lives."""
 
     def configure(self, device: str, threads: int) -> None:
@@ -50,7 +50,7 @@ class JaxBackend:
         model._symbolic_build(iterator=JAXEpochIterator(x=x, y=y, batch_size=batch_size, shuffle=True))
 
     def synchronise(self) -> None:
-        # the CPU's client runs what doesn't depend on each other in any order, so only the results themselves can tell
+        # the CPU's client runs what doesn't depend on each other in any order, so the results themselves are waited for
         jax.block_until_ready(jax.live_arrays())
         jax.effects_barrier()
 
@@ -63,11 +63,11 @@ class JaxBackend:
     def programs(self, model: keras.Model) -> int:
         return sum(len(_modules(name)) for name in _PROGRAMS.values())
 
-    def compile_inference(self, model: keras.Model) -> Answer:
-        def answer_of_bench(trainable: Any, fixed: Any, x: Any) -> Any:
+    def compile_inference(self, model: keras.Model) -> CallPath:
+        def infer_of_bench(trainable: Any, fixed: Any, x: Any) -> Any:
             return model.stateless_call(trainable, fixed, x, training=False)[0]
 
-        compiled = jax.jit(answer_of_bench)
+        compiled = jax.jit(infer_of_bench)
         # copies: `predict` donates the model's own arrays to its program, and they are gone then
         trainable, fixed = (
             [jax.numpy.array(variable.value, copy=True) for variable in variables]
@@ -103,19 +103,19 @@ class JaxBackend:
 
 
 def _client() -> Any:
-    """Of the device that was chosen: a machine with a GPU has the processor's beside it."""
+    """The client of the chosen device: a machine with a GPU has the processor's beside it."""
     return jax.config.jax_default_device.client
 
 
 def _threads() -> int | None:
     """The threads that XLA on a processor shares one operation out to, counted by their name; None where none has one.
 
-    JAX tells their number nowhere.
+    JAX gives their number nowhere.
     """
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     return names.count("tf_XLAEigen") or None
 
 
 def _modules(name: str) -> list[Any]:
-    modules = (module for one in _client().live_executables() for module in one.hlo_modules())
+    modules = (module for executable in _client().live_executables() for module in executable.hlo_modules())
     return [module for module in modules if module.name == name]

@@ -14,7 +14,7 @@ from tensorflow.python.eager import context
 
 from bench.core.protocol import FailedRun
 from bench.worker.evidence.programs import Node, Program, agreed_by_layer, is_loop, read_graph
-from bench.worker.inference import Answer
+from bench.worker.inference import CallPath
 
 _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
 
@@ -54,14 +54,14 @@ class TensorFlowBackend:
     def programs(self, model: keras.Model) -> int:
         return sum(len(functions) for functions in self._executed(model).values())
 
-    def compile_inference(self, model: keras.Model) -> Answer:
+    def compile_inference(self, model: keras.Model) -> CallPath:
         compiled = self._compiled = tf.function(lambda x: model(x, training=False), jit_compile=model.jit_compile)
         return lambda x: compiled(tf.constant(x)).numpy()
 
     def _executed(self, model: keras.Model) -> dict[str, list[Any]]:
         """By phase: the concrete functions."""
-        found = {phase: _concrete(model, name) for phase, name in _FUNCTIONS.items()}
-        return found | {"compiled": self._compiled._list_all_concrete_functions() if self._compiled else []}
+        by_phase = {phase: _concrete(model, name) for phase, name in _FUNCTIONS.items()}
+        return by_phase | {"compiled": self._compiled._list_all_concrete_functions() if self._compiled else []}
 
     def array(self, values: Any, dtype: str) -> Any:
         return tf.constant(values, dtype=dtype)
@@ -129,6 +129,6 @@ def _nodes(graph_def: Any, whole_in_xla: bool) -> Iterator[Node]:
 def _read_trace(function: Any, layers: tuple[str, ...], steps: int) -> Program:
     graph_def = function.graph.as_graph_def()
     artefact = hashlib.sha256(graph_def.SerializeToString(deterministic=True)).hexdigest()[:16]
-    # a function that was compiled says so itself, not its nodes
+    # the mark of a compiled function is its own, not its nodes'
     whole_in_xla = function.function_def.attr["_XlaMustCompile"].b
     return read_graph(_nodes(graph_def, whole_in_xla), artefact, layers, steps)

@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.core.protocol import FailedRun
 from bench.worker.evidence.programs import Program, agreed_by_layer, read_profile
-from bench.worker.inference import Answer, Inputs
+from bench.worker.inference import CallPath, Inputs
 from bench.worker.warmup import Snapshot
 
 
@@ -25,14 +25,14 @@ class TorchBackend:
     def __init__(self) -> None:
         self._batches: list[tuple[Any, Any]] = []
         """One of each shape that `fit` trains on."""
-        self._compiled: Answer | None = None
+        self._compiled: CallPath | None = None
 
     def configure(self, device: str, threads: int) -> None:
         if device != "cpu" and int(device.partition(":")[2]) >= torch.cuda.device_count():
             raise FailedRun(f"torch sees no {device}: its build here is for the processor, or finds no CUDA")
         if threads:
             torch.set_num_threads(threads)
-        # Keras chooses CUDA where it is there; its device scope says otherwise
+        # Keras chooses CUDA where it is there; its device scope overrides that
         scope = keras.device("cpu" if device == "cpu" else device.replace("gpu", "cuda"))
         scope.__enter__()
 
@@ -59,15 +59,15 @@ class TorchBackend:
     def programs(self, model: keras.Model) -> int:
         return 0  # nothing is compiled
 
-    def compile_inference(self, model: keras.Model) -> Answer:
+    def compile_inference(self, model: keras.Model) -> CallPath:
         device = next(model.parameters()).device
 
-        def answer(x: Inputs) -> object:
+        def infer(x: Inputs) -> object:
             with torch.inference_mode():
                 return keras.ops.convert_to_numpy(model(torch.from_numpy(x).to(device), training=False))
 
-        self._compiled = answer
-        return answer
+        self._compiled = infer
+        return infer
 
     def array(self, values: Any, dtype: str) -> Any:
         return torch.as_tensor(values, dtype=getattr(torch, dtype), device=get_device())
@@ -84,12 +84,12 @@ class TorchBackend:
             phases["compiled"] = lambda x, _y: compiled(x)
         modules = {layer: model.get_layer(layer) for layer in layers}
         trained = Snapshot(model, self)
-        found = {
+        evidence = {
             phase: agreed_by_layer([profiled(modules, partial(run, *batch), steps) for batch in self._batches])
             for phase, run in phases.items()
         }
         trained.restore()  # the profiled training was a step or two more
-        return found
+        return evidence
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         return {

@@ -1,6 +1,6 @@
 """What ran, against what was asked: the evidence of the executed programs, and the switches as Keras has them now.
 
-The programs are read by a backend that is not told what was asked; the comparison is made here.
+The programs are read by a backend that doesn't know what was asked; the comparison is made here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.catalog.kernels import jit_compile
 from bench.core.case import Case
 from bench.worker.backends import BackendAdapter
 from bench.worker.evidence.programs import Program
-from bench.worker.model import is_told_kernel
+from bench.worker.model import takes_kernel
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,20 @@ class Attestation:
     phases: tuple[str, ...]
     """That were executed, and so have to have evidence."""
     settings: Mapping[str, Any]
-    """`jit_compile`, a mapping for each recurrent layer, and what the backend tells."""
+    """`jit_compile`, a mapping for each recurrent layer, and what the backend reports."""
 
     @property
     def kernel(self) -> str | None:
         """The kernel of all layers in all phases, `mixed` where they differ; None where a phase shows nothing."""
         if any(phase not in self.evidence for phase in self.phases):
             return None
-        ran = {one.kernel for layers in self.evidence.values() for one in layers.values()}
+        ran = {shown.kernel for layers in self.evidence.values() for shown in layers.values()}
         return ran.pop() if len(ran) == 1 else "mixed"
 
     def to_json(self) -> str:
-        """Of the evidence."""
+        """The evidence alone."""
         phases = {
-            phase: {layer: asdict(one) for layer, one in layers.items()} for phase, layers in self.evidence.items()
+            phase: {layer: asdict(shown) for layer, shown in layers.items()} for phase, layers in self.evidence.items()
         }
         return json.dumps(phases, sort_keys=True)
 
@@ -52,7 +52,7 @@ class Attestation:
 def attest(
     model: keras.Model, backend: BackendAdapter, layers: tuple[str, ...], steps: int, phases: tuple[str, ...]
 ) -> Attestation:
-    """Read what has been executed of `model`, and how it is set. Not told which kernel was asked for.
+    """Read what has been executed of `model`, and how it is set. It doesn't get to know which kernel was asked for.
 
     Args:
         model: after its run.
@@ -77,51 +77,53 @@ def _switches(layer: keras.layers.Layer) -> dict[str, Any]:
     layers = list(layer._flatten_layers())
     switches: dict[str, Any] = {"dtype": layer.compute_dtype}
     for name in ("use_cudnn", "unroll"):
-        values = list(dict.fromkeys(getattr(one, name) for one in layers if hasattr(one, name)))
+        values = list(dict.fromkeys(getattr(inner, name) for inner in layers if hasattr(inner, name)))
         switches[name] = values[0] if len(values) == 1 else values or None
     return switches
 
 
-def contradictions(case: Case, found: Attestation) -> list[str]:
-    """What of the attestation is not what the case asked for, each as a sentence; nothing where all is."""
+def contradictions(case: Case, attestation: Attestation) -> list[str]:
+    """Where the attestation isn't what the case asked for, a sentence each; nothing where all agrees."""
     missing = [
-        f"no program is left to show what ran in {phase}" for phase in found.phases if phase not in found.evidence
+        f"no program is left to show what ran in {phase}"
+        for phase in attestation.phases
+        if phase not in attestation.evidence
     ]
-    said = [*missing, *_of_settings(case, found.settings)]
+    problems = [*missing, *_of_settings(case, attestation.settings)]
     if case.kernel == "auto":
-        return said
-    others: dict[tuple[str, str], list[str]] = {}
-    for phase, layers in found.evidence.items():
-        for layer, one in layers.items():
-            if one.kernel != case.kernel:
-                others.setdefault((layer, one.kernel), []).append(phase)
-    ran = [f"{layer} ran {kernel} in {' and '.join(phases)}" for (layer, kernel), phases in others.items()]
+        return problems
+    mismatched: dict[tuple[str, str], list[str]] = {}
+    for phase, layers in attestation.evidence.items():
+        for layer, shown in layers.items():
+            if shown.kernel != case.kernel:
+                mismatched.setdefault((layer, shown.kernel), []).append(phase)
+    ran = [f"{layer} ran {kernel} in {' and '.join(phases)}" for (layer, kernel), phases in mismatched.items()]
     asked = [f"asked for the kernel {case.kernel}, but {', '.join(ran)}"] if ran else []
-    return [*asked, *_of_switches(case, found.settings), *said]
+    return [*asked, *_of_switches(case, attestation.settings), *problems]
 
 
 def _of_switches(case: Case, settings: Mapping[str, Any]) -> list[str]:
     kernel = kernels.find(case.kernel)
     asked = jit_compile(case.kernel, case.backend)
-    said = []
+    problems = []
     if asked != "auto" and settings["jit_compile"] != asked:
-        said.append(f"asked for jit_compile={asked}, but Keras reads back {settings['jit_compile']}")
-    if is_told_kernel(case.cell):
+        problems.append(f"asked for jit_compile={asked}, but Keras reads back {settings['jit_compile']}")
+    if takes_kernel(case.cell):
         for layer in networks.find(case.network).recurrent_names:
             has = settings[layer]["use_cudnn"]
             if has is not None and has != kernel.use_cudnn:
-                said.append(f"asked for use_cudnn={kernel.use_cudnn}, but {layer} reads back {has}")
-    return said
+                problems.append(f"asked for use_cudnn={kernel.use_cudnn}, but {layer} reads back {has}")
+    return problems
 
 
 def _of_settings(case: Case, settings: Mapping[str, Any]) -> list[str]:
     compute = dtypes.find(case.dtype).compute
-    said = [
+    problems = [
         f"asked for {case.dtype}, but {layer} computes in {settings[layer]['dtype']}"
         for layer in networks.find(case.network).recurrent_names
         if settings[layer]["dtype"] != compute
     ]
     threads = settings["threads"]
     if case.threads and threads is not None and threads != case.threads:
-        said.append(f"asked for {case.threads} threads, but {case.backend} has {threads}")
-    return said
+        problems.append(f"asked for {case.threads} threads, but {case.backend} has {threads}")
+    return problems

@@ -1,4 +1,4 @@
-"""What the graph that ONNX Runtime executes says of a recurrent layer. Pure: the runtime hands over the nodes."""
+"""What the graph that ONNX Runtime executes shows of a recurrent layer. Pure: the runtime hands over the nodes."""
 
 from __future__ import annotations
 
@@ -40,11 +40,13 @@ def read_nodes(
     if len(nameless) == len(without):
         for layer, kind in zip(without, nameless, strict=True):
             counts[layer][kind] += 1
-    return {layer: Evidence(_judge(own, steps), dict(own), artefact) for layer, own in counts.items()}
+    return {
+        layer: Evidence(_judge(operations, steps), dict(operations), artefact) for layer, operations in counts.items()
+    }
 
 
 def _judge(operations: Mapping[str, int], steps: int) -> str:
-    found = [name for name, kinds in (("fused", _FUSED), ("generic", _LOOPS)) if kinds & operations.keys()]
-    if found:
-        return found[0] if len(found) == 1 else "mixed"
+    kernels = [name for name, kinds in (("fused", _FUSED), ("generic", _LOOPS)) if kinds & operations.keys()]
+    if kernels:
+        return kernels[0] if len(kernels) == 1 else "mixed"
     return "unrolled" if sum(operations.get(kind, 0) for kind in _PRODUCTS) >= steps else "none"

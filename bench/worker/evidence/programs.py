@@ -1,6 +1,6 @@
-"""What an executed program says of a recurrent layer. Pure: the backends hand over what they have read.
+"""What an executed program shows of a recurrent layer. Pure: the backends hand over what they have read.
 
-The judge isn't told which kernel was asked for.
+The judge doesn't know which kernel was asked for.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def owner(name: str, scopes: Mapping[str, re.Pattern[str]]) -> str:
     The outermost scope decides: a layer inside another may have been given any name, that of the other recurrent layer
     too.
     """
-    found = [(match.start(), layer) for layer, scope in scopes.items() if (match := scope.search(name))]
-    return min(found)[1] if found else OUTSIDE
+    matches = [(match.start(), layer) for layer, scope in scopes.items() if (match := scope.search(name))]
+    return min(matches)[1] if matches else OUTSIDE
 
 
 def _program(counts: Mapping[str, Counter[str]], artefact: str, judge: Callable[[Mapping[str, int]], str]) -> Program:
     """Evidence for each layer; for what lies outside them only where it amounts to a recurrence."""
-    program = {layer: Evidence(judge(own), dict(own), artefact) for layer, own in counts.items()}
-    return {layer: one for layer, one in program.items() if layer != OUTSIDE or one.kernel != "none"}
+    program = {layer: Evidence(judge(operations), dict(operations), artefact) for layer, operations in counts.items()}
+    return {layer: evidence for layer, evidence in program.items() if layer != OUTSIDE or evidence.kernel != "none"}
 
 
 # TensorFlow: operations of the graph
@@ -105,14 +105,14 @@ def read_graph(nodes: Iterable[Node], artefact: str, layers: Sequence[str], step
     scopes = {layer: scope_of(layer) for layer in layers}
     counts: dict[str, Counter[str]] = {layer: Counter() for layer in (*layers, OUTSIDE)}
     for node in nodes:
-        if tells_in_graph(node.operation):
+        if counts_in_graph(node.operation):
             kind = f"{node.operation}{IN_LOOP if node.looped else ''}{IN_XLA if node.compiled else ''}"
             counts[owner(node.name, scopes)][kind] += 1
     return _program(counts, artefact, lambda operations: judge_graph(operations, steps))
 
 
-def tells_in_graph(operation: str) -> bool:
-    """Whether a TensorFlow operation's type says anything of the kernel."""
+def counts_in_graph(operation: str) -> bool:
+    """Whether a TensorFlow operation's type is a sign of a kernel."""
     return operation in _TF_LOOPS | _TF_PRODUCTS | _TF_OPAQUE or operation.startswith("CudnnRNN")
 
 

@@ -1,4 +1,4 @@
-"""What a run trains and asks: Keras's model, or what stands in its place."""
+"""What a run trains and predicts with: Keras's model, or what stands in its place."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation
-from bench.worker.inference import Answer
+from bench.worker.inference import CallPath
 
 Outputs = np.ndarray[Any, np.dtype[Any]]
 
 
 class RuntimeAdapter(Protocol):
-    """A network of one case, and how it is trained and asked; its methods are called in this order.
+    """What measuring needs of a runtime: a network of one case, its training and its inference.
 
-    Made of (case, task, data, backend), the backend configured.
+    The methods are called in this order. Made of (case, task, data, backend), the backend configured.
     """
 
     output_difference: float | None
-    """The largest absolute difference of its answers from Keras's over the test set, once `answers` was called; None
-    where Keras itself answers, or was not there."""
+    """The largest absolute difference of its outputs from Keras's over the test set, once `call_paths` was called; None
+    for Keras itself, and where Keras was not there."""
 
     def build(self) -> int:
         """Make the network; its number of weights."""
@@ -45,15 +45,14 @@ class RuntimeAdapter(Protocol):
     def outputs(self) -> Outputs:
         """The trained network's outputs for the test set, in no timed phase."""
 
-    def answers(self) -> dict[str, Answer]:
-        """By entry of inference: how the trained network is asked."""
+    def call_paths(self) -> dict[str, CallPath]:
+        """The call paths of inference by name; each calls the trained network."""
 
     def programs(self) -> int:
         """How many programs have been traced or compiled so far."""
 
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
-        """What was executed in `phases`, and the settings as they are after the run. Not told which kernel was asked
-        for."""
+        """The programs executed in `phases`, and the settings after the run, without knowing the kernel asked for."""
 
 
 def load_runtime(case: Case, task: Task, data: Data, backend: BackendAdapter) -> RuntimeAdapter:

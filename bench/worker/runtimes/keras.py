@@ -1,4 +1,4 @@
-"""Keras's own model: trained by `fit`, asked by `predict` and by the backend's compiled call."""
+"""Keras's own model: trained by `fit`; inference by `predict` and by the backend's compiled call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation, attest
-from bench.worker.inference import Answer
+from bench.worker.inference import CallPath
 from bench.worker.model import build
 from bench.worker.runtimes import Outputs
 from bench.worker.warmup import Snapshot, warm_size
@@ -74,11 +74,11 @@ class KerasRuntime:
 
     def outputs(self) -> Outputs:
         # the layers are called as they are: `model.predict` would trace and compile a program of its own, which takes
-        # longer than computing, and would be one more for the attestation to tell apart
+        # longer than computing, and would be one more for the attestation to keep apart
         batches = np.array_split(self.data.x_test, math.ceil(len(self.data.x_test) / OUTPUT_BATCH))
         return np.concatenate([keras.ops.convert_to_numpy(self.model(batch, training=False)) for batch in batches])
 
-    def answers(self) -> dict[str, Answer]:
+    def call_paths(self) -> dict[str, CallPath]:
         return {
             "predict": lambda inputs: self.model.predict(inputs, batch_size=len(inputs), verbose=0),
             "compiled": self.backend.compile_inference(self.model),

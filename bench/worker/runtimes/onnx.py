@@ -1,4 +1,4 @@
-"""ONNX Runtime: Keras trains on TensorFlow, the trained model is exported, and the session answers in its place."""
+"""ONNX Runtime: Keras trains on TensorFlow, the trained model is exported, and a session does the inference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import tf2onnx
 from bench.catalog import networks
 from bench.worker.evidence.attestation import Attestation
 from bench.worker.evidence.onnx import read_nodes
-from bench.worker.inference import Answer, Inputs
+from bench.worker.inference import CallPath, Inputs
 from bench.worker.runtimes.keras import OUTPUT_BATCH, KerasRuntime
 
 _OPSET = 18
@@ -28,20 +28,20 @@ class OnnxRuntime(KerasRuntime):
 
     _executed: onnx.ModelProto
 
-    def answers(self) -> dict[str, Answer]:
+    def call_paths(self) -> dict[str, CallPath]:
         session = self._session(self._exported())
         (given,), (wanted,) = session.get_inputs(), session.get_outputs()
 
-        def answer(inputs: Inputs) -> Any:
+        def infer(inputs: Inputs) -> Any:
             return session.run([wanted.name], {given.name: inputs})[0]
 
         expected, x = self.outputs(), self.data.x_test
         differences = [
-            np.abs(answer(x[first : first + OUTPUT_BATCH]) - expected[first : first + OUTPUT_BATCH]).max()
+            np.abs(infer(x[first : first + OUTPUT_BATCH]) - expected[first : first + OUTPUT_BATCH]).max()
             for first in range(0, len(x), OUTPUT_BATCH)
         ]
         self.output_difference = float(max(differences))
-        return {"compiled": answer}
+        return {"compiled": infer}
 
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
         nodes = [(node.op_type, node.name) for node in self._executed.graph.node]

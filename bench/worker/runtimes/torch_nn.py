@@ -1,4 +1,4 @@
-"""torch's own layers, trained and asked without Keras by the same protocol: what leaving Keras would give.
+"""torch's own layers, trained and used without Keras by the same protocol: what leaving Keras would give.
 
 The same network, initial distributions, losses, batches, learning rate and decay. What differs is torch's habit: LSTM
 and RNN have a second bias, and Adam adds its epsilon to the corrected second moment.
@@ -22,7 +22,7 @@ from bench.worker.backends.torch import profiled
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation
-from bench.worker.inference import Answer, Inputs
+from bench.worker.inference import CallPath, Inputs
 from bench.worker.runtimes import Outputs
 from bench.worker.warmup import warm_size
 
@@ -99,7 +99,7 @@ class TorchRuntime:
         self._device = torch.device(case.device.replace("gpu", "cuda"))
         self._x, self._y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train).long()
         self._x_test, self._y_test = torch.from_numpy(data.x_test), torch.from_numpy(data.y_test).long()
-        self._answer: Answer | None = None
+        self._inference: CallPath | None = None
 
     def build(self) -> int:
         case = self._case
@@ -138,12 +138,12 @@ class TorchRuntime:
         return self._evaluated(self._x_test, self._y_test)
 
     def outputs(self) -> Outputs:
-        answer = self._asked()
-        return answer(self._x_test.numpy())
+        infer = self._compiled_call()
+        return infer(self._x_test.numpy())
 
-    def answers(self) -> dict[str, Answer]:
-        self._answer = self._asked()
-        return {"compiled": self._answer}
+    def call_paths(self) -> dict[str, CallPath]:
+        self._inference = self._compiled_call()
+        return {"compiled": self._inference}
 
     def programs(self) -> int:
         return 0  # nothing is compiled
@@ -154,8 +154,8 @@ class TorchRuntime:
             "train": lambda: self._train_epoch(x, y),
             "evaluate": lambda: self._evaluated(x, y),
         }
-        if (answer := self._answer) is not None:
-            executed["compiled"] = lambda: answer(x.numpy())
+        if (infer := self._inference) is not None:
+            executed["compiled"] = lambda: infer(x.numpy())
         layers = self._network.recurrent()
         return Attestation(
             evidence={phase: profiled(layers, run, steps) for phase, run in executed.items()},
@@ -167,15 +167,15 @@ class TorchRuntime:
             },
         )
 
-    def _asked(self) -> Callable[[Inputs], Outputs]:
+    def _compiled_call(self) -> Callable[[Inputs], Outputs]:
         network, device = self._network.eval(), self._device
 
-        def answer(inputs: Inputs) -> Outputs:
+        def infer(inputs: Inputs) -> Outputs:
             with torch.inference_mode():
                 outputs: Outputs = torch.softmax(network(torch.from_numpy(inputs).to(device)), dim=1).cpu().numpy()
             return outputs
 
-        return answer
+        return infer
 
     def _train_epoch(self, x: Any, y: Any) -> dict[str, float]:
         self._network.train()

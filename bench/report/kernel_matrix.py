@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.catalog.matrix import MatrixEntry
+from bench.catalog.matrix import Availability
 from bench.report.document import Block, Column, Document, Heading, Notes, Paragraph, Table
 
 MATRIX_FIELDS = ("backend", "device", "network", "dtype", "threads")
 """The fields of a case whose values have a matrix each."""
 
 _PROBED = "✓"
-_Rows = Mapping[str, Mapping[str, MatrixEntry]]
-"""cell → kernel → entry."""
+_Rows = Mapping[str, Mapping[str, Availability]]
+"""cell → kernel → its availability."""
 
 
-def matrix_document(entries: Sequence[MatrixEntry]) -> Document:
+def matrix_document(matrix: Sequence[Availability]) -> Document:
     """A table of cells × kernels for each backend, device, network, dtype and number of threads.
 
     The reasons why something can't be had stand below the tables, numbered in the order in which they are met.
     """
-    reasons = _Reasons(entries)
+    reasons = _Reasons(matrix)
     blocks: list[Block] = []
-    for group, rows in _grouped(entries).items():
+    for group, rows in _grouped(matrix).items():
         blocks.append(Heading(_heading(group)))
         if problem := _common_reason(rows):
             blocks.append(Paragraph(problem, indent=1))
@@ -31,24 +31,24 @@ def matrix_document(entries: Sequence[MatrixEntry]) -> Document:
             blocks.append(_table(rows, reasons))
     if lines := reasons.lines():
         blocks.append(Notes(lines, bullet=""))
-    blocks.append(Notes(_legend(entries)))
+    blocks.append(Notes(_legend(matrix)))
     return Document(tuple(blocks))
 
 
-def matrix_data(entries: Sequence[MatrixEntry]) -> dict[str, Any]:
-    """The entries, JSON-able."""
+def matrix_data(matrix: Sequence[Availability]) -> dict[str, Any]:
+    """The matrix, JSON-able."""
     return {
         "entries": [
             {
-                **{name: getattr(entry.case, name) for name in ("cell", "kernel", *MATRIX_FIELDS)},
-                "runs": entry.runs,
-                "comes_to": entry.kernel,
-                "reason": entry.reason,
-                "basis": "probed" if entry.probed_at else "assumed",
-                "probed_at": entry.probed_at,
-                "surprise": entry.surprise,
+                **{name: getattr(availability.case, name) for name in ("cell", "kernel", *MATRIX_FIELDS)},
+                "runs": availability.runs,
+                "comes_to": availability.kernel,
+                "reason": availability.reason,
+                "basis": "probed" if availability.probed_at else "assumed",
+                "probed_at": availability.probed_at,
+                "surprise": availability.surprise,
             }
-            for entry in entries
+            for availability in matrix
         ]
     }
 
@@ -56,10 +56,11 @@ def matrix_data(entries: Sequence[MatrixEntry]) -> dict[str, Any]:
 class _Reasons:
     """Why what can't be had; numbered in the order in which they are first met."""
 
-    def __init__(self, entries: Sequence[MatrixEntry]) -> None:
-        self._refused = [entry for entry in entries if entry.reason]
+    def __init__(self, matrix: Sequence[Availability]) -> None:
+        self._refused = [availability for availability in matrix if availability.reason]
         self._values = {
-            name: {getattr(entry.case, name) for entry in entries} for name in ("cell", "kernel", *MATRIX_FIELDS)
+            name: {getattr(availability.case, name) for availability in matrix}
+            for name in ("cell", "kernel", *MATRIX_FIELDS)
         }
         self._texts: list[str] = []
 
@@ -72,7 +73,7 @@ class _Reasons:
         """Each reason behind what it is about: `(4) gru × cudnn × jax: Keras's JAX backend has no cuDNN GRU`."""
         lines = []
         for number, text in enumerate(self._texts, start=1):
-            cases = [entry.case for entry in self._refused if entry.reason == text]
+            cases = [availability.case for availability in self._refused if availability.reason == text]
             names = []
             for name, everywhere in self._values.items():
                 here = list(dict.fromkeys(getattr(case, name) for case in cases))
@@ -81,12 +82,12 @@ class _Reasons:
         return tuple(lines)
 
 
-def _grouped(entries: Sequence[MatrixEntry]) -> dict[tuple[Any, ...], _Rows]:
-    """The values of `MATRIX_FIELDS` → cell → kernel → entry."""
-    groups: dict[tuple[Any, ...], dict[str, dict[str, MatrixEntry]]] = {}
-    for entry in entries:
-        rows = groups.setdefault(tuple(getattr(entry.case, name) for name in MATRIX_FIELDS), {})
-        rows.setdefault(entry.case.cell, {})[entry.case.kernel] = entry
+def _grouped(matrix: Sequence[Availability]) -> dict[tuple[Any, ...], _Rows]:
+    """The values of `MATRIX_FIELDS` → cell → kernel → its availability."""
+    groups: dict[tuple[Any, ...], dict[str, dict[str, Availability]]] = {}
+    for availability in matrix:
+        rows = groups.setdefault(tuple(getattr(availability.case, name) for name in MATRIX_FIELDS), {})
+        rows.setdefault(availability.case.cell, {})[availability.case.kernel] = availability
     return dict(groups)
 
 
@@ -98,7 +99,7 @@ def _heading(group: tuple[Any, ...]) -> str:
 
 def _common_reason(rows: _Rows) -> str | None:
     """The reason why nothing of a matrix can be had: its backend or its device isn't there."""
-    reasons = {entry.reason for row in rows.values() for entry in row.values()}
+    reasons = {availability.reason for row in rows.values() for availability in row.values()}
     return reasons.pop() if len(reasons) == 1 else None
 
 
@@ -111,22 +112,23 @@ def _table(rows: _Rows, reasons: _Reasons) -> Table:
     )
 
 
-def _cell(entry: MatrixEntry, reasons: _Reasons) -> str:
-    runs = f"→ {entry.kernel or '?'}" if entry.case.kernel == "auto" else "runs"
-    mark = f" {_PROBED}{'!' if entry.surprise else ''}" if entry.probed_at else ""
-    return f"{runs if entry.runs else 'no'}{mark}{f' ({reasons.number(entry.reason)})' if entry.reason else ''}"
+def _cell(availability: Availability, reasons: _Reasons) -> str:
+    runs = f"→ {availability.kernel or '?'}" if availability.case.kernel == "auto" else "runs"
+    mark = f" {_PROBED}{'!' if availability.surprise else ''}" if availability.probed_at else ""
+    reason = f" ({reasons.number(availability.reason)})" if availability.reason else ""
+    return f"{runs if availability.runs else 'no'}{mark}{reason}"
 
 
-def _legend(entries: Sequence[MatrixEntry]) -> tuple[str, ...]:
-    probed = sorted(entry.probed_at[:10] for entry in entries if entry.probed_at)
+def _legend(matrix: Sequence[Availability]) -> tuple[str, ...]:
+    probed = sorted(availability.probed_at[:10] for availability in matrix if availability.probed_at)
     lines = ["auto: what Keras picks by itself, which is what people get; generic everywhere is the fair comparison."]
-    if len(probed) < len(entries):
+    if len(probed) < len(matrix):
         lines.append("Without a mark: assumed, from Keras's rules.")
     if probed:
         dates = probed[0] if probed[0] == probed[-1] else f"{probed[0]} to {probed[-1]}"
         lines.append(f"{_PROBED}: probed ({dates}), run for a step on this machine, its program read.")
     else:
         lines.append("bench kernels --probe runs each for a step and reads its program.")
-    if any(entry.surprise for entry in entries):
+    if any(availability.surprise for availability in matrix):
         lines.append(f"{_PROBED}!: the probe contradicts Keras's rules as this program knows them.")
     return tuple(lines)
