@@ -62,7 +62,7 @@ def registered() -> dict[str, Cell]:
         origin = f"the entry point {point.name!r} of the package {package} (group {ENTRY_POINT_GROUP})"
         if point.name in cells:
             raise UsageError(
-                f"{origin} has the name of another cell, {cells[point.name].title}: give it a name of its users."
+                f"{origin} has the name of another cell, {cells[point.name].title}: give it a name of its own."
             )
         factory = _POINT.fullmatch(point.value)
         if factory is None:
@@ -90,7 +90,7 @@ def find(name: str, origin: str = "a case") -> Cell:
         raise unknown("cell", name, cells, origin)
     if not _FACTORY.fullmatch(name) or _source(name.partition(":")[0]) is None:
         raise UsageError(
-            f"no module for the cell {name!r} ({origin}): a cell of one's users is named as module:factory, and the "
+            f"no module for the cell {name!r} ({origin}): a user's own cell is named as module:factory, and the "
             f"module must be importable from the current folder or the environment."
         )
     return Cell(name, name, "named on the command line or in the suite")
@@ -98,11 +98,11 @@ def find(name: str, origin: str = "a case") -> Cell:
 
 def sources_digest(names: Iterable[str]) -> str:
     """A digest of the source files of those of `names` that are users' cells; empty where none is."""
-    users = sorted((c for c in map(find, set(names)) if not c.built_in), key=lambda cell: cell.name)
-    if not users:
+    users_cells = sorted((c for c in map(find, set(names)) if not c.built_in), key=lambda cell: cell.name)
+    if not users_cells:
         return ""
     whole = hashlib.sha256()
-    for cell in users:
+    for cell in users_cells:
         source = _source(cell.factory.partition(":")[0]) or b""
         whole.update(f"{cell.factory}\0{len(source)}\0".encode() + source)
     return whole.hexdigest()[:16]

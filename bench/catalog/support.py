@@ -140,7 +140,7 @@ def _torch_refusal(case: Case) -> str | None:
     if set(networks.find(case.network).activations) != {"tanh"}:
         return "torch.nn's LSTM and GRU know tanh only: use the network cudnn_ready"
     if case.cell not in BUILT_IN:
-        return "torch.nn has LSTM, GRU and RNN: a cell of one's own has no peer there"
+        return "torch.nn has LSTM, GRU and RNN: a user's cell has no peer there"
     on_gpu = case.device != "cpu"
     if case.kernel not in (("auto", "cudnn") if on_gpu else ("auto",)):
         return f"torch.nn picks its kernel by itself{' (cudnn on a GPU)' if on_gpu else ''}: ask for the kernel auto"

@@ -14,7 +14,7 @@ from bench.report.measured import Measured
 from bench.report.values import NONE, row_label
 
 _CONFUSIONS = 6
-"""Matrices on the page; a table of all would be nothing to look at."""
+"""Matrices on the page; a table of all would be nothing to read."""
 
 
 def score_blocks(measured: Measured, section: Section) -> tuple[Block, ...]:

@@ -25,7 +25,7 @@ from bench.core.case import Case, digest
 from bench.store.files import publish
 
 CEILINGS_VERSION = 1
-"""The version of the files in a store's folder `bounds/`, where its key is `"bounds_version"`."""
+"""The version of the files in a store's folder `bounds/`, under `bounds_version`."""
 PEAK_SIZE = 2048
 """Rows and columns of the large product's factors."""
 
