@@ -52,7 +52,7 @@ WORDS = {
 
 ALLOWED = {
     r"peak_fraction|serial_fraction|\"limits\"": "keys of the JSON, which programs read",
-    r"\bbounds(?=[ ]=|/|:|[\"'`])|\bbounds_version\b": "the suite's setting, the folder of a store and its files' version",
+    r"\bbounds(?=[ ]=|/|:|[\"'`])|\bbounds_version\b": "the suite's setting, a store's folder, its files' version",
     r"[\"']answer[\"']": "the key of a probe's file, which is read as before",
     r"--peak\b": "the option of bench env",
     r"slices\.parquet|[\"'`](?:\w+_slices?|slices_a_side|spoilt_pairs|looks|turn|strokes)[\"'`]": "the files of a "
