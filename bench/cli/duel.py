@@ -37,6 +37,10 @@ def duel(
     floor: Annotated[
         float, typer.Option("--floor", metavar="PERCENT", help="What a difference must exceed to be one.")
     ] = 0.5,
+    build: Annotated[
+        bool,
+        typer.Option("--build", help="Install each commit's package into an environment of its own, with uv."),
+    ] = False,
     results: ResultsOption = LOCAL_RESULTS,
     data_dir: DataDirOption = None,
     cpus: CpusOption = None,
@@ -74,6 +78,7 @@ def duel(
         results=results,
         margins=Margins(tolerance=tolerance / 100, floor=floor / 100),
         overrides=tuple(overrides or ()),
+        build=build,
         phase=phase,
         budget_seconds=60 * budget,
         data_dir=data_dir,

@@ -8,8 +8,9 @@ The wire format, version `DUEL_PROTOCOL`:
   of a duel, also the read end of a pipe that becomes its standard input.
 - An event is one line on the event pipe: `[kind, {field: value}]`, where the kind is a key of `_EVENTS`. The first
   event of a run is `started`, the last `finished`.
-- A side of a duel reads from its standard input how many steps its next timed batch has, a decimal number a line, and
-  reports each with the event `batch`. 0, or the end of the input, asks for the event `metadata`, and ends the side.
+- A side of a duel reports, with the event `code`, which code it imported to build its model. Then it reads from its
+  standard input how many steps its next timed batch has, a decimal number a line, and reports each with the event
+  `batch`. 0, or the end of the input, asks for the event `metadata`, and ends the side.
 
 Additions that an older reader can do without (a field of an event) leave the version as it is.
 """
@@ -29,10 +30,11 @@ from typing import Any
 from bench.core.case import Case, Status
 from bench.core.metrics import Observation, RunMetadata
 
-DUEL_PROTOCOL = 2
+DUEL_PROTOCOL = 3
 """Version of the wire format. A duel between commits reads this line in the source of each commit, and refuses one that
 has another version, or none.
 
+3 (2026-11): a side reports the code that it imported, before its first timed batch.
 2 (2026-11): events are named by their kind, and not by their class; timed batches.
 1 (2026-11): had no such line; `worker/side.py` had another name for its timed batches.
 """
@@ -92,6 +94,14 @@ class Began:
 
 
 @dataclass(frozen=True)
+class CodeImported:
+    """A side of a duel has built its model, and has imported this code for it."""
+
+    modules_json: str
+    """The modules as `bench.core.code.to_json` writes them, bench's own among them."""
+
+
+@dataclass(frozen=True)
 class TimedBatch:
     """A side of a duel has done the steps that were asked of it, and waits for the next command."""
 
@@ -111,7 +121,7 @@ class Finished:
     """CPU time of the run's process, its import left out."""
 
 
-Event = Started | Began | Observation | RunMetadata | TimedBatch | Finished
+Event = Started | Began | Observation | RunMetadata | CodeImported | TimedBatch | Finished
 Emit = Callable[[Event], None]
 """How a run reports; the argument of a worker's `measure(request, emit)`."""
 
@@ -120,6 +130,7 @@ _EVENTS: dict[str, type[Any]] = {
     "began": Began,
     "observation": Observation,
     "metadata": RunMetadata,
+    "code": CodeImported,
     "batch": TimedBatch,
     "finished": Finished,
 }

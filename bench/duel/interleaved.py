@@ -17,10 +17,12 @@ from typing import Self, TypeVar
 
 import psutil
 
+from bench.core import code
 from bench.core.case import Status
+from bench.core.code import ImportedModule
 from bench.core.errors import BenchError, ExitCode
 from bench.core.metrics import RunMetadata
-from bench.core.protocol import Event, Finished, Request, Started, TimedBatch, TimedPhase
+from bench.core.protocol import CodeImported, Event, Finished, Request, Started, TimedBatch, TimedPhase
 from bench.duel.sequential import Round, SideRound
 from bench.duel.sides import PreparedSide
 from bench.run.server import Server, default_isolation, killed_by
@@ -53,6 +55,8 @@ minute."""
 
 T = TypeVar("T", bound=Event)
 
+ImportedCode = tuple[ImportedModule, ...]
+
 
 class SideFailedError(BenchError):
     """A side of a duel did not do what was asked of it."""
@@ -83,6 +87,8 @@ class ProcessPair:
     rounds: tuple[Round, ...]
     metadata: tuple[RunMetadata, RunMetadata]
     """The last metadata of A and of B."""
+    code: tuple[ImportedCode, ImportedCode] = ((), ())
+    """What A and B imported to build their models."""
     batching: Batching
     seconds: float
     """From the start of both processes to the end of both, and this pair's part of what starting their servers took."""
@@ -98,6 +104,7 @@ class InterleavedRunner:
         folder: where each process's log goes.
         phase: what a timed batch does.
         cpus: logical processors to run on; empty: all that the harness may use.
+        check_code: is given what A and B imported, before anything of a pair is timed; raises to refuse it.
         on_tick: called about once a second while nothing is reported.
         clock: seconds.
     """
@@ -111,12 +118,13 @@ class InterleavedRunner:
         folder: Path,
         phase: TimedPhase = TimedPhase.TRAIN,
         cpus: tuple[int, ...] = (),
+        check_code: Callable[[ImportedCode, ImportedCode], None] = lambda a, b: None,
         on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sides = (a, b)
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
-        self._on_tick, self._clock = on_tick, clock
+        self._check_code, self._on_tick, self._clock = check_code, on_tick, clock
         self._servers: dict[int, Server] = {}
         self._generation, self._starting_seconds = 0, 0.0
 
@@ -175,12 +183,15 @@ class InterleavedRunner:
 
         Raises:
             SideFailedError: a side died, fell silent, or ran another kernel than the one asked for.
+            UsageError: a side did not import its own code.
         """
         self.prepare(number)
         start = self._clock()
         with contextlib.ExitStack() as stack:
             both = {index: stack.enter_context(self._process(index, number)) for index in _order(number // 2)}
             # both build and compile at the same time, and then do a round that is discarded
+            imported = {index: process.imported_code() for index, process in both.items()}
+            self._check_code(imported[0], imported[1])
             if batching is None:
                 _together(both, _WARM_STEPS)
                 batching = Batching.of(_step_seconds(list(both.values())))
@@ -197,6 +208,7 @@ class InterleavedRunner:
         return ProcessPair(
             rounds=tuple(measured),
             metadata=(metadata[0], metadata[1]),
+            code=(imported[0], imported[1]),
             batching=batching,
             seconds=self._clock() - start + self._starting_seconds / PAIRS_PER_SERVER,
         )
@@ -281,6 +293,10 @@ class _SideProcess:
         self.command(steps)
         return self.expect(TimedBatch)
 
+    def imported_code(self) -> ImportedCode:
+        """Wait until it has built its model, and give what it imported for that."""
+        return code.from_json(self.expect(CodeImported).modules_json)
+
     def end(self) -> RunMetadata:
         """Let it report its metadata, and end."""
         self.command(0)
@@ -319,10 +335,11 @@ class _SideProcess:
                     raise self._failed(event.error or event.status.value)
             if isinstance(event, kind):
                 return event
-        code = self._server.exit_code()
-        if code is None:
+        exit_code = self._server.exit_code()
+        if exit_code is None:
             raise self._failed("its process died, and its server with it")
-        raise self._failed(f"its process {f'ended with exit code {code}' if code >= 0 else f'was {killed_by(-code)}'}")
+        ending = f"ended with exit code {exit_code}" if exit_code >= 0 else f"was {killed_by(-exit_code)}"
+        raise self._failed(f"its process {ending}")
 
     def _failed(self, what: str) -> SideFailedError:
         return SideFailedError(f"{self._name} failed: {what}; its log is {self._request.log}")

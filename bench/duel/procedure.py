@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shutil
 import statistics
@@ -20,7 +21,8 @@ from bench.core.errors import UsageError
 from bench.core.metric import Margins
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import TimedPhase
-from bench.duel.interleaved import ROUNDS, Batching, InterleavedRunner, ProcessPair
+from bench.duel.code import check_own_code
+from bench.duel.interleaved import ROUNDS, Batching, ImportedCode, InterleavedRunner, ProcessPair, SideFailedError
 from bench.duel.sequential import (
     FEWEST_PAIRS,
     InterimAnalysis,
@@ -32,7 +34,7 @@ from bench.duel.sequential import (
     pairs_needed,
 )
 from bench.duel.sides import WORKER, small_pages_reason
-from bench.duel.specification import DuelSpecification, cases_of, common_kind, prepare_sides
+from bench.duel.specification import DuelSpecification, SideKind, cases_of, common_kind, prepare_sides
 from bench.host import noise
 from bench.host.hardware import read_machine
 from bench.run.lock import machine_lock
@@ -89,6 +91,8 @@ class DuelResult:
     """The rounds of all pairs, discarded ones included."""
     metadata: tuple[RunMetadata, RunMetadata]
     """The metadata of A and of B in the last pair."""
+    code: tuple[ImportedCode, ImportedCode]
+    """What A and B imported in the last pair."""
     batching: Batching
     seconds: float
     needed_seconds: float | None
@@ -107,6 +111,8 @@ class DuelSettings:
     """The store: the duel's files lie in its folder `duels`."""
     margins: Margins
     overrides: tuple[str, ...] = ()
+    build: bool = False
+    """Install each commit's package into an environment of its own."""
     phase: TimedPhase = TimedPhase.TRAIN
     budget_seconds: float = 600.0
     data_dir: Path | None = None
@@ -137,7 +143,7 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
     Raises:
         KeyboardInterrupt: the user, SIGTERM or SIGHUP has interrupted; nothing of the duel is kept.
         SideFailedError: a side failed; the logs stay.
-        UsageError: a side cannot be had or run here, or the budget is too short for a verdict.
+        UsageError: a side cannot be had or run here, or did not import its own code, or the budget is too short.
     """
     kind = common_kind(settings.a, settings.b)
     cases = cases_of(settings.a, settings.b, kind, settings.overrides)
@@ -156,6 +162,7 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
                     cases,
                     scratch=Path(scratch),
                     cache=default_cache(),
+                    build=settings.build,
                     worker=settings.worker,
                     notify=reporter.note,
                 ),
@@ -171,7 +178,15 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
             a, b = specification.sides
             with (
                 machine_lock(reporter.note),
-                InterleavedRunner(a, b, data=data, folder=logs, phase=settings.phase, cpus=settings.cpus) as runner,
+                InterleavedRunner(
+                    a,
+                    b,
+                    data=data,
+                    folder=logs,
+                    phase=settings.phase,
+                    cpus=settings.cpus,
+                    check_code=functools.partial(check_own_code, a, b),
+                ) as runner,
             ):
                 reporter.duel_began(specification)
                 runner.prepare()
@@ -184,6 +199,13 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
                 )
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except SideFailedError as error:
+        if kind is SideKind.COMMITS and not settings.build and "cannot be imported" in str(error):
+            raise SideFailedError(
+                f"{error}. A side imports from its commit alone, which has nothing that building makes (compiled "
+                f"extensions, generated modules): --build installs each side's package."
+            ) from None
         raise
     shutil.rmtree(logs)
     return Duel(specification, result, folder)
@@ -255,6 +277,7 @@ def measure_until_decided(
         discarded_pairs=progress.discarded,
         rounds=_rounds(progress.pairs),
         metadata=progress.pairs[-1].metadata,
+        code=progress.pairs[-1].code,
         batching=batching,
         seconds=clock() - begun,
         needed_seconds=_needed(stopped, progress, margins),

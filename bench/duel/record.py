@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.duel.code import identical_code
 from bench.duel.procedure import DuelResult
 from bench.duel.sequential import CONFIDENCE, Round, SideRound
 from bench.duel.sides import differing
@@ -104,12 +105,14 @@ def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, A
                 "evidence": json.loads(metadata.attestation_json or "{}"),
                 "step_seconds": _step_seconds(result, index),
                 "variables": dict(side.environment.variables),
+                "modules": [asdict(module) for module in code if not module.name.startswith("bench.")],
             }
-            for index, (letter, side, metadata) in enumerate(
-                zip("ab", specification.sides, result.metadata, strict=True)
+            for index, (letter, side, metadata, code) in enumerate(
+                zip("ab", specification.sides, result.metadata, result.code, strict=True)
             )
         },
         "different_packages": {name: list(versions) for name, versions in differing(a.packages, b.packages).items()},
+        "same_code": identical_code(*result.code) if a.commit else None,
         "machine_fingerprint": specification.machine.fingerprint,
         "machine": json.loads(specification.machine.to_json()),
     }

@@ -1,4 +1,4 @@
-"""Preparing the sides of a duel: a commit is unpacked, an environment is built, the allocator is pinned.
+"""Preparing the sides of a duel: an environment is built, the allocator is pinned (`commits` unpacks a commit).
 
 Nothing is timed here: all of it is over before the duel begins.
 """
@@ -6,7 +6,6 @@ Nothing is timed here: all of it is over before the duel begins.
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
 import platform
@@ -14,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +21,6 @@ import bench
 from bench.catalog import backends
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
-from bench.core.protocol import DUEL_PROTOCOL
 from bench.host.procfs import SYS, read_text
 from bench.run.server import HARNESS_ENVIRONMENT, WorkerEnvironment
 
@@ -44,10 +41,19 @@ deviation of 4 to 6 %, and of 1 % like this."""
 
 _GLIBC_WITH_HUGE_PAGES = (2, 35)
 
-_WORKING_TREE = "."
-_WORKER_PACKAGE = Path("bench/worker/__main__.py")
-_PROTOCOL_MODULE = Path("bench/core/protocol.py")
-_PROTOCOL = re.compile(r"^DUEL_PROTOCOL = (\d+)$", re.MULTILINE)
+
+@dataclass(frozen=True, kw_only=True)
+class UnpackedCommit:
+    """A commit's files on this machine, by which its own code is told from other code. Links are resolved."""
+
+    root: Path
+    """The project's folder in the unpacked tree."""
+    own: tuple[Path, ...]
+    """The folders whose files are the side's own: the unpacked tree, or the environment that was built from it."""
+    checkout: Path
+    """The working tree that the commit belongs to."""
+    packages: frozenset[str]
+    """Top-level names of the project's modules and packages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,8 @@ class PreparedSide:
     environment: WorkerEnvironment = HARNESS_ENVIRONMENT
     packages: Mapping[str, str] = field(default_factory=dict)
     """The versions that an environment has installed, by name; empty for settings and commits."""
+    commit: UnpackedCommit | None = None
+    """None where the side is no commit."""
     worker: str = WORKER
     """The module that does the side's timed batches."""
 
@@ -81,95 +89,6 @@ def small_pages_reason(sys_folder: Path = SYS) -> str | None:
     if name != "glibc" or tuple(map(int, version.split("."))) < _GLIBC_WITH_HUGE_PAGES:
         return f"huge pages want glibc 2.35 or newer, and this is {name or 'another library'} {version}".rstrip()
     return None
-
-
-# --- commits ---
-
-
-def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> PreparedSide:
-    """Unpack a commit of the project that the user stands in.
-
-    It is unpacked and not checked out as a worktree, of which a kill would leave a trace in the user's repository.
-
-    Args:
-        text: the commit, as the user named it; `.` for the working tree.
-        folder: where to unpack it.
-        case: what the side runs.
-        built_in_cell: whether the case's cell comes with bench, so that only a commit of bench itself takes part.
-
-    Raises:
-        UsageError: there is no such commit, nothing of it takes part in the case, or it is a commit of bench that
-            speaks another version of the protocol.
-    """
-    top = Path(_git(Path.cwd(), text, "rev-parse", "--show-toplevel").decode().strip())
-    inner = _git(Path.cwd(), text, "rev-parse", "--show-prefix").decode().strip()
-    if text == _WORKING_TREE:
-        title = "working tree"
-        _copy_tree(top, folder, text)
-    else:
-        commit = _git(top, text, "rev-parse", "--verify", "--end-of-options", f"{text}^{{commit}}").decode().strip()
-        title = commit[:10] if commit.startswith(text) else f"{text} ({commit[:10]})"
-        with tarfile.open(fileobj=io.BytesIO(_git(top, text, "archive", "--format=tar", commit))) as archive:
-            archive.extractall(folder, filter="data")
-    root = folder / inner
-    ours = (root / _WORKER_PACKAGE).exists()
-    if ours:
-        _check_protocol(title, root)
-    if built_in_cell and not ours:
-        raise UsageError(
-            f"nothing of this project takes part in a duel over the cell {case.cell!r}, which comes with bench: "
-            f"name a cell of the project, as --set cells=my_cells:my_cell."
-        )
-    sources = [root, *(path for path in [root / "src"] if path.is_dir())]
-    # not the checkout that the user stands in: a module that the commit hasn't got must not be found there
-    hidden = {top, Path.cwd(), Path.cwd() / "src", top / "src"} - {Path(bench.__file__).parent.parent}
-    rest = [path for path in map(Path, sys.path) if path.absolute() not in hidden]
-    if not ours:
-        rest = [*rest, Path(bench.__file__).parent.parent]
-    return PreparedSide(title=title, case=case, environment=WorkerEnvironment(path=(*sources, *rest), folder=root))
-
-
-def _check_protocol(title: str, root: Path) -> None:
-    """Read which version of the protocol a commit of bench speaks, from its source and without importing it."""
-    match = _PROTOCOL.search(read_text(root / _PROTOCOL_MODULE) or "")
-    version = int(match[1]) if match else None
-    if version == DUEL_PROTOCOL:
-        return
-    which = f"DUEL_PROTOCOL is {version}" if version else "there is no DUEL_PROTOCOL"
-    way_out = "an earlier" if version and version > DUEL_PROTOCOL else "a later"
-    raise UsageError(
-        f"{title} is a commit of bench that speaks another duel protocol than this one ({which} in {_PROTOCOL_MODULE}, "
-        f"and {DUEL_PROTOCOL} is needed): name {way_out} commit."
-    )
-
-
-def _copy_tree(top: Path, folder: Path, text: str) -> None:
-    """What git would commit if all were added: a copy, because the user may go on working."""
-    listed = _git(top, text, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, listed.decode().split("\0")):
-        source, target = top / name, folder / name
-        if source.is_file() or source.is_symlink():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _git(folder: Path, text: str, *arguments: str) -> bytes:
-    try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", *arguments], cwd=folder, capture_output=True, stdin=subprocess.DEVNULL
-        )
-    except OSError as error:
-        raise UsageError(f"the commit {text!r} cannot be had, because git cannot be run: {error.strerror}.") from None
-    if done.returncode:
-        printed = done.stderr.decode(errors="replace").strip().splitlines()
-        raise UsageError(
-            f"{text!r} is no commit of the project here ({printed[-1] if printed else 'git failed'}): name a commit, "
-            f"`.` for the working tree, requirements (keras==3.15.1) or settings (kernel=generic)."
-        )
-    return done.stdout
-
-
-# --- environments ---
 
 
 def environment_side(text: str, case: Case, cache: Path, scratch: Path, notify: Callable[[str], None]) -> PreparedSide:

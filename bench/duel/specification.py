@@ -14,9 +14,9 @@ from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.core.metric import Margins
 from bench.core.protocol import TimedPhase
+from bench.duel.commits import built_commit_side, commit_side
 from bench.duel.sides import (
     PreparedSide,
-    commit_side,
     environment_side,
     is_package,
     pinned_allocator,
@@ -174,6 +174,7 @@ def prepare_sides(
     *,
     scratch: Path,
     cache: Path,
+    build: bool,
     worker: str,
     notify: Callable[[str], None],
 ) -> tuple[PreparedSide, PreparedSide]:
@@ -185,18 +186,23 @@ def prepare_sides(
         cases: of A and of B.
         scratch: a folder that goes with the duel.
         cache: the user's folder that built environments are kept in.
+        build: install each commit's package into an environment of its own.
         worker: the module that does the sides' timed batches.
         notify: given a sentence about what takes a while.
 
     Raises:
-        UsageError: a commit or an environment cannot be had.
+        UsageError: a commit or an environment cannot be had, or something else is to be built.
     """
+    if build and kind is not SideKind.COMMITS:
+        raise UsageError(f"--build installs commits, and the sides are {kind.value}: leave it out.")
     sides = []
     for letter, name, case in zip("ab", names, cases, strict=True):
         folder = scratch / letter
         folder.mkdir()
         if kind is SideKind.COMMITS:
-            side = commit_side(name, folder, case, case.cell in BUILT_IN)
+            side = commit_side(name, folder / "tree", case, case.cell in BUILT_IN)
+            if build:
+                side = built_commit_side(side, cache, folder, notify)
         elif kind is SideKind.ENVIRONMENTS:
             side = environment_side(name, case, cache, folder, notify)
         else:

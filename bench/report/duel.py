@@ -94,6 +94,8 @@ def notes(record: Mapping[str, Any]) -> list[str]:
     if record["different_packages"]:
         changes = (f"{name} {a or 'none'} → {b or 'none'}" for name, (a, b) in record["different_packages"].items())
         texts.append(f"Software that differs: {', '.join(changes)}.")
+    if record.get("same_code"):
+        texts.append("Both commits execute the same program: no module that either side imported differs.")
     variables = record["sides"]["a"]["variables"]
     if variables:
         texts.append(f"Set on both sides: {', '.join(f'{name}={value}' for name, value in variables.items())}.")

@@ -20,10 +20,12 @@ import numpy as np
 from bench.catalog import dtypes, networks, tasks
 from bench.catalog.dtypes import Dtype
 from bench.catalog.tasks import Arrays, Task
+from bench.core import code
 from bench.core.metrics import RunMetadata
-from bench.core.protocol import Emit, InvalidRun, Request, TimedBatch, TimedPhase
+from bench.core.protocol import CodeImported, Emit, InvalidRun, Request, TimedBatch, TimedPhase
 from bench.worker.backends import BackendAdapter
 from bench.worker.evidence.attestation import attest, contradictions
+from bench.worker.evidence.code import imported_modules
 from bench.worker.model import build
 from bench.worker.session import preload as preload
 from bench.worker.session import start_session
@@ -45,7 +47,9 @@ def measure(request: Request, emit: Emit) -> None:
     backend = start_session(case)
     arrays = tasks.load(request.data, task)
     keras.utils.set_random_seed(case.seed)
+    before = frozenset(sys.modules)
     model = build(case, task)
+    emit(CodeImported(code.to_json(imported_modules(before, with_bench=True))))
     backend.build_symbolically(model, *_batches(task, arrays, 1, case.batch_size, dtype), case.batch_size)
     timer = BatchTimer(backend, emit)
     while timer.steps:

@@ -16,8 +16,8 @@ import pytest
 
 from bench.duel.record import rounds_of
 from bench.duel.sequential import pair_log_ratio
-from tests.duel.test_sides import git
 from tests.support.fake_worker import SCRIPT
+from tests.support.git import git
 from tests.support.harness import ROOT, Siege, fake_bench
 
 Duel = Callable[..., subprocess.CompletedProcess[str]]

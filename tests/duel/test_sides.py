@@ -14,9 +14,8 @@ import pytest
 from bench.catalog.backends import BACKENDS
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.core.protocol import DUEL_PROTOCOL
 from bench.duel import sides
-from bench.duel.sides import commit_side, differing, environment_side
+from bench.duel.sides import differing, environment_side
 from bench.duel.specification import SideKind, common_kind, kind_of, settings_of
 from bench.run.server import WorkerEnvironment
 from tests.support.wheels import a_wheel
@@ -55,104 +54,6 @@ def test_folders_and_wheels_stand_for_environments(tmp_path: Path) -> None:
 def test_settings_become_overrides_of_a_suite() -> None:
     assert settings_of("kernel=generic units=64", "A") == ["kernels=generic", "units=64"]
     assert settings_of("cells=gru learning_rate=0.01", "B") == ["cells=gru", "learning_rate=0.01"]
-
-
-def git(folder: Path, *arguments: str) -> str:
-    name = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    return subprocess.run(
-        ["git", *name, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose last commit changed its cell and removed a helper; its working tree goes further."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    git(folder, "init", "-q", "-b", "main")
-    (folder / ".gitignore").write_text("ignored.py\n")
-    (folder / "my_cells.py").write_text("first\n")
-    (folder / "helper.py").write_text("first\n")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-qm", "first")
-    (folder / "my_cells.py").write_text("second\n")
-    (folder / "helper.py").unlink()
-    git(folder, "commit", "-qam", "second")
-    (folder / "my_cells.py").write_text("now\n")
-    (folder / "new.py").write_text("now\n")
-    (folder / "ignored.py").write_text("now\n")
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def test_a_commit_is_unpacked_and_stands_before_all_else(project: Path, tmp_path: Path) -> None:
-    first = commit_side("HEAD~1", tmp_path / "a", USER_CELL, built_in_cell=False)
-    second = commit_side("main", tmp_path / "b", USER_CELL, built_in_cell=False)
-    assert (tmp_path / "a" / "my_cells.py").read_text() == "first\n"
-    assert (tmp_path / "b" / "my_cells.py").read_text() == "second\n"
-    assert not (tmp_path / "b" / "helper.py").exists()
-    commit = git(project, "rev-parse", "HEAD")[:10]
-    assert second.title == f"main ({commit})"
-    assert commit_side(commit[:7], tmp_path / "c", USER_CELL, built_in_cell=False).title == commit
-    for side, folder in ((first, tmp_path / "a"), (second, tmp_path / "b")):
-        assert side.environment.folder == folder
-        assert side.environment.path is not None
-        assert side.environment.path[0] == folder
-        # a module that the commit hasn't got isn't found in the checkout
-        assert project not in side.environment.path
-        assert Path(sides.__file__).parents[2] in side.environment.path
-    assert git(project, "status", "--porcelain") == "M my_cells.py\n?? new.py"  # and nothing of ours in it
-    assert not (project / ".git" / "worktrees").exists()
-
-
-def test_the_working_tree_is_what_git_would_commit(project: Path, tmp_path: Path) -> None:
-    side = commit_side(".", tmp_path / "a", USER_CELL, built_in_cell=False)
-    assert side.title == "working tree"
-    found = {path.name: path.read_text() for path in (tmp_path / "a").iterdir()}
-    assert found == {".gitignore": "ignored.py\n", "my_cells.py": "now\n", "new.py": "now\n"}
-
-
-def test_a_project_below_its_repository_and_a_source_folder(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inner = project / "inner"
-    (inner / "src").mkdir(parents=True)
-    (inner / "src" / "cells.py").write_text("x\n")
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "inner")
-    monkeypatch.chdir(inner)
-    environment = commit_side("HEAD", tmp_path / "a", USER_CELL, built_in_cell=False).environment
-    assert environment.folder == tmp_path / "a" / "inner"
-    assert environment.path is not None
-    assert environment.path[:2] == (tmp_path / "a" / "inner", tmp_path / "a" / "inner" / "src")
-
-
-def test_what_is_no_commit_and_what_has_no_part_in_the_duel_is_refused(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(UsageError, match="'nowhere' is no commit of the project here"):
-        commit_side("nowhere", tmp_path / "a", USER_CELL, built_in_cell=False)
-    with pytest.raises(UsageError, match=r"is no commit"):
-        commit_side("--output=/x", tmp_path / "a", USER_CELL, built_in_cell=False)
-    with pytest.raises(UsageError, match="nothing of this project takes part in a duel over the cell 'lstm'"):
-        commit_side("HEAD", tmp_path / "b", Case(cell="lstm"), built_in_cell=True)
-    old = project / "bench" / "worker"
-    old.mkdir(parents=True)
-    (old / "__main__.py").touch()
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "as bench was once")
-    for number, way_out in ((1, "a later"), (DUEL_PROTOCOL + 1, "an earlier")):
-        (project / "bench" / "core").mkdir(exist_ok=True)
-        (project / "bench" / "core" / "protocol.py").write_text(f"DUEL_PROTOCOL = {number}\n")
-        git(project, "add", "-A")
-        git(project, "commit", "-qm", "as bench was, or will be")
-        with pytest.raises(UsageError, match=f"DUEL_PROTOCOL is {number} in bench/core/protocol.py, .*name {way_out}"):
-            commit_side("HEAD", tmp_path / f"protocol-{number}", USER_CELL, built_in_cell=False)
-    with pytest.raises(UsageError, match=r"another duel protocol than this one \(there is no DUEL_PROTOCOL"):
-        commit_side("HEAD~2", tmp_path / "old", USER_CELL, built_in_cell=False)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="not a git repository"):
-        commit_side("HEAD", tmp_path / "d", USER_CELL, built_in_cell=False)
 
 
 def test_an_environment_is_built_and_what_differs_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

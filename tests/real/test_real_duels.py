@@ -24,7 +24,7 @@ from bench.duel.sides import PreparedSide
 from bench.host.hardware import read_machine
 from bench.run.server import WorkerEnvironment
 from scripts.recordings import Recorded, minutes, read
-from tests.duel.test_sides import git
+from tests.support.git import git
 from tests.support.wheels import a_wheel, an_environment
 
 pytestmark = pytest.mark.real

@@ -12,7 +12,7 @@ import sys
 import time
 
 from bench.core.metrics import RunMetadata
-from bench.core.protocol import Emit, Request, TimedBatch
+from bench.core.protocol import CodeImported, Emit, Request, TimedBatch
 from tests.support.fake_worker import obey, read_script
 
 
@@ -26,6 +26,7 @@ def measure(request: Request, emit: Emit) -> None:
     what = script.get(name) or script.get(name[0]) or script.get("*", "nothing")
     noise = random.Random(f"{name}{script.get('seed', 0)}")
     offset = noise.gauss(0.0, script.get("noise", 0.005))
+    emit(CodeImported("[]"))
     commands = 0
     while steps := int(sys.stdin.buffer.readline() or 0):
         commands += 1

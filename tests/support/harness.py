@@ -25,7 +25,7 @@ from bench.plan.prepare import PreparedSuite
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = "tests.support.fake_worker"
-FAKE_SIDE = "tests.support.fake_side"
+FAKE_SIDE = os.environ.get("BENCH_TEST_SIDE", "tests.support.fake_side")
 FORBIDDEN = ("keras", "tensorflow", "jax", "torch")
 TARGETS = ("parent", "server", "child")
 _GONE_SECONDS = 5.0

@@ -1,0 +1,92 @@
+"""Whether each side of a duel ran its own code, judged by the modules that its process imported.
+
+A side that imports the working tree through an editable install, instead of its commit, would be timed against itself,
+and the verdict `same` would be about code that never ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.core.code import ImportedModule
+from bench.core.errors import UsageError
+from bench.duel.sides import PreparedSide, UnpackedCommit
+
+_SHOWN = 3
+
+
+def foreign_modules(modules: Sequence[ImportedModule], commit: UnpackedCommit) -> tuple[ImportedModule, ...]:
+    """The project's modules that a side imported from somewhere else than its own tree.
+
+    A module is the project's if its top-level package is one of the project's, or if its file lies in the checkout that
+    the user stands in and in no package installed there. Modules of other packages are the same on both sides, and no
+    part of what is compared.
+
+    Args:
+        modules: what the side's process imported.
+        commit: what the side should have imported from.
+    """
+    return tuple(
+        module
+        for module in modules
+        if not any(Path(module.file).is_relative_to(folder) for folder in commit.own)
+        and (
+            module.name.partition(".")[0] in commit.packages
+            or (not module.distribution and Path(module.file).is_relative_to(commit.checkout))
+        )
+    )
+
+
+def foreign_code_sentence(side: str, modules: Sequence[ImportedModule]) -> str:
+    """Which file came from where, and the ways out; for `foreign_modules` that are not empty."""
+    shown = "; ".join(f"{module.name} from {module.file}" for module in modules[:_SHOWN])
+    more = f", and {len(modules) - _SHOWN} more" if len(modules) > _SHOWN else ""
+    compiled = any(not module.file.endswith(".py") for module in modules)
+    way_out = (
+        "compiled extensions are not in a commit: give --build, which builds each side's package into an environment "
+        "of its own"
+        if compiled
+        else 'name the folder of the packages, as in [tool.bench] source = ["python"] in pyproject.toml, or give '
+        "--build, which builds each side's package into an environment of its own"
+    )
+    return f"{side} did not run its own code: it imported {shown}{more}: {way_out}."
+
+
+def identical_code(a: Sequence[ImportedModule], b: Sequence[ImportedModule]) -> bool:
+    """Whether both sides imported the same modules with the same content, wherever they lie."""
+    return {(module.name, module.sha256) for module in a} == {(module.name, module.sha256) for module in b}
+
+
+def check_own_code(
+    a: PreparedSide, b: PreparedSide, code_a: Sequence[ImportedModule], code_b: Sequence[ImportedModule]
+) -> None:
+    """Refuse a duel between commits of which a side did not import its own code; settings and environments pass.
+
+    Args:
+        a: the base.
+        b: what is compared with it.
+        code_a: what A's process imported.
+        code_b: what B's process imported.
+
+    Raises:
+        UsageError: a module of the project came from outside of its side's tree, or an edit did not reach what was
+            imported.
+    """
+    for letter, side, code in (("A", a, code_a), ("B", b, code_b)):
+        if side.commit and (foreign := foreign_modules(code, side.commit)):
+            raise UsageError(foreign_code_sentence(f"{letter} ({side.title})", foreign))
+    if a.commit and b.commit and identical_code(code_a, code_b):
+        for path in imported_files(code_a, a.commit):
+            ours, theirs = a.commit.root / path, b.commit.root / path
+            if not theirs.is_file() or ours.read_bytes() != theirs.read_bytes():
+                raise UsageError(
+                    f"{path} differs between {a.title} and {b.title}, and yet both sides imported identical code: the "
+                    f"edit does not reach what is imported; give --build, which installs each side's package."
+                )
+
+
+def imported_files(modules: Sequence[ImportedModule], commit: UnpackedCommit) -> tuple[Path, ...]:
+    """The files of a commit's tree that were imported, relative to the project's folder in it."""
+    files = (Path(module.file) for module in modules)
+    return tuple(sorted(file.relative_to(commit.root) for file in files if file.is_relative_to(commit.root)))

@@ -1,0 +1,195 @@
+"""Commits as sides of a duel: unpacked from the user's repository, with the folders that their packages lie in."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import bench
+from bench.core.case import Case
+from bench.core.errors import UsageError
+from bench.core.protocol import DUEL_PROTOCOL
+from bench.duel.layout import source_folders, top_level_names
+from bench.duel.sides import PreparedSide, UnpackedCommit, environment_side
+from bench.host.procfs import read_text
+from bench.run.server import WorkerEnvironment
+
+_WORKING_TREE = "."
+_WORKER_PACKAGE = Path("bench/worker/__main__.py")
+_PROTOCOL_MODULE = Path("bench/core/protocol.py")
+_PROTOCOL = re.compile(r"^DUEL_PROTOCOL = (\d+)$", re.MULTILINE)
+_ENVIRONMENT_FOLDERS = frozenset({"site-packages", "dist-packages"})
+
+
+def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> PreparedSide:
+    """Unpack a commit of the project that the user stands in.
+
+    It is unpacked and not checked out as a worktree, of which a kill would leave a trace in the user's repository.
+
+    Args:
+        text: the commit, as the user named it; `.` for the working tree.
+        folder: where to unpack it.
+        case: what the side runs.
+        built_in_cell: whether the case's cell comes with bench, so that only a commit of bench itself takes part.
+
+    Raises:
+        UsageError: there is no such commit or it cannot be unpacked, nothing of it takes part in the case, or it is a
+            commit of bench that speaks another version of the protocol.
+    """
+    top = Path(os.fsdecode(_git(Path.cwd(), text, "rev-parse", "--show-toplevel")).rstrip("\n"))
+    inner = os.fsdecode(_git(Path.cwd(), text, "rev-parse", "--show-prefix")).rstrip("\n")
+    title = _unpacked(text, top, folder)
+    root = folder / inner
+    ours = (root / _WORKER_PACKAGE).exists()
+    if ours:
+        _check_protocol(title, root)
+    if built_in_cell and not ours:
+        raise UsageError(
+            f"nothing of this project takes part in a duel over the cell {case.cell!r}, which comes with bench: "
+            f"name a cell of the project, as --set cells=my_cells:my_cell."
+        )
+    sources = source_folders(root, Path.cwd())
+    program = Path(bench.__file__).parent.parent
+    rest = [path for path in map(Path, sys.path) if path == program or not _of_checkout(path, top)]
+    if ours:
+        rest = [path for path in rest if path != program]
+    elif program not in rest:
+        rest = [*rest, program]
+    return PreparedSide(
+        title=title,
+        case=case,
+        environment=WorkerEnvironment(path=(*sources, *rest), folder=root),
+        commit=UnpackedCommit(
+            root=root.resolve(), own=(folder.resolve(),), checkout=top.resolve(), packages=top_level_names(sources)
+        ),
+    )
+
+
+def built_commit_side(side: PreparedSide, cache: Path, scratch: Path, notify: Callable[[str], None]) -> PreparedSide:
+    """Install an unpacked commit's package into an environment of its own: the only way for compiled extensions.
+
+    Args:
+        side: what `commit_side` gave.
+        cache: the user's folder that built environments are kept in; one with a package of a commit is not.
+        scratch: a folder of this side, which goes with the duel.
+        notify: given a sentence that an environment is built, which takes a while.
+
+    Raises:
+        UsageError: the commit is no package that can be installed, or its requirements can't be met.
+    """
+    assert side.commit is not None
+    root = side.commit.root
+    if not any((root / name).is_file() for name in ("pyproject.toml", "setup.py")):
+        raise UsageError(f"--build: {side.title} has neither pyproject.toml nor setup.py, so it cannot be installed.")
+    built = environment_side(str(root), side.case, cache, scratch, notify)
+    # not in the commit's own folder: the package there lacks what building it has made
+    empty = scratch / "empty"
+    empty.mkdir()
+    prefix = Path(built.environment.python).parent.parent.resolve()
+    return replace(
+        built,
+        title=side.title,
+        environment=replace(built.environment, folder=empty),
+        commit=replace(side.commit, own=(prefix,)),
+    )
+
+
+def _of_checkout(path: Path, top: Path) -> bool:
+    """Whether imports from this entry of the path would find the checkout's modules, and not an environment in it."""
+    absolute = path.absolute()
+    in_environment = _ENVIRONMENT_FOLDERS & set(absolute.parts) or absolute.is_relative_to(Path(sys.prefix))
+    return absolute.is_relative_to(top) and not in_environment
+
+
+def _unpacked(text: str, top: Path, folder: Path) -> str:
+    """Unpack a commit or the working tree, and give its title."""
+    try:
+        if text == _WORKING_TREE:
+            _copy_tree(top, folder, text)
+            return "working tree"
+        commit = _git(top, text, "rev-parse", "--verify", "--end-of-options", f"{text}^{{commit}}").decode().strip()
+        with tarfile.open(fileobj=io.BytesIO(_git(top, text, "archive", "--format=tar", commit))) as archive:
+            archive.extractall(folder, filter=_member)
+    except (tarfile.TarError, OSError) as error:
+        raise UsageError(
+            f"{text!r} cannot be unpacked ({error}): commit a tree without that file, or name another commit."
+        ) from None
+    return commit[:10] if commit.startswith(text) else f"{text} ({commit[:10]})"
+
+
+def _member(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+    """A link is unpacked as it was committed, wherever it points: git archives it, and nothing is written through it,
+    since whatever would lie outside of the folder then is refused. All else is as the filter `data` has it."""
+    return member if member.issym() else tarfile.data_filter(member, folder)
+
+
+def _copy_tree(top: Path, folder: Path, text: str) -> None:
+    """Copy what git would commit if all were added: a copy, because the user may go on working."""
+    listed = _git(top, text, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, os.fsdecode(listed).split("\0")):
+        source, target = top / name, folder / name
+        if source.is_file() or source.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _check_protocol(title: str, root: Path) -> None:
+    """Read which version of the protocol a commit of bench speaks, from its source and without importing it."""
+    match = _PROTOCOL.search(read_text(root / _PROTOCOL_MODULE) or "")
+    version = int(match[1]) if match else None
+    if version == DUEL_PROTOCOL:
+        return
+    which = f"DUEL_PROTOCOL is {version}" if version else "there is no DUEL_PROTOCOL"
+    way_out = "an earlier" if version and version > DUEL_PROTOCOL else "a later"
+    raise UsageError(
+        f"{title} is a commit of bench that speaks another duel protocol than this one ({which} in {_PROTOCOL_MODULE}, "
+        f"and {DUEL_PROTOCOL} is needed): name {way_out} commit."
+    )
+
+
+def _git(folder: Path, text: str, *arguments: str) -> bytes:
+    try:
+        done = _run_git(folder, *arguments)
+    except OSError as error:
+        raise UsageError(f"the commit {text!r} cannot be had, because git cannot be run: {error.strerror}.") from None
+    if done.returncode:
+        raise UsageError(_git_failure(folder, text, done.stderr.decode(errors="replace").strip().splitlines()))
+    return done.stdout
+
+
+def _run_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = ["git", "--no-optional-locks", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def _git_failure(folder: Path, text: str, printed: list[str]) -> str:
+    """What is wrong, and the way out: in CI it is most often the checkout, and not the name."""
+    if any("dubious ownership" in line for line in printed):
+        return (
+            f"git refuses this repository, because it belongs to another user than this one: "
+            f"`git config --global --add safe.directory {folder}` allows it."
+        )
+    if _run_git(folder, "rev-parse", "--git-dir").returncode:
+        return (
+            f"{text!r} cannot be a commit here, because {folder} is not in a git repository: stand in the project, or "
+            f"name requirements (keras==3.15.1) or settings (kernel=generic)."
+        )
+    if _run_git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
+        return (
+            f"{text!r} is not in this clone, which is shallow: fetch its history (`fetch-depth: 0` for "
+            f"actions/checkout, or `git fetch --unshallow`)."
+        )
+    if not _run_git(folder, "rev-parse", "--verify", "-q", f"refs/remotes/origin/{text}").returncode:
+        return f"there is no local branch {text!r}, but the remote has it: name origin/{text}."
+    return (
+        f"{text!r} is no commit of the project here ({printed[-1] if printed else 'git failed'}): name a commit, "
+        f"`.` for the working tree, requirements (keras==3.15.1) or settings (kernel=generic)."
+    )
