@@ -4,7 +4,7 @@ A row is called the best only if its interval against every other row lies on it
 best, the other k - 1 are chances to call a wrong one, so each interval may leave 0.05 / (k - 1) on that side: then a
 wrong row is called the best with 5 % at most (Berger, 1982, for each row; Bonferroni over the rows). Of up to three
 rows those are intervals of 95 %, and the answer agrees with the claims. Accuracies are compared by seed, times by
-block. One seed or one block never tells.
+block. One seed or one block is never enough.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Key = TypeVar("_Key")
 
 @dataclass(frozen=True)
 class Leader:
-    """The row that leads by its estimate, and those that it can't be told from."""
+    """The row that leads by its estimate, and those that it can't be distinguished from."""
 
     row: Row
     figure: Estimate

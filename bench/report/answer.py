@@ -1,6 +1,6 @@
 """The answer: which cell to use here, and how sure that is, in sentences that are true of a section.
 
-Where a row can't be told from the best, the sentence names it (`bench.analysis.leaders`).
+Where a row can't be distinguished from the best, the sentence names it (`bench.analysis.leaders`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def answer(section: Section) -> tuple[str, ...]:
     accurate, quick, answering = most_accurate(section), fastest_to_train(section), fastest_to_answer(section)
     if accurate is None and quick is None:
         tried = sum(row.runs_tried for row in section.rows)
-        return (f"Nothing can be said: none of {count(tried, 'run')} ended ok.",)
+        return (f"No answer: none of {count(tried, 'run')} ended ok.",)
     sentences = []
     if accurate:
         sentences.append(_sentence(accurate, "Most accurate", _accuracy(accurate.figure), "seed"))
@@ -71,7 +71,7 @@ def _sentence(leader: Leader, what: str, figure: str, unit: str) -> str:
     rest = len(leader.rivals) - _NAMED
     more = f" or {rest} more" if rest > 0 else ""
     why = f" from one {unit}" if leader.figure.n == 1 else ""
-    return f"{what}: can't tell yet. {name} leads with {figure}, but it can't be told{why} from {rivals}{more}."
+    return f"{what}: can't tell yet. {name} leads with {figure}, but can't be distinguished{why} from {rivals}{more}."
 
 
 def _level(leader: Leader) -> str:

@@ -74,7 +74,7 @@ def read(paths: Sequence[Path], *, suite: str | None, warn: Callable[[str], None
     frame, calls = _observations(paths, (*NEEDED, *_PROVENANCE), "suite", suite, warn_once)
     texts = load(paths, columns=("test_predictions",), phases=(), warn=warn_once).dropna(subset=["test_predictions"])
     campaigns = set(frame["campaign_id"].astype(str))
-    manifests = [found for path in paths if path.is_dir() for found in read_manifests(path, warn=warn_once)]
+    manifests = [manifest for path in paths if path.is_dir() for manifest in read_manifests(path, warn=warn_once)]
     return Measured(
         frame,
         calls,

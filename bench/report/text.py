@@ -160,7 +160,7 @@ def _table(table: Table, console: Console) -> RenderableType:
     """The first arrangement that fits the width; where none does, the last one with its texts folded."""
     if not table.rows:
         return _text(f"{table.caption}: {table.empty}" if table.caption else table.empty)
-    arrangements = [made for one in (table, table.narrow) if one is not None for made in _arrangements(one)]
+    arrangements = [arranged for each in (table, table.narrow) if each for arranged in _arrangements(each)]
     for columns, groups in arrangements:
         widths = _widths(columns, groups)
         if sum(widths) + 2 * (len(widths) - 1) <= console.width:

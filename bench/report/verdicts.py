@@ -203,7 +203,7 @@ def _notes(comparison: Comparison, gate: Gate) -> list[str]:
     notes = [*comparison.remarks]
     if comparison.added:
         names = ", ".join(case_label(case, comparison.axes) for case in comparison.added)
-        notes.append(f"only the new side has, so nothing is said of: {names}.")
+        notes.append(f"only the new side has, so not compared: {names}.")
     resting = dict.fromkeys(f.basis for f in comparison.findings if f.basis)
     if resting:
         notes.append(f"rests on {' / '.join(resting)}.")
@@ -231,16 +231,15 @@ def _margin(name: str, value: float) -> str:
 
 
 def _by_environment(findings: Sequence[Finding]) -> list[tuple[ComparisonEnvironment, list[Finding]]]:
-    """Findings on the same environment together, in the order in which the grounds first come."""
-    groups: list[tuple[ComparisonEnvironment, list[Finding]]] = []
+    """Findings of the same environment together, in the order in which the environments first come."""
+    environments: list[ComparisonEnvironment] = []  # which have mappings, and so no hash
     for finding in findings:
-        for environment, own in groups:
-            if environment == finding.environment:
-                own.append(finding)
-                break
-        else:
-            groups.append((finding.environment, [finding]))
-    return groups
+        if finding.environment not in environments:
+            environments.append(finding.environment)
+    return [
+        (environment, [finding for finding in findings if finding.environment == environment])
+        for environment in environments
+    ]
 
 
 # --- for programs ---

@@ -25,7 +25,6 @@ from bench.host.noise import HeavyProcess, Quiet
 from bench.host.procfs import GIB
 from bench.plan.prepare import prepare
 from bench.plan.suite import built_in
-from bench.report.values import duration, worded
 from bench.store.parts import write_run
 from bench.store.schema import SCHEMA_VERSION
 from tests.support.roots import LAPTOP
@@ -639,44 +638,6 @@ def test_shell_completion(tmp_path: Path) -> None:
 
 
 # Layout
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (0, "0 s"),
-        (89.4, "89 s"),
-        (90, "2 min"),
-        (89 * 60, "89 min"),
-        (2 * 3600, "2 h 0 min"),
-        (47 * 3600, "47 h 0 min"),
-        (49 * 3600, "2 days"),
-        (1e6, "12 days"),
-    ],
-)
-def test_times_that_a_person_waits(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("uptime_seconds", 2179.67, ("uptime", "36 min")),
-        ("seconds", 0.0123, ("time", "12.3 ms")),
-        ("cpu_seconds", 123.456, ("cpu", "123 s")),
-        ("peak_rss_bytes", 1024**2 * 412.3, ("peak rss", "412 MiB")),
-        ("memory_class_gib", 24.0, ("memory class", "24 GiB")),
-        ("steal_fraction_start", 0.0123, ("steal at the start", "1.2 %")),
-        ("accuracy", 0.98421, ("accuracy", "98.42 %")),
-        ("turbo", True, ("turbo", "yes")),
-        ("gpus", ["NVIDIA L4", "NVIDIA L4"], ("gpus", "NVIDIA L4, NVIDIA L4")),
-        ("settings", (("OMP_NUM_THREADS", "4"), ("XLA_FLAGS", "")), ("settings", "OMP_NUM_THREADS 4, XLA_FLAGS –")),
-        ("learning_rate", 1e-3, ("learning rate", "0.001")),
-        ("loss", None, ("loss", "–")),
-    ],
-)
-def test_facts_in_words(name: str, value: object, said: tuple[str, str]) -> None:
-    assert worded(name, value) == said
 
 
 def test_a_command_to_copy_stays_on_one_line(

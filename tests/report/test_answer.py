@@ -53,7 +53,7 @@ def test_overlapping_seeds_cannot_tell() -> None:
     one = section(*runs(wobble, range(3), lambda c, s: {"accuracy": wobble[c][s], "epoch_seconds": (5.0 + s,) * 2}))
     accurate, quick, trade = answer(one)
     assert accurate.startswith("Most accurate: can't tell yet. gru leads with 97.13 %")
-    assert accurate.endswith("it can't be told from lstm.")
+    assert accurate.endswith("can't be distinguished from lstm.")
     assert quick.startswith("Fastest to train: can't tell yet.")
     assert trade.startswith("Best trade: ")
     assert "your choice" not in trade
@@ -62,7 +62,7 @@ def test_overlapping_seeds_cannot_tell() -> None:
 def test_one_seed_never_tells_however_far_apart() -> None:
     one = section(*runs(CELLS, (0,), lambda c, s: notebook_like(c, s)))
     assert [sentence.partition(": ")[2][:10] for sentence in answer(one)] == ["can't tell"] * 3
-    assert "can't be told from one seed from" in answer(one)[0]
+    assert "can't be distinguished from one seed from" in answer(one)[0]
 
 
 def test_many_rows_need_wider_intervals() -> None:
@@ -114,7 +114,7 @@ def test_of_more_rows_the_wider_intervals_are_named() -> None:
 
 def test_nothing_ended_well() -> None:
     one = section(run(Case(cell="lstm"), status="failed", error="x"), run(Case(cell="gru"), status="timeout"))
-    assert answer(one) == ("Nothing can be said: none of 2 runs ended ok.",)
+    assert answer(one) == ("No answer: none of 2 runs ended ok.",)
     assert most_accurate(one) is fastest_to_train(one) is fastest_to_answer(one) is None
 
 

@@ -240,7 +240,7 @@ def test_all_failed(tmp_path: Path) -> None:
     for number, cell in enumerate(CELLS):
         write_run(tmp_path, a_run(number, Case(cell=cell, task="mnist_5k"), **trouble))
     report = report_of(tmp_path)
-    assert answer_of(report) == ("Nothing can be said: none of 3 runs ended ok.",)
+    assert answer_of(report) == ("No answer: none of 3 runs ended ok.",)
     assert all(isinstance(figure, FigureNotDrawn) and figure.reason for figure in figures_of(report))
     assert [row[-1] for row in report.table("Runs that failed").rows] == ["no\nluck"] * 3
     assert render_markdown(report).count("| no luck |") == 3

@@ -1,8 +1,9 @@
 """The figures of a section, each with a title that states the finding, units on its axes, n and the interval named.
 
 Pure but for drawing: a section and its observations in, an SVG and a PNG out, the same bytes for the same data. What is
-drawn may be thinned; what is computed never is. A figure that has nothing to show says why. A figure is a file of this
-folder and a row of `FIGURES`.
+drawn may be thinned; what is computed never is. A figure that has nothing to show gives the reason.
+
+A figure is a file of this folder and a row of `FIGURES`.
 """
 
 from __future__ import annotations

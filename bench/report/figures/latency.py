@@ -57,8 +57,8 @@ def draw_latency(measured: Measured, section: Section) -> Drawing:
     fig.legend(loc="outside lower center", ncols=2)
     best = fastest_to_answer(section)
     value = min(data, key=lambda each: each["value"])
-    sure = "answers fastest" if best is not None and best.sure else "has the shortest median call"
-    title = f"{value['row']} ({value['entry']}) {sure}: {significant(value['value'])} ms at batch 1"
+    finding = "answers fastest" if best is not None and best.sure else "has the shortest median call"
+    title = f"{value['row']} ({value['entry']}) {finding}: {significant(value['value'])} ms at batch 1"
     thinned = f" The {MOST_LINES} fastest of {len(calls)} lines are drawn." if len(calls) > MOST_LINES else ""
     caption = (
         f"All calls of all runs, n = {min(each['n'] for each in data):,} or more a line: a distribution, no interval. "

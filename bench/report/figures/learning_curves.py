@@ -44,28 +44,26 @@ def draw_learning_curves(measured: Measured, section: Section) -> Drawing:
     for row in [row for row in rows if row in drawn]:
         values: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for run in row.runs:
-            own = by_run.get(run.run_id)
-            for epoch, accuracy in () if own is None else zip(own["epoch"], own["accuracy"], strict=True):
+            validated = by_run.get(run.run_id)
+            if validated is None:
+                continue
+            for epoch, accuracy in zip(validated["epoch"], validated["accuracy"], strict=True):
                 if math.isfinite(epoch) and math.isfinite(accuracy):
                     values[int(epoch)][run.seed].append(100 * accuracy)
         epochs = sorted(values)
         if not epochs:
             continue
-        means = [mean_t(math.fsum(one) / len(one) for one in values[epoch].values()) for epoch in epochs]
-        ax.plot(
-            epochs,
-            [one.value for one in means],
-            marker="o",
-            markersize=4,
-            label=short(row_name(row)),
-            **styles[id(row)],
-        )
-        banded = [(e, one.interval) for e, one in zip(epochs, means, strict=True) if one.interval]
+        means = [
+            mean_t(math.fsum(same_seed) / len(same_seed) for same_seed in values[epoch].values()) for epoch in epochs
+        ]
+        shown = [mean.value for mean in means]
+        ax.plot(epochs, shown, marker="o", markersize=4, label=short(row_name(row)), **styles[id(row)])
+        banded = [(epoch, mean.interval) for epoch, mean in zip(epochs, means, strict=True) if mean.interval]
         if banded:
-            lows, highs = ([getattr(i, side) for _, i in banded] for side in ("low", "high"))
-            ax.fill_between(
-                [e for e, _ in banded], lows, np.minimum(highs, 100), color=styles[id(row)]["color"], alpha=0.15, lw=0
-            )
+            lows = [interval.low for _, interval in banded]
+            highs = np.minimum([interval.high for _, interval in banded], 100)
+            colour = styles[id(row)]["color"]
+            ax.fill_between([epoch for epoch, _ in banded], lows, highs, color=colour, alpha=0.15, lw=0)
         if means[-1].value > lead:
             leader, lead = row_label(row), means[-1].value
         data += [record(row, mean, epoch=epoch, unit="%") for epoch, mean in zip(epochs, means, strict=True)]

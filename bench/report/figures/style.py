@@ -39,7 +39,7 @@ _WIDTH = 5.4
 
 
 MOST_LINES = 8
-"""Lines in one figure: a ninth would have no colour that is told from the others'."""
+"""Lines in a figure: a ninth would have no colour of its own."""
 
 
 @contextmanager

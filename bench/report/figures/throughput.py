@@ -38,21 +38,21 @@ def draw_throughput(measured: Measured, section: Section) -> Drawing:
     drawn = sorted(lines, key=lambda line: -max(e.value for e in line[2].values()))[:MOST_LINES]
     fig, ax = axes(height=4.2)
     styles, data = line_styles(section, [row for row, _, _ in drawn]), []
-    for row, entry, speeds in drawn:
+    for row, call_path, speeds in drawn:
         batches = sorted(speeds)
-        line = styles[id(row)] | {"alpha": 1.0 if entry == "compiled" else 0.55}
+        line = styles[id(row)] | {"alpha": 1.0 if call_path == "compiled" else 0.55}
         ax.plot(
             batches,
             [speeds[b].value for b in batches],
             marker="o",
             markersize=4,
-            label=short(f"{row_label(row)}, {entry}"),
+            label=short(f"{row_label(row)}, {call_path}"),
             **line,
         )
         for batch in batches:
             if interval := speeds[batch].interval:
                 ax.plot([batch] * 2, [interval.low, interval.high], lw=1.2, color=styles[id(row)]["color"])
-        data += [record(row, speeds[batch], entry=entry, batch=batch, unit="samples/s") for batch in batches]
+        data += [record(row, speeds[batch], entry=call_path, batch=batch, unit="samples/s") for batch in batches]
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.xaxis.set_major_formatter("{x:g}")

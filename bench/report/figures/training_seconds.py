@@ -32,7 +32,8 @@ def draw_training_seconds(_: Measured, section: Section) -> Drawing:
     if best.sure:
         title = f"{row_label(best.row)} trains fastest, with {value}"
     elif best.others:
-        title = f"{row_label(best.row)} leads with {value}, and the data can't tell it from {row_label(best.rivals[0])}"
+        rival = row_label(best.rivals[0])
+        title = f"{row_label(best.row)} leads with {value}, and can't be distinguished from {rival}"
     else:
         title = f"{row_label(best.row)} trains in {value}"
     caption = f"{DOTS_CAPTION}; validation and compiling are not in it. {runs_in(rows)}."
