@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from bench.cli.layout import say
 from bench.cli.options import LOCAL_RESULTS, ResultsOption, measured
+from bench.cli.output import notify
 
 
 def compact(results: ResultsOption = LOCAL_RESULTS) -> None:
@@ -14,7 +14,7 @@ def compact(results: ResultsOption = LOCAL_RESULTS) -> None:
 
     if results == LOCAL_RESULTS:
         measured(None)
-    parts, rows = fold.compact(results, warn=say)
+    parts, rows = fold.compact(results, warn=notify)
     typer.echo(
         f"{results}: folded {parts} parts into one of {rows:,} rows." if parts else f"{results}: nothing to fold."
     )

@@ -14,14 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.cli.layout import printable
 from bench.core.case import Status
 from bench.core.protocol import Began, Event
 from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase
 from bench.plan.prepare import excluded_by_reason
 from bench.report.duel import case_words, minutes
-from bench.report.values import count, duration
+from bench.report.values import count, duration, printable
 from bench.store.campaign import Campaign
 from bench.store.parts import Run
 

@@ -98,6 +98,11 @@ def clean(text: str) -> str:
     return " ".join("".join(c for c in spaced if c.isprintable()).split())
 
 
+def printable(line: str) -> str:
+    """A line as it is, each control character a space: what a user's code raises must not drive the terminal."""
+    return "".join(char if char.isprintable() else " " for char in line)
+
+
 def commit_words(commit: str | None) -> str:
     """A commit by its first digits, with the mark of uncommitted changes where it has one."""
     if commit is None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import bench
-from bench.cli import layout, main
+from bench.cli import main
 from bench.cli.options import LOCAL_RESULTS
 from bench.core.case import Case
 from bench.core.errors import ExitCode, UsageError
@@ -635,14 +635,3 @@ def test_shell_completion(tmp_path: Path) -> None:
     words = {**os.environ, "_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": "bench pl", "COMP_CWORD": "1"}
     done = subprocess.run(BENCH, capture_output=True, text=True, env=words, cwd=tmp_path)
     assert done.stdout.split() == ["plan"]
-
-
-# Layout
-
-
-def test_a_command_to_copy_stays_on_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    layout.paragraph("jax is not installed here at all: `pip install -e '.[jax]'` adds it", indent="  ")
-    assert capsys.readouterr().out == "  jax is not installed here at all:\n    `pip install -e '.[jax]'` adds it\n"
