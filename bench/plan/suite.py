@@ -29,9 +29,8 @@ _REST = ""
 def _axis_field(axis: Axis) -> tuple[Any, tuple[str | int | float, ...]]:
     """The type and the default of an axis in the model of axes: a tuple of at least one valid value."""
     if axis.is_number:
-        rule = Field(
-            ge=axis.at_least, gt=axis.above, le=axis.at_most, allow_inf_nan=False if axis.type is float else None
-        )
+        infinite = False if axis.type is float else None
+        rule = Field(ge=axis.at_least, gt=axis.above, le=axis.at_most, allow_inf_nan=infinite)
     else:
         rule = Field(min_length=1)
     return Annotated[tuple[Annotated[axis.type, rule], ...], Len(min_length=1)], axis.default  # type: ignore[name-defined]
@@ -55,7 +54,7 @@ class Axes(_Declared):  # type: ignore[misc, valid-type]
 
 
 class Settings(BaseModel):
-    """What is the same for every case of the suite. (`AXES` that are settings may stand beside these, a value each.)"""
+    """What is the same for every case of the suite; `[settings]` may hold those axes beside it that are settings."""
 
     model_config = _STRICT
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.catalog import support
 from bench.catalog.cells import BUILT_IN
@@ -97,3 +102,48 @@ def test_the_layer_that_rules_cudnn_out_is_named(
     monkeypatch.setitem(NETWORKS, "mine", Network("mine", "", layers))
     case = Case(cell="lstm", network="mine", kernel="cudnn", device="gpu:0")
     assert (support.kernel_refusal(case) or "").startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("gates", "forward", "training"), [(1, 2.962e6, 8.685e6), (3, 8.868e6, 26.003e6), (4, 11.822e6, 34.662e6)]
+)
+def test_the_arithmetic_of_the_protocols_network(gates: int, forward: float, training: float) -> None:
+    flops = arithmetic(NETWORKS["notebook"], gates, 128, TASKS["mnist"])
+    assert (flops.forward, flops.training) == pytest.approx((forward, training), rel=1e-3)
+
+
+@given(st.integers(1, 4), st.integers(1, 50), st.integers(1, 20), st.integers(1, 40), st.integers(2, 20))
+def test_the_arithmetic_by_counting_each_product(
+    gates: int, units: int, steps: int, features: int, classes: int
+) -> None:
+    task = replace(TASKS["mnist"], steps=steps, features=features, classes=classes)
+    flops = arithmetic(NETWORKS["cudnn_ready"], gates, units, task)
+    products = []  # (rows, columns) of each matrix that one sample is multiplied by, and whether its input is data
+    for _ in range(steps):
+        for _ in range(gates):
+            products += [((features, units), True), ((units, units), False)]
+            products += [((units, units), False), ((units, units), False)]
+    products += [((units, 32), False), ((32, classes), False)]
+    forward = sum(2 * rows * columns for (rows, columns), _ in products)
+    # backward: one product for the gradient of the weights, and one for that of the input unless it is data
+    backward = sum(2 * rows * columns * (1 if data else 2) for (rows, columns), data in products)
+    assert (flops.forward, flops.training) == (forward, forward + backward)
+
+
+@pytest.mark.parametrize(
+    ("axes", "picked"),
+    [
+        ({}, ("generic", "generic")),
+        ({"backend": "jax"}, ("generic", "generic")),
+        ({"device": "gpu:0"}, ("cudnn", "generic")),  # one layer in cuDNN turns XLA off for the whole model
+        ({"device": "gpu:0", "cell": "simple_rnn"}, ("xla", "xla")),
+        ({"device": "gpu:0", "network": "cudnn_ready"}, ("cudnn", "cudnn")),
+        ({"device": "gpu:0", "network": "cudnn_ready", "backend": "jax"}, ("cudnn", "cudnn")),
+        ({"device": "gpu:0", "network": "cudnn_ready", "backend": "jax", "cell": "gru"}, ("generic", "generic")),
+        ({"device": "gpu:0", "network": "cudnn_ready", "backend": "torch", "cell": "gru"}, ("cudnn", "cudnn")),
+        ({"device": "gpu:0", "backend": "torch", "cell": "simple_rnn"}, ("generic", "generic")),
+        ({"cell": "my:cell", "device": "gpu:0"}, ()),
+    ],
+)
+def test_what_keras_picks_by_itself(axes: dict[str, Any], picked: tuple[str, ...]) -> None:
+    assert default_kernels(Case(**{"cell": "lstm", **axes})) == picked

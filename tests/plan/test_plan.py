@@ -1,20 +1,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.catalog.kernels import default_kernels
-from bench.catalog.networks import NETWORKS, arithmetic
-from bench.catalog.tasks import TASKS
 from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.plan.estimate import estimate_all, estimate_seconds
+from bench.plan.estimate import estimate_all
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import Axes, Settings, Suite, load
 from tests.support.hosts import a_host
@@ -284,53 +280,6 @@ def test_a_plan_goes_into_a_manifest_and_comes_back() -> None:
     ]
 
 
-# Estimates
-
-
-cases = st.builds(
-    Case,
-    cell=st.sampled_from(["simple_rnn", "lstm", "gru", "my.module:factory"]),
-    task=st.sampled_from(["mnist", "mnist_5k"]),
-    units=st.integers(1, 4096),
-    batch_size=st.integers(1, 4000),
-    epochs=st.integers(1, 100),
-    train_samples=st.integers(0, 4000),
-    kernel=st.sampled_from(["auto", "generic", "unrolled", "xla", "cudnn"]),
-)
-
-
-@settings(max_examples=50)
-@given(cases)
-def test_estimates_are_positive_and_grow_with_the_epochs(case: Case) -> None:
-    seconds = estimate_seconds(case)
-    assert seconds > 0
-    assert estimate_seconds(replace(case, epochs=case.epochs + 1)) > seconds
-    assert estimate_seconds(replace(case, latency_calls=case.latency_calls + 500)) > seconds + 500 * 0.1
-
-
-@given(st.lists(cases, max_size=5))
-def test_the_whole_takes_as_long_as_its_runs(several: list[Case]) -> None:
-    repeated = [replace(case, seed=seed) for case in several for seed in range(3)]
-    assert estimate_all(repeated) == pytest.approx(sum(map(estimate_seconds, repeated)))
-
-
-def test_estimates_are_near_what_was_measured() -> None:
-    """A run of `mnist_rows` on 2 cores: 1,875 steps an epoch of about 13 ms (SimpleRNN) and 27 ms (LSTM)."""
-    for cell, step in (("simple_rnn", 0.013), ("lstm", 0.027)):
-        training = 3 * 1875 * step
-        assert training < estimate_seconds(Case(cell=cell)) < 1.5 * training
-
-
-def test_estimates_know_that_kernels_and_backends_differ() -> None:
-    """On 2 cores XLA is three times slower than TensorFlow's loop, torch twice; JAX is faster, and slow to compile."""
-    whole = Case(cell="lstm", epochs=10)
-    by_xla = estimate_seconds(replace(whole, kernel="xla"))
-    by_torch, by_jax = (estimate_seconds(replace(whole, backend=name)) for name in ("torch", "jax"))
-    assert by_xla > by_torch > 1.5 * estimate_seconds(whole) > 1.5 * by_jax
-    short = replace(whole, epochs=1, train_samples=32, task="mnist_5k")
-    assert estimate_seconds(replace(short, backend="jax")) > 2 * estimate_seconds(short)
-
-
 def test_the_suite_of_kernels_ends_within_twenty_minutes_and_leaves_out_what_cannot_be_had() -> None:
     made = plan("kernels", backends=dict.fromkeys(("tensorflow", "jax", "torch")))
     assert 10 * 60 < estimate_all([scheduled.case for scheduled in made.scheduled]) < 20 * 60
@@ -345,51 +294,3 @@ def test_the_suite_of_kernels_ends_within_twenty_minutes_and_leaves_out_what_can
     assert reasons["gru", "cudnn", "jax"] == "Keras's JAX backend has no cuDNN GRU"
     assert len(made.scheduled) == 3 * 27
     assert len(made.excluded) == 3 * 5 * 3 - 27
-
-
-# The arithmetic that estimates and FLOP columns rest on
-
-
-@pytest.mark.parametrize(
-    ("gates", "forward", "training"), [(1, 2.962e6, 8.685e6), (3, 8.868e6, 26.003e6), (4, 11.822e6, 34.662e6)]
-)
-def test_the_arithmetic_of_the_protocols_network(gates: int, forward: float, training: float) -> None:
-    flops = arithmetic(NETWORKS["notebook"], gates, 128, TASKS["mnist"])
-    assert (flops.forward, flops.training) == pytest.approx((forward, training), rel=1e-3)
-
-
-@given(st.integers(1, 4), st.integers(1, 50), st.integers(1, 20), st.integers(1, 40), st.integers(2, 20))
-def test_the_arithmetic_by_counting_each_product(
-    gates: int, units: int, steps: int, features: int, classes: int
-) -> None:
-    task = replace(TASKS["mnist"], steps=steps, features=features, classes=classes)
-    flops = arithmetic(NETWORKS["cudnn_ready"], gates, units, task)
-    products = []  # (rows, columns) of each matrix that one sample is multiplied by, and whether its input is data
-    for _ in range(steps):
-        for _ in range(gates):
-            products += [((features, units), True), ((units, units), False)]
-            products += [((units, units), False), ((units, units), False)]
-    products += [((units, 32), False), ((32, classes), False)]
-    forward = sum(2 * rows * columns for (rows, columns), _ in products)
-    # backward: one product for the gradient of the weights, and one for that of the input unless it is data
-    backward = sum(2 * rows * columns * (1 if data else 2) for (rows, columns), data in products)
-    assert (flops.forward, flops.training) == (forward, forward + backward)
-
-
-@pytest.mark.parametrize(
-    ("axes", "picked"),
-    [
-        ({}, ("generic", "generic")),
-        ({"backend": "jax"}, ("generic", "generic")),
-        ({"device": "gpu:0"}, ("cudnn", "generic")),  # one layer in cuDNN turns XLA off for the whole model
-        ({"device": "gpu:0", "cell": "simple_rnn"}, ("xla", "xla")),
-        ({"device": "gpu:0", "network": "cudnn_ready"}, ("cudnn", "cudnn")),
-        ({"device": "gpu:0", "network": "cudnn_ready", "backend": "jax"}, ("cudnn", "cudnn")),
-        ({"device": "gpu:0", "network": "cudnn_ready", "backend": "jax", "cell": "gru"}, ("generic", "generic")),
-        ({"device": "gpu:0", "network": "cudnn_ready", "backend": "torch", "cell": "gru"}, ("cudnn", "cudnn")),
-        ({"device": "gpu:0", "backend": "torch", "cell": "simple_rnn"}, ("generic", "generic")),
-        ({"cell": "my:cell", "device": "gpu:0"}, ()),
-    ],
-)
-def test_what_keras_picks_by_itself(axes: dict[str, Any], picked: tuple[str, ...]) -> None:
-    assert default_kernels(Case(**{"cell": "lstm", **axes})) == picked
