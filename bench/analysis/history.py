@@ -5,9 +5,9 @@ the mean over seeds. A change point lies where the level moves and stays for at 
 points is none. It is found by PELT (Killick, Fearnhead & Eckley, 2012) with a squared-error cost, on values that are
 cleaned of spikes and scaled by their own noise.
 
-How often it cries wolf was measured on series without a change (`tests/test_history.py` repeats it): in 4 of 100 series
-of 10 points, in 1 of 100 of 30 points; with skewed noise in 4 and 2 of 100. That is for points that are independent:
-a machine that drifts moves its level, and that is a change of level too.
+Its false positives were counted on series without a change (`tests/analysis/test_history.py` repeats it): 4 of 100
+series of 10 points, 1 of 100 of 30 points; with skewed noise 4 and 2 of 100. That is for points that are independent: a
+machine that drifts moves its level, and that is a change of level too.
 """
 
 from __future__ import annotations

@@ -3,23 +3,20 @@
 A row is called the best only if its interval against every other row lies on its side. Whichever of k rows is the
 best, the other k - 1 are chances to call a wrong one, so each interval may leave 0.05 / (k - 1) on that side: then a
 wrong row is called the best with 5 % at most (Berger, 1982, for each row; Bonferroni over the rows). Of up to three
-rows those are intervals of 95 %, and the answer agrees with the claims. Accuracies are compared by seed, times by
-block. One seed or one block is never enough.
+rows those are intervals of 95 %, and leaders agree with the claims. Accuracies are compared seed by seed, times block
+by block. One seed or one block is never enough.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from bench.analysis.records import RunRecord
-from bench.analysis.rows import Row, by_seed, paired_train_seconds
+from bench.analysis.rows import Row, paired, paired_accuracies, paired_train_seconds
 from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
 from bench.analysis.summary import Section
-
-_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True)
@@ -28,23 +25,25 @@ class Leader:
 
     row: Row
     figure: Estimate
+    """The figure that it leads by."""
     rivals: tuple[Row, ...]
-    others: int
-    """How many other rows have the figure."""
+    """The rows whose interval doesn't lie on its side."""
+    compared: int
+    """How many rows it was compared with: all others that have the figure."""
     confidence: float
     """The level of the intervals that the row was compared by."""
 
     @property
-    def sure(self) -> bool:
+    def clear(self) -> bool:
         """Whether it is better than every other row, of which there is one at least."""
-        return self.others > 0 and not self.rivals
+        return self.compared > 0 and not self.rivals
 
 
 def most_accurate(section: Section) -> Leader | None:
     """The row with the highest mean test accuracy over seeds; None where none has one."""
 
-    def beats(leader: Row, other: Row, confidence: float) -> bool:
-        ours, theirs = accuracies_by_seed(leader, other)
+    def beats(leader: Row, rival: Row, confidence: float) -> bool:
+        ours, theirs = paired_accuracies(leader, rival)
         interval = mean_t([a - b for a, b in zip(ours, theirs, strict=True)], confidence).interval
         return interval is not None and interval.low > 0
 
@@ -54,26 +53,22 @@ def most_accurate(section: Section) -> Leader | None:
 def fastest_to_train(section: Section) -> Leader | None:
     """The row with the shortest median epoch; None where none was trained."""
 
-    def beats(leader: Row, other: Row, confidence: float) -> bool:
-        interval = paired_ratio(*paired_train_seconds(other, leader), confidence).interval
+    def beats(leader: Row, rival: Row, confidence: float) -> bool:
+        interval = paired_ratio(*paired_train_seconds(rival, leader), confidence).interval
         return interval is not None and interval.low > 1
 
     return _leader(section.rows, lambda row: row.estimates.get("train_seconds"), 1, beats)
 
 
-def fastest_to_answer(section: Section) -> Leader | None:
+def fastest_to_infer(section: Section) -> Leader | None:
     """The row with the shortest median latency of the compiled call at batch 1; None where none was timed."""
 
     def latency(row: Row) -> Estimate | None:
         compiled = next((figures for figures in row.inference if figures.call_path == "compiled"), None)
         return compiled.estimates.get("latency_seconds") if compiled else None
 
-    def by_block(row: Row) -> dict[tuple[str, int], float]:
-        return {(run.campaign_id, run.block): seconds for run in row.runs if (seconds := run.latency()) is not None}
-
-    def beats(leader: Row, other: Row, confidence: float) -> bool:
-        theirs, ours = _in_both(by_block(other), by_block(leader))
-        interval = paired_ratio(theirs, ours, confidence).interval
+    def beats(leader: Row, rival: Row, confidence: float) -> bool:
+        interval = paired_ratio(*paired(rival.runs, leader.runs, RunRecord.latency), confidence).interval
         return interval is not None and interval.low > 1
 
     return _leader(section.rows, latency, 1, beats)
@@ -89,28 +84,14 @@ def _leader(
     if not known:
         return None
     leader, leading = min(known, key=lambda pair: sign * pair[1].value)
-    others = [row for row, _ in known if row is not leader]
-    confidence = max(CONFIDENCE, 1 - 2 * (1 - CONFIDENCE) / max(1, len(others)))
-    rivals = tuple(row for row in others if not beats(leader, row, confidence))
-    return Leader(leader, leading, rivals, len(others), confidence)
-
-
-def accuracies_by_seed(row: Row, other: Row) -> tuple[list[float], list[float]]:
-    """The accuracies of two rows, aligned by the seeds that both have; a seed's repeats are averaged."""
-
-    def accuracy(run: RunRecord) -> float | None:
-        return run.figure("accuracy")
-
-    return _in_both(by_seed(row.runs, accuracy), by_seed(other.runs, accuracy))
-
-
-def _in_both(first: Mapping[_Key, float], second: Mapping[_Key, float]) -> tuple[list[float], list[float]]:
-    keys = [key for key in first if key in second]
-    return [first[key] for key in keys], [second[key] for key in keys]
+    compared = [row for row, _ in known if row is not leader]
+    confidence = max(CONFIDENCE, 1 - 2 * (1 - CONFIDENCE) / max(1, len(compared)))
+    rivals = tuple(row for row in compared if not beats(leader, row, confidence))
+    return Leader(leader, leading, rivals, len(compared), confidence)
 
 
 def pareto(section: Section) -> tuple[Row, ...]:
-    """The rows that no other beats in both mean accuracy and training time, fastest first."""
+    """The rows that none beats in both mean accuracy and training time, fastest first."""
     known = [
         (training_seconds(row), -accuracy.value, row)
         for row in section.rows
@@ -120,8 +101,8 @@ def pareto(section: Section) -> tuple[Row, ...]:
         (time, error, row)
         for time, error, row in known
         if not any(
-            other_time <= time and other_error <= error and (other_time, other_error) != (time, error)
-            for other_time, other_error, _ in known
+            rival_time <= time and rival_error <= error and (rival_time, rival_error) != (time, error)
+            for rival_time, rival_error, _ in known
         )
     ]
     return tuple(row for _, _, row in sorted(front, key=lambda point: point[:2]))

@@ -22,7 +22,7 @@ from bench.analysis.reductions import (
 )
 from bench.analysis.sections import SectionKey, section_keys
 from bench.core.case import Case, Status
-from bench.core.metric import FromCalls
+from bench.core.metric import FromCalls, FromPhase
 from bench.core.metrics import CALL_PATHS, METRICS
 
 NEEDED = tuple(
@@ -39,6 +39,8 @@ NEEDED = tuple(
     )
 )
 """The columns of the store that `summarise` and whoever narrows its frame read: `load` them alone."""
+PHASES = frozenset(metric.source.phase for metric in METRICS.values() if isinstance(metric.source, FromPhase))
+"""The phases whose rows metrics are made from, calls of inference apart."""
 CALLS = ("phase", *sorted(FromCalls.columns))
 """The columns that single calls of inference need, by far the most rows of a large store."""
 

@@ -195,6 +195,15 @@ def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]
     return paired(new.runs, base.runs, _train_seconds)
 
 
+def paired_accuracies(new: Row, base: Row) -> tuple[list[float], list[float]]:
+    """The test accuracies of both rows, aligned seed by seed (see `paired_by_seed`)."""
+    return paired_by_seed(new.runs, base.runs, _accuracy)
+
+
+def _accuracy(run: RunRecord) -> float | None:
+    return run.figure("accuracy")
+
+
 def _train_seconds(run: RunRecord) -> float | None:
     return run.figure("train_seconds")
 

@@ -83,7 +83,7 @@ def gate(
 _WORDS = {
     ExitCode.OK: "green: nothing that was measured got worse",
     ExitCode.REGRESSION: "red: something got worse",
-    ExitCode.NO_VERDICT: "not green: something is missing, can't be compared, or isn't sure",
+    ExitCode.NO_VERDICT: "not green: something is missing, incomparable or undecided",
     ExitCode.RUNS_FAILED: "red: runs failed that did not fail in the base",
 }
 

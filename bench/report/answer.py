@@ -10,13 +10,12 @@ from collections.abc import Sequence
 
 from bench.analysis.leaders import (
     Leader,
-    accuracies_by_seed,
-    fastest_to_answer,
+    fastest_to_infer,
     fastest_to_train,
     most_accurate,
     training_seconds,
 )
-from bench.analysis.rows import Row, paired_train_seconds
+from bench.analysis.rows import Row, paired_accuracies, paired_train_seconds
 from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
 from bench.analysis.summary import Section
 from bench.core.units import significant
@@ -28,7 +27,7 @@ _NAMED = 3
 
 def answer(section: Section) -> tuple[str, ...]:
     """The sentences of a section; at least one."""
-    accurate, quick, answering = most_accurate(section), fastest_to_train(section), fastest_to_answer(section)
+    accurate, quick, answering = most_accurate(section), fastest_to_train(section), fastest_to_infer(section)
     if accurate is None and quick is None:
         tried = sum(row.runs_tried for row in section.rows)
         return (f"No answer: none of {count(tried, 'run')} ended ok.",)
@@ -63,9 +62,9 @@ def exchange(front: Sequence[Row]) -> tuple[str, ...]:
 
 def _sentence(leader: Leader, what: str, figure: str, unit: str) -> str:
     name = row_label(leader.row)
-    if not leader.others:
+    if not leader.compared:
         return f"{what}: only {name} was measured, with {figure}; there is nothing to compare it with."
-    if leader.sure:
+    if leader.clear:
         return f"{what}: {name}, with {figure}; {_level(leader)} interval against every other row is on its side."
     rivals = " or ".join(row_label(row) for row in leader.rivals[:_NAMED])
     rest = len(leader.rivals) - _NAMED
@@ -82,10 +81,10 @@ def _level(leader: Leader) -> str:
 
 def _trade(accurate: Leader, quick: Leader) -> str:
     if accurate.row is quick.row:
-        held = "is" if accurate.sure and quick.sure else "may be"
+        held = "is" if accurate.clear and quick.clear else "may be"
         return f"Best trade: {row_label(quick.row)} {held} both the most accurate and the fastest to train."
     dear, cheap = row_label(accurate.row), row_label(quick.row)
-    ours, theirs = accuracies_by_seed(accurate.row, quick.row)
+    ours, theirs = paired_accuracies(accurate.row, quick.row)
     points = mean_t([100 * (a - b) for a, b in zip(ours, theirs, strict=True)])
     times = paired_ratio(*paired_train_seconds(accurate.row, quick.row))
     if not points.n or not times.n:

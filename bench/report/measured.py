@@ -9,14 +9,15 @@ from typing import Self
 
 import pandas as pd
 
-from bench.analysis.records import CALLS, NEEDED
+from bench.analysis.records import CALLS, NEEDED, PHASES
 from bench.analysis.sections import section_keys
 from bench.analysis.summary import Section, summarise
 from bench.core.errors import NoVerdictError
 from bench.store import ceilings, load
 from bench.store.campaign import Manifest, read_manifests
 
-_PHASES = ("build", "compile", "train", "validate", "evaluate", "run")
+_PHASES = frozenset({"build", "validate", "run"}) | PHASES
+"""The phases of the rows that a report reads, calls of inference apart."""
 _PROVENANCE = ("order_seed", "load_start", "steal_fraction")
 """The columns that a report shows beside those of the summary."""
 

@@ -222,4 +222,4 @@ def test_a_suite_with_a_mistake_in_its_gate_is_refused(tmp_path: Path) -> None:
 
 def test_the_help_names_the_exit_codes(gate: Gating) -> None:
     _, out, _ = gate("gate", "--help")
-    assert "3 that is not sure, 4 runs failed" in " ".join(out.replace("│", " ").split())
+    assert "3 that is undecided, 4 runs failed" in " ".join(out.replace("│", " ").split())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.analysis.claims import ClaimVerdict, judge_claims
-from bench.analysis.leaders import fastest_to_answer, fastest_to_train, most_accurate, pareto
+from bench.analysis.leaders import fastest_to_infer, fastest_to_train, most_accurate, pareto
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.report.answer import answer, exchange
@@ -77,7 +77,7 @@ def test_many_rows_need_wider_intervals() -> None:
         ]
         best = most_accurate(section(*several))
         assert best is not None
-        called += best.sure
+        called += best.clear
     assert called <= 2
 
 
@@ -97,7 +97,7 @@ def test_of_three_cells_the_answer_agrees_with_the_claim() -> None:
         )
         quick, claim = fastest_to_train(one), judge_claims(one)[2]
         assert quick is not None
-        assert (quick.sure and quick.row.cell == "simple_rnn") == (claim.verdict is ClaimVerdict.HOLDS)
+        assert (quick.clear and quick.row.cell == "simple_rnn") == (claim.verdict is ClaimVerdict.HOLDS)
         held += claim.verdict is ClaimVerdict.HOLDS
     assert 5 < held < 35  # both kinds were seen
 
@@ -115,7 +115,7 @@ def test_of_more_rows_the_wider_intervals_are_named() -> None:
 def test_nothing_ended_well() -> None:
     one = section(run(Case(cell="lstm"), status="failed", error="x"), run(Case(cell="gru"), status="timeout"))
     assert answer(one) == ("No answer: none of 2 runs ended ok.",)
-    assert most_accurate(one) is fastest_to_train(one) is fastest_to_answer(one) is None
+    assert most_accurate(one) is fastest_to_train(one) is fastest_to_infer(one) is None
 
 
 def test_one_configuration_has_nothing_beside_it() -> None:

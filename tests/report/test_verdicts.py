@@ -1,6 +1,7 @@
 """bench.report.verdicts: golden outputs, widths, hostile names.
 
-After a wanted change of the output, look at what `BENCH_WRITE_GOLDEN=1 pytest tests/test_verdicts.py` makes of them.
+After a wanted change of the output, look at what `BENCH_WRITE_GOLDEN=1 pytest tests/report/test_verdicts.py` makes
+of them.
 """
 
 from __future__ import annotations

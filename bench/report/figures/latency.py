@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.leaders import fastest_to_answer
+from bench.analysis.leaders import fastest_to_infer
 from bench.analysis.rows import Row
 from bench.analysis.summary import Section
 from bench.core.units import significant
@@ -55,9 +55,9 @@ def draw_latency(measured: Measured, section: Section) -> Drawing:
     ax.set_xlabel("milliseconds a call at batch 1 (log)")
     ax.set_ylabel("fraction of calls at most so long")
     fig.legend(loc="outside lower center", ncols=2)
-    best = fastest_to_answer(section)
+    best = fastest_to_infer(section)
     value = min(data, key=lambda each: each["value"])
-    finding = "answers fastest" if best is not None and best.sure else "has the shortest median call"
+    finding = "answers fastest" if best is not None and best.clear else "has the shortest median call"
     title = f"{value['row']} ({value['entry']}) {finding}: {significant(value['value'])} ms at batch 1"
     thinned = f" The {MOST_LINES} fastest of {len(calls)} lines are drawn." if len(calls) > MOST_LINES else ""
     caption = (

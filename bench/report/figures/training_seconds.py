@@ -29,9 +29,9 @@ def draw_training_seconds(_: Measured, section: Section) -> Drawing:
     (fig, ax), data, rows = dots_of_rows(section, "train_seconds", 1, "seconds")
     ax.set_xlabel("training seconds an epoch")
     value = f"{ranged(best.figure)[0]} s an epoch"
-    if best.sure:
+    if best.clear:
         title = f"{row_label(best.row)} trains fastest, with {value}"
-    elif best.others:
+    elif best.compared:
         rival = row_label(best.rivals[0])
         title = f"{row_label(best.row)} leads with {value}, and can't be distinguished from {rival}"
     else:
