@@ -1,4 +1,4 @@
-"""The commit that is checked out in a folder, as git says."""
+"""The commit that is checked out in a folder, as git has it."""
 
 from __future__ import annotations
 

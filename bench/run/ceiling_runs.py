@@ -70,7 +70,7 @@ def measure_ceilings(
             key = (shape, machine.fingerprint, software[case.backend].fingerprint)
             if key in known and not again:
                 continue
-            log = (store / "logs" / f"bounds-{case.id}.log").absolute()
+            log = (store / "logs" / f"ceilings-{case.id}.log").absolute()
             log.parent.mkdir(parents=True, exist_ok=True)
             with machine_lock(report, lock):
                 workers.prepare(case)
