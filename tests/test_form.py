@@ -72,7 +72,6 @@ SAME_NAME = {
     "session": "one bench run (run), and the set-up of a worker's process (worker)",
     "runtimes": "what there is (catalog), and the folder of what computes with each (worker)",
     "roofline": "the arithmetic (analysis), and how it is shown (report)",
-    "matrix": "what can run here (catalog), and how it is shown (report)",
     "code": "what is recorded of the user's code (core), and how it is read in the process that imported it (worker)",
     "onnx": "named by their library: the evidence that its graph gives, and what computes with it",
 }

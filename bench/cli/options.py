@@ -62,7 +62,7 @@ DataDirOption = Annotated[
         "--data-dir",
         metavar="DIR",
         envvar="BENCH_DATA_DIR",
-        help="A folder with MNIST's IDX files, gzipped or not, or mnist.npz.",
+        help="A folder with the data: MNIST's IDX files, gzipped or not, or an .npz.",
     ),
 ]
 CpusOption = Annotated[

@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from markupsafe import escape
-from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
 from typer.testing import CliRunner
 
 import bench.report
-from bench.analysis.quality import judge_quality
 from bench.analysis.summary import summarise
 from bench.catalog.tasks import TASKS
 from bench.cli import app
@@ -305,33 +303,6 @@ def test_damaged_predictions_leave_the_rest(tmp_path: Path) -> None:
     report = report_of(tmp_path)
     assert "1 runs' predictions could not be read" in render_markdown(report)
     assert len(report.table("Scores").rows) == 1
-
-
-# --- quality ---
-
-
-def test_scores_are_scikit_learns(full: Path) -> None:
-    whole = load([full])
-    measured = Measured.of(whole)
-    row = measured.sections[0].rows[0]
-    found = judge_quality(row, measured.predictions)
-    assert found is not None
-    f1, auc, recall, confusion = [], [], [], np.zeros((10, 10))
-    for one in row.runs:
-        from bench.core.predictions import unpack
-
-        kept = unpack(measured.predictions[one.run_id])
-        f1.append(f1_score(kept.labels, kept.predicted, average="macro"))
-        auc.append(np.mean([roc_auc_score(kept.labels == d, kept.probabilities[:, d]) for d in range(10)]))
-        recall.append(recall_score(kept.labels, kept.predicted, average=None))
-        confusion += confusion_matrix(kept.labels, kept.predicted)
-    assert found.macro_f1.value == pytest.approx(np.mean(f1))
-    assert found.roc_auc.value == pytest.approx(np.mean(auc))
-    assert [one.value for one in found.recalls] == pytest.approx(np.mean(recall, axis=0))
-    assert found.confusion == pytest.approx(confusion / confusion.sum(axis=1, keepdims=True))
-    label, taken, share = found.worst_confusion
-    assert label != taken
-    assert share == max(found.confusion[i, j] for i in range(10) for j in range(10) if i != j)
 
 
 # --- in a notebook, and on the command line ---
