@@ -142,9 +142,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     for name in dict.fromkeys(row["rule"] for row in rows):
         by_slowdown = {row["slowdown"]: row for row in rows if row["rule"] == name}
         alarms = by_slowdown[0.0]["slower"]["share"] + by_slowdown[0.0]["faster"]["share"]
-        found = (by_slowdown[slowdown]["slower"]["share"] for slowdown in SLOWDOWNS[1:])
+        detected = (by_slowdown[slowdown]["slower"]["share"] for slowdown in SLOWDOWNS[1:])
         cells.append(
-            [name, *(f"{100 * part:.1f} %" for part in (alarms, *found)), f"{by_slowdown[0.0]['minutes']:.1f}"]
+            [name, *(f"{100 * part:.1f} %" for part in (alarms, *detected)), f"{by_slowdown[0.0]['minutes']:.1f}"]
         )
     columns = tuple(Column(head, left=head == "rule") for head in heads)
     return render_markdown(Document((Table(columns, tuple(map(tuple, cells))),)))

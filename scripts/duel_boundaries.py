@@ -44,13 +44,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     print(f"{'most pairs':>10}  {'analyses at':24}  {'constant':>8}  coverage with {CONSTANT}")
-    found = []
+    constants = []
     for most in MOST_PAIRS:
         schedule = Schedule.up_to(most)
         needed = smallest_constants(schedule, arguments.duels, arguments.seed)
-        found.append(float(np.quantile(needed, CONFIDENCE)))
-        print(f"{most:10}  {schedule.sizes!s:24}  {found[-1]:8.4f}  {100 * np.mean(needed < CONSTANT):.2f} %")
-    print(f"largest constant: {max(found):.4f}")
+        constants.append(float(np.quantile(needed, CONFIDENCE)))
+        print(f"{most:10}  {schedule.sizes!s:24}  {constants[-1]:8.4f}  {100 * np.mean(needed < CONSTANT):.2f} %")
+    print(f"largest constant: {max(constants):.4f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Kills a `bench run` of tiny real runs a hundred times, lets it run to its end, and says what it found.
+"""Kills a `bench run` of tiny real runs a hundred times, lets it run to its end, and checks the store.
 
     python scripts/kill_100.py [--kills 100] [--out FILE]
 
@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.support.harness import Siege, choose, violations
+from tests.support.harness import BenchProcess, choose, violations
 
 BENCH = "from bench.cli import main; main()"
 WEIGHTS = {"parent": 0.15, "server": 0.2, "child": 0.65}
@@ -42,7 +42,7 @@ def main() -> int:
     folder: Path = arguments.out.parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     state = _begun(arguments.out, arguments.kills)
-    siege = _siege(folder, state)
+    bench = _bench_process(folder, state)
     begun = time.monotonic() - state["seconds"]
 
     def save() -> None:
@@ -52,30 +52,30 @@ def main() -> int:
     try:
         generator = random.Random(f"{state['seed']}/{len(state['killed'])}")
         while len(state["killed"]) < arguments.kills:
-            if siege.harness is None or siege.harness.poll() is not None:
-                if siege.harness is not None and siege.harness.returncode == 0:
+            if bench.harness is None or bench.harness.poll() is not None:
+                if bench.harness is not None and bench.harness.returncode == 0:
                     state["wrong"].append("the suite was done before the kills were")
                     break
-                siege.start()
+                bench.start()
             target = choose(generator, WEIGHTS)
-            _wait(siege, target, generator)
-            if siege.find(target) is None:
+            _wait(bench, target, generator)
+            if bench.find(target) is None:
                 continue
-            left = siege.kill(target)
+            left = bench.kill(target)
             state["wrong"] += [f"after killing the {target}: {left}"] if left else []
             state["killed"].append(target)
             save()
             print(f"{len(state['killed'])}/{arguments.kills} {target}", flush=True)
-        if siege.harness is not None and siege.harness.poll() is None:
-            siege.kill("parent")
-        code = siege.finish(timeout=3_600)
-        state["wrong"] += [f"the last run ended with {code}: {siege.tail()}"] if code else []
-        state["wrong"] += [f"left running: {left}" for left in siege.orphans()]
+        if bench.harness is not None and bench.harness.poll() is None:
+            bench.kill("parent")
+        code = bench.finish(timeout=3_600)
+        state["wrong"] += [f"the last run ended with {code}: {bench.tail()}"] if code else []
+        state["wrong"] += [f"left running: {left}" for left in bench.orphans()]
         state["wrong"] += violations(folder / "results")
-        state["wrong"] += ["a traceback was printed"] if "Traceback" in siege.output.read_text() else []
+        state["wrong"] += ["a traceback was printed"] if "Traceback" in bench.output.read_text() else []
         state["finished"] = True
     finally:
-        siege.stop()
+        bench.stop()
         save()
     parts = len(list((folder / "results" / "runs").glob("*.parquet")))
     print(f"{dict(Counter(state['killed']))} killed in {state['seconds']} s; {parts} parts for {state['runs']} cases")
@@ -104,19 +104,19 @@ def _begun(out: Path, kills: int) -> dict[str, Any]:
     }
 
 
-def _siege(folder: Path, state: dict[str, Any]) -> Siege:
+def _bench_process(folder: Path, state: dict[str, Any]) -> BenchProcess:
     tiny = ["units=8", "epochs=1", "train_samples=256", "tasks=mnist_5k", f"seeds=0..{state['runs'] // 3 - 1}"]
     sets = [part for setting in tiny for part in ("--set", setting)]
     results = ["--results", str(folder / "results")]
     command = [sys.executable, "-c", BENCH, "run", "quick", *sets, *results, "--retry-failed"]
     # a lock of its own: it measures nothing that anybody would compare
-    return Siege(command, folder / "output.txt", {"TMPDIR": str(folder)})
+    return BenchProcess(command, folder / "output.txt", {"TMPDIR": str(folder)})
 
 
-def _wait(siege: Siege, target: str, generator: random.Random) -> None:
+def _wait(bench: BenchProcess, target: str, generator: random.Random) -> None:
     """Until a random moment, in a run or between two; the harness and its server are killed while they start, too."""
     if target == "child" or generator.random() < 0.6:
-        siege.wait_for("child", 120)
+        bench.wait_for("child", 120)
         time.sleep(generator.uniform(0.0, RUN_SECONDS))
     else:
         time.sleep(generator.uniform(0.0, START_SECONDS))

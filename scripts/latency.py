@@ -1,14 +1,14 @@
-"""What the harness adds to a latency: the median call at batch 1, harness against a bare loop, taking turns.
+"""What the harness adds to a latency: the median call at batch 1, harness against a bare loop, interleaved.
 
-    python scripts/latency.py [--pairs 6] [--turns 4] [--calls 100] [--cell lstm]
+    python scripts/latency.py [--pairs 6] [--rounds 4] [--calls 100] [--cell lstm]
 
 Both sides are alive at once and never run at the same time. The harness's side is a run's process as `bench run` starts
 it (forked, its lifeline watched, its events read), with the worker's own timing (`bench.worker.inference`); it is
-stopped by a signal when it has reported a turn. The bare side is a Keras script with a loop around each call. Both time
-`model.predict` and a `tf.function`. The order is A B B A, a pair's figure is the median of its turns' log-ratios of the
-two sides' median calls, the unit is the pair of processes, and the interval is Student's t on the logarithms.
+stopped by a signal when it has reported a round. The bare side is a Keras script with a loop around each call. Both
+time `model.predict` and a `tf.function`. The order is A B B A, a pair's figure is the median of its rounds' log-ratios
+of the two sides' median calls, the replicate is the process pair, and the interval is Student's t on the logarithms.
 
-Both run TensorFlow with one thread, so that neither's spare threads disturb the other's turn.
+Both run TensorFlow with one thread, so that neither's spare threads disturb the other's round.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ model = keras.Sequential([
     keras.layers.Dropout(0.1), keras.layers.Dense(10, activation="softmax"),
 ])
 function = tf.function(lambda x: model(x, training=False))
-entries = {
+call_paths = {
     "predict": lambda x: model.predict(x, batch_size=1, verbose=0),
     "compiled": lambda x: function(tf.constant(x)).numpy(),
 }
 for line in sys.stdin:
     medians = {}
-    for name, answer in entries.items():
+    for name, call_path in call_paths.items():
         seconds = []
         for call in range(calls):
             begun = time.perf_counter()
-            answer(x[call : call + 1])
+            call_path(x[call : call + 1])
             seconds.append(time.perf_counter() - begun)
         medians[name] = statistics.median(seconds)
     print(json.dumps(medians), flush=True)
@@ -75,7 +75,7 @@ def preload(backend: str) -> None:
 
 
 def measure(request: Request, emit: Emit) -> None:
-    """The harness's side: turns of timed calls without end, each reported when it is over."""
+    """The harness's side: rounds of timed calls without end."""
     from bench.worker.data import Data
     from bench.worker.inference import time_calls, warm_up
     from bench.worker.runtimes import load_runtime
@@ -86,10 +86,10 @@ def measure(request: Request, emit: Emit) -> None:
     data = Data.load(request, task)
     runtime = load_runtime(case, task, data, backend)
     runtime.build()
-    entries = runtime.call_paths()
-    warm_up(entries, data.x_test, {1: case.latency_calls})
+    call_paths = runtime.call_paths()
+    warm_up(call_paths, data.x_test, {1: case.latency_calls})
     while True:
-        for observation in time_calls(entries, data.x_test, 1, case.latency_calls):
+        for observation in time_calls(call_paths, data.x_test, 1, case.latency_calls):
             emit(observation)
 
 
@@ -106,8 +106,8 @@ class BareSide:
             text=True,
         )
 
-    def turn(self) -> dict[str, float]:
-        """By entry: the median call's seconds."""
+    def measure(self) -> dict[str, float]:
+        """The median call's seconds, by call path."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write("\n")
@@ -122,12 +122,12 @@ class BareSide:
 
 
 class HarnessSide:
-    """A run's process in a thread of this one, stopped after each turn."""
+    """A run's process in a thread of this one, stopped after each round."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        self._turns: queue.Queue[dict[str, float]] = queue.Queue()
-        self._seconds: dict[str, list[float]] = {entry: [] for entry in CALL_PATHS}
+        self._rounds: queue.Queue[dict[str, float]] = queue.Queue()
+        self._seconds: dict[str, list[float]] = {path: [] for path in CALL_PATHS}
         self._child = 0
 
     def event(self, event: Event) -> None:
@@ -136,52 +136,52 @@ class HarnessSide:
         if not isinstance(event, Observation) or event.entry is None or event.seconds is None:
             return
         self._seconds[event.entry].append(event.seconds)
-        if all(len(own) == self._case.latency_calls for own in self._seconds.values()):
+        if all(len(calls) == self._case.latency_calls for calls in self._seconds.values()):
             os.kill(self._child, signal.SIGSTOP)
-            self._turns.put({entry: statistics.median(own) for entry, own in self._seconds.items()})
-            self._seconds = {entry: [] for entry in CALL_PATHS}
+            self._rounds.put({path: statistics.median(calls) for path, calls in self._seconds.items()})
+            self._seconds = {path: [] for path in CALL_PATHS}
 
     def start(self, workers: Workers, request: Request) -> None:
-        """Begin, and let it go through its first turn, which isn't counted."""
+        """Begin, and let it go through its first round, which is discarded."""
         self._thread = threading.Thread(target=workers.run, args=(request,), daemon=True)
         self._thread.start()
-        self._turns.get(timeout=600)
+        self._rounds.get(timeout=600)
 
-    def turn(self) -> dict[str, float]:
-        """By entry: the median call's seconds. What it did between its last report and the stop is in no turn."""
+    def measure(self) -> dict[str, float]:
+        """The median call's seconds, by call path. What it did between its last report and the stop is in no round."""
         os.kill(self._child, signal.SIGCONT)
-        return self._turns.get(timeout=600)
+        return self._rounds.get(timeout=600)
 
     def close(self) -> None:
         os.kill(self._child, signal.SIGKILL)
         self._thread.join(timeout=60)
 
 
-def pair(case: Case, number: int, turns: int, data: Path, folder: Path) -> dict[str, float]:
-    """By entry: the harness's median call over the bare loop's, of one fresh pair of processes."""
+def pair(case: Case, number: int, rounds: int, data: Path, folder: Path) -> dict[str, float]:
+    """The harness's median call over the bare loop's in one fresh process pair, by call path."""
     harness, bare = HarnessSide(case), BareSide(case, data)
-    logs: dict[str, list[float]] = {entry: [] for entry in CALL_PATHS}
+    logs: dict[str, list[float]] = {path: [] for path in CALL_PATHS}
     with Workers(worker="scripts.latency", silence_seconds=900.0, on_event=harness.event) as workers:
         harness.start(workers, Request(case=case, data=data, log=folder / f"{number}.log"))
-        bare.turn()  # traces and compiles
-        for turn in range(turns):
-            if turn % 2 == number % 2:
-                ours, theirs = harness.turn(), bare.turn()
+        bare.measure()  # traces and compiles
+        for round_number in range(rounds):
+            if round_number % 2 == number % 2:
+                ours, theirs = harness.measure(), bare.measure()
             else:
-                theirs, ours = bare.turn(), harness.turn()
-            for entry, own in logs.items():
-                own.append(math.log(ours[entry] / theirs[entry]))
+                theirs, ours = bare.measure(), harness.measure()
+            for path, ratios in logs.items():
+                ratios.append(math.log(ours[path] / theirs[path]))
         bare.close()
         harness.close()
-    return {entry: math.exp(statistics.median(own)) for entry, own in logs.items()}
+    return {path: math.exp(statistics.median(ratios)) for path, ratios in logs.items()}
 
 
 def main() -> None:
-    """Print for each entry the ratio, its interval and n."""
+    """Print for each call path the ratio, its interval and n."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=6)
-    parser.add_argument("--turns", type=int, default=4, help="turns of each side, after the first")
-    parser.add_argument("--calls", type=int, default=100, help="of each entry, a turn")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds of each side, after the first")
+    parser.add_argument("--calls", type=int, default=100, help="of each call path, a round")
     parser.add_argument("--cell", default="lstm")
     arguments = parser.parse_args()
     for variable in ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):
@@ -189,19 +189,19 @@ def main() -> None:
     task = TASKS["mnist_5k"]
     data = obtain(task, data_dir=None, report=lambda line: print(line, file=sys.stderr))
     case = Case(cell=arguments.cell, task=task.name, latency_calls=arguments.calls)
-    ratios: dict[str, list[float]] = {entry: [] for entry in CALL_PATHS}
+    ratios: dict[str, list[float]] = {path: [] for path in CALL_PATHS}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(arguments.pairs):
-            for entry, ratio in pair(case, number, arguments.turns, data, Path(folder)).items():
-                ratios[entry].append(ratio)
-            told = ", ".join(f"{entry} {own[-1]:.4f}" for entry, own in ratios.items())
-            print(f"pair {number + 1}: {told}", file=sys.stderr)
+            for path, ratio in pair(case, number, arguments.rounds, data, Path(folder)).items():
+                ratios[path].append(ratio)
+            latest = ", ".join(f"{path} {of_pairs[-1]:.4f}" for path, of_pairs in ratios.items())
+            print(f"pair {number + 1}: {latest}", file=sys.stderr)
     print("harness / bare loop, the median call at batch 1:")
-    for entry, own in ratios.items():
-        estimate = paired_ratio(own, [1.0] * len(own))
+    for path, of_pairs in ratios.items():
+        estimate = paired_ratio(of_pairs, [1.0] * len(of_pairs))
         interval = estimate.interval
-        limits = f"{interval.low:.4f} … {interval.high:.4f}" if interval else "none from one"
-        print(f"{entry}: {estimate.value:.4f}, 95 % interval {limits}, n = {estimate.n} pairs of processes")
+        ends = f"{interval.low:.4f} … {interval.high:.4f}" if interval else "none from one"
+        print(f"{path}: {estimate.value:.4f}, 95 % interval {ends}, n = {estimate.n} process pairs")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def simulate(
 
 
 def rates(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each slowdown: the fraction of each verdict, and of those found within 3 and within 10 minutes."""
+    """For each slowdown: the fraction of each verdict, and of those reached within 3 and within 10 minutes."""
     rows = []
     for slowdown in SLOWDOWNS:
         duels = frame[frame["slowdown"] == slowdown]
@@ -185,12 +185,12 @@ def draw(frame: pd.DataFrame, path: Path, budget_minutes: float) -> None:
         for slowdown, colour, labelled in zip(SLOWDOWNS, _COLOURS, (45, 75, 60, 45, 30), strict=True):
             duels = frame[frame["slowdown"] == slowdown]
             at = duels.loc[duels["verdict"] == ("slower" if slowdown else "same"), "minutes"].to_numpy()
-            found = np.array([100 * (at <= minute).sum() / len(duels) for minute in minutes])
-            axes.plot(minutes, found, color=colour, linestyle="-" if slowdown else "--", linewidth=2)
+            ended = np.array([100 * (at <= minute).sum() / len(duels) for minute in minutes])
+            axes.plot(minutes, ended, color=colour, linestyle="-" if slowdown else "--", linewidth=2)
             label = f"{100 * slowdown:g} % slower" if slowdown else "equal: same"
-            place = min(int(np.searchsorted(found, min(labelled, found[-1]))), len(minutes) - 1)
+            place = min(int(np.searchsorted(ended, min(labelled, ended[-1]))), len(minutes) - 1)
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-            axes.text(minutes[place], found[place], label, color=colour, ha="center", va="center", bbox=box)
+            axes.text(minutes[place], ended[place], label, color=colour, ha="center", va="center", bbox=box)
         axes.axhline(95, color="0.5", linewidth=0.7)
         axes.text(0.1, 95.5, "95 %", color="0.4", va="bottom", fontsize=8)
         axes.set(
@@ -227,7 +227,7 @@ def main() -> None:
     frame = pd.DataFrame(rows).round(6)  # what is written, so that the rates can be counted from it again
     arguments.out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(arguments.out / "duels.csv", index=False)
-    found = {
+    summary = {
         "what": "simulated duels, conditional on the recording; see scripts/simulate_duels.py",
         "budget_minutes": arguments.budget,
         "turns": arguments.rounds,
@@ -240,9 +240,9 @@ def main() -> None:
         "rates": rates(frame),
         "explored_on_the_other_half": explored,
     }
-    (arguments.out / "duels.json").write_text(json.dumps(found, indent=1) + "\n")
+    (arguments.out / "duels.json").write_text(json.dumps(summary, indent=1) + "\n")
     draw(frame, arguments.figure, arguments.budget)
-    print(table(found["rates"]), end="")
+    print(table(summary["rates"]), end="")
 
 
 if __name__ == "__main__":

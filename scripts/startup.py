@@ -1,4 +1,4 @@
-"""How long the light commands take to start, as a ratio to `python -c pass`, taking turns.
+"""How long the light commands take to start, as a ratio to `python -c pass`, alternating with it.
 
 python scripts/startup.py [--rounds 15]
 """

@@ -18,7 +18,7 @@ from bench.duel.record import rounds_of
 from bench.duel.sequential import pair_log_ratio
 from tests.support.fake_worker import SCRIPT
 from tests.support.git import git
-from tests.support.harness import ROOT, Siege, fake_bench
+from tests.support.harness import ROOT, BenchProcess, fake_bench
 
 Duel = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -173,49 +173,49 @@ def test_mistakes_are_named_with_the_way_out(duel: Duel, arguments: list[str], m
 
 
 @pytest.fixture
-def siege(tmp_path: Path) -> Iterator[Siege]:
+def bench(tmp_path: Path) -> Iterator[BenchProcess]:
     (tmp_path / "script.json").write_text(json.dumps({"seconds": 0.05}))
-    laid = Siege(
+    process = BenchProcess(
         fake_bench("duel", *sides("units=100", "units=101"), "--results", str(tmp_path / "results")),
         tmp_path / "output",
         {SCRIPT: str(tmp_path / "script.json"), "TMPDIR": str(tmp_path)},
     )
-    yield laid
-    laid.stop()
+    yield process
+    process.stop()
 
 
-def side_processes(siege: Siege) -> int:
+def side_processes(bench: BenchProcess) -> int:
     """How many processes of the present pair there are."""
-    harness = siege.find("parent")
+    harness = bench.find("parent")
     servers = [child for child in harness.children() if "bench.worker" in child.cmdline()] if harness else []
     return sum(len(server.children()) for server in servers)
 
 
-def wait_for_both(siege: Siege) -> None:
+def wait_for_both(bench: BenchProcess) -> None:
     deadline = time.monotonic() + 60
-    while side_processes(siege) < 2:
-        assert time.monotonic() < deadline, siege.tail()
+    while side_processes(bench) < 2:
+        assert time.monotonic() < deadline, bench.tail()
         time.sleep(0.01)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_duel_keeps_nothing_and_leaves_no_process(
-    siege: Siege, tmp_path: Path, number: signal.Signals
+    bench: BenchProcess, tmp_path: Path, number: signal.Signals
 ) -> None:
-    harness = siege.start()
-    wait_for_both(siege)
+    harness = bench.start()
+    wait_for_both(bench)
     harness.send_signal(number)
-    assert harness.wait(10) == 130, siege.tail()
-    assert siege.orphans(0.5) == []
+    assert harness.wait(10) == 130, bench.tail()
+    assert bench.orphans(0.5) == []
     assert list((tmp_path / "results" / "duels").iterdir()) == []
-    assert siege.tail().endswith("an unfinished duel has no verdict, and nothing of it is kept.\n")
-    assert "Traceback" not in siege.tail()
+    assert bench.tail().endswith("an unfinished duel has no verdict, and nothing of it is kept.\n")
+    assert "Traceback" not in bench.tail()
 
 
 @pytest.mark.parametrize("behaviour", ["nothing", "hang", "leave a program and hang"])
-def test_every_process_dies_with_a_killed_duel(siege: Siege, tmp_path: Path, behaviour: str) -> None:
+def test_every_process_dies_with_a_killed_duel(bench: BenchProcess, tmp_path: Path, behaviour: str) -> None:
     (tmp_path / "script.json").write_text(json.dumps({"b": behaviour, "seconds": 0.05}))
-    siege.start()
-    wait_for_both(siege)
+    bench.start()
+    wait_for_both(bench)
     time.sleep(0.3)
-    assert siege.kill("parent") is None
+    assert bench.kill("parent") is None

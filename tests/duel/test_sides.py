@@ -108,7 +108,7 @@ def test_memory_is_in_huge_pages_on_both_sides_unless_the_user_has_set_it(monkey
 
 
 @pytest.mark.parametrize(
-    ("pages", "libc", "said"),
+    ("pages", "libc", "expected"),
     [
         ("always [madvise] never", ("glibc", "2.36"), None),
         ("[always] madvise never", ("glibc", "2.35"), None),
@@ -119,7 +119,7 @@ def test_memory_is_in_huge_pages_on_both_sides_unless_the_user_has_set_it(monkey
     ],
 )
 def test_what_stands_against_huge_pages_is_said(
-    pages: str | None, libc: tuple[str, str], said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pages: str | None, libc: tuple[str, str], expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.setattr("platform.libc_ver", lambda: libc)
@@ -128,8 +128,8 @@ def test_what_stands_against_huge_pages_is_said(
     if pages:
         (folder / "enabled").write_text(f"{pages}\n")
     reason = sides.small_pages_reason(tmp_path)
-    assert (reason is None) == (said is None)
-    if said:
-        assert re.search(said, reason or "")
+    assert (reason is None) == (expected is None)
+    if expected:
+        assert re.search(expected, reason or "")
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
     assert sides.small_pages_reason(tmp_path) is None

@@ -78,8 +78,8 @@ def test_without_affinity_all_cores_are_usable(roots: Roots, monkeypatch: pytest
 
 
 def test_a_machine_without_control_groups_has_no_quota_and_all_its_memory(roots: Roots) -> None:
-    found = roots.machine()
-    assert (found.usable_cores, found.cpu_quota, found.memory_class_gib) == (8, None, 16.0)
+    machine = roots.machine()
+    assert (machine.usable_cores, machine.cpu_quota, machine.memory_class_gib) == (8, None, 16.0)
 
 
 @pytest.mark.parametrize(
@@ -114,20 +114,20 @@ def test_a_memory_class_is_the_nearest_of_its_kind(size_gib: float) -> None:
 
 
 def test_version_2_limits_of_the_groups_above_count_too(roots: Roots) -> None:
-    found = roots.write(CGROUP_V2).machine()
-    assert (found.cpu_quota, found.memory_class_gib) == (2.5, 4.0)
+    machine = roots.write(CGROUP_V2).machine()
+    assert (machine.cpu_quota, machine.memory_class_gib) == (2.5, 4.0)
 
 
 def test_the_tightest_limit_wins(roots: Roots) -> None:
     roots.write(CGROUP_V2)
     job = "sys/fs/cgroup/team/job"
-    found = roots.write({f"{job}/cpu.max": "50000 100000\n", f"{job}/memory.max": "1610612736"}).machine()
-    assert (found.cpu_quota, found.memory_class_gib) == (0.5, 1.5)
+    machine = roots.write({f"{job}/cpu.max": "50000 100000\n", f"{job}/memory.max": "1610612736"}).machine()
+    assert (machine.cpu_quota, machine.memory_class_gib) == (0.5, 1.5)
 
 
 def test_version_1_inside_a_container_whose_path_is_the_hosts(roots: Roots) -> None:
-    found = roots.write(CGROUP_V1).machine()
-    assert (found.cpu_quota, found.memory_class_gib) == (1.5, 2.0)
+    machine = roots.write(CGROUP_V1).machine()
+    assert (machine.cpu_quota, machine.memory_class_gib) == (1.5, 2.0)
 
 
 def test_version_1_without_limits(roots: Roots) -> None:
@@ -138,8 +138,8 @@ def test_version_1_without_limits(roots: Roots) -> None:
             "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
         }
     )
-    found = roots.machine()
-    assert (found.cpu_quota, found.memory_class_gib) == (None, 16.0)
+    machine = roots.machine()
+    assert (machine.cpu_quota, machine.memory_class_gib) == (None, 16.0)
 
 
 def test_a_group_namespace_with_a_path_above_its_root(roots: Roots) -> None:
@@ -175,9 +175,9 @@ SMI_QUERY = "--query-gpu=name,driver_version --format=csv,noheader"
 
 def test_gpus_from_the_drivers_files(roots: Roots) -> None:
     tool(roots, "nvidia-smi", "echo 'never asked, 1.0'")
-    found = roots.write(NVIDIA).machine()
-    assert found.gpus == ("NVIDIA H100 80GB HBM3", "NVIDIA L4")
-    assert found.gpu_driver == "570.86.15"
+    machine = roots.write(NVIDIA).machine()
+    assert machine.gpus == ("NVIDIA H100 80GB HBM3", "NVIDIA L4")
+    assert machine.gpu_driver == "570.86.15"
 
 
 def test_the_closed_drivers_version(roots: Roots) -> None:
@@ -187,8 +187,8 @@ def test_the_closed_drivers_version(roots: Roots) -> None:
 
 def test_gpus_from_nvidia_smi(roots: Roots) -> None:
     tool(roots, "nvidia-smi", f'[ "$*" = "{SMI_QUERY}" ] && printf "Tesla T4, 535.104.05\\nTesla T4, 535.104.05\\n"')
-    found = roots.machine()
-    assert (found.gpus, found.gpu_driver) == (("Tesla T4", "Tesla T4"), "535.104.05")
+    machine = roots.machine()
+    assert (machine.gpus, machine.gpu_driver) == (("Tesla T4", "Tesla T4"), "535.104.05")
 
 
 def test_nvidia_smi_names_what_the_drivers_files_do_not(roots: Roots) -> None:
@@ -200,8 +200,8 @@ def test_nvidia_smi_names_what_the_drivers_files_do_not(roots: Roots) -> None:
 @pytest.mark.parametrize("script", ["echo 'No devices were found'", "echo 'failed, 1.2'; exit 9", "printf '\\377'"])
 def test_an_nvidia_smi_that_finds_nothing(roots: Roots, script: str) -> None:
     tool(roots, "nvidia-smi", script)
-    found = roots.machine()
-    assert (found.gpus, found.gpu_driver) == ((), None)
+    machine = roots.machine()
+    assert (machine.gpus, machine.gpu_driver) == ((), None)
 
 
 def test_an_nvidia_smi_that_hangs_is_given_up(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,13 +228,13 @@ def test_a_machine_that_runs_are_pinned_on_has_those_cores_and_no_quota_beyond_t
 
 
 def test_this_machine_can_be_read() -> None:
-    found = read_machine()
-    assert found.architecture == platform.machine()
+    machine = read_machine()
+    assert machine.architecture == platform.machine()
     affinity = psutil.Process().cpu_affinity() if sys.platform == "linux" else None
-    assert found.usable_cores == (psutil.cpu_count() if affinity is None else len(affinity))
-    assert found.memory_class_gib is not None
-    assert found.memory_class_gib * GIB < 1.5 * psutil.virtual_memory().total
-    assert Machine.from_json(found.to_json()) == found
+    assert machine.usable_cores == (psutil.cpu_count() if affinity is None else len(affinity))
+    assert machine.memory_class_gib is not None
+    assert machine.memory_class_gib * GIB < 1.5 * psutil.virtual_memory().total
+    assert Machine.from_json(machine.to_json()) == machine
 
 
 # --- software ---
@@ -259,8 +259,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_versions_come_from_metadata(site: Path) -> None:
     for name, version in {"keras": "3.99", "jax": "0.10.0", "jaxlib": "0.10.1", "numpy": "2.9", "torch": "9"}.items():
         distribution(site, name, version)
-    found = read_software("jax", {})
-    assert found == Software(
+    software = read_software("jax", {})
+    assert software == Software(
         python=platform.python_version(),
         keras="3.99",
         backend="jax",
@@ -277,10 +277,10 @@ def test_another_build_of_a_backend_is_named(site: Path) -> None:
 
 def test_what_is_not_installed_says_how_to_install_it(site: Path) -> None:
     distribution(site, "tensorflow", "2.21.0")
-    found = installed_backends()
-    assert found["tensorflow"] is None
+    backends = installed_backends()
+    assert backends["tensorflow"] is None
     for backend in ("jax", "torch"):
-        problem = found[backend] or ""
+        problem = backends[backend] or ""
         assert problem.startswith(f"{backend} is not installed in this Python environment: ")
         assert f"`pip install -e '.[{backend}]'`" in problem
     assert read_software("torch", {}).backend_version is None
@@ -322,9 +322,9 @@ def test_folders_are_cut_from_settings(value: str, kept: str) -> None:
 
 def test_the_software_of_this_process_survives_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    found = read_software("tensorflow")
-    assert ("TF_ENABLE_ONEDNN_OPTS", "0") in found.settings
-    assert Software.from_json(found.to_json()) == found
+    software = read_software("tensorflow")
+    assert ("TF_ENABLE_ONEDNN_OPTS", "0") in software.settings
+    assert Software.from_json(software.to_json()) == software
 
 
 def test_nothing_heavy_is_imported() -> None:
@@ -343,12 +343,12 @@ def test_nothing_heavy_is_imported() -> None:
 def test_fingerprints_are_those_of_stored_records() -> None:
     gpu = replace(LAPTOP, gpus=("NVIDIA L4",), gpu_driver="570.86.15", cpu_quota=2.5)
     tuned = replace(PLAIN, libraries=(("jaxlib", "0.10.1"),), settings=(("OMP_NUM_THREADS", "4"),))
-    found = [record.fingerprint for record in (LAPTOP, gpu, PLAIN, tuned)]
-    assert found == ["d1f57ba58b07b793", "2e988bf1205cd3a5", "5b82f9dc278d31e1", "3411a2e999fa702c"]
+    fingerprints = [record.fingerprint for record in (LAPTOP, gpu, PLAIN, tuned)]
+    assert fingerprints == ["d1f57ba58b07b793", "2e988bf1205cd3a5", "5b82f9dc278d31e1", "3411a2e999fa702c"]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"architecture": "aarch64"}, "architecture: x86_64 → aarch64"),
         ({"cpu_model": "Other"}, "cpu_model: Some CPU, family 6 → Other"),
@@ -360,14 +360,14 @@ def test_fingerprints_are_those_of_stored_records() -> None:
         ({"gpu_driver": "570.86.15"}, "gpu_driver: none → 570.86.15"),
     ],
 )
-def test_each_fact_of_a_machine_counts_and_is_named(change: dict[str, object], said: str) -> None:
+def test_each_fact_of_a_machine_counts_and_is_named(change: dict[str, object], expected: str) -> None:
     other = replace(LAPTOP, **change)  # type: ignore[arg-type]
-    assert differences(LAPTOP, other) == (said,)
+    assert differences(LAPTOP, other) == (expected,)
     assert LAPTOP.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"python": "3.12.1"}, "python: 3.11.7 → 3.12.1"),
         ({"keras": None}, "keras: 3.15.1 → none"),
@@ -379,9 +379,9 @@ def test_each_fact_of_a_machine_counts_and_is_named(change: dict[str, object], s
         ({"settings": (("CUDA_VISIBLE_DEVICES", ""),)}, "CUDA_VISIBLE_DEVICES: none → (empty)"),
     ],
 )
-def test_each_fact_of_the_software_counts_and_is_named(change: dict[str, object], said: str) -> None:
+def test_each_fact_of_the_software_counts_and_is_named(change: dict[str, object], expected: str) -> None:
     other = replace(PLAIN, **change)  # type: ignore[arg-type]
-    assert differences(PLAIN, other) == (said,)
+    assert differences(PLAIN, other) == (expected,)
     assert PLAIN.fingerprint != other.fingerprint
 
 
@@ -449,7 +449,7 @@ def test_devices_that_can_be_used(device: str, where: Machine, visible: str | No
 
 
 @pytest.mark.parametrize(
-    ("device", "where", "visible", "said"),
+    ("device", "where", "visible", "expected"),
     [
         ("gpu:0", LAPTOP, None, "no Nvidia GPU"),
         ("gpu:2", TWO_GPUS, None, "2 GPUs, usable: gpu:0, gpu:1"),
@@ -460,29 +460,29 @@ def test_devices_that_can_be_used(device: str, where: Machine, visible: str | No
         ("gpu:1", replace(LAPTOP, gpus=("NVIDIA L4",)), None, "1 GPU, usable: gpu:0"),
     ],
 )
-def test_devices_that_cannot_be_used_say_why(device: str, where: Machine, visible: str | None, said: str) -> None:
+def test_devices_that_cannot_be_used_say_why(device: str, where: Machine, visible: str | None, expected: str) -> None:
     problem = device_problem(device, where, visible) or ""
     assert problem.startswith(f"{device}: ")
-    assert said in problem
+    assert expected in problem
 
 
 # --- the host ---
 
 
 def test_the_host_from_files(roots: Roots) -> None:
-    found = read_host(roots.proc, roots.sys)
-    assert (found.load_1m, found.load_5m, found.load_15m) == (0.5, 0.25, 0.1)
-    assert found.uptime_seconds == 3600.25
-    assert found.available_memory_bytes == 8 * GIB
-    assert found.hostname == platform.node()
-    assert Host(**json.loads(found.to_json())) == found
+    host = read_host(roots.proc, roots.sys)
+    assert (host.load_1m, host.load_5m, host.load_15m) == (0.5, 0.25, 0.1)
+    assert host.uptime_seconds == 3600.25
+    assert host.available_memory_bytes == 8 * GIB
+    assert host.hostname == platform.node()
+    assert Host(**json.loads(host.to_json())) == host
 
 
 def test_the_host_without_proc(tmp_path: Path) -> None:
-    found = read_host(tmp_path, tmp_path, clock=lambda: psutil.boot_time() + 60)
-    assert found.uptime_seconds == pytest.approx(60, abs=2)
-    assert 0 < found.available_memory_bytes <= psutil.virtual_memory().total
-    assert found.load_1m == pytest.approx(os.getloadavg()[0], abs=1)
+    host = read_host(tmp_path, tmp_path, clock=lambda: psutil.boot_time() + 60)
+    assert host.uptime_seconds == pytest.approx(60, abs=2)
+    assert 0 < host.available_memory_bytes <= psutil.virtual_memory().total
+    assert host.load_1m == pytest.approx(os.getloadavg()[0], abs=1)
 
 
 def test_the_operating_system_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:

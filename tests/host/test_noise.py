@@ -51,8 +51,8 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Roots:
 
 def test_processor_times_from_the_first_line(roots: Roots) -> None:
     tick = 1 / os.sysconf("SC_CLK_TCK")
-    found = read_cpu_times(roots.proc)
-    assert (found.busy, found.idle, found.steal) == pytest.approx((170 * tick, 820 * tick, 10 * tick))
+    times = read_cpu_times(roots.proc)
+    assert (times.busy, times.idle, times.steal) == pytest.approx((170 * tick, 820 * tick, 10 * tick))
 
 
 def test_processor_times_without_proc(tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_processor_times_without_proc(tmp_path: Path) -> None:
 
 def test_shares_of_a_known_interval() -> None:
     # Two processors for 10 s: 8 s busy, 5 of them ours; 1 s stolen; 11 s idle.
-    found = cpu_fractions(CpuTimes(100, 1000, 5), CpuTimes(108, 1011, 6), process_cpu_seconds=5)
-    assert found.steal_fraction == pytest.approx(1 / 20)
-    assert found.other_cpu_fraction == pytest.approx(3 / 20)
+    fractions = cpu_fractions(CpuTimes(100, 1000, 5), CpuTimes(108, 1011, 6), process_cpu_seconds=5)
+    assert fractions.steal_fraction == pytest.approx(1 / 20)
+    assert fractions.other_cpu_fraction == pytest.approx(3 / 20)
 
 
 def test_shares_of_no_time_are_unknown() -> None:
@@ -74,8 +74,8 @@ def test_shares_of_no_time_are_unknown() -> None:
 
 
 def test_steal_that_is_not_counted_is_unknown() -> None:
-    found = cpu_fractions(CpuTimes(0, 0, None), CpuTimes(4, 4, None), process_cpu_seconds=2)
-    assert found == CpuFractions(None, 0.25)
+    fractions = cpu_fractions(CpuTimes(0, 0, None), CpuTimes(4, 4, None), process_cpu_seconds=2)
+    assert fractions == CpuFractions(None, 0.25)
 
 
 seconds = st.floats(min_value=0, max_value=1e6)
@@ -83,15 +83,15 @@ times = st.builds(CpuTimes, seconds, seconds, seconds)
 
 
 @given(times, times, seconds)
-def test_shares_are_shares(before: CpuTimes, after: CpuTimes, own: float) -> None:
-    found = cpu_fractions(before, after, own)
-    if found.steal_fraction is None or found.other_cpu_fraction is None:
+def test_fractions_are_fractions(before: CpuTimes, after: CpuTimes, process_seconds: float) -> None:
+    fractions = cpu_fractions(before, after, process_seconds)
+    if fractions.steal_fraction is None or fractions.other_cpu_fraction is None:
         assert after.busy <= before.busy
         assert after.idle <= before.idle
     else:
-        assert 0 <= found.steal_fraction <= 1
-        assert 0 <= found.other_cpu_fraction <= 1
-        assert found.steal_fraction + found.other_cpu_fraction <= 1 + 1e-9
+        assert 0 <= fractions.steal_fraction <= 1
+        assert 0 <= fractions.other_cpu_fraction <= 1
+        assert fractions.steal_fraction + fractions.other_cpu_fraction <= 1 + 1e-9
 
 
 def test_a_meter_over_a_run(roots: Roots) -> None:
@@ -181,7 +181,7 @@ def test_facts_that_are_not_known_get_no_remark() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "kind", "said"),
+    ("change", "kind", "expected"),
     [
         ({"load_1m": 2.0}, RemarkKind.LOAD, "2.00 on 8 cores"),
         ({"steal_fraction": 0.021}, RemarkKind.STEAL, "2%"),
@@ -198,10 +198,10 @@ def test_facts_that_are_not_known_get_no_remark() -> None:
         ({"on_battery": True}, RemarkKind.BATTERY, "battery"),
     ],
 )
-def test_each_remark_alone(change: dict[str, object], kind: RemarkKind, said: str) -> None:
+def test_each_remark_alone(change: dict[str, object], kind: RemarkKind, expected: str) -> None:
     (remark,) = remarks(replace(CALM, **change), LAPTOP)  # type: ignore[arg-type]
     assert remark.kind == kind
-    assert said in remark.text
+    assert expected in remark.text
     assert remark.advice
 
 
@@ -274,10 +274,10 @@ def test_a_look_at_files_that_change(roots: Roots, monkeypatch: pytest.MonkeyPat
         )
 
     ticks = iter([10.0, 10.5])
-    found = read_quiet(0.5, proc=roots.proc, sys=roots.sys, wait=wait, clock=lambda: next(ticks))
+    quiet = read_quiet(0.5, proc=roots.proc, sys=roots.sys, wait=wait, clock=lambda: next(ticks))
     assert waited == [0.5]
-    assert found.steal_fraction == pytest.approx(10 / 40)  # of what was wanted: 30 ticks run, 10 stolen
-    assert replace(found, heavy=(), steal_fraction=None) == Quiet(
+    assert quiet.steal_fraction == pytest.approx(10 / 40)  # of what was wanted: 30 ticks run, 10 stolen
+    assert replace(quiet, heavy=(), steal_fraction=None) == Quiet(
         load_1m=0.5,
         online_cores=8,
         throttled_periods=5,
@@ -288,7 +288,7 @@ def test_a_look_at_files_that_change(roots: Roots, monkeypatch: pytest.MonkeyPat
         swap_used_bytes=GIB,
         on_battery=True,
     )
-    assert json.loads(found.to_json())["governors"] == ["performance", "powersave"]
+    assert json.loads(quiet.to_json())["governors"] == ["performance", "powersave"]
 
 
 @pytest.mark.parametrize(
@@ -317,20 +317,20 @@ def test_a_battery_that_is_not_in_use(
 
 
 def test_a_look_at_this_machine_finds_a_busy_process(burner: subprocess.Popen[bytes]) -> None:
-    found = read_quiet(0.4)
-    heavy = {process.pid: process.cores for process in found.heavy}
+    reading = read_quiet(0.4)
+    heavy = {process.pid: process.cores for process in reading.heavy}
     assert os.getpid() not in heavy
     # Three others may be busier on a shared machine; on a quiet one it is there, with about one core.
     assert 0.1 <= heavy.get(burner.pid, min(heavy.values())) <= 1.2
     assert burner.pid in heavy or len(heavy) == 3
-    assert RemarkKind.PROCESSES in [remark.kind for remark in remarks(found, read_machine())]
+    assert RemarkKind.PROCESSES in [remark.kind for remark in remarks(reading, read_machine())]
 
 
 def test_spinning_keeps_a_processor_busy() -> None:
-    start, own = time.perf_counter(), time.process_time()
+    start, cpu = time.perf_counter(), time.process_time()
     spin(0.1)
     assert time.perf_counter() - start >= 0.1
-    assert time.process_time() - own > 0.02
+    assert time.process_time() - cpu > 0.02
 
 
 # --- memory of this process ---

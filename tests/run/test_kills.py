@@ -17,92 +17,92 @@ import pytest
 
 from bench import store
 from tests.support.fake_worker import SCRIPT
-from tests.support.harness import Siege, choose, fake_bench, violations
+from tests.support.harness import BenchProcess, choose, fake_bench, violations
 
 
 @pytest.fixture
-def siege(tmp_path: Path) -> Iterator[Siege]:
+def bench(tmp_path: Path) -> Iterator[BenchProcess]:
     (tmp_path / "script.json").write_text("{}")
-    laid = Siege(
+    process = BenchProcess(
         fake_bench("run", "quick", "--results", str(tmp_path / "results")),
         tmp_path / "output",
         {SCRIPT: str(tmp_path / "script.json"), "TMPDIR": str(tmp_path)},
     )
-    yield laid
-    laid.stop()
+    yield process
+    process.stop()
 
 
-def script(siege: Siege, **behaviour: object) -> None:
-    Path(siege.environment[SCRIPT]).write_text(json.dumps(behaviour))
+def script(bench: BenchProcess, **behaviour: object) -> None:
+    Path(bench.environment[SCRIPT]).write_text(json.dumps(behaviour))
 
 
-def results(siege: Siege) -> Path:
-    return siege.output.parent / "results"
+def results(bench: BenchProcess) -> Path:
+    return bench.output.parent / "results"
 
 
-def test_random_kills_lose_nothing_and_leave_nothing(siege: Siege) -> None:
+def test_random_kills_lose_nothing_and_leave_nothing(bench: BenchProcess) -> None:
     number = random.randrange(2**32)
     generator = random.Random(number)
-    siege.command += ["--set", "seeds=0..59", "--retry-failed"]
-    script(siege, seconds=0.1)
+    bench.command += ["--set", "seeds=0..59", "--retry-failed"]
+    script(bench, seconds=0.1)
     killed: Counter[str] = Counter()
     deadline = time.monotonic() + 45
     while sum(killed.values()) < 24 or len(killed) < 3:
-        assert time.monotonic() < deadline, f"seed {number}: only {killed}: {siege.tail()}"
-        if siege.harness is None or siege.harness.poll() is not None:
-            siege.start()
+        assert time.monotonic() < deadline, f"seed {number}: only {killed}: {bench.tail()}"
+        if bench.harness is None or bench.harness.poll() is not None:
+            bench.start()
         target = choose(generator, {"parent": 0.15, "server": 0.3, "child": 0.55})
         if target == "parent" and generator.random() < 0.7:
-            siege.wait_for("child")  # else while it starts
+            bench.wait_for("child")  # else while it starts
         time.sleep(generator.uniform(0.0, 0.4))
-        if siege.find(target) is not None:
-            left = siege.kill(target)
+        if bench.find(target) is not None:
+            left = bench.kill(target)
             assert not left, f"seed {number}, {target}: {left}"
             killed[target] += 1
-    script(siege)
-    if siege.harness is not None and siege.harness.poll() is None:
-        siege.kill("parent")
+    script(bench)
+    if bench.harness is not None and bench.harness.poll() is None:
+        bench.kill("parent")
     # one run to the end
-    assert siege.finish(timeout=60) == 0, f"seed {number}: {siege.tail()}"
-    assert violations(results(siege)) == [], f"seed {number}"
-    assert siege.orphans() == [], f"seed {number}"
-    assert "Traceback" not in siege.output.read_text(), f"seed {number}"
-    errors = set(store.load([results(siege)], all_attempts=True)["error"].dropna())
+    assert bench.finish(timeout=60) == 0, f"seed {number}: {bench.tail()}"
+    assert violations(results(bench)) == [], f"seed {number}"
+    assert bench.orphans() == [], f"seed {number}"
+    assert "Traceback" not in bench.output.read_text(), f"seed {number}"
+    errors = set(store.load([results(bench)], all_attempts=True)["error"].dropna())
     assert all("killed by signal 9" in error for error in errors), f"seed {number}: {errors}"
 
 
-def test_every_process_dies_with_the_harness_whatever_it_does(siege: Siege) -> None:
+def test_every_process_dies_with_the_harness_whatever_it_does(bench: BenchProcess) -> None:
     for behaviour in ("hold the GIL", "leave a program and hang", "many threads"):
         for isolation in ("fork", "spawn"):
-            script(siege, **{"*": behaviour, "seconds": 0.5 if behaviour == "many threads" else 0.0})
-            siege.start("--isolation", isolation)
-            siege.wait_for("child")
+            script(bench, **{"*": behaviour, "seconds": 0.5 if behaviour == "many threads" else 0.0})
+            bench.start("--isolation", isolation)
+            bench.wait_for("child")
             time.sleep(0.3)
-            assert siege.kill("parent") is None, f"{behaviour}, {isolation}"
+            assert bench.kill("parent") is None, f"{behaviour}, {isolation}"
 
 
-def test_a_server_dies_with_the_harness_while_it_imports(siege: Siege) -> None:
-    script(siege, **{"import": "hang"})
-    siege.start()
-    siege.wait_for("server")
-    assert siege.kill("parent") is None
+def test_a_server_dies_with_the_harness_while_it_imports(bench: BenchProcess) -> None:
+    script(bench, **{"import": "hang"})
+    bench.start()
+    bench.wait_for("server")
+    assert bench.kill("parent") is None
 
 
-def test_a_run_that_is_stopped_dies_with_the_harness(siege: Siege) -> None:
-    script(siege, seconds=1_000)
-    siege.start()
-    siege.wait_for("child").suspend()
-    assert siege.kill("parent") is None
+def test_a_run_that_is_stopped_dies_with_the_harness(bench: BenchProcess) -> None:
+    script(bench, seconds=1_000)
+    bench.start()
+    bench.wait_for("child").suspend()
+    assert bench.kill("parent") is None
 
 
-def test_a_run_dies_with_the_harness_though_its_server_was_killed_before(siege: Siege) -> None:
-    script(siege, seconds=1_000)
-    siege.start()
-    child = siege.wait_for("child")
-    assert siege.kill("server") is None
+def test_a_run_dies_with_the_harness_though_its_server_was_killed_before(bench: BenchProcess) -> None:
+    script(bench, seconds=1_000)
+    bench.start()
+    child = bench.wait_for("child")
+    assert bench.kill("server") is None
     time.sleep(0.2)
     assert child.is_running()
-    assert siege.kill("parent") is None
+    assert bench.kill("parent") is None
 
 
 @pytest.mark.parametrize(
@@ -110,58 +110,58 @@ def test_a_run_dies_with_the_harness_though_its_server_was_killed_before(siege: 
     [(signal.SIGINT, "fork"), (signal.SIGTERM, "fork"), (signal.SIGHUP, "fork"), (signal.SIGINT, "spawn")],
 )
 def test_an_interrupted_campaign_says_how_to_go_on_and_goes_on(
-    siege: Siege, number: signal.Signals, isolation: str
+    bench: BenchProcess, number: signal.Signals, isolation: str
 ) -> None:
-    siege.command += ["--set", "seeds=0", "--isolation", isolation]
-    script(siege, **{"lstm seed=0": "leave a program and hang"})
-    harness = siege.start()
+    bench.command += ["--set", "seeds=0", "--isolation", isolation]
+    script(bench, **{"lstm seed=0": "leave a program and hang"})
+    harness = bench.start()
     deadline = time.monotonic() + 30
-    while not any("sleep" in siege.command_line(process) for process in siege.marked()):
-        assert time.monotonic() < deadline, siege.tail()
+    while not any("sleep" in bench.command_line(process) for process in bench.marked()):
+        assert time.monotonic() < deadline, bench.tail()
         time.sleep(0.02)
     begun = time.monotonic()
     harness.send_signal(number)
-    assert harness.wait(10) == 130, siege.tail()
-    assert siege.orphans(0.5) == []
+    assert harness.wait(10) == 130, bench.tail()
+    assert bench.orphans(0.5) == []
     assert time.monotonic() - begun < 3
-    printed = siege.output.read_text()
+    printed = bench.output.read_text()
     assert printed.endswith(
         "bench: interrupted; everything finished is kept, and the same command goes on from here.\n"
     )
     assert "Traceback" not in printed
     done = len(re.findall(r"^\[\d/3\] .*%", printed, re.M))
-    script(siege)
-    assert siege.finish(timeout=30) == 0, siege.tail()
-    assert f"[1/{3 - done}]" in siege.output.read_text()
-    assert violations(results(siege)) == []
+    script(bench)
+    assert bench.finish(timeout=30) == 0, bench.tail()
+    assert f"[1/{3 - done}]" in bench.output.read_text()
+    assert violations(results(bench)) == []
 
 
-def test_a_second_interruption_while_it_ends_does_no_harm(siege: Siege) -> None:
+def test_a_second_interruption_while_it_ends_does_no_harm(bench: BenchProcess) -> None:
     number = random.randrange(2**32)
     generator = random.Random(number)
-    siege.command += ["--set", "seeds=0"]
+    bench.command += ["--set", "seeds=0"]
     for _ in range(4):
-        script(siege, **{"import": "hold the GIL"})  # what takes the longest to end: a second
-        harness = siege.start()
-        siege.wait_for("server")
+        script(bench, **{"import": "hold the GIL"})  # what takes the longest to end: a second
+        harness = bench.start()
+        bench.wait_for("server")
         time.sleep(generator.uniform(0.1, 0.5))
         harness.send_signal(signal.SIGINT)
         time.sleep(generator.uniform(0.0, 0.5))
         harness.send_signal(signal.SIGINT)
         # while the interpreter ends, the signal itself ends it, which a shell shows as 130
-        assert harness.wait(10) in (130, -signal.SIGINT), f"seed {number}: {siege.tail()}"
-        assert siege.orphans() == [], f"seed {number}"
-    assert "Traceback" not in siege.output.read_text(), f"seed {number}"
-    script(siege)
-    assert siege.finish(timeout=30) == 0, siege.tail()
-    assert violations(results(siege)) == []
+        assert harness.wait(10) in (130, -signal.SIGINT), f"seed {number}: {bench.tail()}"
+        assert bench.orphans() == [], f"seed {number}"
+    assert "Traceback" not in bench.output.read_text(), f"seed {number}"
+    script(bench)
+    assert bench.finish(timeout=30) == 0, bench.tail()
+    assert violations(results(bench)) == []
 
 
-def test_waiting_for_another_harness_can_be_interrupted(siege: Siege, tmp_path: Path) -> None:
-    script(siege, seconds=1_000)
-    siege.start()
-    siege.wait_for("child")
-    second = Siege(siege.command, tmp_path / "second", siege.environment)
+def test_waiting_for_another_harness_can_be_interrupted(bench: BenchProcess, tmp_path: Path) -> None:
+    script(bench, seconds=1_000)
+    bench.start()
+    bench.wait_for("child")
+    second = BenchProcess(bench.command, tmp_path / "second", bench.environment)
     try:
         harness = second.start()
         deadline = time.monotonic() + 30
@@ -175,24 +175,24 @@ def test_waiting_for_another_harness_can_be_interrupted(siege: Siege, tmp_path: 
         second.stop()
 
 
-def test_a_stopped_run_is_killed_for_its_silence(siege: Siege) -> None:
-    siege.command += ["--set", "seeds=0", "--set", "cells=lstm", "--set", "silence_seconds=1"]
-    script(siege, seconds=0.5)
-    harness = siege.start()
-    stopped = siege.wait_for("child")
+def test_a_stopped_run_is_killed_for_its_silence(bench: BenchProcess) -> None:
+    bench.command += ["--set", "seeds=0", "--set", "cells=lstm", "--set", "silence_seconds=1"]
+    script(bench, seconds=0.5)
+    harness = bench.start()
+    stopped = bench.wait_for("child")
     stopped.suspend()
-    assert harness.wait(30) == 0, siege.tail()
+    assert harness.wait(30) == 0, bench.tail()
     assert not psutil.pid_exists(stopped.pid) or stopped.status() == psutil.STATUS_ZOMBIE
-    frame = store.load([results(siege)])
+    frame = store.load([results(bench)])
     assert set(frame["isolation"]) == {"spawn"}
 
 
-def test_ctrl_c_reaches_the_harness_alone(siege: Siege) -> None:
+def test_ctrl_c_reaches_the_harness_alone(bench: BenchProcess) -> None:
     """A terminal sends it to the whole process group: were the server in it, the run would die before it is told."""
-    siege.command += ["--set", "seeds=0"]
-    script(siege, seconds=0.2)
-    harness = siege.start()
-    child = siege.wait_for("child")
+    bench.command += ["--set", "seeds=0"]
+    script(bench, seconds=0.2)
+    harness = bench.start()
+    child = bench.wait_for("child")
     assert os.getsid(child.pid) != os.getsid(harness.pid)
     deadline = time.monotonic() + 30
     while os.getpgid(child.pid) != child.pid and time.monotonic() < deadline:

@@ -75,12 +75,12 @@ def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
 
 def own_processes() -> set[int]:
     """Our descendants, and whatever else was started by a worker and lost its parent."""
-    found = {child.pid for child in psutil.Process().children(recursive=True)}
+    pids = {child.pid for child in psutil.Process().children(recursive=True)}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get(SCRIPT) == os.environ.get(SCRIPT, "none") and process.pid != os.getpid():
-                found.add(process.pid)
-    return {pid for pid in found if alive(pid)}
+                pids.add(process.pid)
+    return {pid for pid in pids if alive(pid)}
 
 
 def alive(pid: int) -> bool:

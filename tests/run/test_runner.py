@@ -342,8 +342,8 @@ def test_what_is_left_is_told_before_and_after_each_run(lab: Laboratory) -> None
     record = Record()
     plan = lab.plan("seeds=0,1", "cells=lstm")
     lab.campaign(plan, record)
-    one = estimate_seconds(plan.scheduled[0].case)
-    assert record.left == pytest.approx([2 * one, 7.1, 7.1, 0])
+    estimate = estimate_seconds(plan.scheduled[0].case)
+    assert record.left == pytest.approx([2 * estimate, 7.1, 7.1, 0])
 
 
 # --- by the command line, in this process ---

@@ -1,6 +1,6 @@
 """`bench` with the fake worker, as a process of its own (`python -m tests.support.harness run ...`), and who kills it.
 
-`Siege` is what tests/test_kills.py and scripts/kill_100.py share: it kills, and says what is wrong afterwards.
+`BenchProcess` is what tests/test_kills.py and scripts/kill_100.py share: it kills, and says what is wrong afterwards.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _hang_up_as_usual() -> None:
 
 
 @dataclass
-class Siege:
+class BenchProcess:
     """A `bench run` in a session of its own, and the killing of its processes.
 
     Everything that it starts bears a mark in its environment, by which what outlives it is found.
@@ -121,21 +121,21 @@ class Siege:
     def wait_for(self, target: str, seconds: float = 60.0) -> psutil.Process:
         """Wait until there is one."""
         deadline = time.monotonic() + seconds
-        while (found := self.find(target)) is None:
+        while (process := self.find(target)) is None:
             assert time.monotonic() < deadline, f"no {target} within {seconds} s:\n{self.tail()}"
             time.sleep(0.002)
-        return found
+        return process
 
     def marked(self) -> list[psutil.Process]:
-        """The processes that were started by this siege and live, however they were started."""
-        found = []
+        """The processes that were started by this `bench` and live, however they were started."""
+        marked = []
         for process in psutil.process_iter():
             try:
                 if process.environ().get("BENCH_TEST_MARK") == self.mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
+                    marked.append(process)
             except psutil.Error:
                 continue
-        return found
+        return marked
 
     def orphans(self, seconds: float = _GONE_SECONDS) -> list[str]:
         """Those that still live so long after the harness has ended."""
