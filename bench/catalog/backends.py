@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bench.core.errors import unknown
+from bench.core.errors import named
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,4 @@ def find(name: str, origin: str = "a case") -> Backend:
     Raises:
         UsageError: there is none; the message gives the nearest one.
     """
-    if name not in BACKENDS:
-        raise unknown("backend", name, BACKENDS, origin)
-    return BACKENDS[name]
+    return named("backend", name, BACKENDS, origin)

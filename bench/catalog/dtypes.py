@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.core.errors import unknown
+from bench.core.errors import named
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,4 @@ def find(name: str, origin: str = "a case") -> Dtype:
     Raises:
         UsageError: there is none; the message gives the nearest one.
     """
-    if name not in DTYPES:
-        raise unknown("dtype", name, DTYPES, origin)
-    return DTYPES[name]
+    return named("dtype", name, DTYPES, origin)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.catalog import networks
 from bench.catalog.cells import BUILT_IN
 from bench.core.case import Case
-from bench.core.errors import unknown
+from bench.core.errors import named
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ def find(name: str, origin: str = "a case") -> Kernel:
     Raises:
         UsageError: there is none; the message gives the nearest one.
     """
-    if name not in KERNELS:
-        raise unknown("kernel", name, KERNELS, origin)
-    return KERNELS[name]
+    return named("kernel", name, KERNELS, origin)
 
 
 def jit_compile(kernel: str, backend: str) -> bool | str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from bench.core.errors import unknown
+from bench.core.errors import named
 
 if TYPE_CHECKING:
     from bench.catalog.cells import Cell
@@ -143,9 +143,7 @@ def find(name: str, origin: str = "a case") -> Network:
     Raises:
         UsageError: there is none; the message gives the nearest one.
     """
-    if name not in NETWORKS:
-        raise unknown("network", name, NETWORKS, origin)
-    return NETWORKS[name]
+    return named("network", name, NETWORKS, origin)
 
 
 @dataclass(frozen=True)

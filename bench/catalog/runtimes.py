@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.core.case import Case
-from bench.core.errors import unknown
+from bench.core.errors import named
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ def find(name: str, origin: str = "a case") -> Runtime:
     Raises:
         UsageError: there is none; the message gives the nearest one.
     """
-    if name not in RUNTIMES:
-        raise unknown("runtime", name, RUNTIMES, origin)
-    return RUNTIMES[name]
+    return named("runtime", name, RUNTIMES, origin)
 
 
 def outputs_apart(case: Case, difference: float | None) -> list[str]:

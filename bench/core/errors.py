@@ -7,8 +7,11 @@ value, where it came from and the way out.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
 
 
 class ExitCode(IntEnum):
@@ -70,3 +73,20 @@ def unknown(kind: str, name: str, known: Iterable[str], origin: str) -> UsageErr
     near = difflib.get_close_matches(name, names, n=1)
     way_out = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}."
     return UsageError(f"unknown {kind} {name!r} ({origin}): {way_out}")
+
+
+def named(kind: str, name: str, known: Mapping[str, _Value], origin: str) -> _Value:
+    """What has this name.
+
+    Args:
+        kind: what is asked for, as a reader calls it ("cell", "kernel").
+        name: what was given.
+        known: by name.
+        origin: where the name came from ("--set cells", "my.toml").
+
+    Raises:
+        UsageError: nothing has it; the message gives the nearest name, or all of them.
+    """
+    if name not in known:
+        raise unknown(kind, name, known, origin)
+    return known[name]

@@ -20,7 +20,7 @@ from bench.catalog.tasks.task import (
     sizes,
     verify,
 )
-from bench.core.errors import unknown
+from bench.core.errors import named
 
 __all__ = [
     "CLASS_LABEL",
@@ -53,6 +53,4 @@ def find(name: str, origin: str = "a case") -> Task:
     Raises:
         UsageError: there is none; the message gives the nearest one.
     """
-    if name not in TASKS:
-        raise unknown("task", name, TASKS, origin)
-    return TASKS[name]
+    return named("task", name, TASKS, origin)
