@@ -63,12 +63,12 @@ def judged(base: list[Rows], new: list[Rows], **settings: Any) -> Comparison:
 
 
 def of(comparison: Comparison, metric: str = "train_seconds", cell: str = "lstm") -> Finding:
-    (found,) = [
+    (finding,) = [
         finding
         for finding in comparison.findings
         if (finding.metric.name if finding.metric else "runs") == metric and finding.configuration.cell == cell
     ]
-    return found
+    return finding
 
 
 BASE = side("old", wobbling(5.0, 0.01, 1))
@@ -115,9 +115,9 @@ def test_the_estimate_is_the_paired_ratio_with_its_own_interval_and_a_wider_one_
 
 def test_runs_are_the_unit_and_epochs_never_pooled() -> None:
     """400 epochs of one run are one value still."""
-    one = [run(Case(cell="lstm"), campaign="old", epoch_seconds=[5.0 + e % 7 / 100 for e in range(1, 400)])]
-    two = [run(Case(cell="lstm"), campaign="new", epoch_seconds=[9.0 + e % 7 / 100 for e in range(1, 400)])]
-    finding = of(judged(one, two))
+    long_run = [run(Case(cell="lstm"), campaign="old", epoch_seconds=[5.0 + e % 7 / 100 for e in range(1, 400)])]
+    short_run = [run(Case(cell="lstm"), campaign="new", epoch_seconds=[9.0 + e % 7 / 100 for e in range(1, 400)])]
+    finding = of(judged(long_run, short_run))
     assert (finding.base_values, finding.verdict) == (1, Verdict.INCONCLUSIVE)
 
 
@@ -233,10 +233,10 @@ def test_a_seeds_repeats_are_one_value_for_accuracy() -> None:
     repeated = [
         run(Case(cell="lstm", seed=0, repeat=repeat), campaign="old", accuracy=0.9, block=repeat) for repeat in range(9)
     ]
-    others = [
+    unrepeated = [
         run(Case(cell="lstm", seed=0, repeat=repeat), campaign="new", accuracy=0.7, block=repeat) for repeat in range(9)
     ]
-    finding = of(judged(repeated, others), "accuracy")
+    finding = of(judged(repeated, unrepeated), "accuracy")
     assert (finding.base_values, finding.verdict) == (1, Verdict.INCONCLUSIVE)
 
 
@@ -286,12 +286,12 @@ def test_whatever_was_measured_there_is_a_finding_and_it_is_sure_only_from_enoug
         ]
 
     comparison = judged(measured("old", old), measured("new", new))
-    found = [f for f in comparison.findings if f.metric is not None and f.metric.name == "train_seconds"]
+    of_training = [f for f in comparison.findings if f.metric is not None and f.metric.name == "train_seconds"]
     finite = [sum(map(math.isfinite, side)) for side in (old, new)]
     if not finite[0]:
-        assert found == []
+        assert of_training == []
         return
-    (finding,) = found
+    (finding,) = of_training
     if finding.verdict in SURE:
         assert min(finding.base_values, finding.new_values) >= MIN_RUNS
         assert finding.simultaneous is not None or finding.remarks[0].startswith("equal in all")
@@ -303,8 +303,8 @@ def test_whatever_was_measured_there_is_a_finding_and_it_is_sure_only_from_enoug
 
 
 def test_times_of_another_machine_are_incomparable_and_the_fact_is_named() -> None:
-    other = {**MACHINE, "cpu_model": "Fictional 9001", "usable_cores": 4}
-    comparison = judged(BASE, side("new", wobbling(5.0, 0.01, 1), machine=other))
+    away = {**MACHINE, "cpu_model": "Fictional 9001", "usable_cores": 4}
+    comparison = judged(BASE, side("new", wobbling(5.0, 0.01, 1), machine=away))
     for metric in ("train_seconds", "compile_seconds", "memory_bytes"):
         finding = of(comparison, metric)
         assert finding.verdict is Verdict.INCOMPARABLE
@@ -329,8 +329,8 @@ def test_other_software_is_compared_only_when_asked_and_then_named() -> None:
 
 
 def test_another_machine_stays_incomparable_across_software() -> None:
-    other = side("new", machine={**MACHINE, "usable_cores": 4}, software={**SOFTWARE, "keras": "9"})
-    assert of(judged(BASE, other, across_software=True)).verdict is Verdict.INCOMPARABLE
+    away = side("new", machine={**MACHINE, "usable_cores": 4}, software={**SOFTWARE, "keras": "9"})
+    assert of(judged(BASE, away, across_software=True)).verdict is Verdict.INCOMPARABLE
 
 
 def test_other_data_make_everything_incomparable() -> None:
@@ -389,8 +389,8 @@ def test_however_a_run_ends_badly_it_is_a_failure_also_in_a_configuration_of_its
 
 def test_what_failed_in_the_base_too_is_not_new_but_nothing_is_sure_of_it() -> None:
     old, new = (
-        [*side(one, wobbling(5.0, 0.001, 1)), run(Case(cell="gru"), campaign=one, status="failed", error="x")]
-        for one in ("old", "new")
+        [*side(campaign, wobbling(5.0, 0.001, 1)), run(Case(cell="gru"), campaign=campaign, status="failed", error="x")]
+        for campaign in ("old", "new")
     )
     comparison = judged(old, new)
     both = of(comparison, "runs", "gru")
@@ -462,12 +462,12 @@ def test_many_configurations_without_a_change_give_no_more_false_verdicts_than_o
     """
     generator = np.random.default_rng(20261124)
     cases = [Case(cell="lstm", units=units, seed=seed) for units in range(1, 13) for seed in range(6)]
-    old, new = (frame(*(run(case, campaign=one) for case in cases)) for one in ("old", "new"))
+    old, new = (frame(*(run(case, campaign=campaign) for case in cases)) for campaign in ("old", "new"))
     steady = (old["phase"] == "train") & (old["epoch"] >= 2)
     false = uncorrected = 0
     for _ in range(30):
-        for one in (old, new):
-            one.loc[steady, "seconds"] = np.repeat(np.exp(generator.normal(0, 0.05, len(cases))), 2)
+        for frame_of_side in (old, new):
+            frame_of_side.loc[steady, "seconds"] = np.repeat(np.exp(generator.normal(0, 0.05, len(cases))), 2)
         comparison = compare(old, new, Gate())
         training = [f for f in comparison.findings if f.metric is not None and f.metric.name == "train_seconds"]
         assert len(training) == 12
@@ -488,9 +488,9 @@ def test_sides_that_were_not_measured_in_turns_say_so() -> None:
     assert "bench duel" in remark
     mixed = frame(*side("new", wobbling(5.0, 0.01, 2)))
     early = frame(*BASE)
-    for one, offset in ((mixed, 1), (early, 0)):
-        order = pd.to_timedelta(2 * one["seed"] + offset, unit="min")
-        one["started_at"] += order
+    for measured, offset in ((mixed, 1), (early, 0)):
+        order = pd.to_timedelta(2 * measured["seed"] + offset, unit="min")
+        measured["started_at"] += order
     assert compare(early, mixed, Gate()).remarks == ()
 
 
@@ -512,5 +512,5 @@ def test_findings_are_plain_enough_for_json() -> None:
     comparison = judged([*BASE, *side("old", cell="gru")], side("new"))
     document = json.loads(verdicts_in(comparison, Gate(), "json"), parse_constant=pytest.fail)
     assert document["exit_code"] == ExitCode.NO_VERDICT
-    assert {one["verdict"] for one in document["findings"]} >= {"missing"}
-    assert set(CELLS) >= {one["configuration"]["cell"] for one in document["findings"]}
+    assert {finding["verdict"] for finding in document["findings"]} >= {"missing"}
+    assert set(CELLS) >= {finding["configuration"]["cell"] for finding in document["findings"]}

@@ -69,11 +69,11 @@ def test_a_spike_is_no_change_however_high(at: int, width: int) -> None:
 
 def test_four_points_are_no_level_and_five_are() -> None:
     values = RANDOM(3).normal(0, 0.5, 30)
-    for width, found in ((4, 0), (5, 1), (6, 1)):
+    for width, least in ((4, 0), (5, 1), (6, 1)):
         moved = values.copy()
         moved[30 - width :] += 8
-        assert len(change_points(list(moved))) >= found
-        if not found:
+        assert len(change_points(list(moved))) >= least
+        if not least:
             assert all(30 - start >= SEGMENT for start in change_points(list(moved)))
 
 
@@ -115,8 +115,8 @@ def test_a_series_without_a_change_rarely_has_one(n: int, most: int) -> None:
 
 def test_a_step_of_four_times_the_noise_is_rarely_missed() -> None:
     generator = RANDOM(6)
-    found = [change_points(list(generator.normal(size=30) + np.repeat([0, 4], 15))) for _ in range(60)]
-    near = sum(any(abs(start - 15) <= 1 for start in starts) for starts in found)
+    starts_of_series = [change_points(list(generator.normal(size=30) + np.repeat([0, 4], 15))) for _ in range(60)]
+    near = sum(any(abs(start - 15) <= 1 for start in starts) for starts in starts_of_series)
     assert near >= 57
 
 
@@ -148,13 +148,13 @@ TRAINING = METRICS["train_seconds"]
 
 
 def test_a_slower_commit_is_found_with_the_range_it_lies_in() -> None:
-    (found,) = series(nightly(STEP, cell="my:cell"), TRAINING)
-    assert [point.n for point in found.points] == [3] * 20
-    assert found.points[0].value == pytest.approx(5.01)
-    (change,) = found.changes
+    (line,) = series(nightly(STEP, cell="my:cell"), TRAINING)
+    assert [point.n for point in line.points] == [3] * 20
+    assert line.points[0].value == pytest.approx(5.01)
+    (change,) = line.changes
     assert (change.before.commit, change.after.commit) == (f"{11:040x}", f"{12:040x}")
     assert change.ratio == pytest.approx(1.2, abs=0.01)
-    assert found.worse(change)
+    assert line.worse(change)
 
 
 def test_a_commit_that_was_measured_twice_is_one_point_and_by_date_two() -> None:
@@ -176,18 +176,20 @@ def test_configurations_machines_and_details_are_series_of_their_own() -> None:
         run(Case(cell="gru"), calls=calls, campaign="c2"),
         run(Case(cell="gru"), calls=calls, campaign="c3", machine=far),
     )
-    found = series(observed, METRICS["latency_seconds"])
-    assert len({(one.configuration.cell, one.machine["usable_cores"], one.detail) for one in found}) == len(found) == 6
+    lines = series(observed, METRICS["latency_seconds"])
+    assert (
+        len({(line.configuration.cell, line.machine["usable_cores"], line.detail) for line in lines}) == len(lines) == 6
+    )
 
 
 def test_a_lower_accuracy_is_worse() -> None:
     frames = nightly([5.0] * 20)
     lower = frames["campaign_id"].isin([str(night) for night in range(12, 20)])
     frames.loc[lower & frames["accuracy"].notna(), "accuracy"] = 0.8
-    (found,) = series(frames, METRICS["accuracy"])
-    (change,) = found.changes
-    assert found.worse(change)
-    assert "worse: 90.00 % → 80.00 % (-10.00 points)" in history_in([found], "text", 100)
+    (line,) = series(frames, METRICS["accuracy"])
+    (change,) = line.changes
+    assert line.worse(change)
+    assert "worse: 90.00 % → 80.00 % (-10.00 points)" in history_in([line], "text", 100)
 
 
 def test_a_metric_that_does_not_exist_is_refused_by_name() -> None:
@@ -199,12 +201,12 @@ def test_a_metric_that_does_not_exist_is_refused_by_name() -> None:
 
 
 @pytest.fixture(scope="module")
-def found() -> tuple[Series, ...]:
+def lines() -> tuple[Series, ...]:
     return series(nightly(STEP), TRAINING)
 
 
-def test_the_table_tells_the_change_and_its_commits(found: tuple[Series, ...]) -> None:
-    text = history_in(found, "text", 80)
+def test_the_table_tells_the_change_and_its_commits(lines: tuple[Series, ...]) -> None:
+    text = history_in(lines, "text", 80)
     assert "worse: 5.05 s → 6.05 s (× 1.198), between 000000000000" in " ".join(text.split())
     assert all(len(line) <= 80 for line in text.splitlines())
     assert text.count("2026-01-") == 22
@@ -212,20 +214,20 @@ def test_the_table_tells_the_change_and_its_commits(found: tuple[Series, ...]) -
     assert "3 points: too few" in history_in(series(nightly(STEP[:3]), TRAINING), "md")
 
 
-def test_json_has_the_points_and_the_changes(found: tuple[Series, ...]) -> None:
-    (one,) = json.loads(history_in(found, "json"), parse_constant=pytest.fail)["series"]
-    assert len(one["points"]) == 20
-    assert [(change["index"], change["worse"]) for change in one["changes"]] == [(12, True)]
+def test_json_has_the_points_and_the_changes(lines: tuple[Series, ...]) -> None:
+    (line,) = json.loads(history_in(lines, "json"), parse_constant=pytest.fail)["series"]
+    assert len(line["points"]) == 20
+    assert [(change["index"], change["worse"]) for change in line["changes"]] == [(12, True)]
 
 
-def test_the_plot_is_an_image_and_other_files_are_refused(found: tuple[Series, ...], tmp_path: Path) -> None:
-    plot_history(found, tmp_path / "figures" / "history.svg")
+def test_the_plot_is_an_image_and_other_files_are_refused(lines: tuple[Series, ...], tmp_path: Path) -> None:
+    plot_history(lines, tmp_path / "figures" / "history.svg")
     assert "<svg" in (tmp_path / "figures" / "history.svg").read_text()
     with pytest.raises(UsageError, match=r"must end in \.png"):
-        plot_history(found, tmp_path / "history.doc")
+        plot_history(lines, tmp_path / "history.doc")
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write"):
-        plot_history(found, tmp_path / "file" / "history.svg")
+        plot_history(lines, tmp_path / "file" / "history.svg")
 
 
 def test_the_command_ends_with_0_or_says_what_is_wrong(tmp_path: Path) -> None:

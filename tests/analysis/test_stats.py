@@ -42,16 +42,16 @@ T_TABLE = {1: 12.706, 2: 4.303, 4: 2.776, 9: 2.262, 29: 2.045}
 @everywhere
 def test_nothing_gives_nothing(estimate: Callable[[Sequence[float]], Estimate]) -> None:
     for values in ([], [math.nan], [math.inf, math.nan]):
-        found = estimate(values)
-        assert math.isnan(found.value)
-        assert (found.interval, found.n) == (None, 0)
+        estimated = estimate(values)
+        assert math.isnan(estimated.value)
+        assert (estimated.interval, estimated.n) == (None, 0)
 
 
 @everywhere
 def test_one_value_has_no_interval(estimate: Callable[[Sequence[float]], Estimate]) -> None:
-    found = estimate([3.0])
-    assert found.value == pytest.approx(3.0)
-    assert (found.interval, found.n) == (None, 1)
+    estimated = estimate([3.0])
+    assert estimated.value == pytest.approx(3.0)
+    assert (estimated.interval, estimated.n) == (None, 1)
 
 
 @everywhere
@@ -73,15 +73,15 @@ def test_order_statistics_that_are_tied_are_no_interval_either() -> None:
 def test_any_values_give_an_ordered_interval_around_the_figure_or_none(
     estimate: Callable[[Sequence[float]], Estimate], values: list[float]
 ) -> None:
-    found = estimate(values)
-    assert found.n <= len(values)
-    if found.interval is None:
+    estimated = estimate(values)
+    assert estimated.n <= len(values)
+    if estimated.interval is None:
         return
-    assert found.n >= 2
-    assert found.interval.low < found.interval.high
+    assert estimated.n >= 2
+    assert estimated.interval.low < estimated.interval.high
     if estimate is not estimators[-1]:  # BCa does not promise to hold the figure
-        slack = 1e-9 * abs(found.value)
-        assert found.interval.low - slack <= found.value <= found.interval.high + slack
+        slack = 1e-9 * abs(estimated.value)
+        assert estimated.interval.low - slack <= estimated.value <= estimated.interval.high + slack
 
 
 @everywhere
@@ -96,11 +96,11 @@ def test_what_is_not_finite_is_no_measurement(
 def test_mean_has_the_interval_of_the_printed_table(n: int) -> None:
     values = [10 + math.sin(i * i) for i in range(n)]
     half = T_TABLE[n - 1] * statistics.stdev(values) / math.sqrt(n)
-    found = mean_t(values)
-    assert found.value == pytest.approx(statistics.mean(values))
-    assert found.interval is not None
-    assert found.interval.low == pytest.approx(found.value - half, rel=1e-3)
-    assert found.interval.high == pytest.approx(found.value + half, rel=1e-3)
+    estimated = mean_t(values)
+    assert estimated.value == pytest.approx(statistics.mean(values))
+    assert estimated.interval is not None
+    assert estimated.interval.low == pytest.approx(estimated.value - half, rel=1e-3)
+    assert estimated.interval.high == pytest.approx(estimated.value + half, rel=1e-3)
 
 
 def test_a_higher_confidence_gives_a_wider_interval() -> None:
@@ -135,12 +135,12 @@ def test_median_of_six_runs_spans_them_all_and_of_nine_leaves_out_the_extremes()
 
 @given(st.lists(times, min_size=2, max_size=5))
 def test_median_of_few_runs_has_the_t_interval_of_the_logarithms_widened_to_hold_it(values: list[float]) -> None:
-    found = median_runs(values)
+    estimated = median_runs(values)
     logs = mean_t([math.log(v) for v in values])
-    assert found.value == pytest.approx(statistics.median(values))
-    if found.interval and logs.interval and logs.interval.high < 700:
-        assert found.interval.low == pytest.approx(min(math.exp(logs.interval.low), found.value), rel=1e-6)
-        assert found.interval.high == pytest.approx(max(math.exp(logs.interval.high), found.value), rel=1e-6)
+    assert estimated.value == pytest.approx(statistics.median(values))
+    if estimated.interval and logs.interval and logs.interval.high < 700:
+        assert estimated.interval.low == pytest.approx(min(math.exp(logs.interval.low), estimated.value), rel=1e-6)
+        assert estimated.interval.high == pytest.approx(max(math.exp(logs.interval.high), estimated.value), rel=1e-6)
 
 
 def test_median_of_few_runs_that_are_not_all_positive_has_no_interval() -> None:
@@ -156,13 +156,13 @@ def test_the_intervals_hold_the_truth_about_as_often_as_they_say(n: int) -> None
         base = np.exp(draw.normal(0, 0.1, n))
         new = 1.3 * base * np.exp(draw.normal(0, 0.05, n))
         normal = draw.normal(7, 2, n)
-        for name, found, truth in (
+        for name, estimated, truth in (
             ("mean", mean_t(normal), 7.0),
             ("median", median_runs(base), 1.0),
             ("ratio", paired_ratio(new.tolist(), base.tolist()), 1.3),
         ):
-            assert found.interval is not None
-            held[name] += found.interval.low <= truth <= found.interval.high
+            assert estimated.interval is not None
+            held[name] += estimated.interval.low <= truth <= estimated.interval.high
     # Three standard errors of a share of 1500 around 0.95; the order statistics may hold it more often.
     for name, count in held.items():
         assert count / trials > 0.933, name
@@ -192,9 +192,9 @@ def test_unequal_lengths_are_an_error_and_no_result() -> None:
 
 def test_drift_that_hits_both_sides_alike_does_not_widen_a_paired_ratio() -> None:
     drift = [1.0, 1.5, 2.0, 3.0]
-    found = paired_ratio([2.0 * d * e for d, e in zip(drift, [1.01, 0.99, 1.0, 1.0], strict=True)], drift)
-    assert found.interval is not None
-    assert found.interval.high / found.interval.low < 1.05
+    estimated = paired_ratio([2.0 * d * e for d, e in zip(drift, [1.01, 0.99, 1.0, 1.0], strict=True)], drift)
+    assert estimated.interval is not None
+    assert estimated.interval.high / estimated.interval.low < 1.05
 
 
 def _welch_by_the_book(new: Sequence[float], base: Sequence[float], t: float) -> tuple[float, float, float]:
@@ -212,10 +212,10 @@ samples = st.lists(st.floats(0.1, 100), min_size=2, max_size=8).filter(lambda sa
 def test_unpaired_intervals_agree_with_the_book_for_any_numbers_of_values(new: list[float], base: list[float]) -> None:
     *_, freedom = _welch_by_the_book(new, base, 0)
     low, high, _ = _welch_by_the_book(new, base, float(scipy.stats.t.ppf(0.975, freedom)))
-    found = unpaired_difference(new, base)
-    assert found.interval is not None
-    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
-    assert found.n == min(len(new), len(base))
+    estimated = unpaired_difference(new, base)
+    assert estimated.interval is not None
+    assert (estimated.interval.low, estimated.interval.high) == pytest.approx((low, high))
+    assert estimated.n == min(len(new), len(base))
     ratio = unpaired_ratio([math.exp(x / 50) for x in new], [math.exp(x / 50) for x in base])
     assert ratio.interval is not None
     assert 50 * math.log(ratio.interval.low) == pytest.approx(low, abs=1e-6)
@@ -225,13 +225,13 @@ def test_unpaired_intervals_agree_with_the_book_for_any_numbers_of_values(new: l
 @given(st.lists(anything, max_size=5), st.lists(anything, max_size=5))
 def test_unpaired_estimates_of_anything_are_finite_or_not_there(new: list[float], base: list[float]) -> None:
     for estimate in (unpaired_difference, unpaired_ratio):
-        found = estimate(new, base)
+        estimated = estimate(new, base)
         usable = [
             sum(math.isfinite(x) and (x > 0 or estimate is unpaired_difference) for x in side) for side in (new, base)
         ]
-        assert found.n == min(usable)
-        if found.n < 2:
-            assert found.interval is None
+        assert estimated.n == min(usable)
+        if estimated.n < 2:
+            assert estimated.interval is None
 
 
 def test_independent_samples_without_any_spread_or_with_one_value_give_no_interval() -> None:
@@ -251,16 +251,16 @@ def test_unpaired_intervals_hold_the_truth_as_often_as_they_say_though_the_sprea
     generator = np.random.default_rng(3)
     held = 0
     for _ in range(2_000):
-        found = unpaired_difference(generator.normal(1, 3, sizes[0]), generator.normal(0, 1, sizes[1])).interval
-        assert found is not None
-        held += found.low <= 1 <= found.high
+        interval = unpaired_difference(generator.normal(1, 3, sizes[0]), generator.normal(0, 1, sizes[1])).interval
+        assert interval is not None
+        held += interval.low <= 1 <= interval.high
     assert 1_855 <= held <= 1_945
 
 
 def test_an_assumed_spread_gives_students_interval() -> None:
-    found = assumed_interval(1.0, 0.1, 5)
-    assert found is not None
-    assert found.high - 1.0 == pytest.approx(T_TABLE[4] * 0.1 / math.sqrt(5), rel=1e-3)
+    interval = assumed_interval(1.0, 0.1, 5)
+    assert interval is not None
+    assert interval.high - 1.0 == pytest.approx(T_TABLE[4] * 0.1 / math.sqrt(5), rel=1e-3)
     assert assumed_interval(1.0, 0.1, 1) is None
     assert assumed_interval(1.0, 0.0, 5) is None
 
@@ -281,13 +281,13 @@ def test_nothing_has_no_quantile() -> None:
 @pytest.mark.parametrize(("n", "fraction"), [(10, 0.1), (19, 0.1), (23, 0.2), (48, 0.1)])
 def test_the_trimmed_interval_is_scipys(n: int, fraction: float) -> None:
     values = np.random.default_rng(n).standard_t(2, n)
-    found = trimmed_t(values, fraction, 0.99)
+    estimated = trimmed_t(values, fraction, 0.99)
     cut = int(fraction * n) / n  # scipy divides by the fraction that was asked for, not the one that was cut off
     low, high = scipy.stats.mstats.trimmed_mean_ci(values, (cut, cut), alpha=0.01)
-    assert found.interval is not None
-    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
-    assert found.value == pytest.approx(scipy.stats.trim_mean(values, fraction))
-    assert found.n == n
+    assert estimated.interval is not None
+    assert (estimated.interval.low, estimated.interval.high) == pytest.approx((low, high))
+    assert estimated.value == pytest.approx(scipy.stats.trim_mean(values, fraction))
+    assert estimated.n == n
 
 
 def test_too_few_values_to_trim_are_students() -> None:

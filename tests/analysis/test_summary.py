@@ -21,8 +21,8 @@ def only(*observed: Rows) -> Section:
 
 
 def row_of(section: Section, cell: str, **axes: Any) -> Row:
-    (found,) = [r for r in section.rows if r.cell == cell and axes.items() <= r.axes.items()]
-    return found
+    (row,) = [r for r in section.rows if r.cell == cell and axes.items() <= r.axes.items()]
+    return row
 
 
 def test_an_empty_frame_has_no_sections() -> None:
@@ -125,19 +125,19 @@ def test_the_ratio_needs_everything_else_equal() -> None:
 
 def test_tasks_machines_software_and_data_are_never_mixed() -> None:
     case = Case(cell="gru")
-    other = {**MACHINE, "cpu_model": "Another 7"}
+    away = {**MACHINE, "cpu_model": "Another 7"}
     newer = {**SOFTWARE, "keras": "3.16.0"}
     sections = summarise(
         frame(
             run(case, accuracy=0.1),
             run(Case(cell="gru", task="mnist_5k"), accuracy=0.2),
-            run(case, accuracy=0.3, machine=other, campaign="c2"),
+            run(case, accuracy=0.3, machine=away, campaign="c2"),
             run(case, accuracy=0.4, software=newer, campaign="c3"),
             run(case, accuracy=0.5, data="d2", campaign="c4"),
         )
     )
-    found = {s.rows[0].estimates["accuracy"].value for s in sections if len(s.rows[0].runs) == 1}
-    assert found == {0.1, 0.2, 0.3, 0.4, 0.5}
+    apart = {s.rows[0].estimates["accuracy"].value for s in sections if len(s.rows[0].runs) == 1}
+    assert apart == {0.1, 0.2, 0.3, 0.4, 0.5}
     assert [s.task for s in sections] == ["mnist"] * 4 + ["mnist_5k"]
     assert {s.machine["cpu_model"] for s in sections} == {"Fictional 9000", "Another 7"}
 

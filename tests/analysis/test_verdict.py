@@ -85,5 +85,5 @@ def test_failures_come_before_regressions_and_those_before_uncertainty() -> None
     for regression in REGRESSIONS:
         assert exit_code([*unsure, regression, Verdict.FAILED]) is ExitCode.RUNS_FAILED
         assert exit_code([*unsure, regression]) is ExitCode.REGRESSION
-    for one in unsure[:-1]:
-        assert exit_code([one, Verdict.SAME]) is ExitCode.NO_VERDICT
+    for verdict in unsure[:-1]:
+        assert exit_code([verdict, Verdict.SAME]) is ExitCode.NO_VERDICT

@@ -40,9 +40,9 @@ def rows(loss: float, *, epoch: int = 1) -> pd.DataFrame:
 
 def test_the_same_machine_must_agree_to_the_last_bit() -> None:
     near = rows(0.3 + 2**-50)
-    assert all(one.ok for one in check(rows(0.3), rows(0.3), rows(0.3), exact=True))
-    found = check(rows(0.3), near, rows(0.3), exact=True)
-    assert [(one.phase, one.metric, one.ok) for one in found] == [
+    assert all(figure.ok for figure in check(rows(0.3), rows(0.3), rows(0.3), exact=True))
+    checks = check(rows(0.3), near, rows(0.3), exact=True)
+    assert [(figure.phase, figure.metric, figure.ok) for figure in checks] == [
         ("train", "loss", False), ("train", "accuracy", True),
         ("evaluate", "loss", False), ("evaluate", "accuracy", True),
     ]  # fmt: skip
@@ -51,19 +51,21 @@ def test_the_same_machine_must_agree_to_the_last_bit() -> None:
 def test_another_machine_must_lie_among_the_seeds() -> None:
     seeds = pd.concat([rows(loss) for loss in (0.30, 0.31, 0.32)])
     for loss, ok in ((0.335, True), (0.345, False), (0.281, True), (0.275, False)):
-        found = {(one.phase, one.metric): one for one in check(rows(0.30), rows(loss), seeds, exact=False)}
-        assert found["evaluate", "loss"].ok is ok, loss
-        assert found["evaluate", "loss"].centre == pytest.approx(0.31)
+        by_figure = {
+            (figure.phase, figure.metric): figure for figure in check(rows(0.30), rows(loss), seeds, exact=False)
+        }
+        assert by_figure["evaluate", "loss"].ok is ok, loss
+        assert by_figure["evaluate", "loss"].centre == pytest.approx(0.31)
 
 
 def test_few_seeds_leave_a_tenth() -> None:
-    assert [one.ok for one in check(rows(0.30), rows(0.32), rows(0.30), exact=False)] == [True] * 4
+    assert [figure.ok for figure in check(rows(0.30), rows(0.32), rows(0.30), exact=False)] == [True] * 4
     assert not check(rows(0.30), rows(0.34), rows(0.30), exact=False)[0].ok
 
 
 def test_what_was_not_measured_again_differs() -> None:
-    found = check(rows(0.3), rows(0.3, epoch=2), rows(0.3), exact=True)
-    assert [one.ok for one in found] == [False, False, True, True]
+    checks = check(rows(0.3), rows(0.3, epoch=2), rows(0.3), exact=True)
+    assert [figure.ok for figure in checks] == [False, False, True, True]
 
 
 @pytest.fixture(scope="module")

@@ -101,9 +101,9 @@ for name, factor in (("old", 1.0), ("new", 2.0)):
     (section,) = json.loads(copy.bench("table", "old", "--format", "json"))["sections"]
     assert (section["rows"][0]["energy_joules"]["value"], section["rows"][0]["energy_joules"]["n"]) == (302.5, 6)
     (finding,) = [
-        found
-        for found in json.loads(copy.bench("compare", "old", "new", "--format", "json"))["findings"]
-        if found["metric"] == "energy_joules"
+        entry
+        for entry in json.loads(copy.bench("compare", "old", "new", "--format", "json"))["findings"]
+        if entry["metric"] == "energy_joules"
     ]
     assert (finding["verdict"], finding["change"]) == ("worse", 2.0)
     assert "energy" in copy.bench("gate", "old", "new", code=1)

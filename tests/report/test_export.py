@@ -51,8 +51,8 @@ def test_the_figures_of_the_rounds_are_pytest_benchmarks_own(values: list[float]
     sections = summarise(
         frame(*(run(Case(cell="gru", seed=seed), epoch_seconds=(1.0, value)) for seed, value in enumerate(values)))
     )
-    (found,) = [one for one in pytest_benchmark(sections, "now")["benchmarks"] if one["group"] == "training"]
-    ours = found["stats"]
+    (exported,) = [entry for entry in pytest_benchmark(sections, "now")["benchmarks"] if entry["group"] == "training"]
+    ours = exported["stats"]
     assert {name: ours[name] for name in Stats.fields} == pytest.approx(theirs.as_dict())
     assert ours["data"] == values
 
@@ -70,7 +70,7 @@ def test_pytest_benchmark_compares_what_is_exported(tmp_path: Path) -> None:
 
 def test_times_alone_are_in_it_and_each_run_is_a_round() -> None:
     document = pytest_benchmark(SECTIONS, "2026-01-02T03:04:05+00:00")
-    named = {one["name"]: one for one in document["benchmarks"]}
+    named = {entry["name"]: entry for entry in document["benchmarks"]}
     assert len(named) == 4 * 4
     training = named["lstm × units=64 · training"]
     assert training["stats"]["data"] == [5.064, 6.064, 7.064]
@@ -81,9 +81,9 @@ def test_times_alone_are_in_it_and_each_run_is_a_round() -> None:
 
 
 def test_smaller_is_better_everywhere_for_github_action_benchmark() -> None:
-    named = {one["name"]: one for one in github_action_benchmark(SECTIONS)}
+    named = {entry["name"]: entry for entry in github_action_benchmark(SECTIONS)}
     assert len(named) == 4 * 7
-    assert all({"name", "unit", "value", "range", "extra"} == set(one) for one in named.values())
+    assert all({"name", "unit", "value", "range", "extra"} == set(entry) for entry in named.values())
     accuracy = named["lstm × units=64 · accuracy"]
     assert accuracy["value"] == pytest.approx(1 - statistics.mean([0.90, 0.91, 0.92]))
     assert (accuracy["unit"], accuracy["extra"]) == ("error rate", "3 seeds; kernel generic")

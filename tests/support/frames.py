@@ -44,15 +44,15 @@ def run(
     calls: Mapping[tuple[str, int], Sequence[float]] = MappingProxyType({}),
     evidence: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Rows:
-    """The rows of one run. One that failed has only its `run` row, and knows no facts.
+    """The rows of one run. One that failed has only its `run` row, and no metadata.
 
-    `calls` are the seconds of inference by entry and batch; `evidence` is the kernel by phase and layer.
+    `calls` are the seconds of inference by call path and batch; `evidence` is the kernel by phase and layer.
     """
     failed = status in ("failed", "timeout")
     facts = RunMetadata() if failed else RunMetadata(
         parameters=PARAMETERS.get(case.cell), attested_kernel=ran, data_digest=data,
         attestation_json=json.dumps(
-            {phase: {layer: {"kernel": kernel} for layer, kernel in own.items()} for phase, own in evidence.items()}
+            {phase: {layer: {"kernel": name} for layer, name in layers.items()} for phase, layers in evidence.items()}
         ),
         rss_start_bytes=700 * MEGABYTE, peak_rss_bytes=700 * MEGABYTE + memory_bytes,
     )  # fmt: skip

@@ -64,10 +64,10 @@ def test_no_two_calls_in_a_row_have_the_same_inputs(samples: int, batch: int, ca
     batch = min(batch, samples - 1)
     heard = Heard()
     time_calls({"compiled": heard.entry("compiled")}, TEST_SET[:samples], batch, calls)
-    inputs = [one for _, one in heard.calls]
+    inputs = [values for _, values in heard.calls]
     assert len(inputs) == calls
-    assert all(len(one) == batch for one in inputs)
-    assert all(one != other for one, other in itertools.pairwise(inputs))
+    assert all(len(values) == batch for values in inputs)
+    assert all(values != following for values, following in itertools.pairwise(inputs))
 
 
 def test_the_clock_is_read_around_the_call_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,14 +161,16 @@ def test_the_table_shows_each_runtime_with_its_kernel_and_what_predict_costs() -
             "at batch 1; it ran fused + generic." in flat
         )
         assert "trains an epoch" not in flat  # ONNX Runtime trains nothing
-    (line,) = [one for one in text.splitlines() if one.startswith("lstm") and "onnxruntime" in one and "fused" in one]
+    (line,) = [
+        line for line in text.splitlines() if line.startswith("lstm") and "onnxruntime" in line and "fused" in line
+    ]
     assert line.split()[:7] == ["lstm", "onnxruntime", "compiled", "fused", "+", "generic", "0.825"]
     markdown = table_in([measured()], "md")
     assert "| lstm | keras | predict | generic | 121 " in markdown
     (row,) = [
-        one
-        for one in json.loads(table_in([measured()], "json"))["sections"][0]["rows"]
-        if one["axes"]["runtime"] == "onnxruntime"
+        row
+        for row in json.loads(table_in([measured()], "json"))["sections"][0]["rows"]
+        if row["axes"]["runtime"] == "onnxruntime"
     ]
     assert row["inference"][0]["kernels_attested"] == ["fused + generic"]
     assert row["inference"][0]["samples_per_second"]["32"]["n"] == 3
