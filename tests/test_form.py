@@ -51,7 +51,7 @@ WORDS = {
 """What the field doesn't call so, and what it does: a word by itself or as a part of a name, in any case."""
 
 ALLOWED = {
-    r"peak_fraction|serial_fraction|\"limits\"": "keys of the JSON, which programs read",
+    r"peak_fraction|serial_fraction|\"limits\"|\"rests_on\"": "keys of the JSON, which programs read",
     r"\bbounds(?=[ ]=|/|:|[\"'`])|\bbounds_version\b": "the suite's setting, a store's folder, its files' version",
     r"[\"']answer[\"']": "the key of a probe's file, which is read as before",
     r"--peak\b": "the option of bench env",

@@ -29,7 +29,7 @@ def report(
     suite: Annotated[str | None, typer.Option("--suite", help="Only what this suite measured.")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
-    """Write a page that says which cell to use here, and how sure that is: index.html, report.md and figures/.
+    """Write a page on which cell to use here, and how certain that is: index.html, report.md and figures/.
 
     Examples:
 

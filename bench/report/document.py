@@ -1,6 +1,6 @@
 """The document model: what a report states, before it is text in a terminal, markdown, or a page.
 
-A report module turns records into a `Document`; `text`, `markdown` and `html` render it, each in its own way. All texts
+A report module makes a `Document` of records; `text`, `markdown` and `html` render it, each in its own way. All texts
 are raw: cleaning them of control characters, escaping and wrapping are the renderers' work, so that no name or message
 of a user can break a table or run as HTML.
 """

@@ -1,4 +1,4 @@
-"""How trained models answer, by call path, and what of it people don't expect."""
+"""Inference of the trained models, by call path, and what of it people don't expect."""
 
 from __future__ import annotations
 
@@ -78,9 +78,10 @@ def inference_findings(section: Section) -> list[str]:
         if row.keras_latency_ratio:
             compiled = (figures for figures in row.inference if figures.call_path == "compiled")
             kernels = ", ".join(kernel for figures in compiled for kernel in figures.kernels_attested)
+            times = _times(row.keras_latency_ratio, "blocks")
             findings.append(
-                f"{name}: answers in {_times(row.keras_latency_ratio, 'blocks')} the time of Keras's compiled call at "
-                f"batch 1; it ran {kernels or 'an unknown kernel'}."
+                f"{name}: inference takes {times} the time of Keras's compiled call at batch 1; it ran "
+                f"{kernels or 'an unknown kernel'}."
             )
         if row.keras_train_ratio and row.configuration.runtime != "onnxruntime":  # there it is Keras that trains
             findings.append(

@@ -17,12 +17,12 @@ def render_json(value: object, indent: int = 2) -> str:
 
 
 def interval_object(interval: Interval | None) -> dict[str, float] | None:
-    """An interval by its limits."""
+    """An interval by its ends."""
     return {"low": interval.low, "high": interval.high} if interval else None
 
 
 def estimate_object(estimate: Estimate | None) -> dict[str, Any] | None:
-    """An estimate with its interval's limits, null where it has none, and the number of values behind it."""
+    """An estimate with its interval's ends, null where it has none, and the number of values behind it."""
     if estimate is None:
         return None
     interval = estimate.interval

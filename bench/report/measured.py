@@ -59,7 +59,12 @@ class Measured:
 
 
 def read(paths: Sequence[Path], *, suite: str | None, warn: Callable[[str], None]) -> Measured:
-    """Read stores for a report; `warn` is given a sentence for each part that can't be read.
+    """Read stores for a report.
+
+    Args:
+        paths: results folders or parquet files.
+        suite: the only suite that is read; None for all.
+        warn: is given a sentence for each part that can't be read.
 
     Raises:
         UsageError: a path is not there, cannot be read, or was written by a newer bench.
@@ -89,7 +94,13 @@ def read(paths: Sequence[Path], *, suite: str | None, warn: Callable[[str], None
 def read_sections(
     paths: Sequence[Path], *, suite: str | None = None, campaign: str | None = None, warn: Callable[[str], None]
 ) -> tuple[Section, ...]:
-    """The sections of stores alone, of a suite or a campaign where one is named: what a table needs.
+    """The sections of stores alone: what a table needs.
+
+    Args:
+        paths: results folders or parquet files.
+        suite: the only suite that is read; None for all.
+        campaign: the id of the only campaign that is read; None for all.
+        warn: is given a sentence for each part that can't be read.
 
     Raises:
         UsageError, NoVerdictError: as `read`.

@@ -18,7 +18,6 @@ from bench.analysis.rows import Row
 from bench.analysis.summary import Section
 from bench.core.errors import UsageError
 from bench.plan.gate import Gate
-from bench.report.answer import answer, exchange
 from bench.report.document import (
     Block,
     Callout,
@@ -41,6 +40,7 @@ from bench.report.markdown import render_markdown
 from bench.report.measured import Measured
 from bench.report.network import drawn, layers_of
 from bench.report.provenance import plan_blocks, provenance_blocks
+from bench.report.recommendation import exchange, recommendation
 from bench.report.roofline import roofline_table
 from bench.report.scores import score_blocks
 from bench.report.table import claims_table, comparison_table, heading, notes, subheadings
@@ -53,7 +53,7 @@ def report_document(measured: Measured, compared: tuple[Comparison, Gate] | None
     tasks = ", ".join(dict.fromkeys(section.task for section in measured.sections))
     blocks: list[Block] = [
         Paragraph(
-            "Which cell should I use here, and how sure is that? All that follows comes from the stored observations.",
+            "Which cell to use here, and how certain that is. All that follows comes from the stored observations.",
             tone="soft",
         ),
         *(Paragraph(f"Warning: {warning}", tone="warning") for warning in measured.warnings),
@@ -127,8 +127,8 @@ def _section(measured: Measured, section: Section, prefix: str) -> list[Block]:
     return [replace(block, prefix=prefix) if isinstance(block, Gallery) else block for block in blocks]
 
 
-def _answer(_: Measured, section: Section) -> tuple[Block, ...]:
-    return (Callout(answer(section), exchange(pareto(section))),)
+def _recommendation(_: Measured, section: Section) -> tuple[Block, ...]:
+    return (Callout(recommendation(section), exchange(pareto(section))),)
 
 
 def _comparison(_: Measured, section: Section) -> tuple[Block, ...]:
@@ -175,7 +175,7 @@ def _network(row: Row) -> tuple[str, Table]:
 
 PARTS: Mapping[str, Callable[[Measured, Section], tuple[Block, ...]]] = MappingProxyType(
     {
-        "The answer": _answer,
+        "The recommendation": _recommendation,
         "Comparison": _comparison,
         "Inference": _inference,
         "The notebook's claims": _claims,

@@ -8,33 +8,33 @@ from bench.report.document import Column, Table
 from bench.report.values import NONE, broken, percent
 
 ROOFLINE_NOTE = (
-    "Roofline, how near training comes to what this machine could do: GFLOP/s by formula (2 a multiply-add); of peak "
-    "ceiling: the efficiency, a fraction of the speed of a large matrix product, measured here on the same backend, "
-    "device, dtype and threads; of serial ceiling: a fraction of the speed at which a training step's products run by "
-    "themselves, those with the state one after another; µs a dependent step: of the 4·T products that wait for each "
-    "other. A ceiling is the best that was measured."
+    "Roofline, how near training comes to what this machine could do: GFLOP/s by formula (2 a multiply-add); "
+    "efficiency: the fraction of the peak ceiling, which is the speed of a large matrix product, measured here on the "
+    "same backend, device, dtype and threads; serial efficiency: the fraction of the serial-chain ceiling, the speed "
+    "at which a training step's products run by themselves, those with the state one after another; µs a dependent "
+    "step: for each of the 4·T products that wait for each other. A ceiling is the best that was measured."
 )
 
-_FIGURES = ("GFLOP/s", "of peak ceiling", "of serial ceiling", "µs a dependent step")
+_FIGURES = ("GFLOP/s", "efficiency", "serial efficiency", "µs a dependent step")
 
 
 def roofline_table(section: Section) -> Table:
     """A row for each configuration; without rows where no ceiling was measured (`bench env --peak`)."""
     known = [(row, row.efficiency) for row in section.rows if row.efficiency]
-    measured = any(limits.peak_fraction is not None for _, limits in known)
+    measured = any(reached.peak_fraction is not None for _, reached in known)
     axes = [name for name in section.axes if name != "kernel"]
     rows = [
         (
             (row.cell, *(str(row.axes[name]) for name in axes)),
             (
                 ", ".join(row.kernels_attested) or NONE,
-                significant(limits.flops_per_second / 1e9),
-                percent(limits.peak_fraction),
-                percent(limits.serial_fraction),
-                significant(limits.seconds_per_dependent_step * 1e6),
+                significant(reached.flops_per_second / 1e9),
+                percent(reached.peak_fraction),
+                percent(reached.serial_fraction),
+                significant(reached.seconds_per_dependent_step * 1e6),
             ),
         )
-        for row, limits in (known if measured else ())
+        for row, reached in (known if measured else ())
     ]
     return Table(
         columns=(

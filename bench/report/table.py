@@ -94,7 +94,7 @@ def comparison_table(section: Section) -> Table:
 
 
 def _narrow(section: Section) -> Table:
-    """Two lines a row: a figure over its interval, or two figures; the axes stand above the rows that share them."""
+    """Two lines a row: a figure over its interval, or two figures; the axes stand above their rows."""
     shown = [metric for metric in _shown(section) if metric.column and metric.column.narrow]
     columns: list[tuple[Column, Callable[[Row], Cell]]] = [_two(_CELL, _PARAMETERS, left=True)]
     for metric in shown:
@@ -198,15 +198,15 @@ def _claims_by_verdict(section: Section) -> tuple[tuple[str, Cell], ...]:
 
 
 def heading(section: Section) -> str:
-    """What a section is of: the task, and what all its rows share of network, backend and device."""
+    """What a section is of: the task, and what all its rows have in common of network, backend and device."""
     return " · ".join([section.task, *_setting(section, ("network", "backend", "device"))])
 
 
 def subheadings(section: Section) -> tuple[str, ...]:
-    """The rest of what its rows share: the setting, the machine, the software, users' code; some may be empty."""
-    others = [name for name in section.shared if name not in {"task", "network", "backend", "device"}]
+    """The rest of what its rows have in common: setting, machine, software, users' code; some may be empty."""
+    rest = [name for name in section.shared if name not in {"task", "network", "backend", "device"}]
     return (
-        " · ".join(_setting(section, others)),
+        " · ".join(_setting(section, rest)),
         machine_words(section.machine),
         software_words(section.software),
         f"users' code {section.cells_digest}" if section.cells_digest else "",
@@ -214,7 +214,7 @@ def subheadings(section: Section) -> tuple[str, ...]:
 
 
 def _setting(section: Section, names: Sequence[str]) -> list[str]:
-    """What all rows share: the fields everybody asks about, and those that differ from the protocol."""
+    """What all rows have in common: the fields everybody asks about, and those that differ from the protocol."""
     words = []
     for name in names:
         if name not in section.shared:

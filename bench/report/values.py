@@ -28,7 +28,7 @@ def ranged(estimate: Estimate | None) -> tuple[str, str]:
     if estimate is None:
         return NONE, ""
     value = significant(estimate.value)
-    return value, _limits(estimate.interval, value)
+    return value, _low_high(estimate.interval, value)
 
 
 def figure_in(estimate: Estimate | None, column: TableColumn) -> tuple[str, str]:
@@ -38,18 +38,18 @@ def figure_in(estimate: Estimate | None, column: TableColumn) -> tuple[str, str]
     scale = scale_of(estimate.value, column.scales)
     value, interval = scale.number(estimate.value), ""
     if column.interval == "range":
-        interval = _limits(estimate.interval, value, scale.factor)
+        interval = _low_high(estimate.interval, value, scale.factor)
     elif column.interval == "half width" and estimate.interval is not None:
         interval = f"±{scale.number((estimate.interval.high - estimate.interval.low) / 2)}"
     return f"{value}{scale.symbol}", interval
 
 
-def _limits(interval: Interval | None, value: str, factor: float = 1.0) -> str:
+def _low_high(interval: Interval | None, value: str, factor: float = 1.0) -> str:
     """An interval as low–high, with no more decimals than the value has; empty where there is none."""
     if interval is None:
         return ""
     decimals = len(value.partition(".")[2])
-    return "–".join(significant(factor * limit, decimals) for limit in (interval.low, interval.high))
+    return "–".join(significant(factor * end, decimals) for end in (interval.low, interval.high))
 
 
 def whole(number: int | None) -> str:

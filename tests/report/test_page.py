@@ -139,7 +139,7 @@ def figures_of(report: Document) -> list[Figure | FigureNotDrawn]:
     return [figure for block in report.walk() if isinstance(block, Gallery) for figure in block.figures]
 
 
-def answer_of(report: Document) -> tuple[str, ...]:
+def recommendation_of(report: Document) -> tuple[str, ...]:
     return next(block.texts for block in report.walk() if isinstance(block, Callout))
 
 
@@ -217,15 +217,15 @@ def test_names_and_errors_run_nowhere_and_break_nothing(tmp_path: Path) -> None:
 def test_one_run(tmp_path: Path) -> None:
     write_run(tmp_path, a_full_run(0, Case(cell="lstm", task="mnist_5k", epochs=3), np.random.default_rng(0)))
     report = report_of(tmp_path)
-    assert "only lstm was measured" in answer_of(report)[0]
+    assert "only lstm was measured" in recommendation_of(report)[0]
     assert report.table("Scores").rows
     render_html(report)
 
 
 def test_one_seed_never_tells(tmp_path: Path) -> None:
     report = report_of(a_full_store(tmp_path, seeds=1))
-    assert all("can't" in sentence for sentence in answer_of(report))
-    assert "from one seed" in answer_of(report)[0]
+    assert all("can't" in sentence for sentence in recommendation_of(report))
+    assert "from one seed" in recommendation_of(report)[0]
 
 
 def test_all_failed(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_all_failed(tmp_path: Path) -> None:
     for number, cell in enumerate(CELLS):
         write_run(tmp_path, a_run(number, Case(cell=cell, task="mnist_5k"), **trouble))
     report = report_of(tmp_path)
-    assert answer_of(report) == ("No answer: none of 3 runs ended ok.",)
+    assert recommendation_of(report) == ("No recommendation: none of 3 runs ended ok.",)
     assert all(isinstance(figure, FigureNotDrawn) and figure.reason for figure in figures_of(report))
     assert [row[-1] for row in report.table("Runs that failed").rows] == ["no\nluck"] * 3
     assert render_markdown(report).count("| no luck |") == 3

@@ -157,7 +157,7 @@ def test_the_table_shows_each_runtime_with_its_kernel_and_what_predict_costs() -
         flat = " ".join(text.split())
         assert "lstm × runtime=keras: model.predict takes 36.7 × (3 runs)" in flat
         assert (
-            "lstm × runtime=onnxruntime: answers in 0.250 × (3 blocks) the time of Keras's compiled call "
+            "lstm × runtime=onnxruntime: inference takes 0.250 × (3 blocks) the time of Keras's compiled call "
             "at batch 1; it ran fused + generic." in flat
         )
         assert "trains an epoch" not in flat  # ONNX Runtime trains nothing

@@ -53,7 +53,13 @@ def draw_all(measured: Measured, section: Section) -> tuple[Figure | FigureNotDr
 
 
 def draw(name: str, measured: Measured, section: Section) -> Figure | FigureNotDrawn:
-    """The figure of that name (`FIGURES`), or why there is nothing to show."""
+    """Draw a figure, or give the reason why there is nothing to show.
+
+    Args:
+        name: one of `FIGURES`.
+        measured: the observations that the section is of.
+        section: the rows that are drawn.
+    """
     subject, make = FIGURES[name]
     with style() as plt:
         try:

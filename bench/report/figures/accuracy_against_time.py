@@ -112,13 +112,13 @@ def _label_points(ax: Any, points: Sequence[tuple[float, float, str]]) -> None:
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
     for number, (x, y, text) in enumerate(points):
         width, height = 5 * len(text), 9  # of letters of 8 points, rather too large
-        others = np.delete(places, number, axis=0)
+        neighbours = np.delete(places, number, axis=0)
         ranked: list[tuple[bool, float, int, _Box]] = []
         for side, dx, dy in _CORNERS:
             left, bottom = places[number] + (dx - (width if side == "right" else 0), dy)
             box = (left, bottom, left + width, bottom + height)
             hides = any(_overlap(box, place) for place in taken)
-            away = np.hypot(*(others - (left + width / 2, bottom + height / 2)).T).min(initial=_FAR)
+            away = np.hypot(*(neighbours - (left + width / 2, bottom + height / 2)).T).min(initial=_FAR)
             ranked.append((hides, -min(away, _FAR), len(ranked), box))
         *_, corner, box = min(ranked)
         taken.append(box)

@@ -57,7 +57,7 @@ def draw_latency(measured: Measured, section: Section) -> Drawing:
     fig.legend(loc="outside lower center", ncols=2)
     best = fastest_to_infer(section)
     value = min(data, key=lambda each: each["value"])
-    finding = "answers fastest" if best is not None and best.clear else "has the shortest median call"
+    finding = "has the fastest inference" if best is not None and best.clear else "has the shortest median call"
     title = f"{value['row']} ({value['entry']}) {finding}: {significant(value['value'])} ms at batch 1"
     thinned = f" The {MOST_LINES} fastest of {len(calls)} lines are drawn." if len(calls) > MOST_LINES else ""
     caption = (

@@ -1,4 +1,4 @@
-"""What the drawings share: their look, how rows, runs and intervals are drawn, and how they are put in words."""
+"""What the drawings have in common: their style, how rows, runs and intervals are drawn and put in words."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def style() -> Iterator[Any]:
 
 
 def colours_of(section: Section) -> dict[str, Any]:
-    """By cell; seaborn's palette that people with colour-blindness tell apart."""
+    """A colour for each cell, from seaborn's palette that people with colour-blindness can distinguish."""
     import seaborn as sns
 
     cells = list(dict.fromkeys(row.cell for row in section.rows))
@@ -87,7 +87,7 @@ def colours_of(section: Section) -> dict[str, Any]:
 
 
 def axes(rows: int = 0, *, height: float = 3.2, panels: int = 1) -> Any:
-    """A new drawing and its axes, as high as its number of rows needs, at least `height` inches."""
+    """A new drawing and its axes, as high as its rows need, at least `height` inches; `panels` lie above each other."""
     import matplotlib.pyplot as plt
 
     tall = max(height, 1.3 + 0.32 * rows)
@@ -114,13 +114,20 @@ def record(row: Row, estimate: Estimate | None = None, **values: Any) -> dict[st
 
 
 def dots(ax: Any, place: float, values: Sequence[float], colour: Any) -> None:
-    """Every run a dot; they are spread by their rank, not by chance, so that the drawing is the same again."""
+    """Draw every run as a dot; they are spread by rank, not by chance, so that the drawing is the same again.
+
+    Args:
+        ax: where to draw.
+        place: the line's place on the y axis.
+        values: a value for each run, in the unit of the x axis.
+        colour: of the dots.
+    """
     spread = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(1)
     ax.scatter(values, place + spread, s=18, color=colour, alpha=0.75, linewidths=0, zorder=3)
 
 
 def bar(ax: Any, place: float, estimate: Estimate) -> None:
-    """Draw an estimate as a tick, and its interval as a line."""
+    """Draw an estimate on `ax`, at `place` of the y axis, as a tick, and its interval as a line."""
     if estimate.interval:
         low, high = estimate.interval.low, estimate.interval.high
         ax.plot([low, high], [place, place], color=FIGURE_INK, linewidth=1.4, zorder=4)
@@ -179,7 +186,7 @@ def _n(counts: Sequence[int], noun: str) -> str:
 
 
 def values_in_words(data: Sequence[Mapping[str, Any]], unit: str, shown: int = 12) -> str:
-    """The values of a drawing for its alternative text."""
+    """The values of a drawing for its alternative text: the first `shown` records of `data`, in their `unit`."""
     listed = [f"{each['row']} {significant(each['value'])} {unit}" for each in data[:shown]]
     return "; ".join(listed) + (f"; and {len(data) - shown} more" if len(data) > shown else "")
 

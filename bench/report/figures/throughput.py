@@ -61,7 +61,8 @@ def draw_throughput(measured: Measured, section: Section) -> Drawing:
     ax.set_ylabel("samples a second (log)")
     fig.legend(loc="outside lower center", ncols=2)
     top = max(data, key=lambda each: each["value"])
-    title = f"{top['row']} ({top['entry']}) answers most samples a second: {top['value']:,.0f} at batch {top['batch']}"
+    speed = f"{top['value']:,.0f} samples/s at batch {top['batch']}"
+    title = f"{top['row']} ({top['entry']}) has the highest throughput: {speed}"
     n = runs_in([row for row, _, _ in drawn])
     caption = f"The batch over the run's median call, median over runs, 95 % intervals as lines. {n}."
     listed = "; ".join(f"{each['row']} {each['entry']} at {each['batch']}: {each['value']:,.0f}" for each in data[:12])

@@ -1,4 +1,4 @@
-"""The answer: which cell to use here, and how sure that is, in sentences that are true of a section.
+"""The recommendation: which cell to use here, and how certain that is, in sentences that are true of a section.
 
 Where a row can't be distinguished from the best, the sentence names it (`bench.analysis.leaders`).
 """
@@ -25,20 +25,20 @@ _NAMED = 3
 """How many rows a sentence names before it counts."""
 
 
-def answer(section: Section) -> tuple[str, ...]:
+def recommendation(section: Section) -> tuple[str, ...]:
     """The sentences of a section; at least one."""
-    accurate, quick, answering = most_accurate(section), fastest_to_train(section), fastest_to_infer(section)
+    accurate, quick, inferring = most_accurate(section), fastest_to_train(section), fastest_to_infer(section)
     if accurate is None and quick is None:
         tried = sum(row.runs_tried for row in section.rows)
-        return (f"No answer: none of {count(tried, 'run')} ended ok.",)
+        return (f"No recommendation: none of {count(tried, 'run')} ended ok.",)
     sentences = []
     if accurate:
         sentences.append(_sentence(accurate, "Most accurate", _accuracy(accurate.figure), "seed"))
     if quick:
         sentences.append(_sentence(quick, "Fastest to train", _seconds(quick.figure, 1, "s an epoch"), "block"))
-    if answering:
-        figure = _seconds(answering.figure, 1000, "ms a call at batch 1")
-        sentences.append(_sentence(answering, "Fastest to answer", figure, "block"))
+    if inferring:
+        figure = _seconds(inferring.figure, 1000, "ms a call at batch 1")
+        sentences.append(_sentence(inferring, "Fastest inference", figure, "block"))
     if accurate and quick:
         sentences.append(_trade(accurate, quick))
     return tuple(sentences)
@@ -88,17 +88,17 @@ def _trade(accurate: Leader, quick: Leader) -> str:
     points = mean_t([100 * (a - b) for a, b in zip(ours, theirs, strict=True)])
     times = paired_ratio(*paired_train_seconds(accurate.row, quick.row))
     if not points.n or not times.n:
-        return f"Best trade: can't tell; {dear} and {cheap} have no seed or block in common."
+        return f"Best trade: can't tell yet; {dear} and {cheap} have no seed or block in common."
     by, interval = ranged(times)
     gain = f"{points.value:+.2f} points{_interval(points)}".replace("-", "−")
     cost = f"{by} times" + (f" (95 % {interval})" if interval else "")
-    sure = (
+    certain = (
         points.interval is not None
         and points.interval.low > 0
         and times.interval is not None
         and times.interval.low > 1
     )
-    start = "Best trade: your choice;" if sure else "Best trade: can't tell yet;"
+    start = "Best trade: your choice;" if certain else "Best trade: can't tell yet;"
     return f"{start} {dear} gives {gain} of accuracy for {cost} the training time of {cheap}."
 
 

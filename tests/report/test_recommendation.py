@@ -10,7 +10,7 @@ from bench.analysis.claims import ClaimVerdict, judge_claims
 from bench.analysis.leaders import fastest_to_infer, fastest_to_train, most_accurate, pareto
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
-from bench.report.answer import answer, exchange
+from bench.report.recommendation import exchange, recommendation
 from tests.support.frames import CELLS, frame, notebook_like, run, runs
 
 
@@ -25,7 +25,7 @@ def clear() -> Section:
 
 
 def test_a_clear_case_is_called(clear: Section) -> None:
-    accurate, quick, trade = answer(clear)
+    accurate, quick, trade = recommendation(clear)
     assert accurate.startswith("Most accurate: gru, with 98.38 % ± ")
     assert "(5 seeds)" in accurate
     assert "against every other row is on its side" in accurate
@@ -51,7 +51,7 @@ def test_a_row_that_is_beaten_in_both_is_not_on_the_front() -> None:
 def test_overlapping_seeds_cannot_tell() -> None:
     wobble = {"lstm": (0.96, 0.98, 0.97), "gru": (0.98, 0.96, 0.974)}
     one = section(*runs(wobble, range(3), lambda c, s: {"accuracy": wobble[c][s], "epoch_seconds": (5.0 + s,) * 2}))
-    accurate, quick, trade = answer(one)
+    accurate, quick, trade = recommendation(one)
     assert accurate.startswith("Most accurate: can't tell yet. gru leads with 97.13 %")
     assert accurate.endswith("can't be distinguished from lstm.")
     assert quick.startswith("Fastest to train: can't tell yet.")
@@ -61,8 +61,8 @@ def test_overlapping_seeds_cannot_tell() -> None:
 
 def test_one_seed_never_tells_however_far_apart() -> None:
     one = section(*runs(CELLS, (0,), lambda c, s: notebook_like(c, s)))
-    assert [sentence.partition(": ")[2][:10] for sentence in answer(one)] == ["can't tell"] * 3
-    assert "can't be distinguished from one seed from" in answer(one)[0]
+    assert [sentence.partition(": ")[2][:10] for sentence in recommendation(one)] == ["can't tell"] * 3
+    assert "can't be distinguished from one seed from" in recommendation(one)[0]
 
 
 def test_many_rows_need_wider_intervals() -> None:
@@ -81,7 +81,7 @@ def test_many_rows_need_wider_intervals() -> None:
     assert called <= 2
 
 
-def test_of_three_cells_the_answer_agrees_with_the_claim() -> None:
+def test_of_three_cells_the_recommendation_agrees_with_the_claim() -> None:
     """A page that called SimpleRNN the fastest in one place and not in another would be believed in neither."""
     import numpy as np
 
@@ -108,18 +108,19 @@ def test_of_more_rows_the_wider_intervals_are_named() -> None:
         *runs(cells, range(5), lambda c, s: {"accuracy": cells[c] + s / 1000 + (c == "own:4") * (s % 2) / 1000})
     )
     assert (
-        "(5 seeds); its 97.5 % (95 % over all rows) interval against every other row is on its side." in answer(one)[0]
+        "(5 seeds); its 97.5 % (95 % over all rows) interval against every other row is on its side."
+        in recommendation(one)[0]
     )
 
 
 def test_nothing_ended_well() -> None:
     one = section(run(Case(cell="lstm"), status="failed", error="x"), run(Case(cell="gru"), status="timeout"))
-    assert answer(one) == ("No answer: none of 2 runs ended ok.",)
+    assert recommendation(one) == ("No recommendation: none of 2 runs ended ok.",)
     assert most_accurate(one) is fastest_to_train(one) is fastest_to_infer(one) is None
 
 
 def test_one_configuration_has_nothing_beside_it() -> None:
-    accurate, quick, trade = answer(section(*runs(("lstm",), (0, 1, 2), notebook_like)))
+    accurate, quick, trade = recommendation(section(*runs(("lstm",), (0, 1, 2), notebook_like)))
     assert accurate.startswith("Most accurate: only lstm was measured")
     assert quick.startswith("Fastest to train: only lstm was measured")
     assert trade == "Best trade: lstm may be both the most accurate and the fastest to train."
@@ -130,4 +131,4 @@ def test_nothing_in_common() -> None:
         run(Case(cell="lstm", seed=0), accuracy=0.9, epoch_seconds=(1.0, 1.0), block=0),
         run(Case(cell="gru", seed=1), accuracy=0.95, epoch_seconds=(2.0, 2.0), block=1),
     )
-    assert answer(one)[-1] == "Best trade: can't tell; gru and lstm have no seed or block in common."
+    assert recommendation(one)[-1] == "Best trade: can't tell yet; gru and lstm have no seed or block in common."
