@@ -71,6 +71,7 @@ SAME_NAME = {
     "backends": "what there is (catalog), and the folder of what drives each (worker)",
     "session": "one bench run (run), and the set-up of a worker's process (worker)",
     "runtimes": "what there is (catalog), and the folder of what computes with each (worker)",
+    "plan": "what is run (plan), and how that is shown (report)",
     "roofline": "the arithmetic (analysis), and how it is shown (report)",
     "code": "what is recorded of the user's code (core), and how it is read in the process that imported it (worker)",
     "onnx": "named by their library: the evidence that its graph gives, and what computes with it",

@@ -30,7 +30,7 @@ def foreign_modules(modules: Sequence[ImportedModule], commit: UnpackedCommit) -
     return tuple(
         module
         for module in modules
-        if not any(Path(module.file).is_relative_to(folder) for folder in commit.own)
+        if not any(Path(module.file).is_relative_to(folder) for folder in commit.folders)
         and (
             module.name.partition(".")[0] in commit.packages
             or (not module.distribution and Path(module.file).is_relative_to(commit.checkout))

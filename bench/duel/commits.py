@@ -68,7 +68,7 @@ def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> Pre
         case=case,
         environment=WorkerEnvironment(path=(*sources, *rest), folder=root),
         commit=UnpackedCommit(
-            root=root.resolve(), own=(folder.resolve(),), checkout=top.resolve(), packages=top_level_names(sources)
+            root=root.resolve(), folders=(folder.resolve(),), checkout=top.resolve(), packages=top_level_names(sources)
         ),
     )
 
@@ -98,7 +98,7 @@ def built_commit_side(side: PreparedSide, cache: Path, scratch: Path, notify: Ca
         built,
         title=side.title,
         environment=replace(built.environment, folder=empty),
-        commit=replace(side.commit, own=(prefix,)),
+        commit=replace(side.commit, folders=(prefix,)),
     )
 
 

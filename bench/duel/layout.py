@@ -14,8 +14,8 @@ from bench.core.errors import UsageError
 def source_folders(root: Path, *declared_in: Path) -> tuple[Path, ...]:
     """The folders of a project that its packages lie in, the most specific first, those that exist only.
 
-    `[tool.bench] source = ["python"]` in pyproject.toml decides where it is given; else what the project's build
-    backend is told (setuptools, hatch, maturin, poetry, PDM, flit), and then `src` and the project's folder itself.
+    `[tool.bench] source = ["python"]` in pyproject.toml decides where it is given; else the settings of the project's
+    build backend (setuptools, hatch, maturin, poetry, PDM, flit), and then `src` and the project's folder itself.
 
     Args:
         root: the project's folder.

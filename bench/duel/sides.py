@@ -44,11 +44,11 @@ _GLIBC_WITH_HUGE_PAGES = (2, 35)
 
 @dataclass(frozen=True, kw_only=True)
 class UnpackedCommit:
-    """A commit's files on this machine, by which its own code is told from other code. Links are resolved."""
+    """A commit's files on this machine, by which its own code is distinguished from other code. Links are resolved."""
 
     root: Path
     """The project's folder in the unpacked tree."""
-    own: tuple[Path, ...]
+    folders: tuple[Path, ...]
     """The folders whose files are the side's own: the unpacked tree, or the environment that was built from it."""
     checkout: Path
     """The working tree that the commit belongs to."""

@@ -14,7 +14,7 @@ from bench.duel.code import check_own_code, foreign_code_sentence, foreign_modul
 from bench.duel.sides import PreparedSide, UnpackedCommit
 
 TREE, CHECKOUT, SITE = Path("/tmp/a"), Path("/home/me/project"), Path("/venv/lib/site-packages")
-COMMIT = UnpackedCommit(root=TREE, own=(TREE,), checkout=CHECKOUT, packages=frozenset({"my"}))
+COMMIT = UnpackedCommit(root=TREE, folders=(TREE,), checkout=CHECKOUT, packages=frozenset({"my"}))
 
 
 def a_module(name: str, file: Path, sha256: str = "0" * 64) -> ImportedModule:
@@ -41,7 +41,7 @@ def test_a_module_of_the_project_s_package_is_foreign_wherever_else_it_lies() ->
     """The project is installed, not editable: the commit's copy was passed over."""
     installed = a_module("my.cells", SITE / "my/cells.py")
     assert foreign_modules([installed], COMMIT) == (installed,)
-    assert foreign_modules([installed], replace(COMMIT, own=(Path("/venv"),))) == ()  # built for this side
+    assert foreign_modules([installed], replace(COMMIT, folders=(Path("/venv"),))) == ()  # built for this side
 
 
 def test_the_sentence_names_the_file_and_the_way_out() -> None:
@@ -54,7 +54,7 @@ def test_the_sentence_names_the_file_and_the_way_out() -> None:
 
 
 def a_side(title: str, tree: Path) -> PreparedSide:
-    commit = UnpackedCommit(root=tree, own=(tree,), checkout=CHECKOUT, packages=frozenset({"my"}))
+    commit = UnpackedCommit(root=tree, folders=(tree,), checkout=CHECKOUT, packages=frozenset({"my"}))
     return PreparedSide(title=title, case=Case(cell="my.cells:x"), commit=commit)
 
 
