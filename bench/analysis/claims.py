@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.analysis.records import RunRecord
-from bench.analysis.rows import Row, paired_by_seed, paired_train_seconds
+from bench.analysis.rows import Row, paired, paired_train_seconds
 from bench.analysis.stats import CONFIDENCE, Estimate, Interval, mean_t, paired_ratio
 from bench.analysis.summary import Section
 from bench.core.axes import SETTING_FIELDS
@@ -142,7 +142,7 @@ def _seed_pair(
     unit: str,
 ) -> _Pair:
     """Differences paired by seed. `sign` is -1 where less is better; the text shows better minus worse all the same."""
-    pairs = zip(*paired_by_seed(better.runs, worse.runs, figure), strict=True)
+    pairs = zip(*paired(better.runs, worse.runs, figure, by="seed"), strict=True)
     differences = [sign * (ours - theirs) for ours, theirs in pairs]
     estimate = mean_t(differences)
     shown = None

@@ -9,7 +9,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from bench.analysis.records import MeasuredRun, RunRecord, in_order
 from bench.analysis.roofline import Efficiency, efficiency
@@ -150,44 +150,31 @@ def by_seed(runs: Iterable[RunRecord], figure: Callable[[RunRecord], float | Non
 
 
 def paired(
-    new: Iterable[RunRecord], base: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]
+    new: Iterable[RunRecord],
+    base: Iterable[RunRecord],
+    figure: Callable[[RunRecord], float | None],
+    *,
+    by: Literal["block", "seed"] = "block",
 ) -> tuple[list[float], list[float]]:
-    """A figure of two configurations, aligned block by block: for the blocks (of one campaign) in which both have it.
+    """A figure of two configurations, aligned: for the blocks (or the seeds) in which both have it.
 
     Args:
         new: runs of a configuration.
         base: runs of the configuration that it is compared with.
         figure: the figure of a run; None where it has none.
+        by: what belongs together: runs of one block in one campaign, or the means of a seed's runs.
 
     Returns:
-        The values of new and of base, n_blocks each, by campaign and block.
+        The values of new and of base, n_blocks (or n_seeds) each, in their order.
     """
-    ours, theirs = (
-        {(run.campaign_id, run.block): value for run in runs if (value := figure(run)) is not None}
-        for runs in (new, base)
-    )
-    return _aligned(ours, theirs)
-
-
-def paired_by_seed(
-    new: Iterable[RunRecord], base: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]
-) -> tuple[list[float], list[float]]:
-    """A figure of two configurations, aligned seed by seed: for the seeds that both have, their repeats averaged.
-
-    Args:
-        new: runs of a configuration.
-        base: runs of the configuration that it is compared with.
-        figure: the figure of a run; None where it has none.
-
-    Returns:
-        The values of new and of base, n_seeds each, by seed.
-    """
-    return _aligned(by_seed(new, figure), by_seed(base, figure))
-
-
-def _aligned(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> tuple[list[float], list[float]]:
+    values: Callable[..., Mapping[Any, float]] = by_seed if by == "seed" else _by_block
+    ours, theirs = values(new, figure), values(base, figure)
     both = sorted(ours.keys() & theirs.keys())
     return [ours[key] for key in both], [theirs[key] for key in both]
+
+
+def _by_block(runs: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]) -> dict[tuple[str, int], float]:
+    return {(run.campaign_id, run.block): value for run in runs if (value := figure(run)) is not None}
 
 
 def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]:
@@ -196,8 +183,8 @@ def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]
 
 
 def paired_accuracies(new: Row, base: Row) -> tuple[list[float], list[float]]:
-    """The test accuracies of both rows, aligned seed by seed (see `paired_by_seed`)."""
-    return paired_by_seed(new.runs, base.runs, _accuracy)
+    """The test accuracies of both rows, aligned seed by seed (see `paired`)."""
+    return paired(new.runs, base.runs, _accuracy, by="seed")
 
 
 def _accuracy(run: RunRecord) -> float | None:
