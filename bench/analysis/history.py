@@ -26,7 +26,7 @@ import pandas as pd
 from bench.analysis.records import RunRecord
 from bench.analysis.rows import Row
 from bench.analysis.samples import centre, readings
-from bench.analysis.sections import SectionKey
+from bench.analysis.sections import SectionKey, code_digests
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.core.metric import Metric
@@ -118,7 +118,7 @@ def series(frame: pd.DataFrame, metric: Metric, by: By = By.COMMIT) -> tuple[Ser
     rows: dict[tuple[Case, SectionKey], list[tuple[Section, Row]]] = defaultdict(list)
     for section in summarise(frame):  # a users' cell is one series, whatever the versions of its source
         for row in section.rows:
-            rows[row.configuration, section.key._replace(cells_digest="")].append((section, row))
+            rows[row.configuration, section.key._replace(code_digest="")].append((section, row))
     of_metric = []
     for (case, _), versions in rows.items():
         groups: dict[str, list[RunRecord]] = defaultdict(list)
@@ -216,7 +216,9 @@ class _Origin:
 def _origins(frame: pd.DataFrame, by: By) -> dict[str, _Origin]:
     """By run id."""
     runs = frame.drop_duplicates("run_id")
-    commits = runs["project_commit"].astype(object).where(runs["project_commit"].notna(), runs["program_commit"])
+    # the program's own commit stands for code of the program's own: users' code is at a commit of theirs, or at none
+    known_commit = runs["project_commit"].notna() | (np.array(code_digests(runs)) != "")
+    commits = runs["project_commit"].astype(object).where(known_commit, runs["program_commit"])
     origins = {}
     for run_id, campaign, began, commit in zip(
         runs["run_id"].astype(str), runs["campaign_id"].astype(str), runs["started_at"], commits, strict=True

@@ -84,7 +84,7 @@ class RunGroup:
     def cell_versions(self) -> set[str]:
         """Digests of the source of a user's cell; a cell of bench's own has none."""
         users_cell = ":" in self.rows[0].cell
-        return {section.cells_digest for section in self.sections} if users_cell else set()
+        return {section.code_digest for section in self.sections} if users_cell else set()
 
 
 Groups = Mapping[EnvironmentKey, RunGroup]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+
+from bench.core import code
+from bench.core.case import digest
 
 
 class SectionKey(NamedTuple):
@@ -14,8 +20,8 @@ class SectionKey(NamedTuple):
     data_digest: str | None
     machine_fingerprint: str | None
     software_fingerprint: str | None
-    cells_digest: str
-    """Digest of the source of the users' cells; empty where there are none. Two versions of a cell are two cells."""
+    code_digest: str
+    """Digest of the users' code; empty where there is none. Two versions of a cell are two cells."""
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -31,10 +37,10 @@ def section_keys(runs: pd.DataFrame) -> list[SectionKey]:
     Args:
         runs: a row for each run of a frame of observations, all of them: the others show what such a run would read.
     """
-    facts = {name: _texts(runs, name) for name in SectionKey._fields}
+    facts = [_texts(runs, name) for name in ("task", "data_digest", "machine_fingerprint", "software_fingerprint")]
     keys = [
-        SectionKey(task or "", data, machine, software, cells or "")
-        for task, data, machine, software, cells in zip(*facts.values(), strict=True)
+        SectionKey(task or "", data, machine, software, code)
+        for task, data, machine, software, code in zip(*facts, code_digests(runs), strict=True)
     ]
     data: dict[tuple[str, str | None, str | None], str] = {}
     for key in keys:
@@ -46,6 +52,35 @@ def section_keys(runs: pd.DataFrame) -> list[SectionKey]:
         else key._replace(data_digest=data.get((key.task, key.machine_fingerprint, key.software_fingerprint)))
         for key in keys
     ]
+
+
+def code_digests(runs: pd.DataFrame) -> list[str]:
+    """Identity of the users' code of each run, aligned with the rows; empty where there is none.
+
+    A campaign is one program: its identity is that of all modules that its runs imported, by name and content, wherever
+    the files lie. So a run of a built-in cell, which imports none of them, stands with the users' cells beside it. A
+    run that imported another content of a module than the campaign's first run did, because a file was edited in
+    between, has an identity of its own. A run that recorded no code (schema 2 and older, or it failed before) has its
+    campaign's, and where the campaign has none, the digest of the cells' source files.
+
+    Args:
+        runs: a row for each run, with `campaign_id`, `started_at`, `code_json` and `cells_digest`.
+    """
+    texts, campaigns = _texts(runs, "code_json"), _texts(runs, "campaign_id")
+    parsed = {text: _contents(text) for text in set(texts)}
+    shared: dict[str | None, dict[str, str]] = defaultdict(dict)
+    for place in np.argsort(runs["started_at"].to_numpy(), kind="stable"):
+        shared[campaigns[place]] = {**parsed[texts[place]], **shared[campaigns[place]]}
+    digests = []
+    for text, campaign, cells in zip(texts, campaigns, _texts(runs, "cells_digest"), strict=True):
+        modules = {**shared[campaign], **parsed[text]}
+        digests.append(digest(json.dumps(modules, sort_keys=True)) if modules else cells or "")
+    return digests
+
+
+def _contents(text: str | None) -> dict[str, str]:
+    """The content of each module that a run imported, by name."""
+    return {module.name: f"{module.distribution} {module.sha256}" for module in code.from_json(text)}
 
 
 def _texts(runs: pd.DataFrame, column: str) -> list[str | None]:

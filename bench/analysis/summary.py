@@ -52,9 +52,9 @@ class Section:
         return self.key.software_fingerprint
 
     @property
-    def cells_digest(self) -> str:
+    def code_digest(self) -> str:
         """Digest of the source of the users' cells; empty where there are none."""
-        return self.key.cells_digest
+        return self.key.code_digest
 
 
 def summarise(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 _GIT_SECONDS = 5.0
@@ -21,6 +22,16 @@ def commit_of(folder: Path) -> str | None:
     if not commit or changed is None:
         return None
     return f"{commit}+dirty" if changed else commit
+
+
+def commit_of_files(files: Iterable[Path]) -> str | None:
+    """The commit of the checkout that files lie in, as `commit_of` gives it; several where they lie in several.
+
+    None where one of them lies in no checkout, and for no file: what ran then is at no commit that could be named.
+    """
+    commits = {commit_of(folder) for folder in {file.parent for file in files}}
+    named = sorted(commit for commit in commits if commit is not None)
+    return ", ".join(named) if len(named) == len(commits) and named else None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

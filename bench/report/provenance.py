@@ -34,8 +34,8 @@ def _environment(section: Section) -> Table:
         ("data (SHA-256)", section.data_digest or NONE),
         ("measured by commits", ", ".join(section.commits) or NONE),
     ]
-    if section.cells_digest:
-        rows.append(("users' code (digest)", section.cells_digest))
+    if section.code_digest:
+        rows.append(("users' code (digest)", section.code_digest))
     return Table((Column("fact"), Column("value", wrap=True)), tuple(rows), caption="Environment")
 
 

@@ -209,7 +209,7 @@ def subheadings(section: Section) -> tuple[str, ...]:
         " · ".join(_setting(section, rest)),
         machine_words(section.machine),
         software_words(section.software),
-        f"users' code {section.cells_digest}" if section.cells_digest else "",
+        f"users' code {section.code_digest}" if section.code_digest else "",
     )
 
 

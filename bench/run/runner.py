@@ -13,6 +13,7 @@ from typing import Protocol
 from bench.core.case import Status
 from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Event, Request
+from bench.host.checkout import commit_of_files
 from bench.host.hardware import Machine
 from bench.host.software import Software
 from bench.host.state import read_host
@@ -229,7 +230,7 @@ def _fresh_log(folder: Path, draft: Run) -> Path:
 
 def _completed(draft: Run, outcome: RunOutcome, log: Path, seconds: float) -> Run:
     whole = Observation(phase="run", seconds=seconds, cpu_seconds=outcome.cpu_seconds)
-    return replace(
+    run = replace(
         draft,
         status=outcome.status,
         error=outcome.error,
@@ -238,6 +239,7 @@ def _completed(draft: Run, outcome: RunOutcome, log: Path, seconds: float) -> Ru
         metadata=outcome.metadata,
         observations=(*outcome.observations, whole),
     )
+    return replace(run, code_commit=commit_of_files(run.imported_files))
 
 
 class _RemainingTime:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from bench.catalog import tasks
 from bench.catalog.cache import DataUnavailableError, obtain
 from bench.catalog.cells import sources_digest
 from bench.core.case import Status, digest
+from bench.core.code import ImportedModule
 from bench.core.errors import NoVerdictError
 from bench.host import noise
 from bench.host.checkout import commit_of
@@ -29,7 +31,7 @@ from bench.run.runner import CampaignOutcome, CampaignReporter, CampaignSettings
 from bench.run.server import Isolation
 from bench.store.campaign import Campaign, open_campaign
 from bench.store.files import locked
-from bench.store.reader import attempts
+from bench.store.reader import attempts, imported_code
 
 
 class SessionReporter(CampaignReporter, Protocol):
@@ -96,10 +98,20 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
         ended = tried.get(campaign_id, {})
         return [case for case, (_, status) in ended.items() if status is Status.OK or not settings.retry_failed]
 
+    def is_unedited(campaign: Campaign) -> bool:
+        """Whether what its runs imported is still what would be imported: a campaign is of one program."""
+        edited = edited_files(imported_code(settings.results, campaign.id))
+        if edited:
+            reporter.note(
+                f"a new campaign begins, because {edited[0]} has changed since the unfinished campaign {campaign.id} "
+                f"imported it"
+            )
+        return not edited
+
     with terminated_as_interrupted():
         content = {"command": settings.command, **plan.to_data()}
         campaign, resumed = open_campaign(
-            settings.results, wanted, content, finished, new=settings.new, warn=reporter.note
+            settings.results, wanted, content, finished, new=settings.new, resumable=is_unedited, warn=reporter.note
         )
         reporter.campaign_opened(plan, campaign, settings.results, resumed)
         for remark in noise.remarks(noise.read_quiet(), prepared.machine):
@@ -152,6 +164,20 @@ def _obtain_data(
             data[fallback] = obtain(tasks.find(fallback, origin), data_dir=None, report=reporter.note)
             substitutes[name] = fallback
     return data, substitutes
+
+
+def edited_files(modules: Iterable[ImportedModule]) -> list[Path]:
+    """The files of imported modules whose content is no longer what was imported, in order."""
+    edited = set()
+    for module in modules:
+        file = Path(module.file)
+        try:
+            content = file.read_bytes()
+        except OSError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != module.sha256:
+            edited.add(file)
+    return sorted(edited)
 
 
 def software_of(plan: Plan) -> dict[str, Software]:

@@ -78,6 +78,7 @@ def open_campaign(
     finished: Callable[[str], Collection[str]],
     *,
     new: bool,
+    resumable: Callable[[Campaign], bool] = lambda campaign: True,
     warn: Callable[[str], None] = _log.warning,
 ) -> tuple[Campaign, bool]:
     """The campaign to go on with, and whether it is resumed.
@@ -93,6 +94,7 @@ def open_campaign(
             later reader wants to know: what was left out, and how the campaign was started.
         finished: the case ids that need no further run in the campaign of this id.
         new: never resume.
+        resumable: whether an unfinished campaign that is equal may be resumed; asked of the newest first.
         warn: is given a sentence about each manifest that cannot be read.
 
     Raises:
@@ -102,7 +104,8 @@ def open_campaign(
         if not new:
             for manifest in read_manifests(store, warn=warn):
                 campaign = manifest.campaign
-                if campaign.identity == wanted.identity and manifest.case_ids - set(finished(campaign.id)):
+                unfinished = bool(manifest.case_ids - set(finished(campaign.id)))
+                if campaign.identity == wanted.identity and unfinished and resumable(campaign):
                     return campaign, True
         content = {"manifest_version": MANIFEST_VERSION, "campaign": asdict(wanted), "plan": plan}
         text = json.dumps(content, indent=1).encode()

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.core import code
 from bench.core.case import Case, Status, digest
 from bench.core.errors import UsageError
 from bench.core.metrics import Observation, RunMetadata
@@ -48,6 +49,14 @@ class Run:
     host_json: str
     metadata: RunMetadata
     observations: tuple[Observation, ...]
+    code_commit: str | None = None
+    """The commit of the checkout that the run's code of the user's came from; None where it came from none."""
+
+    @property
+    def imported_files(self) -> tuple[Path, ...]:
+        """The files of the user's own code that it imported: none for a cell of bench, or of an installed package."""
+        modules = code.from_json(self.metadata.code_json)
+        return tuple(Path(module.file) for module in modules if not module.distribution)
 
     @property
     def id(self) -> str:
@@ -102,7 +111,7 @@ def _table(run: Run) -> pa.Table:
         "position": run.position,
         "program_version": campaign.program_version,
         "program_commit": campaign.program_commit,
-        "project_commit": campaign.project_commit,
+        "project_commit": run.code_commit if run.imported_files else campaign.project_commit,
         "cells_digest": campaign.cells_digest,
         "isolation": run.isolation,
         "machine_fingerprint": run.machine_fingerprint,

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from bench.core import code
 from bench.core.case import Status
+from bench.core.code import ImportedModule
 from bench.core.errors import NoVerdictError, UsageError
 from bench.store.parts import read_part
 from bench.store.schema import BY_NAME, KEYS, TEXT, TIME, codes_of
@@ -97,6 +99,26 @@ def attempts(store: Path, *, warn: Callable[[str], None] = _log.warning) -> dict
     for row in rows.table.take(pa.array(rows.first[rows.last_attempts()])).to_pylist():
         by_campaign.setdefault(row["campaign_id"], {})[row["case_id"]] = (row["attempt"], Status(row["status"]))
     return by_campaign
+
+
+def imported_code(store: Path, campaign_id: str) -> frozenset[ImportedModule]:
+    """The modules of the user's code that the runs of a campaign imported; empty where none recorded any.
+
+    Args:
+        store: the results folder.
+        campaign_id: the campaign that is asked about.
+
+    Raises:
+        UsageError: a part was written by a newer bench.
+    """
+    modules: set[ImportedModule] = set()
+    tables = read_folder(store / "runs", ("run_id", "campaign_id", "code_json"), lambda text: None, ())
+    if tables:
+        rows = Rows.of(tables)
+        for row in rows.table.take(pa.array(rows.first)).to_pylist():
+            if row["campaign_id"] == campaign_id:
+                modules |= set(code.from_json(row["code_json"]))
+    return frozenset(modules)
 
 
 def finished(

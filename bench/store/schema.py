@@ -89,7 +89,11 @@ _HEADER = (
     _required("position", pa.int32(), "place of the case in the plan"),
     _required("program_version", TEXT, "version of bench"),
     StoredColumn("program_commit", TEXT, "commit of bench's own checkout, +dirty after it where files were changed"),
-    StoredColumn("project_commit", TEXT, "commit of the checkout that the command was given in"),
+    StoredColumn(
+        "project_commit",
+        TEXT,
+        "commit of the checkout that the user's code was imported from; else of the one that the command was given in",
+    ),
     _required("cells_digest", TEXT, "digest of the source of the user's own cells; empty for none"),
     _required("isolation", TEXT, "how the run's process was started: fork or spawn"),
 )

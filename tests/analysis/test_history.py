@@ -157,6 +157,17 @@ def test_a_slower_commit_is_found_with_the_range_it_lies_in() -> None:
     assert line.worse(change)
 
 
+def test_users_code_outside_of_git_is_at_no_commit_and_never_at_the_programs_own() -> None:
+    nights = nightly(STEP[:3], cell="my:cell")
+    nights["project_commit"] = None
+    (series_of_cell,) = series(nights, TRAINING)
+    assert [point.commit for point in series_of_cell.points] == [None] * 3
+    built_in = nightly(STEP[:3])
+    built_in["project_commit"], built_in["cells_digest"] = None, ""
+    (series_of_bench,) = series(built_in, TRAINING)
+    assert [point.commit for point in series_of_bench.points] == [f"{night:040x}" for night in range(3)]
+
+
 def test_a_commit_that_was_measured_twice_is_one_point_and_by_date_two() -> None:
     twice = nightly(STEP[:3])
     twice["project_commit"] = "one"

@@ -13,7 +13,7 @@ from tests.support.frames import MACHINE, frame, run
 def test_two_versions_of_a_users_cell_show_no_runs_of_each_other() -> None:
     versions = [run(Case(cell="my:cell"), campaign=source, cells=source) for source in ("v1", "v2")]
     measured = Measured.of(frame(*versions))
-    shown = {section.cells_digest: list(measured.runs_of(section)["campaign_id"]) for section in measured.sections}
+    shown = {section.code_digest: list(measured.runs_of(section)["campaign_id"]) for section in measured.sections}
     assert shown == {"v1": ["v1"], "v2": ["v2"]}
 
 

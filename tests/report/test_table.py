@@ -168,7 +168,7 @@ def test_a_seed_that_does_not_repeat_itself_is_told() -> None:
 def test_two_versions_of_a_users_cell_do_not_mix() -> None:
     case = Case(cell="my:cell")
     sections = plain(run(case, cells="aaaa"), run(case, cells="bbbb", campaign="c2"))
-    assert [section.cells_digest for section in sections] == ["aaaa", "bbbb"]
+    assert [section.code_digest for section in sections] == ["aaaa", "bbbb"]
     assert [len(section.rows[0].runs) for section in sections] == [1, 1]
     assert "users' code bbbb" in table_in(sections, "text", 200)
 

@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from bench.core.case import Case
+from bench.core.code import ImportedModule, to_json
 from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Began, Emit, FailedRun, InvalidRun, Request
 
@@ -55,6 +57,10 @@ def measure(request: Request, emit: Emit) -> None:
                 rss_start_bytes=2**20,
                 peak_rss_bytes=2**21,
                 load_start=0.5,
+                code_json=to_json(
+                    ImportedModule(name=Path(name).stem, file=name, sha256=sha256(Path(name).read_bytes()).hexdigest())
+                    for name in script.get("imports", ())
+                ),
                 extra_json=json.dumps({"cpus": sorted(os.sched_getaffinity(0)), "keras": os.environ["KERAS_BACKEND"]}),
             )
         )

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.core.case import Case, digest
+from bench.core.code import ImportedModule, to_json
 from bench.core.metrics import Observation, RunMetadata
 
 MACHINE = {"cpu_model": "Fictional 9000", "usable_cores": 2, "memory_class_gib": 16.0, "gpus": []}
@@ -41,18 +42,23 @@ def run(
     commit: str = "abc1234",
     data: str | None = "d1",
     cells: str = "",
+    code: Mapping[str, str] | None = None,
     calls: Mapping[tuple[str, int], Sequence[float]] = MappingProxyType({}),
     evidence: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Rows:
     """The rows of one run. One that failed has only its `run` row, and no metadata.
 
-    `calls` are the seconds of inference by call path and batch; `evidence` is the kernel by phase and layer.
+    `code` is the content of the user's modules by name; `calls` are the seconds of inference by call path and batch;
+    `evidence` is the kernel by phase and layer.
     """
     failed = status in ("failed", "timeout")
     facts = RunMetadata() if failed else RunMetadata(
         parameters=PARAMETERS.get(case.cell), attested_kernel=ran, data_digest=data,
         attestation_json=json.dumps(
             {phase: {layer: {"kernel": name} for layer, name in layers.items()} for phase, layers in evidence.items()}
+        ),
+        code_json=None if code is None else to_json(
+            ImportedModule(name=name, file=f"/{campaign}/{name}.py", sha256=content) for name, content in code.items()
         ),
         rss_start_bytes=700 * MEGABYTE, peak_rss_bytes=700 * MEGABYTE + memory_bytes,
     )  # fmt: skip
