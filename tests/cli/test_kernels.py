@@ -1,0 +1,78 @@
+"""`bench kernels`: the matrix as it is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import bench.host.hardware
+import bench.host.software
+import bench.plan.prepare
+from bench.catalog.matrix import ProbeResult
+from bench.catalog.support import kernel_refusal
+from bench.cli import main
+from bench.core.case import Case, Status
+from bench.host.hardware import Machine
+from bench.run.probe import ProbeCache
+from tests.support.roots import LAPTOP
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *options: str, machine: Machine = LAPTOP
+) -> str:
+    for module in (bench.host.hardware, bench.plan.prepare):
+        monkeypatch.setattr(module, "read_machine", lambda *_: machine)
+    installed = {"tensorflow": None, "jax": None, "torch": "torch: install it"}
+    monkeypatch.setattr(bench.host.software, "installed_backends", lambda: installed)
+    monkeypatch.setattr("sys.argv", ["bench", "kernels", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (None, 0)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_matrix_as_it_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    ProbeCache(LAPTOP.fingerprint, bench.host.software.read_software("jax").fingerprint).put(
+        Case(cell="gru", backend="jax", kernel="unrolled"),
+        ProbeResult(status=Status.OK, attested="unrolled", error=None, probed_at="2026-11-24T22:00:00+00:00"),
+    )
+    out = shown(capsys, monkeypatch)
+    assert all(len(line) <= width for line in out.splitlines())
+    assert "\ncell        auto (default)  generic  unrolled  xla   cudnn\n" in out
+    assert "\nlstm        → generic       runs     runs      runs  no (2)\n" in out
+    assert "runs ✓" in out
+    assert "probed (2026-11-24)" in out
+    assert "torch · cpu · notebook network\n  torch: install it\n" in out
+    assert "(4) gru × cudnn × jax: Keras's JAX backend has no cuDNN GRU" in out
+    md = shown(capsys, monkeypatch, "--format", "md")
+    assert "| lstm | → generic | runs | runs | runs | no (2) |" in md
+
+
+def test_with_a_gpu_both_networks_matter(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpu = Machine.from_json(LAPTOP.to_json().replace('"gpus": []', '"gpus": ["H100"]'))
+    entries = json.loads(shown(capsys, monkeypatch, "--format", "json", machine=with_gpu))["entries"]
+    by = {(e["cell"], e["kernel"], e["backend"], e["device"], e["network"]): e for e in entries}
+    assert len(by) == len(entries) == 3 * 5 * 3 * 2 * 2
+    refused = by["lstm", "cudnn", "tensorflow", "gpu:0", "notebook"]
+    assert refused["reason"].startswith("the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn")
+    assert by["lstm", "cudnn", "tensorflow", "gpu:0", "cudnn_ready"]["runs"]
+    assert by["lstm", "auto", "tensorflow", "gpu:0", "notebook"]["comes_to"] == "cudnn + generic"
+    assert by["simple_rnn", "auto", "tensorflow", "gpu:0", "notebook"]["comes_to"] == "xla"
+    assert {e["basis"] for e in entries} == {"assumed"}
+    # every impossible one has a reason, and no possible one has
+    assert all(bool(e["reason"]) is not e["runs"] for e in entries)
+    for e in entries:
+        if e["backend"] != "torch":  # which isn't installed here
+            case = Case(**{name: e[name] for name in ("cell", "kernel", "backend", "device", "network")})
+            assert e["reason"] == kernel_refusal(case)
