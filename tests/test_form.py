@@ -82,9 +82,6 @@ DOCUMENTED = ("core", "catalog", "plan", "store", "analysis", "report")
 """The folders that a notebook may import."""
 
 
-pending = pytest.mark.xfail(reason="modules are still being rewritten: --runxfail lists what is left", strict=False)
-
-
 class Offence(NamedTuple):
     """A place that breaks the form: `bench/x.py:12`, and what is wrong there."""
 
@@ -188,13 +185,11 @@ def test_what_is_allowed_is_little_and_there() -> None:
     assert [pattern for pattern in ALLOWED if not re.search(pattern, whole)] == []
 
 
-@pending
 def test_the_words_are_the_fields() -> None:
     offences = listed(offence for path in TEXTS for offence in words(path))
     assert not offences, offences
 
 
-@pending
 def test_variables_are_named_by_what_they_are() -> None:
     offences = listed(
         Offence(f"{name_of(path)}:{line}", f"a variable {name!r}")
@@ -205,7 +200,6 @@ def test_variables_are_named_by_what_they_are() -> None:
     assert not offences, offences
 
 
-@pending
 def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
     offences = listed(
         Offence(f"{name_of(path)}:{line}", text.strip().splitlines()[0])
@@ -244,7 +238,6 @@ def test_no_two_modules_share_a_name_and_mean_different_things() -> None:
     assert not offences, offences
 
 
-@pending
 @pytest.mark.parametrize("folder", DOCUMENTED)
 def test_what_a_notebook_may_import_is_documented(folder: str) -> None:
     offences = listed(offence for path in sorted((PACKAGE / folder).rglob("*.py")) for offence in undocumented(path))
