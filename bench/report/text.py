@@ -97,7 +97,7 @@ def _renderable(block: Block, console: Console) -> RenderableType:
         case Heading():
             return _text(block.text, "bold")
         case Paragraph():
-            return _paragraph(block)
+            return _paragraph(block, console)
         case Lines():
             return Group(*(_text(text) for text in block.texts if text))
         case Notes():
@@ -122,12 +122,14 @@ def _text(text: str, style: str = "") -> Text:
     return Text(kept, style=style, overflow="fold")
 
 
-def _paragraph(paragraph: Paragraph) -> RenderableType:
-    style = _STYLES[paragraph.tone]
+def _paragraph(paragraph: Paragraph, console: Console) -> RenderableType:
+    """An indented one hangs: its further lines stand a step to the right, so that several are distinguished."""
+    text = _text(paragraph.text, _STYLES[paragraph.tone])
     if not paragraph.indent:
-        return _text(paragraph.text, style)
-    hanging = Text.assemble(_text(paragraph.text, style))
-    return Padding(hanging, (0, 0, 0, 2 * paragraph.indent), expand=False)
+        return text
+    margin = 2 * paragraph.indent
+    first, *rest = text.wrap(console, console.width - margin - 2, overflow="fold")
+    return Group(Padding(first, (0, 0, 0, margin)), *(Padding(line, (0, 0, 0, margin + 2)) for line in rest))
 
 
 def _listed(items: Sequence[tuple[str, str]]) -> RenderableType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 from hypothesis import example, given, settings
@@ -24,6 +25,7 @@ from bench.report.document import (
     Paragraph,
     Table,
 )
+from bench.report.html import render_html
 from bench.report.jsonout import estimate_object, render_json
 from bench.report.markdown import render_markdown
 from bench.report.text import render_text
@@ -76,6 +78,40 @@ def test_no_name_breaks_the_markdown_or_runs_as_html(name: str) -> None:
     folds = {"<details>", "</details>", "<summary>", "</summary>"}
     assert {t.content.split(">")[0] + ">" for t in [*tokens, *inner] if t.type.startswith("html")} <= folds
     assert sum(token.type == "table_open" for token in tokens) == 3
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.text(max_size=40))
+@example(HOSTILE)
+@example("</script><script>alert(1)</script>")
+def test_no_name_makes_an_element_of_a_page(name: str) -> None:
+    page = render_html(everything(f"x{name}x"))
+    for tag in ("table", "details", "script", "section", "li"):
+        assert page.count(f"<{tag}") == render_html(everything("x")).count(f"<{tag}")
+    assert not re.search(r"[\x00-\x08\x1b]", page)
+
+
+def test_headings_with_an_anchor_are_the_contents_of_a_page() -> None:
+    sections = tuple(Heading(name, level=2, anchor=name) for name in ("first", "second"))
+    assert render_html(Document(sections, title="t")).count('<a href="#') == 2
+    assert "<nav" not in render_html(Document((*sections[:1], Heading("last", level=2)), title="t"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "key"),
+    [
+        ("0.452† (0.342–0.612)", "0.452"),
+        ("1,390", "1390.0"),
+        ("1.23 GB", "1230.0"),
+        ("−5.00 (−5.15 to −4.85)", "-5.0"),
+        ("≥ 95 %", "95.0"),
+        ("LSTM", "lstm"),
+        ("–", ""),
+    ],
+)
+def test_a_cell_is_sorted_by_its_number_or_its_text(cell: str, key: str) -> None:
+    page = render_html(Document((Table((Column("x"),), ((cell,),), sortable=True),)))
+    assert f'data-key="{key}"' in page
 
 
 def test_styles_are_there_only_where_asked_for() -> None:
@@ -136,7 +172,7 @@ def test_a_narrow_arrangement_is_taken_where_the_wide_one_does_not_fit() -> None
 def test_a_command_to_copy_stays_on_one_line() -> None:
     text = "jax is not installed here at all: `pip install -e '.[jax]'` adds it"
     shown = lines(Paragraph(text, indent=1), width=50)
-    assert shown == ["  jax is not installed here at all:", "  `pip install -e '.[jax]'` adds it"]
+    assert shown == ["  jax is not installed here at all:", "    `pip install -e '.[jax]'` adds it"]
 
 
 def test_what_a_terminal_arranges_in_its_own_way() -> None:
