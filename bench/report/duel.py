@@ -9,7 +9,7 @@ from typing import Any
 from bench.core.case import Case
 from bench.core.protocol import TimedPhase
 from bench.report.document import Column, Document, Heading, Notes, Paragraph, Table
-from bench.report.values import duration
+from bench.report.values import count, duration
 
 _VERDICTS = {
     "same": ("✅", "B and A take the same time"),
@@ -81,10 +81,11 @@ def notes(record: Mapping[str, Any]) -> list[str]:
             f"{tolerance}."
         )
     batches = record["slices_a_side"] * record["strokes_a_slice"]
+    steps = count(record["steps_a_slice"] // record["strokes_a_slice"], "step")
     texts.append(
-        f"The replicate is the process pair: the median ratio of {batches} timed batches a side, of "
-        f"{record['steps_a_slice'] // record['strokes_a_slice']} steps each, A B B A. Interim analyses at "
-        f"{', '.join(map(str, record['looks']))} pairs; all intervals together hold the ratio with 95 %."
+        f"The replicate is the process pair: the median ratio of {batches} timed batches a side, of {steps} each, "
+        f"A B B A. Interim analyses at {', '.join(map(str, record['looks']))} pairs; all intervals together hold the "
+        f"ratio with 95 %."
     )
     if record["dropped_slices"]:
         texts.append(
