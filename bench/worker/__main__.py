@@ -36,6 +36,7 @@ from typing import NoReturn, Protocol
 
 from bench.core.case import Status
 from bench.core.protocol import Emit, Event, FailedRun, Finished, InvalidRun, Request, Started, encode, kill_group
+from bench.worker.failure import failure_reason
 
 
 class Worker(Protocol):
@@ -222,9 +223,7 @@ def _run(request: Request, events: int, lifeline: int, load: Callable[[], Worker
     except BaseException as error:  # whatever a user's cell raises is this run's failure, and only this run's
         traceback.print_exc()
         status = Status.INVALID if isinstance(error, InvalidRun) else Status.FAILED
-        text = str(error)
-        if not isinstance(error, InvalidRun | FailedRun):
-            text = f"{type(error).__name__}: {next(iter(text.splitlines()), '')}"[:500]
+        text = str(error) if isinstance(error, InvalidRun | FailedRun) else failure_reason(error)
     try:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # closed by the user's code, or the disk is full

@@ -147,7 +147,17 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
     """One campaign over users' cells, named on the command line, in the user's own folder."""
     folder = tmp_path_factory.mktemp("users")
     (folder / "my_cells.py").write_text((Path(__file__).parent / "user_cells.py").read_text())
-    names = ["good", "last_step_only", "bare_cell", "nameless", "raises", "not_finite", "loops_in_training", "absent"]
+    names = [
+        "good",
+        "last_step_only",
+        "bare_cell",
+        "nameless",
+        "raises",
+        "raises_in_call",
+        "not_finite",
+        "loops_in_training",
+        "absent",
+    ]
     cells = ",".join(f"my_cells:{name}" for name in names)
     done = bench("run", *TINY, "--set", f"cells={cells}", "--results", str(folder / "out"), cwd=folder)
     return done, load([folder / "out"], warn=pytest.fail), folder / "out"
@@ -161,6 +171,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complete
         ("bare_cell", "failed", "not a Keras layer"),
         ("nameless", "failed", "pass `name` on"),
         ("raises", "failed", "RuntimeError: no such cell for 8 units"),
+        ("raises_in_call", "failed", "ValueError in _RaisesInCall.call(): no gate for recurrent_a"),
         ("not_finite", "failed", "the loss isn't finite: nan"),
         ("absent", "failed", "cannot be imported"),
     ],

@@ -30,6 +30,17 @@ def raises(**options: Any) -> keras.layers.Layer:
     raise RuntimeError(f"no such cell for {options['units']} units\nand a second line")
 
 
+class _RaisesInCall(keras.layers.Layer):  # type: ignore[misc] # keras has no type information
+    """A slip inside of `call`, which Keras meets when it builds the network."""
+
+    def call(self, x: Any) -> Any:
+        raise ValueError(f"no gate for {self.name}")
+
+
+def raises_in_call(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    return _RaisesInCall(name=name)
+
+
 def claims_unrolled(units: int, activation: str, return_sequences: bool, name: str, kernel: str) -> keras.layers.Layer:
     """Is told `kernel="unrolled"`, and loops."""
     return keras.layers.SimpleRNN(units, activation=activation, return_sequences=return_sequences, name=name)

@@ -403,7 +403,7 @@ def test_a_spawned_run_that_cannot_import_says_so(bed: Bed) -> None:
     bed.script(None, **{"import": "raise"})
     with bed.workers(SPAWN) as workers:
         outcome = bed.run(workers)
-    assert outcome.error == "ValueError: the shapes (3, 4) and (5,) don't fit"
+    assert outcome.error == "ValueError: the shapes (3, 4) and (5,) don't fit and more on a second line"
 
 
 @both
