@@ -81,7 +81,7 @@ def _switch_refusal(case: Case) -> str | None:
     if case.kernel == "xla" and case.backend == "jax":
         return "JAX always compiles with XLA: its generic kernel is the loop under XLA"
     if case.kernel == "xla" and case.backend == "torch":
-        return "Keras doesn't compile torch with XLA"
+        return "torch is not compiled with XLA: there, jit_compile=True is torch.compile"
     if case.kernel == "unrolled" and case.backend == "torch":
         return "Keras on torch ignores unroll: the generic kernel runs the same operations"
     return None

@@ -28,7 +28,7 @@ def test_what_the_host_lacks_comes_first() -> None:
     ("axes", "reason"),
     [
         ({"backend": "jax", "kernel": "xla"}, "JAX always compiles with XLA"),
-        ({"backend": "torch", "kernel": "xla"}, "Keras doesn't compile torch with XLA"),
+        ({"backend": "torch", "kernel": "xla"}, "there, jit_compile=True is torch.compile"),
         ({"backend": "torch", "kernel": "unrolled"}, "Keras on torch ignores unroll"),
         ({"cell": "simple_rnn", "kernel": "cudnn", "device": "gpu:0"}, "no cuDNN path for SimpleRNN"),
         ({"cell": "gru", "kernel": "cudnn", "device": "gpu:0", "backend": "jax"}, "no cuDNN GRU"),
