@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.records import stored_object
 from bench.analysis.stats import quantiles
 from bench.core.axes import AXES
 from bench.core.case import Case
@@ -55,11 +55,11 @@ def run_data(rows: pd.DataFrame) -> dict[str, Any]:
         "run": {key: first[key] for key in _HEADER},
         "case": {"case_id": first["case_id"], **{column.name: first[column.name] for column in fields(Case)}},
         "phases": [{column.name: record[column.name] for column in fields(Observation)} for record in records],
-        "facts": {**metadata, **_parsed(first["extra_json"])},
-        "kernel": _parsed(first["attestation_json"]),
-        "machine": {"fingerprint": first["machine_fingerprint"], **_parsed(first["machine_json"])},
-        "software": {"fingerprint": first["software_fingerprint"], **_parsed(first["software_json"])},
-        "host": _parsed(first["host_json"]),
+        "facts": {**metadata, **stored_object(first["extra_json"])},
+        "kernel": stored_object(first["attestation_json"]),
+        "machine": {"fingerprint": first["machine_fingerprint"], **stored_object(first["machine_json"])},
+        "software": {"fingerprint": first["software_fingerprint"], **stored_object(first["software_json"])},
+        "host": stored_object(first["host_json"]),
     }
 
 
@@ -69,11 +69,6 @@ def _plain(name: Hashable, value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None  # not measured, or not a number that JSON has; the run's error names a loss that isn't finite
     return int(value) if name in _WHOLE else value
-
-
-def _parsed(text: str | None) -> dict[str, Any]:
-    parsed: dict[str, Any] = json.loads(text) if text else {}
-    return parsed
 
 
 def run_document(run: Mapping[str, Any]) -> Document:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
+from bench.analysis.records import stored_object
 from bench.analysis.summary import Section
 from bench.report.document import Block, Column, Table
 from bench.report.measured import Measured
@@ -54,7 +54,7 @@ def _evidence(measured: Measured, section: Section) -> Table:
         row = row_of.get(str(run_id))
         if row is None or not isinstance(attestation, str):
             continue
-        for phase, layers in _object(attestation).items():
+        for phase, layers in stored_object(attestation).items():
             for layer, evidence in layers.items() if isinstance(layers, dict) else ():
                 operations = sorted(evidence.get("operations", {}).items())
                 counts = ", ".join(f"{number} {name}" for name, number in operations)
@@ -65,14 +65,6 @@ def _evidence(measured: Measured, section: Section) -> Table:
         caption="Evidence of the kernel that ran",
         empty="No run carries evidence of its kernel.",
     )
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _order(measured: Measured, section: Section) -> Table:
