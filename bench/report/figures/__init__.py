@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from bench.analysis.summary import Section
 from bench.report.document import Figure, FigureNotDrawn
+from bench.report.figures import style
 from bench.report.figures.accuracy_against_time import draw_accuracy_against_time
 from bench.report.figures.drift import draw_drift
 from bench.report.figures.kernel_speed_up import draw_kernel_speed_up
@@ -22,13 +23,12 @@ from bench.report.figures.latency import draw_latency
 from bench.report.figures.learning_curves import draw_learning_curves
 from bench.report.figures.machine_limit import draw_machine_limit
 from bench.report.figures.peak_memory import draw_peak_memory
-from bench.report.figures.style import Drawing, NothingToShowError, short, style
 from bench.report.figures.throughput import draw_throughput
 from bench.report.figures.time_to_accuracy import draw_time_to_accuracy
 from bench.report.figures.training_seconds import draw_training_seconds
 from bench.report.measured import Measured
 
-FIGURES: Mapping[str, tuple[str, Callable[[Measured, Section], Drawing]]] = MappingProxyType(
+FIGURES: Mapping[str, tuple[str, Callable[[Measured, Section], style.Drawing]]] = MappingProxyType(
     {
         "training_seconds": ("Training seconds an epoch", draw_training_seconds),
         "learning_curves": ("Learning curves", draw_learning_curves),
@@ -61,13 +61,13 @@ def draw(name: str, measured: Measured, section: Section) -> Figure | FigureNotD
         section: the rows that are drawn.
     """
     subject, make = FIGURES[name]
-    with style() as plt:
+    with style.settings() as plt:
         try:
             drawing = make(measured, section)
-        except NothingToShowError as nothing:
+        except style.NothingToShowError as nothing:
             plt.close("all")
             return FigureNotDrawn(name=name, title=subject, reason=str(nothing))
-        lines = textwrap.wrap(short(drawing.title, 10 * _TITLE_COLUMNS), _TITLE_COLUMNS)
+        lines = textwrap.wrap(style.short(drawing.title, 10 * _TITLE_COLUMNS), _TITLE_COLUMNS)
         drawing.figure.suptitle("\n".join(lines), x=0.01, ha="left", fontweight="bold", fontsize=10)
         svg, png = io.BytesIO(), io.BytesIO()
         drawing.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")

@@ -13,18 +13,7 @@ from bench.analysis.rows import Row
 from bench.analysis.summary import Section
 from bench.core.units import significant
 from bench.report.document import FIGURE_INK
-from bench.report.figures.style import (
-    MOST_LINES,
-    Drawing,
-    NothingToShowError,
-    axes,
-    colours_of,
-    no_runs,
-    plain_numbers,
-    record,
-    runs_in,
-    short,
-)
+from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import row_label
 
@@ -40,7 +29,7 @@ _Box = tuple[float, float, float, float]
 """Left, bottom, right, top, in points."""
 
 
-def draw_accuracy_against_time(_: Measured, section: Section) -> Drawing:
+def draw_accuracy_against_time(_: Measured, section: Section) -> style.Drawing:
     """Every row with its accuracy and time, the intervals of both, and the Pareto front.
 
     Raises:
@@ -48,9 +37,9 @@ def draw_accuracy_against_time(_: Measured, section: Section) -> Drawing:
     """
     rows = [row for row in section.rows if row.estimates.keys() >= {"accuracy", "train_seconds"}]
     if not rows:
-        raise NothingToShowError(no_runs(section))
-    fig, ax = axes(height=3.4)
-    colours, front = colours_of(section), pareto(section)
+        raise style.NothingToShowError(style.no_runs(section))
+    fig, ax = style.axes(height=3.4)
+    colours, front = style.colours_of(section), pareto(section)
     data: list[dict[str, Any]] = []
     names: list[tuple[float, float, str]] = []
     markers = itertools.cycle("osD^vP*X")
@@ -72,9 +61,9 @@ def draw_accuracy_against_time(_: Measured, section: Section) -> Drawing:
                 alpha=0.6,
             )
         ax.plot([time.value], [accuracy.value], marker=kinds[kind], color=colour, markersize=7, linestyle="none")
-        names.append((time.value, accuracy.value, short(row_label(row), 24)))
+        names.append((time.value, accuracy.value, style.short(row_label(row), 24)))
         data.append(
-            record(
+            style.record(
                 row,
                 time,
                 unit="s",
@@ -88,21 +77,21 @@ def draw_accuracy_against_time(_: Measured, section: Section) -> Drawing:
         where="post", color=FIGURE_INK, lw=1, linestyle=":", zorder=1,
     )  # fmt: skip
     ax.set_xscale("log")
-    plain_numbers(ax.xaxis)
+    style.plain_numbers(ax.xaxis)
     ax.set_xlabel("training seconds of a run, all its epochs (log)")
     ax.set_ylabel("test accuracy, %")
-    if len(rows) <= MOST_LINES:
+    if len(rows) <= style.MOST_LINES:
         _label_points(ax, names)
     best = ", ".join(row_label(row) for row in front[:4]) + (f" and {len(front) - 4} more" if len(front) > 4 else "")
     title = f"{best} {'is' if len(front) == 1 else 'are'} on the Pareto front of accuracy and training time"
     caption = (
         f"Mean test accuracy over seeds, median training time over runs, 95 % intervals as lines; the dotted line is "
-        f"the Pareto front of the estimates, whatever their intervals. {runs_in(rows)}."
+        f"the Pareto front of the estimates, whatever their intervals. {style.runs_in(rows)}."
     )
     listed = "; ".join(
         f"{each['row']} {each['accuracy_percent']:.2f} % in {significant(each['value'])} s" for each in data[:12]
     )
-    return Drawing(title, caption, f"Test accuracy against training time: {listed}.", fig, data)
+    return style.Drawing(title, caption, f"Test accuracy against training time: {listed}.", fig, data)
 
 
 def _label_points(ax: Any, points: Sequence[tuple[float, float, str]]) -> None:

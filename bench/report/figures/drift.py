@@ -7,12 +7,12 @@ import math
 from bench.analysis.summary import Section
 from bench.core.units import significant
 from bench.report.document import FIGURE_INK
-from bench.report.figures.style import Drawing, NothingToShowError, axes, colours_of, headroom, no_runs, record, short
+from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import count
 
 
-def draw_drift(measured: Measured, section: Section) -> Drawing:
+def draw_drift(measured: Measured, section: Section) -> style.Drawing:
     """Every run over the median of its row, and what else the machine did.
 
     Raises:
@@ -27,14 +27,14 @@ def draw_drift(measured: Measured, section: Section) -> Drawing:
     }
     shown = runs[runs["run_id"].isin(set(typical))]
     if shown.empty:
-        raise NothingToShowError(no_runs(section))
-    fig, (upper, lower) = axes(height=3.8, panels=2)
-    colours, data = colours_of(section), []
+        raise style.NothingToShowError(style.no_runs(section))
+    fig, (upper, lower) = style.axes(height=3.8, panels=2)
+    colours, data = style.colours_of(section), []
     order = {str(run): place for place, run in enumerate(runs["run_id"], 1)}
     for run_id, load, steal in zip(shown["run_id"], shown["load_start"], shown["steal_fraction"], strict=True):
         row, ratio = typical[str(run_id)]
         data.append(
-            record(
+            style.record(
                 row,
                 order=order[str(run_id)],
                 value=ratio,
@@ -50,13 +50,13 @@ def draw_drift(measured: Measured, section: Section) -> Drawing:
             [each["value"] for each in of_cell],
             s=size,
             color=colour,
-            label=short(cell, 24),
+            label=style.short(cell, 24),
             linewidths=0,
         )
     upper.axhline(1, color=FIGURE_INK, lw=1, linestyle=":")
     upper.set_ylabel("seconds an epoch,\n× its row's median")
     upper.legend(loc="upper left", ncols=3, handletextpad=0.1, columnspacing=0.8)
-    headroom(upper)
+    style.headroom(upper)
     for key, name, mark in (("load", "load at the start", "o"), ("steal_percent", "steal, %", "^")):
         known = [each for each in data if each[key] is not None]
         if known:
@@ -67,7 +67,7 @@ def draw_drift(measured: Measured, section: Section) -> Drawing:
     lower.set_xlabel("run, in the order in which they ran")
     if lower.get_legend_handles_labels()[0]:
         lower.legend(loc="upper left", ncols=2)
-        headroom(lower)
+        style.headroom(lower)
     worst = max(data, key=lambda each: abs(math.log(each["value"])))
     calm = abs(math.log(worst["value"])) < math.log(1.1)
     title = (
@@ -87,4 +87,4 @@ def draw_drift(measured: Measured, section: Section) -> Drawing:
         + (f"; load up to {max(loads):.1f}" if loads else "; load not recorded")
         + (f", steal up to {max(steals):.1f} %." if steals else ".")
     )
-    return Drawing(title, caption, alt, fig, data)
+    return style.Drawing(title, caption, alt, fig, data)

@@ -9,21 +9,12 @@ from bench.analysis.stats import Estimate, paired_ratio
 from bench.analysis.summary import Section
 from bench.core.units import significant
 from bench.report.document import FIGURE_INK
-from bench.report.figures.style import (
-    Drawing,
-    NothingToShowError,
-    axes,
-    colours_of,
-    lined,
-    plain_numbers,
-    record,
-    values_in_words,
-)
+from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import count, row_label
 
 
-def draw_kernel_speed_up(_: Measured, section: Section) -> Drawing:
+def draw_kernel_speed_up(_: Measured, section: Section) -> style.Drawing:
     """The ratio of training times, generic over each other kernel, paired by block.
 
     Raises:
@@ -39,18 +30,18 @@ def draw_kernel_speed_up(_: Measured, section: Section) -> Drawing:
                 speed_ups.append((row, ratio))
     if not speed_ups:
         kernels = ", ".join(sorted({row.configuration.kernel for row in section.rows}))
-        raise NothingToShowError(f"nothing to compare with the generic kernel; measured: {kernels}")
-    fig, ax = axes(len(speed_ups), height=2.2)
-    colours, data = colours_of(section), []
+        raise style.NothingToShowError(f"nothing to compare with the generic kernel; measured: {kernels}")
+    fig, ax = style.axes(len(speed_ups), height=2.2)
+    colours, data = style.colours_of(section), []
     for place, (row, ratio) in enumerate(speed_ups):
         if ratio.interval:
             ax.plot([ratio.interval.low, ratio.interval.high], [place, place], color=colours[row.cell], lw=2)
         ax.plot([ratio.value], [place], marker="o", color=colours[row.cell], markersize=6)
-        data.append(record(row, ratio, unit="times"))
+        data.append(style.record(row, ratio, unit="times"))
     ax.axvline(1, color=FIGURE_INK, lw=1, linestyle=":")
     ax.set_xscale("log")
-    plain_numbers(ax.xaxis)
-    lined(ax, [row_label(row) for row, _ in speed_ups])
+    style.plain_numbers(ax.xaxis)
+    style.lined(ax, [row_label(row) for row, _ in speed_ups])
     ax.set_xlabel("speed-up of training over the generic kernel, times (log)")
     faster = [row_label(row) for row, ratio in speed_ups if ratio.interval and ratio.interval.low > 1]
     best_row, best = max(speed_ups, key=lambda pair: pair[1].value)
@@ -65,4 +56,6 @@ def draw_kernel_speed_up(_: Measured, section: Section) -> Drawing:
         "Geometric mean of the ratios paired by block, 95 % interval (Student's t on the logarithms). "
         f"n = {count(min(ratio.n for _, ratio in speed_ups), 'block')} or more a row."
     )
-    return Drawing(title, caption, f"Speed-up over the generic kernel: {values_in_words(data, 'times')}.", fig, data)
+    return style.Drawing(
+        title, caption, f"Speed-up over the generic kernel: {style.values_in_words(data, 'times')}.", fig, data
+    )

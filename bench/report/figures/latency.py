@@ -10,16 +10,7 @@ from bench.analysis.leaders import fastest_to_infer
 from bench.analysis.rows import Row
 from bench.analysis.summary import Section
 from bench.core.units import significant
-from bench.report.figures.style import (
-    MOST_LINES,
-    Drawing,
-    NothingToShowError,
-    axes,
-    line_styles,
-    plain_numbers,
-    record,
-    short,
-)
+from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import row_label
 
@@ -27,7 +18,7 @@ _POINTS = 300
 """Points of a drawn distribution: more than a screen has columns for it."""
 
 
-def draw_latency(measured: Measured, section: Section) -> Drawing:
+def draw_latency(measured: Measured, section: Section) -> style.Drawing:
     """The cumulative distribution of each call path.
 
     Raises:
@@ -35,23 +26,25 @@ def draw_latency(measured: Measured, section: Section) -> Drawing:
     """
     calls = {(n, path): seconds for (n, path, batch), seconds in _calls_of(measured, section).items() if batch == 1}
     if not calls:
-        raise NothingToShowError("no call was timed at batch 1")
+        raise style.NothingToShowError("no call was timed at batch 1")
     order = sorted(calls, key=lambda key: float(np.median(calls[key][1])))
-    drawn = sorted(order[:MOST_LINES])
-    fig, ax = axes(height=4.2)
-    styles, data = line_styles(section, [calls[key][0] for key in drawn]), []
+    drawn = sorted(order[: style.MOST_LINES])
+    fig, ax = style.axes(height=4.2)
+    styles, data = style.line_styles(section, [calls[key][0] for key in drawn]), []
     for key in drawn:
         row, seconds = calls[key]
         milli = 1000 * seconds
         at = np.linspace(0, 1, min(_POINTS, len(milli)))
         line = styles[id(row)] | {"alpha": 1.0 if key[1] == "compiled" else 0.55}
-        ax.plot(np.quantile(milli, at), at, drawstyle="steps-post", label=short(f"{row_label(row)}, {key[1]}"), **line)
+        ax.plot(
+            np.quantile(milli, at), at, drawstyle="steps-post", label=style.short(f"{row_label(row)}, {key[1]}"), **line
+        )
         p50, p95, p99 = np.quantile(milli, (0.5, 0.95, 0.99))
         data.append(
-            record(row, entry=key[1], unit="ms", value=float(p50), p95=float(p95), p99=float(p99), n=len(milli))
+            style.record(row, entry=key[1], unit="ms", value=float(p50), p95=float(p95), p99=float(p99), n=len(milli))
         )
     ax.set_xscale("log")
-    plain_numbers(ax.xaxis)
+    style.plain_numbers(ax.xaxis)
     ax.set_xlabel("milliseconds a call at batch 1 (log)")
     ax.set_ylabel("fraction of calls at most so long")
     fig.legend(loc="outside lower center", ncols=2)
@@ -59,7 +52,8 @@ def draw_latency(measured: Measured, section: Section) -> Drawing:
     value = min(data, key=lambda each: each["value"])
     finding = "has the fastest inference" if best is not None and best.clear else "has the shortest median call"
     title = f"{value['row']} ({value['entry']}) {finding}: {significant(value['value'])} ms at batch 1"
-    thinned = f" The {MOST_LINES} fastest of {len(calls)} lines are drawn." if len(calls) > MOST_LINES else ""
+    most = style.MOST_LINES
+    thinned = f" The {most} fastest of {len(calls)} lines are drawn." if len(calls) > most else ""
     caption = (
         f"All calls of all runs, n = {min(each['n'] for each in data):,} or more a line: a distribution, no interval. "
         f"Fainter: model.predict.{thinned}"
@@ -68,7 +62,7 @@ def draw_latency(measured: Measured, section: Section) -> Drawing:
         f"{each['row']} {each['entry']} p50 {significant(each['value'])}, p99 {significant(each['p99'])}"
         for each in data
     )
-    return Drawing(title, caption, f"Distribution of call times at batch 1, in ms: {listed}.", fig, data)
+    return style.Drawing(title, caption, f"Distribution of call times at batch 1, in ms: {listed}.", fig, data)
 
 
 def _calls_of(measured: Measured, section: Section) -> dict[tuple[int, str, int], tuple[Row, np.ndarray[Any, Any]]]:
@@ -78,7 +72,7 @@ def _calls_of(measured: Measured, section: Section) -> dict[tuple[int, str, int]
     number = frame["run_id"].map(home)
     known = number.notna().to_numpy() & np.isfinite(frame["seconds"].to_numpy("float64"))
     if not known.any():
-        raise NothingToShowError("no inference was timed: the suite has latency_calls = 0")
+        raise style.NothingToShowError("no inference was timed: the suite has latency_calls = 0")
     kept = frame[known].assign(row=number[known].astype(int))
     groups = kept.groupby(["row", "entry", "predict_batch"], observed=True)["seconds"]
     return {

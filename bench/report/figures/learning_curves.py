@@ -9,24 +9,12 @@ import numpy as np
 
 from bench.analysis.stats import mean_t
 from bench.analysis.summary import Section
-from bench.report.figures.style import (
-    MOST_LINES,
-    Drawing,
-    NothingToShowError,
-    axes,
-    line_styles,
-    no_runs,
-    record,
-    row_name,
-    seeds_in,
-    short,
-    values_in_words,
-)
+from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import count, row_label
 
 
-def draw_learning_curves(measured: Measured, section: Section) -> Drawing:
+def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     """The mean over seeds after each epoch, with its interval.
 
     Raises:
@@ -35,10 +23,10 @@ def draw_learning_curves(measured: Measured, section: Section) -> Drawing:
     rows = [row for row in section.rows if row.runs and row.estimates.get("accuracy")]
     seen = measured.frame[(measured.frame["phase"] == "validate") & (measured.frame["status"] == "ok")]
     if not rows or seen.empty:
-        raise NothingToShowError(no_runs(section) if not rows else "no run was validated after its epochs")
-    drawn = sorted(rows, key=lambda row: -row.estimates["accuracy"].value)[:MOST_LINES]
-    fig, ax = axes(height=3.4)
-    styles, data = line_styles(section, drawn), []
+        raise style.NothingToShowError(style.no_runs(section) if not rows else "no run was validated after its epochs")
+    drawn = sorted(rows, key=lambda row: -row.estimates["accuracy"].value)[: style.MOST_LINES]
+    fig, ax = style.axes(height=3.4)
+    styles, data = style.line_styles(section, drawn), []
     by_run = dict(iter(seen.groupby("run_id", observed=True)))
     leader, lead = "", -1.0
     for row in [row for row in rows if row in drawn]:
@@ -57,7 +45,7 @@ def draw_learning_curves(measured: Measured, section: Section) -> Drawing:
             mean_t(math.fsum(same_seed) / len(same_seed) for same_seed in values[epoch].values()) for epoch in epochs
         ]
         shown = [mean.value for mean in means]
-        ax.plot(epochs, shown, marker="o", markersize=4, label=short(row_name(row)), **styles[id(row)])
+        ax.plot(epochs, shown, marker="o", markersize=4, label=style.short(style.row_name(row)), **styles[id(row)])
         banded = [(epoch, mean.interval) for epoch, mean in zip(epochs, means, strict=True) if mean.interval]
         if banded:
             lows = [interval.low for _, interval in banded]
@@ -66,17 +54,18 @@ def draw_learning_curves(measured: Measured, section: Section) -> Drawing:
             ax.fill_between([epoch for epoch, _ in banded], lows, highs, color=colour, alpha=0.15, lw=0)
         if means[-1].value > lead:
             leader, lead = row_label(row), means[-1].value
-        data += [record(row, mean, epoch=epoch, unit="%") for epoch, mean in zip(epochs, means, strict=True)]
+        data += [style.record(row, mean, epoch=epoch, unit="%") for epoch, mean in zip(epochs, means, strict=True)]
     if not data:
-        raise NothingToShowError("no run was validated after its epochs")
+        raise style.NothingToShowError("no run was validated after its epochs")
     ax.set_xlabel("epoch")
     ax.set_ylabel("validation accuracy, %")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="lower right")
     last = max(each["epoch"] for each in data)
     title = f"After {count(last, 'epoch')} {leader} has the highest mean validation accuracy, {lead:.2f} %"
-    thinned = f" The {MOST_LINES} most accurate of {len(rows)} rows are drawn." if len(rows) > MOST_LINES else ""
-    caption = f"Mean over seeds, with the 95 % interval (Student's t) as a band. {seeds_in(drawn)}.{thinned}"
+    most = style.MOST_LINES
+    thinned = f" The {most} most accurate of {len(rows)} rows are drawn." if len(rows) > most else ""
+    caption = f"Mean over seeds, with the 95 % interval (Student's t) as a band. {style.seeds_in(drawn)}.{thinned}"
     final = [each for each in data if each["epoch"] == last]
-    alt = f"Validation accuracy after {last} epochs: {values_in_words(final, '%')}."
-    return Drawing(title, caption, alt, fig, data)
+    alt = f"Validation accuracy after {last} epochs: {style.values_in_words(final, '%')}."
+    return style.Drawing(title, caption, alt, fig, data)

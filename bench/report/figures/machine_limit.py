@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from bench.analysis.summary import Section
 from bench.core.units import significant
-from bench.report.figures.style import (
-    Drawing,
-    NothingToShowError,
-    axes,
-    colours_of,
-    lined,
-    no_runs,
-    record,
-    row_name,
-    runs_in,
-    values_in_words,
-)
+from bench.report.figures import style
 from bench.report.measured import Measured
 
 
-def draw_machine_limit(_: Measured, section: Section) -> Drawing:
+def draw_machine_limit(_: Measured, section: Section) -> style.Drawing:
     """The efficiency of each row: of the matrix product, and of the serial chain.
 
     Raises:
@@ -28,11 +17,11 @@ def draw_machine_limit(_: Measured, section: Section) -> Drawing:
     rows = [row for row in section.rows if row.efficiency and row.efficiency.peak_fraction is not None]
     if not rows:
         known = any(row.runs for row in section.rows)
-        raise NothingToShowError(
-            "no ceiling of this machine and shape was measured beside these runs" if known else no_runs(section)
+        raise style.NothingToShowError(
+            "no ceiling of this machine and shape was measured beside these runs" if known else style.no_runs(section)
         )
-    fig, ax = axes(len(rows), height=2.4)
-    colours, data = colours_of(section), []
+    fig, ax = style.axes(len(rows), height=2.4)
+    colours, data = style.colours_of(section), []
     for place, row in enumerate(rows):
         assert row.efficiency is not None
         peak, serial = row.efficiency.peak_fraction, row.efficiency.serial_fraction
@@ -40,7 +29,7 @@ def draw_machine_limit(_: Measured, section: Section) -> Drawing:
             if fraction is not None:
                 ax.plot([100 * fraction], [place], marker=mark, color=colours[row.cell], markersize=6, linestyle="none")
         data.append(
-            record(
+            style.record(
                 row,
                 unit="%",
                 value=100 * (serial if serial is not None else peak or 0.0),
@@ -50,13 +39,15 @@ def draw_machine_limit(_: Measured, section: Section) -> Drawing:
                 seconds_per_dependent_step=row.efficiency.seconds_per_dependent_step,
             )
         )
-    lined(ax, [row_name(row) for row in rows])
+    style.lined(ax, [style.row_name(row) for row in rows])
     ax.set_xlim(left=0)
     ax.set_xlabel("fraction of the ceiling that training reached, %")
     top = max(data, key=lambda each: each["value"])
     title = f"{top['row']} comes nearest to the machine's ceilings: {significant(top['value'])} % of the serial one"
     caption = (
         "A disc is the fraction of the peak ceiling, a large matrix product's speed, a diamond that of the serial one: "
-        f"the chain of small products that wait for each other. Medians over runs, no interval. {runs_in(rows)}."
+        f"the chain of small products that wait for each other. Medians over runs, no interval. {style.runs_in(rows)}."
     )
-    return Drawing(title, caption, f"Fraction of the serial ceiling reached: {values_in_words(data, '%')}.", fig, data)
+    return style.Drawing(
+        title, caption, f"Fraction of the serial ceiling reached: {style.values_in_words(data, '%')}.", fig, data
+    )

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from bench.analysis.summary import Section
 from bench.core.units import significant
-from bench.report.figures.style import (
-    DOTS_CAPTION,
-    Drawing,
-    NothingToShowError,
-    dots_of_rows,
-    no_runs,
-    runs_in,
-    values_in_words,
-)
+from bench.report.figures import style
 from bench.report.measured import Measured
 
 
-def draw_peak_memory(_: Measured, section: Section) -> Drawing:
+def draw_peak_memory(_: Measured, section: Section) -> style.Drawing:
     """The peak resident memory of each row.
 
     Raises:
         NothingToShowError: the section has nothing of it.
     """
     if not any("memory_bytes" in row.estimates for row in section.rows):
-        raise NothingToShowError(
-            no_runs(section) if not any(row.runs for row in section.rows) else "no peak was recorded"
+        raise style.NothingToShowError(
+            style.no_runs(section) if not any(row.runs for row in section.rows) else "no peak was recorded"
         )
-    (fig, ax), data, rows = dots_of_rows(section, "memory_bytes", 1e-6, "MB")
+    (fig, ax), data, rows = style.dots_of_rows(section, "memory_bytes", 1e-6, "MB")
     ax.set_xlabel("peak memory above the start, MB (10⁶ bytes)")
     low, high = (pick(data, key=lambda each: each["value"]) for pick in (min, max))
     title = f"{high['row']} needs {significant(high['value'])} MB"
@@ -34,5 +26,7 @@ def draw_peak_memory(_: Measured, section: Section) -> Drawing:
         title = (
             f"From {significant(low['value'])} MB for {low['row']} to {significant(high['value'])} MB for {high['row']}"
         )
-    caption = f"{DOTS_CAPTION}; resident memory above what there was before the model was built. {runs_in(rows)}."
-    return Drawing(title, caption, f"Peak memory: {values_in_words(data, 'MB')}.", fig, data)
+    caption = (
+        f"{style.DOTS_CAPTION}; resident memory above what there was before the model was built. {style.runs_in(rows)}."
+    )
+    return style.Drawing(title, caption, f"Peak memory: {style.values_in_words(data, 'MB')}.", fig, data)

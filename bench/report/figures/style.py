@@ -43,7 +43,7 @@ MOST_LINES = 8
 
 
 @contextmanager
-def style() -> Iterator[Any]:
+def settings() -> Iterator[Any]:
     """Give `matplotlib.pyplot` with the settings that all figures have."""
     import matplotlib
 
@@ -51,7 +51,7 @@ def style() -> Iterator[Any]:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    settings = {
+    values = {
         **sns.axes_style("ticks"),
         "svg.hashsalt": "bench",
         "svg.fonttype": "path",
@@ -73,7 +73,7 @@ def style() -> Iterator[Any]:
         "legend.frameon": False,
         "legend.fontsize": 8,
     }
-    with plt.rc_context(settings):
+    with plt.rc_context(values):
         yield plt
 
 

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
-from bench.report.figures.style import (
-    MOST_LINES,
-    Drawing,
-    NothingToShowError,
-    axes,
-    line_styles,
-    plain_numbers,
-    record,
-    runs_in,
-    short,
-)
+from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import row_label
 
 
-def draw_throughput(measured: Measured, section: Section) -> Drawing:
+def draw_throughput(measured: Measured, section: Section) -> style.Drawing:
     """The throughput of each call path.
 
     Raises:
@@ -34,10 +24,10 @@ def draw_throughput(measured: Measured, section: Section) -> Drawing:
             if speeds:
                 lines.append((row, figures.call_path, single | dict(speeds)))
     if not lines:
-        raise NothingToShowError("no inference was timed at several batches")
-    drawn = sorted(lines, key=lambda line: -max(e.value for e in line[2].values()))[:MOST_LINES]
-    fig, ax = axes(height=4.2)
-    styles, data = line_styles(section, [row for row, _, _ in drawn]), []
+        raise style.NothingToShowError("no inference was timed at several batches")
+    drawn = sorted(lines, key=lambda line: -max(e.value for e in line[2].values()))[: style.MOST_LINES]
+    fig, ax = style.axes(height=4.2)
+    styles, data = style.line_styles(section, [row for row, _, _ in drawn]), []
     for row, call_path, speeds in drawn:
         batches = sorted(speeds)
         line = styles[id(row)] | {"alpha": 1.0 if call_path == "compiled" else 0.55}
@@ -46,24 +36,24 @@ def draw_throughput(measured: Measured, section: Section) -> Drawing:
             [speeds[b].value for b in batches],
             marker="o",
             markersize=4,
-            label=short(f"{row_label(row)}, {call_path}"),
+            label=style.short(f"{row_label(row)}, {call_path}"),
             **line,
         )
         for batch in batches:
             if interval := speeds[batch].interval:
                 ax.plot([batch] * 2, [interval.low, interval.high], lw=1.2, color=styles[id(row)]["color"])
-        data += [record(row, speeds[batch], entry=call_path, batch=batch, unit="samples/s") for batch in batches]
+        data += [style.record(row, speeds[batch], entry=call_path, batch=batch, unit="samples/s") for batch in batches]
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
-    plain_numbers(ax.yaxis)
+    style.plain_numbers(ax.yaxis)
     ax.set_xlabel("samples a call (log)")
     ax.set_ylabel("samples a second (log)")
     fig.legend(loc="outside lower center", ncols=2)
     top = max(data, key=lambda each: each["value"])
     speed = f"{top['value']:,.0f} samples/s at batch {top['batch']}"
     title = f"{top['row']} ({top['entry']}) has the highest throughput: {speed}"
-    n = runs_in([row for row, _, _ in drawn])
+    n = style.runs_in([row for row, _, _ in drawn])
     caption = f"The batch over the run's median call, median over runs, 95 % intervals as lines. {n}."
     listed = "; ".join(f"{each['row']} {each['entry']} at {each['batch']}: {each['value']:,.0f}" for each in data[:12])
-    return Drawing(title, caption, f"Samples a second by batch: {listed}.", fig, data)
+    return style.Drawing(title, caption, f"Samples a second by batch: {listed}.", fig, data)

@@ -8,24 +8,14 @@ import pandas as pd
 from bench.analysis.summary import Section
 from bench.core.units import significant
 from bench.report.document import FIGURE_GRID
-from bench.report.figures.style import (
-    Drawing,
-    NothingToShowError,
-    axes,
-    colours_of,
-    dots,
-    lined,
-    no_runs,
-    record,
-    runs_in,
-)
+from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import count, row_label
 
 _TARGETS = (0.9, 0.95, 0.97, 0.98, 0.99)
 
 
-def draw_time_to_accuracy(measured: Measured, section: Section) -> Drawing:
+def draw_time_to_accuracy(measured: Measured, section: Section) -> style.Drawing:
     """Each run where it first had the accuracy, for up to three accuracies.
 
     Raises:
@@ -33,25 +23,25 @@ def draw_time_to_accuracy(measured: Measured, section: Section) -> Drawing:
     """
     rows = [row for row in section.rows if row.runs]
     if not rows:
-        raise NothingToShowError(no_runs(section))
+        raise style.NothingToShowError(style.no_runs(section))
     frame = measured.frame[measured.frame["phase"].isin(("train", "validate"))]
     times = {run: _reached(rows_of_run) for run, rows_of_run in frame.groupby("run_id", observed=True)}
     best = max((acc for row in rows for run in row.runs for acc, _ in times.get(run.run_id, ())), default=0.0)
     reached = [target for target in _TARGETS if target <= best][-3:]
     if not reached:
-        raise NothingToShowError(
+        raise style.NothingToShowError(
             f"no run reached {100 * _TARGETS[0]:.0f} % on the test set; the best had {100 * best:.1f} %"
         )
     lines = [(row, target) for target in reached for row in rows]
-    fig, ax = axes(len(lines), height=2.4)
-    colours, data = colours_of(section), []
+    fig, ax = style.axes(len(lines), height=2.4)
+    colours, data = style.colours_of(section), []
     longest = max((time for run in times.values() for _, time in run), default=1.0)
     for place, (row, target) in enumerate(lines):
         first = [next((t for acc, t in times.get(run.run_id, ()) if acc >= target), None) for run in row.runs]
         in_time = sorted(time for time in first if time is not None)
         never = len(first) - len(in_time)
         if in_time:
-            dots(ax, place, in_time, colours[row.cell])
+            style.dots(ax, place, in_time, colours[row.cell])
         if never:
             ax.plot([1.12 * longest], [place], marker="x", color=colours[row.cell], markersize=6)
             ax.annotate(
@@ -62,8 +52,8 @@ def draw_time_to_accuracy(measured: Measured, section: Section) -> Drawing:
                 xytext=(4, 0),
                 textcoords="offset points",
             )
-        data.append(record(row, target_percent=100 * target, unit="s", runs=in_time, never=never))
-    lined(ax, [f"≥ {100 * target:.0f} %  {row_label(row)}" for row, target in lines])
+        data.append(style.record(row, target_percent=100 * target, unit="s", runs=in_time, never=never))
+    style.lined(ax, [f"≥ {100 * target:.0f} %  {row_label(row)}" for row, target in lines])
     for number in range(1, len(reached)):
         ax.axhline(number * len(rows) - 0.5, color=FIGURE_GRID, lw=1)
     ax.set_xlim(0, 1.38 * longest)
@@ -74,7 +64,7 @@ def draw_time_to_accuracy(measured: Measured, section: Section) -> Drawing:
     title = f"{done} of {count(every, 'run')} reached {100 * top:.0f} % within their epochs"
     caption = (
         "A dot is a run: its training seconds, validation left out, to the end of the first epoch after which it had "
-        f"the accuracy; a cross counts the runs that never had it. {runs_in(rows)}."
+        f"the accuracy; a cross counts the runs that never had it. {style.runs_in(rows)}."
     )
     listed = "; ".join(
         f"{each['row']} to {each['target_percent']:.0f} %: "
@@ -82,7 +72,7 @@ def draw_time_to_accuracy(measured: Measured, section: Section) -> Drawing:
         + (f", {each['never']} never" if each["never"] else "")
         for each in data[:12]
     )
-    return Drawing(title, caption, f"Training time to given accuracies: {listed}.", fig, data)
+    return style.Drawing(title, caption, f"Training time to given accuracies: {listed}.", fig, data)
 
 
 def _reached(rows: pd.DataFrame) -> list[tuple[float, float]]:

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from bench.analysis.leaders import fastest_to_train
 from bench.analysis.summary import Section
-from bench.report.figures.style import (
-    DOTS_CAPTION,
-    Drawing,
-    NothingToShowError,
-    dots_of_rows,
-    no_runs,
-    runs_in,
-    values_in_words,
-)
+from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import ranged, row_label
 
 
-def draw_training_seconds(_: Measured, section: Section) -> Drawing:
+def draw_training_seconds(_: Measured, section: Section) -> style.Drawing:
     """The steady epoch of each row.
 
     Raises:
@@ -25,8 +17,8 @@ def draw_training_seconds(_: Measured, section: Section) -> Drawing:
     """
     best = fastest_to_train(section)
     if best is None:
-        raise NothingToShowError(no_runs(section))
-    (fig, ax), data, rows = dots_of_rows(section, "train_seconds", 1, "seconds")
+        raise style.NothingToShowError(style.no_runs(section))
+    (fig, ax), data, rows = style.dots_of_rows(section, "train_seconds", 1, "seconds")
     ax.set_xlabel("training seconds an epoch")
     value = f"{ranged(best.figure)[0]} s an epoch"
     if best.clear:
@@ -36,5 +28,5 @@ def draw_training_seconds(_: Measured, section: Section) -> Drawing:
         title = f"{row_label(best.row)} leads with {value}, and can't be distinguished from {rival}"
     else:
         title = f"{row_label(best.row)} trains in {value}"
-    caption = f"{DOTS_CAPTION}; validation and compiling are not in it. {runs_in(rows)}."
-    return Drawing(title, caption, f"Training seconds an epoch: {values_in_words(data, 's')}.", fig, data)
+    caption = f"{style.DOTS_CAPTION}; validation and compiling are not in it. {style.runs_in(rows)}."
+    return style.Drawing(title, caption, f"Training seconds an epoch: {style.values_in_words(data, 's')}.", fig, data)
