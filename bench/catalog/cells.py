@@ -12,15 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import logging
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import EntryPoint
 
 from bench.core.errors import UsageError, unknown
 
 ENTRY_POINT_GROUP = "bench.cells"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,25 +56,70 @@ BUILT_IN = {
 }
 
 
-def registered() -> dict[str, Cell]:
+@dataclass(frozen=True)
+class _Registry:
+    """The cells with a name, and those entry points that can't be used."""
+
+    cells: Mapping[str, Cell]
+    problems: Mapping[str, str]
+    """Why an entry point can't be used, as a sentence, by its name."""
+
+
+def registered() -> Mapping[str, Cell]:
     """All cells with a name: built in, then entry points.
 
-    Raises:
-        UsageError: an entry point has a name that is taken, or does not name a factory.
+    An entry point that can't be used is left out, and a warning is logged once: a package that somebody installed
+    stops no command that doesn't ask for its cell.
     """
-    cells = dict(BUILT_IN)
-    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        package = point.dist.name if point.dist else "?"
-        origin = f"the entry point {point.name!r} of the package {package} (group {ENTRY_POINT_GROUP})"
-        if point.name in cells:
-            raise UsageError(
-                f"{origin} has the name of another cell, {cells[point.name].title}: give it a name of its own."
-            )
+    return _registry(tuple(sys.path)).cells
+
+
+@lru_cache(maxsize=1)
+def _registry(_path: tuple[str, ...]) -> _Registry:
+    """The registry, read once for each path that packages are looked for on."""
+    registered_as = defaultdict[str, list[tuple[str, EntryPoint]]](list)
+    for package, point in _entry_points():
+        registered_as[point.name].append((package, point))
+    cells, problems = dict(BUILT_IN), {}
+    for name, points in registered_as.items():
+        packages = " and ".join(package for package, _ in points)
+        what = f"the entry point {name!r} of the package {packages} (group {ENTRY_POINT_GROUP})"
+        package, point = points[0]
         factory = _POINT.fullmatch(point.value)
-        if factory is None:
-            raise UsageError(f"{origin} is {point.value!r}: write it as module:factory.")
-        cells[point.name] = Cell(point.name, factory[1], f"entry point of {package}")
-    return cells
+        if name in BUILT_IN:
+            problem = f"{what} has the name of another cell, {BUILT_IN[name].title}: name it as {point.value}"
+        elif len(points) > 1:
+            ways = " or ".join(point.value for _, point in points)
+            problem = f"{what} is no name of a single cell: name the cell as {ways}"
+        elif factory is None:
+            problem = f"{what} is {point.value!r}: it must be written as module:factory"
+        else:
+            cells[name] = Cell(name, factory[1], f"entry point of {package}")
+            continue
+        problems[name] = problem
+        _log.warning("ignored: %s.", problem)
+    return _Registry(cells, problems)
+
+
+def _entry_points() -> Iterator[tuple[str, EntryPoint]]:
+    """The entry points of the group, each with its package's name; of two copies of a package, the first's on the path.
+
+    They are read package by package: a single malformed file would end `importlib.metadata.entry_points`.
+    """
+    packages = set()
+    for distribution in importlib.metadata.distributions():
+        try:
+            if ENTRY_POINT_GROUP not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            package, points = distribution.name, distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+        except Exception as error:  # whatever a package's metadata hold
+            where = getattr(distribution, "_path", "a package")
+            _log.warning("ignored: the entry points of %s can't be read (%s).", where, error)
+            continue
+        normalized = re.sub(r"[-_.]+", "-", package).lower()
+        if normalized not in packages:
+            packages.add(normalized)
+            yield from ((package, point) for point in points)
 
 
 _FACTORY = re.compile(r"[\w.]+:[^\W\d]\w*")
@@ -81,13 +132,15 @@ def find(name: str, origin: str = "a case") -> Cell:
     Of a `module:factory`, only that the module can be found is checked here: importing it would import Keras.
 
     Raises:
-        UsageError: there is none; the message gives the nearest one.
+        UsageError: there is none, and the message gives the nearest one; or an entry point of the name can't be used.
     """
-    cells = registered()
-    if name in cells:
-        return cells[name]
+    registry = _registry(tuple(sys.path))
+    if name in registry.cells:
+        return registry.cells[name]
+    if name in registry.problems:
+        raise UsageError(f"the cell {name!r} ({origin}) can't be used: {registry.problems[name]}.")
     if ":" not in name:
-        raise unknown("cell", name, cells, origin)
+        raise unknown("cell", name, registry.cells, origin)
     if not _FACTORY.fullmatch(name) or _source(name.partition(":")[0]) is None:
         raise UsageError(
             f"no module for the cell {name!r} ({origin}): a user's own cell is named as module:factory, and the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import tempfile
 import traceback
@@ -28,6 +29,7 @@ from bench.cli import (
     table,
     verify,
 )
+from bench.cli.output import LogOutput
 from bench.core.errors import BenchError, ExitCode
 
 app = typer.Typer(
@@ -79,6 +81,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no "×" must not end a command
+    logging.getLogger("bench").handlers = [LogOutput()]
     try:
         app(prog_name="bench")
     except BenchError as error:

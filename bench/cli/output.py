@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -23,6 +24,13 @@ def width() -> int:
 def notify(line: str) -> None:
     """Write a line about what goes on to standard error, beside the output."""
     typer.echo(f"bench: {line}", err=True)
+
+
+class LogOutput(logging.Handler):
+    """Writes what the library logs as `notify` does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        notify(record.getMessage())
 
 
 def put(fmt: Format | DataFormat, document: Callable[[], Document], data: Callable[[], object]) -> None:

@@ -58,31 +58,69 @@ def test_a_cell_from_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cells.find("indrnn") == found["indrnn"]
 
 
-def test_an_entry_point_may_not_take_a_name_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "fancy", "lstm = fancy:lstm")
+def test_an_entry_point_that_has_a_name_of_ours_is_ignored_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(tmp_path, "fancy", "lstm = fancy:lstm\nsru = fancy:sru")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(
-        UsageError, match=r"'lstm' of the package fancy .* has the name of another cell, keras.layers.LSTM"
-    ):
-        registered()
+    assert [*registered()] == [*BUILT_IN, "sru"]
+    assert cells.find("lstm") is BUILT_IN["lstm"]
+    assert caplog.messages == [
+        "ignored: the entry point 'lstm' of the package fancy (group bench.cells) has the name of another cell, "
+        "keras.layers.LSTM: name it as fancy:lstm."
+    ]
 
 
-def test_two_packages_may_not_register_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "one", "sru = one:sru")
-    install(tmp_path, "two", "sru = two:sru")
+def test_a_name_that_two_packages_register_is_of_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for package in ("one", "two", "three"):
+        install(tmp_path, package, f"sru = {package}:sru")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(
-        UsageError, match=r"has the name of another cell, entry point of (one|two): give it a name of its own"
-    ):
-        cells.find("gru")
+    assert cells.find("gru") is BUILT_IN["gru"]
+    assert "sru" not in registered()
+    with pytest.raises(UsageError) as caught:
+        cells.find("sru", "--set cells")
+    for package in ("one", "two", "three"):
+        assert f"{package}:sru" in str(caught.value)
+    assert len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("value", ["fancy", "fancy:", "fancy:a-b", ":sru", "not a factory"])
-def test_an_entry_point_that_names_no_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_an_entry_point_that_names_no_factory_concerns_who_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
     install(tmp_path, "fancy", f"sru = {value}")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UsageError, match=r"'sru' of the package fancy .*: write it as module:factory"):
-        registered()
+    assert [*registered()] == [*BUILT_IN]
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"the cell 'sru' \(my.toml\) can't be used: .* package fancy .*:fac"):
+            cells.find("sru", "my.toml")
+    assert len(caplog.messages) == 1
+    assert "'sru' of the package fancy" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"[bench.cells]\nno equals sign\n", b"[bench.cells]\nsru = \xff:a\n"])
+def test_a_package_whose_metadata_are_malformed_is_ignored_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    install(tmp_path, "fancy", "")
+    (tmp_path / "fancy-1.0.dist-info" / "entry_points.txt").write_bytes(content)
+    install(tmp_path, "sound", "sru = sound:sru")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert cells.find("sru").factory == "sound:sru"
+    assert len(caplog.messages) == 1
+    assert "fancy-1.0.dist-info" in caplog.text
+
+
+def test_of_two_copies_of_a_package_the_first_on_the_path_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder, factory in (("late", "old"), ("early", "new")):
+        install(tmp_path / folder, "fancy", f"sru = fancy:{factory}")
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    assert cells.find("sru").factory == "fancy:new"
+    assert not caplog.messages
 
 
 def test_a_slip_gets_the_name_that_was_meant() -> None:
