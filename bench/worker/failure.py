@@ -24,5 +24,5 @@ def failure_reason(error: BaseException) -> str:
     calls = [match[1] for line in lines if (match := _CALLING.match(line))]
     kind = f"{type(error).__name__} in {calls[-1]}" if calls else type(error).__name__
     end = next((place for place, line in enumerate(lines) if line.startswith(_BELOW)), len(lines)) if calls else None
-    own = [line for line in lines[:end] if line and not (calls and _WRAPPING.match(line))]
-    return f"{kind}: {' '.join(own[:_LINES])}"[:_CHARACTERS]
+    text = [line for line in lines[:end] if line and not (calls and _WRAPPING.match(line))]
+    return f"{kind}: {' '.join(text[:_LINES])}"[:_CHARACTERS]
