@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.core.case import digest
@@ -17,11 +17,20 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-def fingerprint(record: DataclassInstance) -> str:
-    """The content hash of a record's known facts: 16 hex digits."""
-    # What is empty or unknown is left out, so that a fact added later does not change the fingerprints of old records.
-    known = {name: value for name, value in asdict(record).items() if value not in (None, ())}
-    return digest(json.dumps(known, sort_keys=True))
+@dataclass(frozen=True, kw_only=True)
+class FingerprintedRecord:
+    """A record of facts, with a fingerprint of those that are known."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The content hash of the known facts: 16 hex digits."""
+        # What is empty or unknown is left out: a fact added later does not change the fingerprints of old records.
+        known = {name: value for name, value in asdict(self).items() if value not in (None, ())}
+        return digest(json.dumps(known, sort_keys=True))
+
+    def to_json(self) -> str:
+        """All facts, those that are not known too."""
+        return json.dumps(asdict(self), sort_keys=True)
 
 
 def differences(a: DataclassInstance | Mapping[str, Any], b: DataclassInstance | Mapping[str, Any]) -> tuple[str, ...]:

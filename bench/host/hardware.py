@@ -15,17 +15,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from bench.core.errors import UsageError
-from bench.host.fingerprint import fingerprint
+from bench.host.fingerprint import FingerprintedRecord
 from bench.host.procfs import GIB, PROC, SYS, cpu_quota, meminfo, memory_caps, read_text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Machine(FingerprintedRecord):
     """The hardware that a run can use. Two machines' times are compared only if all of this agrees."""
 
     architecture: str
@@ -40,13 +40,6 @@ class Machine:
     gpus: tuple[str, ...] = ()
     """Model names in the driver's order, hidden ones (`CUDA_VISIBLE_DEVICES`) included."""
     gpu_driver: str | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint(self)
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:

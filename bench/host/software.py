@@ -10,12 +10,12 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Self
 
 from bench.catalog import backends
 from bench.catalog.backends import BACKENDS, Backend
-from bench.host.fingerprint import fingerprint
+from bench.host.fingerprint import FingerprintedRecord
 
 # Every setting of these libraries, but for what they print, is about threads, kernels or number formats.
 _SETTING_PREFIXES = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "VECLIB_", "ONEDNN_", "DNNL_")
@@ -39,7 +39,7 @@ _SETTINGS = frozenset({
 
 
 @dataclass(frozen=True, kw_only=True)
-class Software:
+class Software(FingerprintedRecord):
     """The programs and settings that a run uses. Must agree too, unless the difference is what is being asked."""
 
     python: str
@@ -52,13 +52,6 @@ class Software:
     """Distributions beside the backend that hold its kernels, and their versions."""
     settings: tuple[tuple[str, str], ...] = ()
     """Environment variables that are set and that change speed or numbers; folders are cut from their values."""
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint(self)
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
