@@ -15,7 +15,7 @@ between two measurements; a comparison of what was not interleaved has a remark 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -28,6 +28,7 @@ from bench.analysis.matching import (
     comparison_environment,
     matched,
 )
+from bench.analysis.promises import FindingRuns, Promises, read_promises
 from bench.analysis.samples import make_sample, readings
 from bench.analysis.stats import CONFIDENCE
 from bench.analysis.verdict import Verdict, exit_code
@@ -36,6 +37,7 @@ from bench.core.case import Case
 from bench.core.errors import ExitCode
 from bench.core.metric import MetricKind
 from bench.plan.gate import Gate
+from bench.store.campaign import Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,7 @@ def compare(
     *,
     across_software: bool = False,
     names: tuple[str, str] = ("base", "new"),
+    manifests: tuple[Sequence[Manifest], Sequence[Manifest]] = ((), ()),
 ) -> Comparison:
     """The findings on all configurations of two frames of observations; neither may be empty.
 
@@ -101,61 +104,126 @@ def compare(
         gate: the margins.
         across_software: compare times although the software differs: the difference is what is asked.
         names: of the two sides, for a reader.
+        manifests: of the two sides' stores, where they are at hand: a run that one promises and its side lacks is a
+            finding.
 
     Raises:
         KeyError: a column is missing.
     """
     ours, theirs = by_configuration(new), by_configuration(base)
+    promises = read_promises(base, manifests[0]), read_promises(new, manifests[1])
     added = tuple(case for case in ours if case not in theirs)
+    only_promised = dict.fromkeys(
+        case for side in promises for case in side.by_configuration if case not in theirs and case not in ours
+    )
     pending: list[PendingFinding | Finding] = []
-    for case, groups in theirs.items():
-        pending += _of_configuration(case, groups, ours.get(case, {}), across_software)
-    for case in added:
-        pending += _all_new_failures(case, ours[case])
+    for case in (*theirs, *added, *only_promised):
+        sides = _Sides(case, theirs.get(case, {}), ours.get(case, {}), *promises)
+        pending += _unfinished(sides, _of_configuration(sides, across_software))
     intervals = sum(isinstance(finding, PendingFinding) and finding.needs_interval for finding in pending)
     confidence = 1 - (1 - CONFIDENCE) / max(intervals, 1)
     findings = tuple(
         finding.judged(gate, confidence) if isinstance(finding, PendingFinding) else finding for finding in pending
     )
-    sides = _compared_store(base, names[0]), _compared_store(new, names[1])
+    compared = _compared_store(base, names[0]), _compared_store(new, names[1])
     return Comparison(
-        base=sides[0],
-        new=sides[1],
+        base=compared[0],
+        new=compared[1],
         findings=findings,
         intervals=intervals,
         confidence=confidence,
-        axes=varying([*theirs, *added]),
+        axes=varying([*theirs, *added, *only_promised]),
         added=added,
-        remarks=_drift(*sides, findings),
+        remarks=_drift(*compared, findings),
     )
 
 
 # --- one configuration ---
 
 
-def _of_configuration(case: Case, base: Groups, new: Groups, across_software: bool) -> list[PendingFinding | Finding]:
+@dataclass(frozen=True)
+class _Sides:
+    """A configuration, its runs on both sides, and what was promised of it."""
+
+    case: Case
+    base: Groups
+    new: Groups
+    base_promises: Promises
+    new_promises: Promises
+
+    def runs(
+        self, base: Sequence[RunGroup], new: Sequence[RunGroup], base_entered: int = 0, new_entered: int = 0
+    ) -> FindingRuns:
+        """The runs behind a finding on some of the groups."""
+        return FindingRuns(
+            base=self.base_promises.counts(self.case, base, base_entered),
+            new=self.new_promises.counts(self.case, new, new_entered),
+        )
+
+    def as_a_whole(self, verdict: Verdict, *remarks: str) -> Finding:
+        """The finding on all runs of the configuration as such."""
+        return Finding(
+            configuration=self.case,
+            environment=ComparisonEnvironment(),
+            metric=None,
+            verdict=verdict,
+            remarks=remarks,
+            runs=self.runs(tuple(self.base.values()), tuple(self.new.values())),
+        )
+
+
+def _unfinished(sides: _Sides, pending: Sequence[PendingFinding | Finding]) -> tuple[PendingFinding | Finding, ...]:
+    """The findings on a configuration, and that runs of it are missing which a manifest promised."""
+    remarks = [
+        f"{promise.lacking} of {promise.runs} promised runs are missing {where}: campaign {promise.campaign_id} was "
+        f"not finished{f' ({promise.command})' if promise.command else ''}"
+        for where, promises in (("in the base", sides.base_promises), ("on the new side", sides.new_promises))
+        for promise in promises.lacking(sides.case)
+    ]
+    if not remarks:
+        return tuple(pending)
+    *before, last = pending or (None,)
+    if isinstance(last, Finding) and last.verdict is Verdict.MISSING:
+        return (*before, replace(last, remarks=(*last.remarks, *remarks)))
+    return (*pending, sides.as_a_whole(Verdict.MISSING, *remarks))
+
+
+def _of_configuration(sides: _Sides, across_software: bool) -> list[PendingFinding | Finding]:
+    base, new = sides.base, sides.new
+    if not base:
+        return [finding for group in new.values() for finding in _new_failures(sides, None, group)]
     if not new:
-        return [_as_a_whole(case, Verdict.MISSING, "the base has it, the new side hasn't")]
+        return [sides.as_a_whole(Verdict.MISSING, "the base has it, the new side hasn't")]
     pairs = matched(base, new)
     pending: list[PendingFinding | Finding] = []
     for before, after in pairs:
         environment = comparison_environment(base, new, before, after)
-        pending += _of_groups(case, base[before], new[after], environment, across_software)
+        pending += _of_groups(sides, base[before], new[after], environment, across_software)
     compared = {after for _, after in pairs}
-    pending += _all_new_failures(case, {key: group for key, group in new.items() if key not in compared})
+    for key, group in new.items():
+        pending += _new_failures(sides, None, group) if key not in compared else []
     return pending
 
 
 def _of_groups(
-    case: Case, base: RunGroup, new: RunGroup, environment: ComparisonEnvironment, across_software: bool
+    sides: _Sides, base: RunGroup, new: RunGroup, environment: ComparisonEnvironment, across_software: bool
 ) -> list[PendingFinding | Finding]:
-    pending: list[PendingFinding | Finding] = list(_new_failures(case, base, new, environment))
+    pending: list[PendingFinding | Finding] = list(_new_failures(sides, base, new, environment))
     same_runs = base.ids == new.ids
     if not (base.runs and new.runs):
         if not pending:
             where = "in the base" if new.runs else "on the new side" if base.runs else "on either side"
-            verdict = Verdict.SAME if same_runs else Verdict.INCONCLUSIVE
-            pending.append(_as_a_whole(case, verdict, f"no run ended ok {where}", environment))
+            pending.append(
+                Finding(
+                    configuration=sides.case,
+                    environment=environment,
+                    metric=None,
+                    verdict=Verdict.SAME if same_runs else Verdict.INCONCLUSIVE,
+                    basis="the same runs on both sides" if same_runs else "",
+                    remarks=(f"no run ended ok {where}",),
+                    runs=sides.runs([base], [new]),
+                )
+            )
         return pending
     remarks = []
     if base.kernels != new.kernels:
@@ -169,14 +237,16 @@ def _of_groups(
     ours = readings(new.runs if same_runs else [run for run in new.runs if run.run_id not in shared])
     for (metric, detail), before in readings(base.runs).items():
         after = ours.get((metric, detail), [])
+        sample = make_sample(after, before)
         question = PendingFinding(
-            configuration=case,
+            configuration=sides.case,
             environment=environment,
             metric=metric,
             detail=detail,
-            sample=make_sample(after, before),
+            sample=sample,
             same_runs=same_runs,
             remarks=tuple(remarks),
+            runs=sides.runs([base], [new], sample.base_runs, sample.new_runs),
         )
         if mixed:
             why = "there is more than one version of the cell's source on a side: name a part of it"
@@ -191,25 +261,8 @@ def _of_groups(
     return pending
 
 
-def _as_a_whole(case: Case, verdict: Verdict, remark: str, environment: ComparisonEnvironment | None = None) -> Finding:
-    return Finding(
-        configuration=case,
-        environment=environment or ComparisonEnvironment(),
-        metric=None,
-        verdict=verdict,
-        basis="the same runs on both sides" if verdict is Verdict.SAME else "",
-        remarks=(remark,),
-    )
-
-
-def _all_new_failures(case: Case, groups: Groups) -> list[Finding]:
-    """The failures of a configuration where the base has nothing to compare with."""
-    nowhere = ComparisonEnvironment()
-    return [finding for group in groups.values() for finding in _new_failures(case, None, group, nowhere)]
-
-
 def _new_failures(
-    case: Case, base: RunGroup | None, new: RunGroup, environment: ComparisonEnvironment
+    sides: _Sides, base: RunGroup | None, new: RunGroup, environment: ComparisonEnvironment | None = None
 ) -> list[Finding]:
     """A finding, if runs failed, timed out or were invalid in blocks in which the base's did not."""
     before = {(run.seed, run.repeat) for run in base.failed} if base else set()
@@ -220,12 +273,13 @@ def _new_failures(
     reasons = [f"{excluded.status}: {excluded.reason}" for row in new.rows for excluded in row.excluded]
     return [
         Finding(
-            configuration=case,
-            environment=environment,
+            configuration=sides.case,
+            environment=environment or ComparisonEnvironment(),
             metric=None,
             verdict=Verdict.FAILED,
             new_values=len(new.runs),
             remarks=(f"{len(fresh)} of {tried} runs", *dict.fromkeys(reasons)),
+            runs=sides.runs([base] if base else [], [new]),
         )
     ]
 

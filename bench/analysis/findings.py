@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from bench.analysis.matching import ComparisonEnvironment
+from bench.analysis.promises import FindingRuns
 from bench.analysis.samples import Sample, centre
 from bench.analysis.stats import Estimate, Interval, assumed_interval
 from bench.analysis.verdict import Verdict, judge
@@ -34,6 +35,8 @@ class Finding:
     metric: Metric | None
     """None where the verdict is on the runs as such: missing, or failed."""
     verdict: Verdict
+    runs: FindingRuns
+    """How many runs were promised, ended, and entered the finding."""
     detail: str = ""
     """For inference: the call path and the batch."""
     base: float | None = None
@@ -64,6 +67,7 @@ class PendingFinding:
     sample: Sample
     same_runs: bool
     """Both sides are the same runs."""
+    runs: FindingRuns
     remarks: tuple[str, ...]
 
     @property
@@ -127,6 +131,7 @@ class PendingFinding:
             simultaneous=simultaneous,
             base_values=len(sample.base),
             new_values=len(sample.new),
+            runs=self.runs,
             basis=basis,
             remarks=(*remarks, *self.remarks),
         )

@@ -239,7 +239,7 @@ def _points(
         origin = min((origins[run.run_id] for run in runs), key=lambda origin: origin.began)
         for (measured, detail), paired in readings(runs).items():
             if measured is metric:
-                values = [value for _, value in paired]
+                values = [reading.value for reading in paired]
                 point = Point(began=origin.began, commit=origin.commit, value=centre(metric, values), n=len(values))
                 by_detail[detail].append(point)
     for points in by_detail.values():

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +31,13 @@ from bench.core.metrics import CALL_PATHS, COMPARED, METRICS
 Block = tuple[int, int]
 """Seed and repeat; for accuracy and loss the seed, and 0."""
 
-Reading = tuple[Block, float]
-"""A value, and the block that it is paired by."""
+
+class Reading(NamedTuple):
+    """A value, the block that it is paired by, and the number of runs behind it."""
+
+    block: Block
+    value: float
+    runs: int = 1
 
 
 def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[Reading]]:
@@ -48,10 +55,11 @@ def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[Reading
         metric = METRICS[name]
         for detail, figure in _figures(metric, runs):
             if metric.replicate == "seed":
-                values = [((seed, 0), value) for seed, value in by_seed(runs, figure).items()]
+                tried = Counter(run.seed for run in runs if figure(run) is not None)
+                values = [Reading((seed, 0), value, tried[seed]) for seed, value in by_seed(runs, figure).items()]
             else:
-                values = [((run.seed, run.repeat), value) for run in runs if (value := figure(run)) is not None]
-            kept = [(block, value) for block, value in values if value > 0 or not metric.as_ratio]
+                values = [Reading((run.seed, run.repeat), value) for run in runs if (value := figure(run)) is not None]
+            kept = [reading for reading in values if reading.value > 0 or not metric.as_ratio]
             if kept:
                 values_of[metric, detail] = kept
     return values_of
@@ -71,6 +79,10 @@ class Sample:
     paired: bool
     unused: int
     """Values in a block that the other side hasn't."""
+    base_runs: int
+    """Runs behind the base's values: a seed's value is the mean of its runs."""
+    new_runs: int
+    """Runs behind the new side's values."""
 
     @property
     def n(self) -> int:
@@ -116,13 +128,24 @@ def make_sample(new: Sequence[Reading], base: Sequence[Reading]) -> Sample:
         new: the new side's values of one metric.
         base: the base's.
     """
-    ours, theirs = dict(new), dict(base)
+    ours, theirs = ({reading.block: reading for reading in side} for side in (new, base))
     both = sorted(ours.keys() & theirs.keys())
     once = len(ours) == len(new) and len(theirs) == len(base)
     if once and len(both) >= 2 and 2 * len(both) >= min(len(ours), len(theirs)):
         unused = len(ours) + len(theirs) - 2 * len(both)
-        return Sample(tuple(theirs[block] for block in both), tuple(ours[block] for block in both), True, unused)
-    return Sample(tuple(value for _, value in base), tuple(value for _, value in new), False, 0)
+        return _sample([theirs[block] for block in both], [ours[block] for block in both], paired=True, unused=unused)
+    return _sample(base, new, paired=False, unused=0)
+
+
+def _sample(base: Sequence[Reading], new: Sequence[Reading], *, paired: bool, unused: int) -> Sample:
+    return Sample(
+        base=tuple(reading.value for reading in base),
+        new=tuple(reading.value for reading in new),
+        paired=paired,
+        unused=unused,
+        base_runs=sum(reading.runs for reading in base),
+        new_runs=sum(reading.runs for reading in new),
+    )
 
 
 def _figures(metric: Metric, runs: Sequence[RunRecord]) -> Iterator[tuple[str, Callable[[RunRecord], float | None]]]:

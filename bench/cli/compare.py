@@ -94,14 +94,16 @@ def _compared(
     from bench.analysis import comparison as judging
     from bench.plan.gate import find_gate
     from bench.report.verdicts import verdicts_data, verdicts_document
+    from bench.store.campaign import read_manifests
 
     asked = find_gate(margins)
+    frames = _loaded(base, "base"), _loaded(new, "new side")
     comparison = judging.compare(
-        _loaded(base, "base"),
-        _loaded(new, "new side"),
+        *frames,
         asked,
         across_software=across is not None,
         names=(str(base), str(new)),
+        manifests=(read_manifests(base, warn=notify), read_manifests(new, warn=notify)),
     )
     put(fmt, lambda: verdicts_document(comparison, asked), lambda: verdicts_data(comparison, asked))
     return comparison, asked

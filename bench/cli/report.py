@@ -61,7 +61,9 @@ def _compared(base: Path, new: Path) -> tuple[Comparison, Gate]:
     from bench.analysis.records import NEEDED
     from bench.plan.gate import find_gate
     from bench.store import load
+    from bench.store.campaign import read_manifests
 
     gate = find_gate(None)
     before, after = (load([path], columns=NEEDED, warn=notify) for path in (base, new))
-    return compare(before, after, gate, names=(str(base), str(new))), gate
+    manifests = read_manifests(base, warn=notify), read_manifests(new, warn=notify)
+    return compare(before, after, gate, names=(str(base), str(new)), manifests=manifests), gate

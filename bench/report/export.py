@@ -88,7 +88,7 @@ def _benchmarks(sections: Sequence[Section]) -> Iterator[tuple[str, Metric, Row,
     axes = varying(row.configuration for row in rows)
     for row in rows:
         for (metric, detail), measured in readings(row.runs).items():
-            values = [_smaller_is_better(metric, value) for _, value in measured]
+            values = [_smaller_is_better(metric, reading.value) for reading in measured]
             yield (
                 " · ".join(filter(None, [case_label(row.configuration, axes), metric.title, detail])),
                 metric,

@@ -10,6 +10,7 @@ from typing import Any
 from bench.analysis.comparison import ComparedStore, Comparison
 from bench.analysis.findings import Finding
 from bench.analysis.matching import ComparisonEnvironment
+from bench.analysis.promises import FindingRuns, RunCounts
 from bench.analysis.stats import Interval
 from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.metric import Metric
@@ -30,7 +31,15 @@ from bench.report.document import (
     Table,
 )
 from bench.report.jsonout import interval_object
-from bench.report.values import NONE, case_label, commit_words, count, machine_words, measured_value, software_words
+from bench.report.values import (
+    NONE,
+    case_label,
+    commit_words,
+    count,
+    machine_words,
+    measured_value,
+    software_words,
+)
 
 _WORST_FIRST = (
     Verdict.FAILED,
@@ -81,7 +90,7 @@ def verdict_blocks(comparison: Comparison, gate: Gate) -> tuple[Block, ...]:
     blocks: list[Block] = [Facts((("base", _side(comparison.base)), ("new", _side(comparison.new))))]
     for environment, findings in _by_environment(comparison.findings):
         blocks += [Lines(_environment_lines(environment)), *_findings(findings, comparison.axes)]
-        blocks += [Notes(tuple(_remarks(findings, comparison.axes)))]
+        blocks += [Notes((*_remarks(findings, comparison.axes), *_run_counts(findings, comparison.axes)))]
     return (*blocks, Details("what this rests on", (Notes(tuple(_notes(comparison, gate))),)))
 
 
@@ -189,6 +198,23 @@ def _remarks(findings: Sequence[Finding], axes: Sequence[str]) -> list[str]:
     return [f"{_about(concerned, axes)}: {remark}." for remark, concerned in about.items()]
 
 
+def _run_counts(findings: Sequence[Finding], axes: Sequence[str]) -> list[str]:
+    """How many runs were promised, ended and entered each finding; findings with the same counts together."""
+    alike: dict[FindingRuns, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        alike[finding.runs].append(finding)
+    return [
+        f"{_about(concerned, axes) if len(alike) > 1 else 'each finding'}: runs of the base: {_counted(runs.base)}; of "
+        f"the new side: {_counted(runs.new)}."
+        for runs, concerned in alike.items()
+    ]
+
+
+def _counted(runs: RunCounts) -> str:
+    promised = [f"{runs.promised:,} promised"] if runs.promised is not None else []
+    return ", ".join([*promised, f"{runs.ended:,} ended", f"{runs.entered:,} entered"])
+
+
 def _about(findings: Sequence[Finding], axes: Sequence[str]) -> str:
     subjects: dict[str, list[str]] = defaultdict(list)
     for finding in findings:
@@ -290,6 +316,8 @@ def _finding_object(finding: Finding) -> dict[str, Any]:
         "interval_of_verdict": interval_object(finding.simultaneous),
         "base_values": finding.base_values,
         "new_values": finding.new_values,
+        "base_runs": asdict(finding.runs.base),
+        "new_runs": asdict(finding.runs.new),
         "rests_on": finding.basis or None,
         "remarks": list(finding.remarks),
         "machine_differences": list(finding.environment.machine_differences),

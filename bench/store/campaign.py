@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from bench.core.case import digest
+from bench.core.case import Case, digest
 from bench.store.files import locked, publish
 
 MANIFEST_VERSION = 1
@@ -68,7 +69,13 @@ class Manifest:
     @property
     def case_ids(self) -> frozenset[str]:
         """Ids of the cases that were planned."""
-        return frozenset(case["id"] for case in self.plan["cases"])
+        return frozenset(self.cases)
+
+    @functools.cached_property
+    def cases(self) -> Mapping[str, Case]:
+        """The cases that were planned, by id, in their order; an axis that came later has its default."""
+        defaults = {f.name: f.default for f in fields(Case) if f.default is not MISSING}
+        return {planned["id"]: Case.from_record({**defaults, **planned["case"]}) for planned in self.plan["cases"]}
 
 
 def open_campaign(
@@ -90,8 +97,8 @@ def open_campaign(
     Args:
         store: the results folder; made where it is missing.
         wanted: the campaign that would begin now.
-        plan: what the manifest keeps, as JSON: `cases` (each with its `id`) in their order, and whatever else a
-            later reader wants to know: what was left out, and how the campaign was started.
+        plan: what the manifest keeps, as JSON: `cases` (each with its `id` and its `case`) in their order, and whatever
+            else a later reader wants to know: what was left out, and how the campaign was started.
         finished: the case ids that need no further run in the campaign of this id.
         new: never resume.
         resumable: whether an unfinished campaign that is equal may be resumed; asked of the newest first.

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bench.core.metric import Margins
 from bench.core.metrics import COMPARED, Observation, RunMetadata
 from bench.plan import suite
 from bench.plan.gate import Gate, find_gate, read_gate
+from bench.store.campaign import open_campaign
 from bench.store.parts import write_run
 from tests.support.roots import LAPTOP
 from tests.support.stored import CAMPAIGN, a_run, a_store
@@ -120,6 +121,104 @@ def test_a_configuration_that_is_gone_is_never_green(gate: Gating, base: Path, t
     code, out, _ = gate("gate", base, written(tmp_path / "new"))
     assert code == ExitCode.NO_VERDICT
     assert out.splitlines()[-1] == "1 missing, 5 same"
+
+
+# --- what a manifest promised ---
+
+
+def promised(store: Path, *, later: bool = True, seeds: int = 6, cells: tuple[str, ...] = ("lstm",)) -> Path:
+    """The store with the manifest of its campaign: so many seeds of each cell."""
+    cases = [Case(cell=cell, task="mnist_5k", epochs=2, seed=seed) for seed in range(seeds) for cell in cells]
+    plan = {"command": "bench run mine", "cases": [{"id": case.id, "case": asdict(case)} for case in cases]}
+    open_campaign(store, LATER if later else CAMPAIGN, plan, lambda _: (), new=True)
+    return store
+
+
+def test_runs_that_a_manifest_promised_and_the_store_lacks_are_missing(
+    gate: Gating, base: Path, tmp_path: Path
+) -> None:
+    """Ten seeds were to be measured, six were, then the campaign was killed: their intervals decide nothing."""
+    promised(base, later=False)
+    new = promised(written(tmp_path / "new"), seeds=10)
+    code, out, err = gate("gate", base, new)
+    assert (code, err) == (
+        ExitCode.NO_VERDICT,
+        "bench: gate: not green: something is missing, incomparable or undecided\n",
+    )
+    assert out.splitlines()[-1] == "1 missing, 5 same"
+    text = " ".join(out.split())
+    assert (
+        f"4 of 10 promised runs are missing on the new side: campaign {LATER.id} was not finished (bench run mine)"
+        in text
+    )
+    assert "of the base: 6 promised, 6 ended, 6 entered; of the new side: 10 promised, 6 ended, 6 entered." in text
+    assert "of the base: 6 promised, 6 ended, 0 entered; of the new side: 10 promised, 6 ended, 0 entered." in text
+    (missing,) = [f for f in as_data(gate, base, new)["findings"] if f["verdict"] == "missing"]
+    assert missing["configuration"]["cell"] == "lstm"
+    assert missing["base_runs"] == {"promised": 6, "ended": 6, "entered": 0}
+    assert missing["new_runs"] == {"promised": 10, "ended": 6, "entered": 0}
+    assert "4 of 10 promised runs are missing" in gate("compare", base, new, "--format", "md")[1]
+
+
+def test_an_unfinished_base_is_not_green(gate: Gating, base: Path, tmp_path: Path) -> None:
+    promised(base, later=False, seeds=7)
+    new = promised(written(tmp_path / "new"))
+    assert gate("gate", base, new)[0] == ExitCode.NO_VERDICT
+    assert "1 of 7 promised runs are missing in the base" in " ".join(gate("compare", base, new)[1].split())
+    assert gate("gate", base, base)[0] == ExitCode.NO_VERDICT
+
+
+def test_a_finished_campaign_is_green_and_every_finding_counts_its_runs(
+    gate: Gating, base: Path, tmp_path: Path
+) -> None:
+    new = promised(written(tmp_path / "new"))
+    code, out, _ = gate("gate", promised(base, later=False), new)
+    assert (code, out.splitlines()[-1]) == (ExitCode.OK, "5 same")
+    assert "each finding: runs of the base: 6 promised, 6 ended, 6 entered; of the" in out
+    for finding in as_data(gate, base, new)["findings"]:
+        assert finding["base_runs"] == finding["new_runs"] == {"promised": 6, "ended": 6, "entered": 6}
+
+
+def test_a_configuration_that_was_promised_and_never_begun_is_missing(gate: Gating, base: Path, tmp_path: Path) -> None:
+    new = promised(written(tmp_path / "new"), cells=("lstm", "gru"))
+    code, out, _ = gate("gate", promised(base, later=False), new)
+    assert (code, out.splitlines()[-1]) == (ExitCode.NO_VERDICT, "1 missing, 5 same")
+    assert "gru (runs): 6 of 6 promised runs are missing on the new side" in " ".join(out.split())
+
+
+def test_a_regression_comes_before_runs_that_are_missing(gate: Gating, base: Path, tmp_path: Path) -> None:
+    new = promised(written(tmp_path / "new", factor=1.1), seeds=10)
+    assert gate("gate", base, new)[0] == ExitCode.REGRESSION
+
+
+def test_a_store_without_manifests_is_judged_as_before(gate: Gating, base: Path, tmp_path: Path) -> None:
+    """A copied folder of parts shows nothing of what was meant."""
+    new = promised(written(tmp_path / "new"), seeds=10)
+    assert gate("gate", base, new / "runs")[0] == ExitCode.OK
+    shutil.rmtree(new / "campaigns")
+    assert gate("gate", base, new)[0] == ExitCode.OK
+    assert as_data(gate, base, new)["findings"][0]["new_runs"] == {"promised": None, "ended": 6, "entered": 6}
+
+
+def test_a_campaign_that_was_given_up_and_begun_anew_promises_nothing_more(
+    gate: Gating, base: Path, tmp_path: Path
+) -> None:
+    new = promised(promised(written(tmp_path / "new")), later=False)
+    assert gate("gate", base, new)[0] == ExitCode.OK
+    newest = promised(promised(written(tmp_path / "again", later=False), later=False))
+    assert gate("gate", base, newest)[0] == ExitCode.NO_VERDICT
+
+
+def test_a_seed_with_two_runs_counts_both_of_them(gate: Gating, base: Path, tmp_path: Path) -> None:
+    again = a_run(0, Case(cell="lstm", task="mnist_5k", epochs=2, repeat=1), campaign=LATER, block=9)
+    write_run(written(tmp_path / "new"), again)
+    findings = as_data(gate, base, tmp_path / "new")["findings"]
+    entered = {finding["metric"]: finding["new_runs"]["entered"] for finding in findings}
+    assert (entered["accuracy"], entered["compile_seconds"]) == (7, 6)
+
+
+def as_data(gate: Gating, base: Path, new: Path) -> Any:
+    return json.loads(gate("compare", base, new, "--format", "json")[1])
 
 
 def test_a_crash_is_red_and_comes_before_a_regression(gate: Gating, base: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import errno
 import json
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,9 @@ CASES = [Case(cell=cell, seed=seed) for seed in (0, 1) for cell in ("gru", "lstm
 
 
 PLAN = {
-    "cases": [{"id": case.id, "block": case.seed, "position": place} for place, case in enumerate(CASES)],
+    "cases": [
+        {"id": case.id, "block": case.seed, "position": place, "case": asdict(case)} for place, case in enumerate(CASES)
+    ],
     "left_out": [{"case": "gru on gpu:0", "reason": "there is no such device"}],
     "command": ["bench", "run", "quick"],
 }
@@ -72,6 +74,15 @@ def test_manifest_keeps_the_whole_plan(tmp_path: Path) -> None:
     assert manifest.campaign == campaign
     assert manifest.plan == PLAN
     assert manifest.case_ids == {case.id for case in CASES}
+    assert list(manifest.cases.values()) == CASES
+
+
+def test_a_case_of_a_manifest_that_lacks_an_axis_has_its_default(tmp_path: Path) -> None:
+    """As those have that were written before the axis was there."""
+    older = [{"id": case.id, "case": {"cell": case.cell}} for case in CASES]
+    open_campaign(tmp_path, a_campaign(), {**PLAN, "cases": older}, nothing, new=False)
+    (manifest,) = read_manifests(tmp_path)
+    assert [case.units for case in manifest.cases.values()] == [128] * len(CASES)
 
 
 def test_unfinished_campaign_is_resumed_and_a_finished_one_is_not(tmp_path: Path) -> None:
@@ -105,12 +116,13 @@ def test_unreadable_manifests_are_named_and_skipped(tmp_path: Path) -> None:
     (folder / "list.json").write_text("[]")
     (folder / "renamed.json").write_text(whole)
     (folder / "newer.json").write_text(json.dumps({**json.loads(whole), "manifest_version": 2}))
+    (folder / "nocase.json").write_text(whole.replace('"case":', '"kase":'))
     (folder / "noplan.json").write_text(json.dumps({**json.loads(whole), "plan": {}}))
     warnings: list[str] = []
     assert open_campaign(tmp_path, a_campaign(1), PLAN, nothing, new=False, warn=warnings.append) == (good, True)
-    for name in ("cut", "binary", "list", "renamed", "newer", "noplan"):
+    for name in ("cut", "binary", "list", "renamed", "newer", "nocase", "noplan"):
         assert sum(f"{name}.json" in sentence for sentence in warnings) == 1
-    assert len(warnings) == 6
+    assert len(warnings) == 7
     assert "upgrade" in next(sentence for sentence in warnings if "newer.json" in sentence)
 
 
