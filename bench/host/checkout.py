@@ -24,6 +24,25 @@ def commit_of(folder: Path) -> str | None:
     return f"{commit}+dirty" if changed else commit
 
 
+def commit_problem(folder: Path) -> str | None:
+    """Why no commit can be read in a folder that lies in a checkout; None where one can, or there is no checkout.
+
+    In CI it is most often that the checkout belongs to another user than this one.
+    """
+    inside = any((parent / ".git").exists() for parent in (folder.absolute(), *folder.absolute().parents))
+    if not inside or _git(folder, "rev-parse", "--verify", "HEAD"):
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        return f"git cannot be run: {error.strerror}"
+    if "dubious ownership" in done.stderr:
+        return f"it belongs to another user: `git config --global --add safe.directory {folder}` allows it"
+    return next(iter(done.stderr.strip().splitlines()), "git gives no reason")
+
+
 def commit_of_files(files: Iterable[Path]) -> str | None:
     """The commit of the checkout that files lie in, as `commit_of` gives it; several where they lie in several.
 

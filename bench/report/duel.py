@@ -95,6 +95,7 @@ def notes(record: Mapping[str, Any]) -> list[str]:
     if record["different_packages"]:
         changes = (f"{name} {a or 'none'} → {b or 'none'}" for name, (a, b) in record["different_packages"].items())
         texts.append(f"Software that differs: {', '.join(changes)}.")
+    texts.append("Time alone: whether accuracy has changed was not measured (`bench gate` compares it).")
     if record.get("same_code"):
         texts.append("Both commits execute the same program: no module that either side imported differs.")
     variables = record["sides"]["a"]["variables"]

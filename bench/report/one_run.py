@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import pandas as pd
 
 from bench.analysis.records import stored_object
 from bench.analysis.stats import quantiles
+from bench.core import code
 from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.metrics import Observation, RunMetadata
@@ -31,7 +32,10 @@ _HEADER = (
     "position",
     "program_version",
     "program_commit",
+    "project_commit",
 )
+_DIGITS = 12
+"""Digits of a module's digest that are shown; the JSON has all."""
 _WHOLE = frozenset(
     column.name for kind in (RunMetadata, Observation) for column in fields(kind) if column.type.startswith("int")
 )
@@ -57,6 +61,7 @@ def run_data(rows: pd.DataFrame) -> dict[str, Any]:
         "phases": [{column.name: record[column.name] for column in fields(Observation)} for record in records],
         "facts": {**metadata, **stored_object(first["extra_json"])},
         "kernel": stored_object(first["attestation_json"]),
+        "code": [asdict(module) for module in code.from_json(first["code_json"])],
         "machine": {"fingerprint": first["machine_fingerprint"], **stored_object(first["machine_json"])},
         "software": {"fingerprint": first["software_fingerprint"], **stored_object(first["software_json"])},
         "host": stored_object(first["host_json"]),
@@ -88,6 +93,9 @@ def _blocks(run: Mapping[str, Any]) -> Iterator[Block]:
         elif heading == "kernel":
             yield Heading(heading)
             yield _evidence(content)
+        elif heading == "code":
+            yield Heading("users' code")
+            yield _modules(content)
         elif heading == "case":
             zeros = {axis.field: axis.zero for axis in AXES.values() if axis.zero and content[axis.field] == 0}
             yield Facts(known_facts({**content, **zeros}), heading)
@@ -116,6 +124,19 @@ def _calls(calls: Sequence[Mapping[str, Any]]) -> Table:
             (call_path, str(batch), str(len(times)), *map(measured_time, quantiles(times, 0.5, 0.95, 0.99)))
             for (batch, call_path), times in seconds.items()
         ),
+    )
+
+
+def _modules(modules: Sequence[Mapping[str, str]]) -> Table:
+    """The user's modules that the run imported."""
+    heads = ("module", "file", "content (SHA-256)", "installed package")
+    return Table(
+        tuple(Column(head, wrap=head == "file") for head in heads),
+        tuple(
+            (module["name"], module["file"], module["sha256"][:_DIGITS], module["distribution"] or NONE)
+            for module in modules
+        ),
+        empty=NONE,
     )
 
 

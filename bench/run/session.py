@@ -20,7 +20,7 @@ from bench.core.case import Status, digest
 from bench.core.code import ImportedModule
 from bench.core.errors import NoVerdictError
 from bench.host import noise
-from bench.host.checkout import commit_of
+from bench.host.checkout import commit_of, commit_problem
 from bench.host.hardware import Machine
 from bench.host.software import Software, read_software
 from bench.plan.plan import Plan
@@ -114,6 +114,8 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             settings.results, wanted, content, finished, new=settings.new, resumable=is_unedited, warn=reporter.note
         )
         reporter.campaign_opened(plan, campaign, settings.results, resumed)
+        if problem := commit_problem(Path.cwd()):
+            reporter.note(f"warning: results are kept without the commit of this checkout ({problem})")
         for remark in noise.remarks(noise.read_quiet(), prepared.machine):
             reporter.note(f"warning: {remark.text}: {remark.advice}")
         if prepared.suite.settings.bounds:

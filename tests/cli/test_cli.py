@@ -415,7 +415,7 @@ def test_a_run_as_it_is_shown(run: Bench, store: Path) -> None:
     assert ended.code == ExitCode.OK
     well_set(ended.out)
     headings = [part.splitlines()[0] for part in ended.out.split("\n\n")]
-    assert headings == ["run", "case", "phases", "facts", "kernel", "machine", "software", "host"]
+    assert headings == ["run", "case", "phases", "facts", "kernel", "users' code", "machine", "software", "host"]
     assert (
         "phase     epoch     time      cpu  samples    loss  accuracy\n"
         "────────────────────────────────────────────────────────────\n"

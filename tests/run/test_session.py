@@ -7,6 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from bench.core.code import ImportedModule
 from bench.run.session import edited_files
 from bench.store import load
@@ -17,13 +19,13 @@ from tests.support.harness import ROOT, fake_bench
 NOTHING = "0" * 64
 
 
-def bench_run(folder: Path, *options: str, **script: object) -> str:
+def bench_run(folder: Path, *options: str, cwd: Path = ROOT, **script: object) -> str:
     """Run two cells, and give what was printed beside the table."""
     (folder / "script.json").write_text(json.dumps(script))
     done = subprocess.run(
         fake_bench("run", "quick", "--set", "cells=lstm,gru", "--results", str(folder / "results"), *options),
-        cwd=ROOT,
-        env={**os.environ, SCRIPT: str(folder / "script.json"), "TMPDIR": str(folder)},
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), SCRIPT: str(folder / "script.json"), "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,
@@ -69,3 +71,18 @@ def test_files_that_are_gone_or_differ_are_edited(tmp_path: Path) -> None:
         ImportedModule(name=name, file=str(tmp_path / f"{name}.py"), sha256=NOTHING) for name in ("there", "gone")
     ]
     assert edited_files(modules) == [tmp_path / "gone.py", tmp_path / "there.py"]
+
+
+def test_a_checkout_whose_commit_cannot_be_read_is_remarked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    git(project, "init", "-q")
+    git(project, "commit", "-q", "--allow-empty", "-m", "first")
+    assert "without the commit" not in bench_run(tmp_path, cwd=project)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    printed = bench_run(tmp_path, "--new", cwd=project)
+    assert (
+        "warning: results are kept without the commit of this checkout (it belongs to another user: `git c" in printed
+    )
+    assert "without the commit" not in bench_run(tmp_path, "--new", cwd=tmp_path)  # there is no checkout
