@@ -128,7 +128,7 @@ def test_a_metric_touches_two_files(tmp_path: Path) -> None:
         '[tool.bench.gate]\nrequire = ["involuntary_switches"]\n'
         "involuntary_switches = { tolerance = 0.2, floor = 0.1 }\n"
     )
-    gate = json.loads(copy.bench("gate", "store", "store", "--format", "json"))
+    gate = json.loads(copy.bench("gate", "store", "store", "--self", "--format", "json"))
     assert "involuntary_switches" in json.dumps(gate)
     assert "involuntary_switches" in copy.bench(
         "history", "store", "--metric", "involuntary_switches", "--format", "json"

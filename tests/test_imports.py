@@ -143,7 +143,7 @@ LIGHT = [
     "compare STORE STORE",
     "history STORE",
     "export STORE --format pytest-benchmark",
-    "gate STORE STORE --format json",
+    "gate STORE STORE --self --format json",
     "compact --help",
     "compact --results STORE",
     "data --help",

@@ -149,4 +149,6 @@ def _advice(sample: Sample, replicate: str, distance: float, half: float, margin
     if needed**2 * _MOST_MORE < sample.n * half**2:
         return "too noisy to decide"
     least = max(math.ceil(sample.n * (half / needed) ** 2), sample.n + 1)
-    return f"about {least:,} {f'pairs of {replicate}s' if sample.paired else f'{replicate}s a side'} would decide"
+    return (
+        f"about {least:,} {f'pairs of {replicate}s' if sample.paired else f'{replicate}s a side'} in all would decide"
+    )

@@ -10,7 +10,8 @@ import typer
 
 from bench.cli.options import Format, FormatOption
 from bench.cli.output import notify, put
-from bench.core.errors import ExitCode, NoVerdictError
+from bench.core.errors import ExitCode, NoVerdictError, UsageError
+from bench.report.values import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ MarginsOption = Annotated[
     typer.Option(
         "--margins",
         metavar="FILE",
-        help="A TOML file with [tool.bench.gate], or a suite with [gate]; ./pyproject.toml if none is named.",
+        help="A TOML file with [tool.bench.gate], or a suite with [gate]; else that of the project's pyproject.toml.",
     ),
 ]
 
@@ -60,6 +61,9 @@ def gate(
     new: NewArgument,
     across: AcrossOption = None,
     margins: MarginsOption = None,
+    itself: Annotated[
+        bool, typer.Option("--self", help="Let a store be compared with itself, as a test of the gate: it is green.")
+    ] = False,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
     """Compare two stores for CI: 0 nothing got worse, 1 something did, 3 that is undecided, 4 runs failed.
@@ -73,9 +77,16 @@ def gate(
 
       bench gate results/main results/local --format md >> "$GITHUB_STEP_SUMMARY"
     """
+    if not itself and base.exists() and new.exists() and base.samefile(new):
+        raise UsageError(
+            f"BASE {base} and NEW {new} are one store, which is never worse than itself: name the results of the base, "
+            f"or give --self if this is a test of the gate."
+        )
     comparison, asked = _compared(base, new, across, margins, fmt)
     code = comparison.exit_code(asked)
-    notify(f"gate: {_WORDS[code]}")
+    spared = len(comparison.findings) - len(comparison.deciding(asked))
+    undecided = f"; inconclusive, and not required: {count(spared, 'finding')}" if spared else ""
+    notify(f"gate: {_WORDS[code]}{undecided if code is ExitCode.OK else ''}")
     if code:
         raise typer.Exit(code)
 

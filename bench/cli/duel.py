@@ -11,6 +11,7 @@ import typer
 from bench.cli.options import LOCAL_RESULTS, CpusOption, DataDirOption, Format, FormatOption, ResultsOption, SetOption
 from bench.cli.output import notify, put
 from bench.core.errors import ExitCode, UsageError
+from bench.core.margins import read_percentage
 from bench.core.metric import Margins
 from bench.core.protocol import TimedPhase
 
@@ -32,11 +33,11 @@ def duel(
         float, typer.Option("--budget", metavar="MINUTES", help="The time that it may take, imports left out.")
     ] = 10.0,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", metavar="PERCENT", help="What still counts as the same.")
-    ] = 1.5,
+        str, typer.Option("--tolerance", metavar="PERCENT", help="What still counts as the same: 1.5, or '1.5 %'.")
+    ] = "1.5",
     floor: Annotated[
-        float, typer.Option("--floor", metavar="PERCENT", help="What a difference must exceed to be one.")
-    ] = 0.5,
+        str, typer.Option("--floor", metavar="PERCENT", help="What a difference must exceed to be one.")
+    ] = "0.5",
     build: Annotated[
         bool,
         typer.Option("--build", help="Install each commit's package into an environment of its own, with uv."),
@@ -67,16 +68,11 @@ def duel(
     base, new = _given("A", a, a_option), _given("B", b, b_option)
     if budget <= 0 or not math.isfinite(budget):
         raise UsageError(f"--budget {budget:g} is no time: write minutes, as in --budget 10.")
-    if not 0 <= floor <= tolerance < 100 or tolerance == 0:
-        raise UsageError(
-            f"--tolerance {tolerance:g} with --floor {floor:g} can't be used: the floor lies between 0 and the "
-            f"tolerance, and the tolerance is above 0 %."
-        )
     settings = procedure.DuelSettings(
         a=base,
         b=new,
         results=results,
-        margins=Margins(tolerance=tolerance / 100, floor=floor / 100),
+        margins=_margins(tolerance, floor),
         overrides=tuple(overrides or ()),
         build=build,
         phase=phase,
@@ -95,6 +91,17 @@ def duel(
     notify(f"every timed batch: {ended.folder / record.ROUNDS_FILE}")
     if code := exit_code([ended.result.analysis.verdict]):
         raise typer.Exit(code)
+
+
+def _margins(tolerance: str, floor: str) -> Margins:
+    equivalence = read_percentage(tolerance, f"--tolerance {tolerance}", least=0.1)
+    noise = read_percentage(floor, f"--floor {floor}")
+    if not 0 <= noise <= equivalence < 1 or equivalence == 0:
+        raise UsageError(
+            f"--tolerance {tolerance} with --floor {floor} can't be used: the floor lies between 0 and the tolerance, "
+            f"and the tolerance is above 0 % and below 100 %."
+        )
+    return Margins(tolerance=equivalence, floor=noise)
 
 
 def _given(letter: str, argument: str | None, option: str | None) -> str:

@@ -41,7 +41,7 @@ def history(
       bench history results/nightly --metric accuracy --format md
     """
     from bench.analysis.history import By, series
-    from bench.core.metrics import find_metric
+    from bench.core.metrics import METRICS, find_metric
     from bench.report.figures.history_plot import plot_history
     from bench.report.over_time import history_data, history_document
     from bench.store import load
@@ -50,7 +50,10 @@ def history(
     frame = load(measured(results), warn=notify)
     of_metric = series(frame, asked, By.DATE if by_date else By.COMMIT)
     if not of_metric:
-        raise NoVerdictError(f"no run of these results has the metric {metric}.")
+        known = [name for name, each in METRICS.items() if name in COMPARED and series(frame, each, By.DATE)]
+        raise NoVerdictError(
+            f"no run of these results has the metric {metric}; measured: {', '.join(known) or 'none'}."
+        )
     put(fmt, lambda: history_document(of_metric), lambda: history_data(of_metric))
     if plot is not None:
         plot_history(of_metric, plot)

@@ -60,11 +60,11 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
     exact = bool(same_machine and same_software)
     notify(f"run {run}: {case.label()}, {case.task}, {count(case.epochs, 'epoch')}, kernel {case.kernel}")
     if exact:
-        notify("the same machine and software: losses must agree to the last bit")
+        notify("the same machine and software: losses and accuracies must agree to the last bit")
     else:
         same = {"machine": same_machine, "software": same_software}
         differ = " and ".join(name for name, agrees in same.items() if not agrees)
-        notify(f"another {differ}: losses must lie within the spread of the store's own seeds")
+        notify(f"another {differ}: losses and accuracies must lie within the spread of the store's own seeds")
     again = _run_again(case, data_dir, worker)
     seeds = frame[(frame["configuration_id"] == recorded["configuration_id"]) & (frame["status"] == "ok")]
     checks = check(stored, again, seeds, exact=exact)
@@ -87,7 +87,9 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
     wrong = sum(not result.ok for result in checks)
     if not checks:
         raise NoVerdictError(f"the run {run} has no losses to compare.")
-    notify(f"{wrong} of {count(len(checks), 'figure')} differ" if wrong else f"all {len(checks)} figures agree")
+    nearness = "to the last bit" if exact else "within what must be"
+    figures = count(len(checks), "figure")
+    notify(f"{wrong} of {figures} do not agree {nearness}" if wrong else f"all {len(checks)} figures agree {nearness}")
     if wrong:
         raise typer.Exit(ExitCode.REGRESSION)
 

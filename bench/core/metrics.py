@@ -239,15 +239,17 @@ COMPARED: Mapping[str, Margins] = MappingProxyType(
 
 
 def find_metric(name: str, origin: str) -> Metric:
-    """A metric that is compared, by its name.
+    """A metric that is compared, by its name or by its title, which is what verdicts call it.
 
     Args:
-        name: its name.
+        name: its name or title.
         origin: where the name came from, for the message.
 
     Raises:
         UsageError: there is none.
     """
-    if name in COMPARED:
-        return METRICS[name]
-    raise unknown("metric", name, COMPARED, origin)
+    compared = [METRICS[known] for known in COMPARED]
+    metric = next((metric for metric in compared if name in (metric.name, metric.title)), None)
+    if metric is None:
+        raise unknown("metric", name, [text for each in compared for text in {each.name, each.title}], origin)
+    return metric

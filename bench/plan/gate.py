@@ -4,21 +4,22 @@ A user's own settings stand under `[tool.bench.gate]` in pyproject.toml, or unde
 
     [tool.bench.gate]
     require = ["train_seconds", "accuracy"]
-    train_seconds = { tolerance = 0.05 }
-    accuracy = { tolerance = 0.01, floor = 0.002 }
+    train_seconds = { tolerance = "5 %" }
+    accuracy = { tolerance = "1 point", floor = 0.002 }
 """
 
 from __future__ import annotations
 
-import tomllib
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from bench.core.errors import UsageError, unknown
-from bench.core.metric import Margins
+from bench.core.margins import read_margin
+from bench.core.metric import Margins, Metric
 from bench.core.metrics import COMPARED, METRICS, find_metric
+from bench.plan.project import find_project, own_table, read_toml
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Gate:
 
     margins: Mapping[str, Margins] = field(default_factory=lambda: dict(COMPARED))
     required: frozenset[str] = frozenset(name for name, metric in METRICS.items() if metric.required)
+    origin: str = field(default="", compare=False)
+    """Where it was read from ("[gate] in my.toml"); empty for the defaults."""
 
 
 def read_gate(table: object, origin: str) -> Gate:
@@ -45,65 +48,76 @@ def read_gate(table: object, origin: str) -> Gate:
     """
     if not isinstance(table, Mapping):
         raise UsageError(f"the gate ({origin}) must be a table, as in train_seconds = {{ tolerance = 0.05 }}.")
-    gate = Gate()
+    gate = Gate(origin=origin)
+    given: dict[str, str] = {}
     for key, value in table.items():
         if key == "require":
             gate = replace(gate, required=_required(value, origin))
-        elif key in COMPARED:
-            gate = replace(gate, margins={**gate.margins, key: _margins(key, value, origin)})
-        else:
-            raise unknown("key", key, ["require", *COMPARED], origin)
+            continue
+        metric = _metric(key, origin)
+        if metric.name in given:
+            raise UsageError(f"{key} and {given[metric.name]} ({origin}) are one metric: leave one of them out.")
+        given[metric.name] = key
+        gate = replace(gate, margins={**gate.margins, metric.name: _margins(metric, value, f"{key} in {origin}")})
     return gate
 
 
 def find_gate(file: Path | None) -> Gate:
     """The gate of a TOML file: `[tool.bench.gate]` of a pyproject.toml, or `[gate]` of a suite.
 
-    Where no file is named: that of pyproject.toml in this folder, or the defaults.
+    Where no file is named: that of the project (`bench.plan.project.find_project`), or the defaults.
 
     Raises:
         UsageError: the file that was named has no gate, or any file cannot be read or has a gate that makes no sense.
     """
-    path = Path("pyproject.toml") if file is None else file
-    if file is None and not path.exists():
-        return Gate()
+    if file is None:
+        project = find_project(Path.cwd())
+        if project is None or "gate" not in project.table:
+            return Gate()
+        return read_gate(project.table["gate"], f"[tool.bench.gate] in {_shown(project.path)}")
+    content = read_toml(file)
+    table = own_table(content, file)
+    if table is not None and "gate" in table:
+        return read_gate(table["gate"], f"[tool.bench.gate] in {file}")
+    if "gate" in content:
+        return read_gate(content["gate"], f"[gate] in {file}")
+    near = difflib.get_close_matches("gate", content, n=1)
+    slip = f" (it has [{near[0]}])" if near else ""
+    raise UsageError(f"{file} names no margins{slip}: put them under [tool.bench.gate], or under [gate] in a suite.")
+
+
+def _shown(path: Path) -> str:
+    """A file as the user would name it from here, where it lies here or below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _metric(name: str, origin: str) -> Metric:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read the margins from {str(path)!r} ({why}): name a TOML file.") from None
-    for names in (("tool", "bench", "gate"), ("gate",)):
-        table: Any = content
-        for name in names:
-            table = table.get(name) if isinstance(table, dict) else None
-        if table is not None:
-            return read_gate(table, f"[{'.'.join(names)}] in {path}")
-    if file is not None:
-        raise UsageError(f"{path} names no margins: put them under [tool.bench.gate], or under [gate] in a suite.")
-    return Gate()
+        return find_metric(name, origin)
+    except UsageError:
+        known = [text for metric in COMPARED for text in (metric, METRICS[metric].title)]
+        raise unknown("key", name, ["require", *known], origin) from None
 
 
 def _required(value: object, origin: str) -> frozenset[str]:
     if not isinstance(value, list) or not value:
         raise UsageError(f'require ({origin}) must be a list of metrics, as in require = ["train_seconds"].')
-    for name in value:
-        find_metric(str(name), f"require in {origin}")
-    return frozenset(value)
+    return frozenset(find_metric(str(name), f"require in {origin}").name for name in value)
 
 
-def _margins(name: str, value: object, origin: str) -> Margins:
-    where = f"{name} in {origin}"
-    usual = COMPARED[name]
+def _margins(metric: Metric, value: object, where: str) -> Margins:
+    usual = COMPARED[metric.name]
     if not isinstance(value, Mapping) or not value:
-        raise UsageError(f"{where} must be a table, as in {name} = {{ tolerance = 0.05 }}.")
-    for key, number in value.items():
+        raise UsageError(f"{where} must be a table, as in {metric.name} = {{ tolerance = 0.05 }}.")
+    given = {}
+    for key, written in value.items():
         if key not in ("tolerance", "floor"):
             raise unknown("key", str(key), ("tolerance", "floor"), where)
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise UsageError(f"{key} = {number!r} ({where}) is not a number.")
-    tolerance = float(value.get("tolerance", usual.tolerance))
+        given[key] = read_margin(written, metric, f"{key} = {written!r} ({where})")
+    tolerance = given.get("tolerance", usual.tolerance)
     # who asks for a narrower tolerance than the usual floor means the floor to be narrower too
-    floor = float(value.get("floor", min(usual.floor, tolerance)))
+    floor = given.get("floor", min(usual.floor, tolerance))
     try:
         return Margins(tolerance, floor)
     except ValueError as error:

@@ -295,7 +295,7 @@ def _as_usage_error(error: ErrorDetails, origins: Mapping[str, str]) -> UsageErr
         home = next((table for table, keys in _TABLES.items() if key in keys), None)
         if home:
             return UsageError(f"the key {key!r} ({origin}) belongs under [{home}].")
-        return unknown("key", key, Suite.model_fields, origin)
+        return unknown("key", key, [*Suite.model_fields, "gate"], origin)
     value, rule = error["input"], error.get("ctx", {})
     reason = {
         "tuple_type": f"it must be a list, as in {key} = [{_shown(value)}]",

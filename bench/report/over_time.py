@@ -8,7 +8,7 @@ from typing import Any
 from bench.analysis.history import SEGMENT, Change, Point, Series
 from bench.core.axes import varying
 from bench.report.document import Block, Column, Details, Document, Heading, Lines, Notes, Table
-from bench.report.values import case_label, commit_words, machine_words, measured_value, software_words
+from bench.report.values import case_label, commit_words, count, machine_words, measured_value, software_words
 
 _COLUMNS = (
     Column("date"),
@@ -28,7 +28,7 @@ def history_document(all_series: Sequence[Series]) -> Document:
 def _blocks(series: Series, among: Sequence[str]) -> Iterator[Block]:
     yield Heading(title(series, among))
     yield Lines((machine_words(series.machine), software_words(series.software)))
-    yield Details(f"{len(series.points)} points", (Table(_COLUMNS, tuple(_rows(series))),))
+    yield Details(count(len(series.points), "point"), (Table(_COLUMNS, tuple(_rows(series))),))
     yield Notes(tuple(_changes(series)))
 
 
@@ -60,7 +60,7 @@ def _changes(series: Series) -> list[str]:
     few = len(series.points) < 2 * SEGMENT
     if not series.changes:
         number = len(series.points)
-        return [f"{number} points: too few for a change, which takes {2 * SEGMENT}"] if few else ["no change"]
+        return [f"{count(number, 'point')}: too few for a change, which takes {2 * SEGMENT}"] if few else ["no change"]
     return [
         f"{_moved(series, change)}, between {_where(change.before)} and {_where(change.after)}"
         for change in series.changes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -233,23 +233,44 @@ def _notes(comparison: Comparison, gate: Gate) -> list[str]:
     resting = dict.fromkeys(f.basis for f in comparison.findings if f.basis)
     if resting:
         notes.append(f"rests on {' / '.join(resting)}.")
-    if comparison.intervals:
+    return [*notes, *_interval_notes(comparison), *_margin_notes(comparison, gate)]
+
+
+def _interval_notes(comparison: Comparison) -> Iterator[str]:
+    """What the changes that are shown are, and which intervals the verdicts rest on."""
+    changes = [(finding.metric, finding.change) for finding in comparison.findings if finding.metric and finding.change]
+    differences = dict.fromkeys(metric.title for metric, _ in changes if not metric.as_ratio)
+    if any(change.interval for _, change in changes):
+        yield "The intervals shown are of 95 % each: Student's t, for ratios on their logarithms."
+    if differences:
+        yield f"The change of {', '.join(differences)} is new − base, in points."
+    if comparison.intervals > 1 and _judged(comparison):
         level = 100 * comparison.confidence
-        notes.append(
-            "Shown are intervals of 95 % each: Student's t, of ratios on the logarithms; accuracy is new − base in "
-            f"points. A verdict rests on a wider one, of {level:.4g} %, so that all {comparison.intervals} of this "
-            "comparison are right together with 95 % (Bonferroni)."
+        yield (
+            f"A verdict rests on a wider interval, of {level:.4g} %, so that all {comparison.intervals} of this "
+            "comparison hold together with 95 % (Bonferroni)."
         )
-        used = {
-            f.metric.name: f.metric for f in comparison.findings if f.metric is not None and f.simultaneous is not None
-        }
+
+
+def _margin_notes(comparison: Comparison, gate: Gate) -> Iterator[str]:
+    """The rule and the margins of those verdicts that rest on an interval."""
+    judged = _judged(comparison)
+    if judged:
         margins = "; ".join(
             f"{metric.title} {_margin(name, gate.margins[name].tolerance)}, {_margin(name, gate.margins[name].floor)}"
-            for name, metric in used.items()
+            for name, metric in judged.items()
         )
-        rule = "same: all of it within the tolerance. slower, worse: all of it beyond the floor."
-        notes.append(f"{rule} Tolerance, floor: {margins}.")
-    return notes
+        yield (
+            "same: the whole interval is within the tolerance. slower, worse, faster, better: all of it is beyond the "
+            f"floor, and some of it beyond the tolerance. Tolerance, floor: {margins}."
+        )
+    if gate.origin:
+        yield f"The margins are those of {gate.origin}."
+
+
+def _judged(comparison: Comparison) -> dict[str, Metric]:
+    """By name, the metrics that have a verdict which rests on an interval."""
+    return {f.metric.name: f.metric for f in comparison.findings if f.metric is not None and f.simultaneous is not None}
 
 
 def _margin(name: str, value: float) -> str:

@@ -444,7 +444,7 @@ def test_an_inconclusive_finding_says_how_many_more_would_tell() -> None:
     finding = of(judged(side("old", noise), side("new", lambda seed: noise((seed * 3 + 1) % 8))))
     assert finding.verdict is Verdict.INCONCLUSIVE
     assert finding.remarks[0].startswith("about ")
-    assert finding.remarks[0].endswith(" pairs of runs would decide")
+    assert finding.remarks[0].endswith(" pairs of runs in all would decide")
 
 
 # --- multiplicity ---

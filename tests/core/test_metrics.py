@@ -107,8 +107,10 @@ for name, factor in (("old", 1.0), ("new", 2.0)):
     ]
     assert (finding["verdict"], finding["change"]) == ("worse", 2.0)
     assert "energy" in copy.bench("gate", "old", "new", code=1)
-    (copy.root / "pyproject.toml").write_text("[tool.bench.gate]\nenergy_joules = { tolerance = 2.0, floor = 1.5 }\n")
-    assert "energy" in copy.bench("gate", "old", "old")
+    (copy.root / "pyproject.toml").write_text(
+        "[tool.bench.gate]\nenergy_joules = { tolerance = '200 %', floor = '150 %' }\n"
+    )
+    assert "energy" in copy.bench("gate", "old", "old", "--self")
     series = json.loads(copy.bench("history", "old", "--metric", "energy_joules", "--format", "json"))["series"]
     assert series[0]["points"][0]["value"] == 302.5
     exported = json.loads(copy.bench("export", "old", "--format", "github-action-benchmark"))

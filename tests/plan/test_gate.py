@@ -16,7 +16,7 @@ from bench.cli import main
 from bench.core.case import Case, Status
 from bench.core.errors import ExitCode, UsageError
 from bench.core.metric import Margins
-from bench.core.metrics import COMPARED, Observation, RunMetadata
+from bench.core.metrics import COMPARED, METRICS, Observation, RunMetadata
 from bench.plan import suite
 from bench.plan.gate import Gate, find_gate, read_gate
 from bench.store.campaign import open_campaign
@@ -84,7 +84,17 @@ def test_nothing_got_worse(gate: Gating, base: Path, tmp_path: Path) -> None:
 
 def test_a_store_against_itself_is_green_failed_runs_and_all(gate: Gating, tmp_path: Path) -> None:
     a_store(tmp_path / "store")
-    assert gate("gate", tmp_path / "store", tmp_path / "store")[0] == ExitCode.OK
+    assert gate("gate", tmp_path / "store", tmp_path / "store", "--self")[0] == ExitCode.OK
+
+
+def test_a_store_named_twice_is_refused(gate: Gating, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(base)
+    for new in (base, tmp_path / "link", Path("base/../base")):
+        code, out, err = gate("gate", base, new)
+        assert (code, out) == (ExitCode.USAGE, "")
+        assert "are one store, which is never worse than itself" in err
+        assert "--self" in err
+        assert gate("gate", base, new, "--self")[0] == gate("compare", base, new)[0] == ExitCode.OK
 
 
 def test_a_slowdown_is_red(gate: Gating, base: Path, tmp_path: Path) -> None:
@@ -165,7 +175,7 @@ def test_an_unfinished_base_is_not_green(gate: Gating, base: Path, tmp_path: Pat
     new = promised(written(tmp_path / "new"))
     assert gate("gate", base, new)[0] == ExitCode.NO_VERDICT
     assert "1 of 7 promised runs are missing in the base" in " ".join(gate("compare", base, new)[1].split())
-    assert gate("gate", base, base)[0] == ExitCode.NO_VERDICT
+    assert gate("gate", base, base, "--self")[0] == ExitCode.NO_VERDICT
 
 
 def test_a_finished_campaign_is_green_and_every_finding_counts_its_runs(
@@ -275,6 +285,66 @@ def test_margins_come_from_pyproject_or_the_file_that_is_named(gate: Gating, bas
     assert (code, "cannot read the margins from 'nowhere.toml'" in err) == (ExitCode.USAGE, True)
 
 
+def test_margins_are_found_from_a_subfolder_and_their_file_is_named(
+    gate: Gating, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = written(tmp_path / "new", factor=1.1)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "pyproject.toml").write_text("[tool.bench.gate]\ntraining = { tolerance = '20 %' }\n")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    code, out, _ = gate("gate", base, new)
+    assert code == ExitCode.OK
+    assert f"[tool.bench.gate] in {tmp_path / 'pyproject.toml'}" in "".join(out.replace("\n  ", " ").splitlines())
+    monkeypatch.chdir(tmp_path)
+    assert "The margins are those of [tool.bench.gate] in pyproject.toml." in gate("gate", base, new)[1]
+
+
+def test_a_misspelt_table_is_never_the_defaults(gate: Gating, base: Path, tmp_path: Path) -> None:
+    new = written(tmp_path / "new")
+    Path("pyproject.toml").write_text("[tool.bench.gates]\ntraining = { tolerance = 0.2 }\n")
+    for arguments in ((base, new), (base, new, "--margins", "pyproject.toml")):
+        code, _, err = gate("gate", *arguments)
+        assert code == ExitCode.USAGE
+        assert "unknown key 'gates' ([tool.bench] in " in err
+        assert "did you mean 'gate'?" in err
+    Path("mine.toml").write_text("[gates]\ntraining = { tolerance = 0.2 }\n")
+    assert "names no margins (it has [gates])" in gate("gate", base, new, "--margins", "mine.toml")[2]
+    with pytest.raises(UsageError, match=r"unknown key 'gates' .*did you mean 'gate'\?"):
+        suite.load("mine.toml")
+
+
+def test_what_the_output_prints_is_what_the_settings_take() -> None:
+    gate = read_gate({"require": ["training", "memory"], "training": {"tolerance": "5 %", "floor": "1 %"}}, "here")
+    assert gate.required == {"train_seconds", "memory_bytes"}
+    assert gate.margins["train_seconds"] == Margins(0.05, 0.01)
+    assert read_gate({"accuracy": {"tolerance": "1 point"}}, "here").margins["accuracy"].tolerance == 0.01
+    assert read_gate({metric.title: {"floor": 0} for metric in METRICS.values() if metric.margins}, "here")
+
+
+def test_the_margins_of_nothing_are_not_listed(gate: Gating, base: Path, tmp_path: Path) -> None:
+    bigger = replace(LAPTOP, usable_cores=64)
+    machine: dict[str, Any] = {"machine_json": bigger.to_json(), "machine_fingerprint": bigger.fingerprint}
+    same = written(tmp_path / "same", later=False, **machine)  # equal seeds: no interval is needed
+    few = tmp_path / "few"
+    write_run(few, a_run(1, Case(cell="gru", task="mnist_5k", epochs=2)))
+    for new in (same, few):
+        out = gate("compare", base, new)[1]
+        assert "Tolerance, floor" not in out
+        assert "A verdict rests on" not in out
+        assert "The intervals shown" not in out
+    assert "Tolerance, floor:\n" not in gate("compare", base, written(tmp_path / "slow", factor=1.1))[1]
+
+
+def test_a_green_gate_tells_what_it_does_not_know(gate: Gating, base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "margins.toml"
+    path.write_text("[gate]\nrequire = ['memory']\ntraining = { tolerance = 0.0001 }\nloss = { tolerance = 0.0001 }\n")
+    new = written(tmp_path / "new", accuracy=0.9399)
+    code, _, err = gate("gate", base, new, "--margins", path)
+    assert code == ExitCode.OK
+    assert "green: nothing that was measured got worse; inconclusive, and not required: " in err
+
+
 def test_a_gate_that_names_nothing_is_the_usual_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_gate(None) == read_gate({}, "here") == Gate()
@@ -295,8 +365,12 @@ def test_what_is_named_replaces_and_the_rest_stays() -> None:
     [
         ({"train_second": {}}, "unknown key 'train_second' (here): did you mean 'train_seconds'?"),
         ({"loss": {"tolerence": 1}}, "unknown key 'tolerence' (loss in here): did you mean 'tolerance'?"),
-        ({"loss": {"tolerance": "3 %"}}, "tolerance = '3 %' (loss in here) is not a number."),
-        ({"loss": {"tolerance": True}}, "tolerance = True (loss in here) is not a number."),
+        ({"loss": {"tolerance": "3 s"}}, "tolerance = '3 s' (loss in here) has the unit 's'"),
+        ({"loss": {"tolerance": True}}, "tolerance = True (loss in here) is no number"),
+        ({"training": {"tolerance": 5}}, "tolerance = 5 (training in here) would be 500 %, which nobody means: write"),
+        ({"loss": {"floor": 0.6}}, "floor = 0.6 (loss in here) would be 60 %"),
+        ({"memory": {"floor": 0}, "memory_bytes": {"floor": 0}}, "memory_bytes and memory (here) are one metric"),
+        ({"trainig": {}}, "unknown key 'trainig' (here): did you mean 'training'?"),
         ({"loss": 0.1}, "loss in here must be a table, as in loss = { tolerance = 0.05 }."),
         ({"loss": {"tolerance": 0.01, "floor": 0.02}}, "margins need 0 ≤ floor ≤ tolerance"),
         ({"loss": {"tolerance": 0}}, "margins need 0 ≤ floor ≤ tolerance"),
