@@ -30,6 +30,7 @@ from bench.analysis.matching import (
 )
 from bench.analysis.promises import FindingRuns, Promises, read_promises
 from bench.analysis.samples import make_sample, readings
+from bench.analysis.stalls import find_stalls
 from bench.analysis.stats import CONFIDENCE
 from bench.analysis.verdict import Verdict, exit_code
 from bench.core.axes import varying
@@ -238,6 +239,7 @@ def _of_groups(
     for (metric, detail), before in readings(base.runs).items():
         after = ours.get((metric, detail), [])
         sample = make_sample(after, before)
+        stalled = _stalled(base, new, same_runs) if metric.of_steady_epochs else []
         question = PendingFinding(
             configuration=sides.case,
             environment=environment,
@@ -245,7 +247,7 @@ def _of_groups(
             detail=detail,
             sample=sample,
             same_runs=same_runs,
-            remarks=tuple(remarks),
+            remarks=(*remarks, *stalled),
             runs=sides.runs([base], [new], sample.base_runs, sample.new_runs),
         )
         if mixed:
@@ -259,6 +261,13 @@ def _of_groups(
         else:
             pending.append(question)
     return pending
+
+
+def _stalled(base: RunGroup, new: RunGroup, same_runs: bool) -> list[str]:
+    """That epochs of a side stalled, which are in its times."""
+    sides = {"in the base": base, **({} if same_runs else {"on the new side": new})}
+    by_side = {where: find_stalls(group.runs) for where, group in sides.items()}
+    return [f"epochs that stalled {where}: {stalls}" for where, stalls in by_side.items() if stalls]
 
 
 def _new_failures(

@@ -15,10 +15,12 @@ import pandas as pd
 
 from bench.analysis.reductions import (
     CallPathFigures,
+    SteadyEpochs,
     call_figures,
     metadata_figures,
     phase_figures,
     runs_without_steady_epochs,
+    steady_epochs,
 )
 from bench.analysis.sections import SectionKey, section_keys
 from bench.core.case import Case, Status
@@ -33,7 +35,7 @@ NEEDED = tuple(
             *(case_field.name for case_field in fields(Case)),
             *("machine_fingerprint", "software_fingerprint", "machine_json", "software_json"),
             *("parameters", "forward_flops_per_sample", "training_flops_per_sample"),
-            *("attested_kernel", "attestation_json", "data_digest", "phase", "epoch"),
+            *("attested_kernel", "attestation_json", "data_digest", "phase", "epoch", "cpu_seconds"),
             *(column for metric in METRICS.values() for column in sorted(metric.source.columns)),
         )
     )
@@ -58,6 +60,8 @@ class RunRecord:
     """By metric (`bench.core.metrics.METRICS`), in its unit."""
     inference: Mapping[str, CallPathFigures] = field(default_factory=dict)
     """By call path; empty where no inference was timed."""
+    epochs: SteadyEpochs = field(default_factory=SteadyEpochs)
+    """Its training epochs from 2 on."""
 
     def figure(self, metric: str) -> float | None:
         """The run's figure of a metric that it has once; None where it was not measured."""
@@ -128,11 +132,11 @@ def measured_runs(frame: pd.DataFrame, calls: pd.DataFrame) -> tuple[MeasuredRun
     runs = frame.drop_duplicates("run_id")
     by_metric = {**phase_figures(frame), **metadata_figures(runs)}
     inference = call_figures(calls)
-    first_epoch_only = runs_without_steady_epochs(frame)
+    first_epoch_only, epochs = runs_without_steady_epochs(frame), steady_epochs(frame)
     stored = runs.astype(object)
     records = stored.where(stored.notna(), None).to_dict("records")
     return tuple(
-        _measured_run(row, key, by_metric, inference, first_epoch_only)
+        _measured_run(row, key, by_metric, inference, first_epoch_only, epochs)
         for row, key in zip(records, section_keys(runs), strict=True)
     )
 
@@ -143,6 +147,7 @@ def _measured_run(
     by_metric: Mapping[str, Mapping[str, float]],
     inference: Mapping[str, Mapping[str, CallPathFigures]],
     first_epoch_only: frozenset[str],
+    epochs: Mapping[str, SteadyEpochs],
 ) -> MeasuredRun:
     run_id, evidence = str(row["run_id"]), stored_object(row.get("attestation_json"))
     return MeasuredRun(
@@ -161,6 +166,7 @@ def _measured_run(
             repeat=int(row["repeat"]),
             figures={name: figures[run_id] for name, figures in by_metric.items() if run_id in figures},
             inference=inference.get(run_id, {}),
+            epochs=epochs.get(run_id, SteadyEpochs()),
         ),
     )
 

@@ -74,6 +74,32 @@ def metadata_figures(runs: pd.DataFrame) -> dict[str, ByRun]:
     return figures
 
 
+@dataclass(frozen=True)
+class SteadyEpochs:
+    """The training epochs of one run from 2 on, in their order; an epoch without a time is left out."""
+
+    seconds: tuple[float, ...] = ()
+    """Wall times, n_epochs, positive."""
+    cpu_seconds: tuple[float | None, ...] = ()
+    """CPU times of all threads of the run's process, n_epochs; None where it was not measured."""
+
+
+def steady_epochs(frame: pd.DataFrame) -> dict[str, SteadyEpochs]:
+    """The training epochs from 2 on by run id; a run without any is not in it.
+
+    Args:
+        frame: observations, a row each; any order.
+    """
+    rows = frame.loc[frame["phase"] == "train", ["run_id", "epoch", "seconds", "cpu_seconds"]]
+    took = _numbers(rows, "seconds")
+    kept = rows[(_numbers(rows, "epoch") >= 2) & np.isfinite(took) & (took > 0)].sort_values("epoch", kind="stable")
+    columns = (_numbers(kept, name).tolist() for name in ("seconds", "cpu_seconds"))
+    times: dict[str, list[tuple[float, float | None]]] = defaultdict(list)
+    for run_id, seconds, cpu_seconds in zip(kept["run_id"], *columns, strict=True):
+        times[str(run_id)].append((seconds, cpu_seconds if math.isfinite(cpu_seconds) else None))
+    return {run_id: SteadyEpochs(*zip(*of_run, strict=True)) for run_id, of_run in times.items()}
+
+
 def runs_without_steady_epochs(frame: pd.DataFrame) -> frozenset[str]:
     """The ids of runs that trained, but no epoch beyond the first."""
     rows = frame.loc[(frame["phase"] == "train") & frame["epoch"].notna(), ["run_id", "epoch"]]

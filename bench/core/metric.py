@@ -154,6 +154,11 @@ class Metric:
         return "seed" if self.kind is MetricKind.QUALITY else "run"
 
     @property
+    def of_steady_epochs(self) -> bool:
+        """Whether it is made from the epochs from 2 on."""
+        return isinstance(self.source, FromPhase) and self.source.reduction is Reduction.STEADY_MEDIAN
+
+    @property
     def of_calls(self) -> bool:
         """Whether a run has the figure for each call path (and batch), and not once."""
         return isinstance(self.source, FromCalls)

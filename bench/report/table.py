@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.analysis.claims import judge_claims
 from bench.analysis.rows import REFERENCE_CELL, InferenceFigures, Row
+from bench.analysis.stalls import find_stalls
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
 from bench.core.axes import BY_FIELD
@@ -259,6 +260,7 @@ def notes(section: Section) -> list[str]:
     if any(row.ratio is None and row.estimates.get("train_seconds") for row in rows):
         texts.append(f"The ratio is {NONE} where SimpleRNN has no result at the same setting and block.")
     texts += _what_is_missing(section)
+    texts += _stalled(section)
     if len(section.commits) > 1:
         texts.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
     texts += [INFERENCE_NOTE] if inference_table(section).rows else []
@@ -283,6 +285,16 @@ def _what_is_missing(section: Section) -> Iterator[str]:
     for row in section.rows:
         for out in row.excluded:
             yield f"{row_label(row)}: {out.reason} ({out.runs} {out.status}; in no figure)."
+
+
+def _stalled(section: Section) -> Iterator[str]:
+    stalls = [f"{row_label(row)} {stalled}" for row in section.rows if (stalled := find_stalls(row.runs))]
+    if stalls:
+        yield (
+            "Stalls: epochs whose wall time is at least half as much again as their CPU time explains by the run's "
+            "other epochs, since cores idled: data came late, or one thread worked alone. They are in the figures: "
+            f"{'; '.join(stalls)}."
+        )
 
 
 # --- for programs ---
@@ -333,6 +345,7 @@ def _row_object(row: Row) -> dict[str, Any]:
         "compiled_latency_over_keras": estimate_object(row.keras_latency_ratio),
         "kernel_asked": row.configuration.kernel,
         "kernels_attested": list(row.kernels_attested),
+        "stalls": asdict(stalls) if (stalls := find_stalls(row.runs)) else None,
         "runs_ok": len(row.runs),
         "seeds": row.seeds,
         "runs_left_out": dict(statuses),

@@ -1,0 +1,87 @@
+"""Epochs that stalled: their wall time exceeds what their CPU time explains, since cores idled. Pure.
+
+Data come late because an input pipeline starts anew, another process takes the processor, one thread compiles: the wall
+time of an epoch grows by more than its CPU time does. The rate of wall to CPU time depends on the program and its
+threads, so each epoch is held against the other epochs of its run. What is found is remarked and stays in the figures:
+which epochs are measured is never decided by what they took.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.analysis.records import RunRecord
+from bench.core.units import significant
+
+STALL = 1.5
+"""How many times the rate of wall to CPU time of the run's other epochs an epoch has at least that stalled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stalls:
+    """The epochs that stalled, of the runs of one configuration."""
+
+    epochs: int
+    """How many stalled."""
+    of_epochs: int
+    """How many could be judged: from epoch 2 on, with a CPU time."""
+    runs: int
+    """In how many runs."""
+    of_runs: int
+    """How many runs have epochs that could be judged."""
+    least_seconds: float
+    """The smallest wall time of a stalled epoch beyond what its CPU time explains."""
+    most_seconds: float
+    """The largest."""
+
+    def __str__(self) -> str:
+        seconds = " to ".join(dict.fromkeys(significant(end) for end in (self.least_seconds, self.most_seconds)))
+        return f"{self.epochs} of {self.of_epochs} epochs in {self.runs} of {self.of_runs} runs, by {seconds} s"
+
+
+def find_stalls(runs: Sequence[RunRecord]) -> Stalls | None:
+    """The stalled epochs of one configuration's runs; None where there are none.
+
+    An epoch stalled where its rate of wall to CPU time is at least `STALL` times the median rate of the run's other
+    epochs from 2 on, or of the other runs' where it has no other.
+
+    Args:
+        runs: those of one configuration, in one environment.
+    """
+    rates = [_rates(run) for run in runs]
+    beyond = [
+        [
+            run.epochs.seconds[place] * (1 - usual / rate)
+            for place, rate in of_run.items()
+            if rate >= STALL * (usual := _usual(rates, number, place))
+        ]
+        for number, (run, of_run) in enumerate(zip(runs, rates, strict=True))
+    ]
+    stalled = [seconds for lost in beyond for seconds in lost]
+    if not stalled:
+        return None
+    return Stalls(
+        epochs=len(stalled),
+        of_epochs=sum(map(len, rates)),
+        runs=sum(map(bool, beyond)),
+        of_runs=sum(map(bool, rates)),
+        least_seconds=min(stalled),
+        most_seconds=max(stalled),
+    )
+
+
+def _usual(rates: Sequence[Mapping[int, float]], run: int, place: int) -> float:
+    """The rate that an epoch of a run is held against; infinite where there is no other epoch."""
+    beside = [rate for there, rate in rates[run].items() if there != place]
+    if not beside:
+        beside = [rate for number, of_run in enumerate(rates) if number != run for rate in of_run.values()]
+    return statistics.median(beside) if beside else math.inf
+
+
+def _rates(run: RunRecord) -> dict[int, float]:
+    """The wall over the CPU time of a run's steady epochs, by their place among them; those without are not in it."""
+    pairs = enumerate(zip(run.epochs.seconds, run.epochs.cpu_seconds, strict=True))
+    return {place: seconds / cpu_seconds for place, (seconds, cpu_seconds) in pairs if cpu_seconds}
