@@ -58,7 +58,7 @@ ALLOWED = {
     r"slices\.parquet|[\"'`](?:\w+_slices?|slices_a_side|spoilt_pairs|looks|turn|strokes)[\"'`]": "the files of a "
     "duel's store, their keys and columns, which are read as before",
     r"MALLOC_ARENA_MAX|arena_max": "settings of glibc",
-    r"can't tell yet|CANNOT_TELL": "the verdict on a claim, in JSON that programs read",
+    r"can't tell(?= yet|:|\")|CANNOT_TELL": "the verdict on a claim and on a series, in JSON that programs read",
     r"stroke(?=-|=|:|width|_width)": "the attribute of SVG and CSS",
     r"\bHow sure is it\b|how-sure": "the title of the page on statistics",
 }

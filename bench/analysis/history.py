@@ -1,13 +1,9 @@
 """A metric over commits or dates → series with their change points. Pure.
 
 A point of a series is what was measured at one commit (or in one campaign): the median over runs, for accuracy and loss
-the mean over seeds. A change point lies where the level moves and stays for at least 5 points; a spike of one or two
-points is none. It is found by PELT (Killick, Fearnhead & Eckley, 2012) with a squared-error cost, on values that are
-cleaned of spikes and scaled by their own noise.
-
-Its false positives were counted on series without a change (`tests/analysis/test_history.py` repeats it): 4 of 100
-series of 10 points, 1 of 100 of 30 points; with skewed noise 4 and 2 of 100. That is for points that are independent: a
-machine that drifts moves its level, and that is a change of level too.
+the mean over seeds. Commits are in the order of `bench.analysis.commit_order`, campaigns in that of their beginning. A
+change point lies where the level moves and stays (`bench.analysis.change_points`); where none was found, a series also
+has the smallest change that it would have shown.
 """
 
 from __future__ import annotations
@@ -15,14 +11,17 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from bench.analysis.change_points import SEGMENT, change_points, smallest_detectable
+from bench.analysis.commit_order import MeasuredCommit, PlacedBy, Placement, placements
 from bench.analysis.records import RunRecord
 from bench.analysis.rows import Row
 from bench.analysis.samples import centre, readings
@@ -31,18 +30,7 @@ from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.core.metric import Metric
 from bench.core.metrics import COMPARED
-
-SEGMENT = 5
-"""Points that a level must hold for, before and after a change."""
-
-_PENALTY = 6.0
-"""Times log n: what a change point must save in squares of the noise. 2 log n would be the Bayesian criterion's, for a
-noise that is known; ours comes from the same few points, and 6 makes up for that (see above)."""
-
-_SPIKE = 3.0
-"""So many standard deviations from the median of its neighbours a point is a spike (Hampel's filter, width 5)."""
-
-Floats = npt.NDArray[np.float64]
+from bench.host.checkout import DIRTY
 
 
 class By(StrEnum):
@@ -60,6 +48,10 @@ class Point:
     """When the first run of it began."""
     commit: str | None
     """The project's commit, or the program's where the project has none."""
+    committed_at: datetime | None
+    """The commit's date; None where it is not known."""
+    placed_by: PlacedBy
+    """What it has its place in the series by."""
     value: float
     """The median over runs, or the mean over seeds, in the metric's unit."""
     n: int
@@ -85,9 +77,20 @@ class Change:
         return self.new / self.old if self.old else math.nan
 
 
+class Conclusion(StrEnum):
+    """What a series shows."""
+
+    CHANGED = "change"
+    UNCHANGED = "no change"
+    """It would have shown one as large as the metric's equivalence margin."""
+    UNDECIDED = "can't tell"
+    """None was found, and one larger than the equivalence margin may be there."""
+    TOO_FEW = "too few points"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One metric of one configuration, on one machine, with one software, in the order of time."""
+    """One metric of one configuration, on one machine, with one software, oldest commit (or campaign) first."""
 
     configuration: Case
     metric: Metric
@@ -95,26 +98,48 @@ class Series:
     """For inference: the call path and the batch."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, Any] = field(default_factory=dict)
+    by: By
     points: tuple[Point, ...]
     changes: tuple[Change, ...]
+    detectable: float
+    """The smallest change that it would have shown (beside `changes`): a fraction of the old level where the metric is
+    compared by ratios, else in its unit. Infinite where no level has the points for a change in it."""
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """What the series shows."""
+        if self.changes:
+            return Conclusion.CHANGED
+        if len(self.points) < 2 * SEGMENT:
+            return Conclusion.TOO_FEW
+        seen = self.detectable <= COMPARED[self.metric.name].tolerance
+        return Conclusion.UNCHANGED if seen else Conclusion.UNDECIDED
 
     def worse(self, change: Change) -> bool:
         """Whether a change of this series is one for the worse."""
         return (change.new > change.old) == self.metric.lower_is_better
 
 
-def series(frame: pd.DataFrame, metric: Metric, by: By = By.COMMIT) -> tuple[Series, ...]:
+def series(
+    frame: pd.DataFrame,
+    metric: Metric,
+    by: By = By.COMMIT,
+    ancestry: Mapping[str, datetime] = MappingProxyType({}),
+) -> tuple[Series, ...]:
     """The series of a metric in a frame of observations; none where it was not measured.
 
     Args:
         frame: observations with the columns `bench.analysis.records.NEEDED`, a row each.
         metric: one that is compared.
         by: whether a commit or a campaign makes a point.
+        ancestry: the commits that a repository has, ancestors first, each with its date
+            (`bench.host.checkout.first_parent_order` of `measured_commits`).
 
     Raises:
         KeyError: a column is missing.
     """
     origins = _origins(frame, by)
+    order = _placements(origins, by, ancestry)
     rows: dict[tuple[Case, SectionKey], list[tuple[Section, Row]]] = defaultdict(list)
     for section in summarise(frame):  # a users' cell is one series, whatever the versions of its source
         for row in section.rows:
@@ -126,7 +151,8 @@ def series(frame: pd.DataFrame, metric: Metric, by: By = By.COMMIT) -> tuple[Ser
             for run in row.runs:
                 groups[origins[run.run_id].key].append(run)
         section = versions[0][0]
-        for detail, points in sorted(_points(groups, origins, metric).items()):
+        for detail, points in sorted(_points(groups, origins, order, metric).items()):
+            changes, detectable = _changes(points, metric)
             of_metric.append(
                 Series(
                     configuration=case,
@@ -134,62 +160,38 @@ def series(frame: pd.DataFrame, metric: Metric, by: By = By.COMMIT) -> tuple[Ser
                     detail=detail,
                     machine=section.machine,
                     software=section.software,
+                    by=by,
                     points=tuple(points),
-                    changes=_changes(points, metric),
+                    changes=changes,
+                    detectable=detectable,
                 )
             )
     return tuple(of_metric)
 
 
-def change_points(values: Sequence[float], least: float = 0.0) -> tuple[int, ...]:
-    """Where the level of a series moves: indices of the first values of new levels, ascending.
-
-    PELT (Killick, Fearnhead & Eckley, 2012, *JASA* 107, 1590) with a squared-error cost, on values scaled by their
-    noise.
+def measured_commits(frame: pd.DataFrame) -> frozenset[str]:
+    """The names of the commits that a frame's runs were measured at, without the mark of changed files.
 
     Args:
-        values: n_points values in the order of time; none is found in fewer than two segments' worth, or where a value
-            is not finite.
-        least: the least standard deviation of noise, in the values' unit; smaller steps are then no changes.
+        frame: observations with the columns that `series` needs.
     """
-    import ruptures  # a second to import
-
-    measured = np.asarray(values, dtype=np.float64)
-    if len(measured) < 2 * SEGMENT or not np.isfinite(measured).all():
-        return ()
-    spread = max(_noise(measured), least)
-    if not spread > 0:
-        spread = float(np.ptp(measured)) / len(measured) or 1.0  # a step between values that are otherwise equal
-    signal = _without_spikes(measured, spread) / spread
-    search = ruptures.Pelt(model="l2", min_size=SEGMENT, jump=1).fit(signal.reshape(-1, 1))
-    return tuple(search.predict(pen=_PENALTY * math.log(len(signal)))[:-1])
+    commits = {origin.commit for origin in _origins(frame, By.COMMIT).values()}
+    return frozenset(commit.removesuffix(DIRTY) for commit in commits if commit is not None)
 
 
-def _noise(values: Floats) -> float:
-    """The standard deviation of the noise, from differences of neighbours: a step spoils one of them only."""
-    steps = np.diff(values)
-    return float(np.median(np.abs(steps - np.median(steps))) / 0.6745 / math.sqrt(2))
+def _changes(points: Sequence[Point], metric: Metric) -> tuple[tuple[Change, ...], float]:
+    """The changes, and the smallest that would have been seen beside them.
 
-
-def _without_spikes(values: Floats, spread: float) -> Floats:
-    cleaned = values.copy()
-    for i, value in enumerate(values):
-        start = min(max(0, i - 2), len(values) - 5)  # at the ends the nearest five
-        around = np.median(values[start : start + 5])
-        if abs(value - around) > _SPIKE * spread:
-            cleaned[i] = around
-    return cleaned
-
-
-def _changes(points: Sequence[Point], metric: Metric) -> tuple[Change, ...]:
-    """On logarithms where a metric is compared by ratios; its floor is the least that noise is taken to be."""
+    On logarithms where a metric is compared by ratios; its floor is the least that noise is taken to be.
+    """
     values = np.array([point.value for point in points])
     margins = COMPARED[metric.name]
     if metric.as_ratio:
         values, margins = np.log(values), margins.of_logarithm
     starts = change_points(list(values), margins.floor)
+    step = smallest_detectable(list(values), margins.floor, starts)
     edges = [0, *starts, len(points)]
-    return tuple(
+    changes = tuple(
         Change(
             before=points[start - 1],
             after=points[start],
@@ -199,18 +201,21 @@ def _changes(points: Sequence[Point], metric: Metric) -> tuple[Change, ...]:
         )
         for i, start in enumerate(starts)
     )
+    return changes, float(np.expm1(step)) if metric.as_ratio else step
 
 
 # --- points ---
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Origin:
-    """The point that a run belongs to."""
+    """The point that a run belongs to, and what is known of its commit."""
 
     key: str
     began: pd.Timestamp
     commit: str | None
+    committed_at: datetime | None
+    parent: str | None
 
 
 def _origins(frame: pd.DataFrame, by: By) -> dict[str, _Origin]:
@@ -219,29 +224,63 @@ def _origins(frame: pd.DataFrame, by: By) -> dict[str, _Origin]:
     # the program's own commit stands for code of the program's own: users' code is at a commit of theirs, or at none
     known_commit = runs["project_commit"].notna() | (np.array(code_digests(runs)) != "")
     commits = runs["project_commit"].astype(object).where(known_commit, runs["program_commit"])
+    columns = [runs[name] for name in ("run_id", "campaign_id", "started_at", "committed_at", "parent_commit")]
     origins = {}
-    for run_id, campaign, began, commit in zip(
-        runs["run_id"].astype(str), runs["campaign_id"].astype(str), runs["started_at"], commits, strict=True
-    ):
+    for run_id, campaign, began, committed_at, parent, commit in zip(*columns, commits, strict=True):
         known = str(commit) if isinstance(commit, str) else None
-        # what was measured at no known commit is a point for each campaign, since nothing shows that it was the same
-        key = known if known and by is By.COMMIT else campaign
-        origins[run_id] = _Origin(key, began, known)
+        origins[str(run_id)] = _Origin(
+            # what was measured at no known commit is a point for each campaign: nothing shows that it was the same
+            key=known if known and by is By.COMMIT else str(campaign),
+            began=began,
+            commit=known,
+            committed_at=committed_at if known and not pd.isna(committed_at) else None,
+            parent=parent if known and isinstance(parent, str) else None,
+        )
     return origins
 
 
+def _placements(origins: Mapping[str, _Origin], by: By, ancestry: Mapping[str, datetime]) -> dict[str, Placement]:
+    """The place of each point, by its key; campaigns have theirs by when they began."""
+    grouped: dict[str, list[_Origin]] = defaultdict(list)
+    for origin in origins.values():
+        grouped[origin.key].append(origin)
+    measured = {}
+    for key, group in grouped.items():
+        commit = MeasuredCommit(name=None, began=min(origin.began for origin in group))
+        if by is By.COMMIT and (whole := group[0].commit) is not None:
+            commit = replace(
+                commit,
+                name=whole.removesuffix(DIRTY),
+                dirty=whole.endswith(DIRTY),
+                # of a store whose older runs have neither
+                committed_at=next((origin.committed_at for origin in group if origin.committed_at), None),
+                parent=next((origin.parent for origin in group if origin.parent), None),
+            )
+        measured[key] = commit
+    return placements(measured, ancestry)
+
+
 def _points(
-    groups: Mapping[str, Sequence[RunRecord]], origins: Mapping[str, _Origin], metric: Metric
+    groups: Mapping[str, Sequence[RunRecord]],
+    origins: Mapping[str, _Origin],
+    order: Mapping[str, Placement],
+    metric: Metric,
 ) -> dict[str, list[Point]]:
-    """By detail of the metric (for inference the call path and the batch)."""
+    """In order, by detail of the metric (for inference the call path and the batch)."""
     by_detail: dict[str, list[Point]] = defaultdict(list)
-    for runs in groups.values():
-        origin = min((origins[run.run_id] for run in runs), key=lambda origin: origin.began)
-        for (measured, detail), paired in readings(runs).items():
+    for key in sorted(groups, key=lambda key: order[key].index):
+        origin = min((origins[run.run_id] for run in groups[key]), key=lambda origin: origin.began)
+        for (measured, detail), paired in readings(groups[key]).items():
             if measured is metric:
                 values = [reading.value for reading in paired]
-                point = Point(began=origin.began, commit=origin.commit, value=centre(metric, values), n=len(values))
-                by_detail[detail].append(point)
-    for points in by_detail.values():
-        points.sort(key=lambda point: point.began)
+                by_detail[detail].append(
+                    Point(
+                        began=origin.began,
+                        commit=origin.commit,
+                        committed_at=order[key].committed_at or origin.committed_at,
+                        placed_by=order[key].by,
+                        value=centre(metric, values),
+                        n=len(values),
+                    )
+                )
     return by_detail

@@ -32,6 +32,7 @@ NEEDED = tuple(
         (
             *("run_id", "campaign_id", "campaign_started_at", "started_at", "suite", "status", "error", "attempt"),
             *("block", "position", "program_version", "program_commit", "project_commit", "cells_digest", "code_json"),
+            *("committed_at", "parent_commit"),
             *(case_field.name for case_field in fields(Case)),
             *("machine_fingerprint", "software_fingerprint", "machine_json", "software_json"),
             *("parameters", "forward_flops_per_sample", "training_flops_per_sample"),

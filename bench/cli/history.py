@@ -28,11 +28,16 @@ def history(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw it too, as .png, .svg or .pdf.")
     ] = None,
+    repository: Annotated[
+        Path, typer.Option("--repository", metavar="DIR", help="The repository whose ancestry orders the commits.")
+    ] = Path(),
     fmt: FormatOption = Format.TEXT,
 ) -> None:
     """Show a metric over commits, where its level changed, and between which commits.
 
-    A level is at least five points; a spike of one is no change.
+    A level is at least five points; a spike of one is no change. Commits are ordered by ancestry, as the repository has
+    it; those that it lacks by their dates, which the store keeps, and only where these are unknown too by when they
+    were measured.
 
     Examples:
 
@@ -40,15 +45,17 @@ def history(
 
       bench history results/nightly --metric accuracy --format md
     """
-    from bench.analysis.history import By, series
+    from bench.analysis.history import By, measured_commits, series
     from bench.core.metrics import METRICS, find_metric
+    from bench.host.checkout import first_parent_order
     from bench.report.figures.history_plot import plot_history
     from bench.report.over_time import history_data, history_document
     from bench.store import load
 
     asked = find_metric(metric, "--metric")
     frame = load(measured(results), warn=notify)
-    of_metric = series(frame, asked, By.DATE if by_date else By.COMMIT)
+    ancestry = first_parent_order(repository, measured_commits(frame))
+    of_metric = series(frame, asked, By.DATE if by_date else By.COMMIT, ancestry)
     if not of_metric:
         known = [name for name, each in METRICS.items() if name in COMPARED and series(frame, each, By.DATE)]
         raise NoVerdictError(

@@ -1,12 +1,31 @@
-"""The commit that is checked out in a folder, as git has it."""
+"""The commit that is checked out in a folder, and the order of commits, as git has them."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 _GIT_SECONDS = 5.0
+
+_WHOLE_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""A commit's whole name. What else a store may hold as one is never given to git, which would read it as an option."""
+
+DIRTY = "+dirty"
+"""Stands after the name of a commit of whose tracked files some were changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitOrigin:
+    """Where a commit stands among others, as the commit itself has it."""
+
+    committed_at: datetime
+    """The committer's date, UTC."""
+    parent: str | None
+    """The first parent; None for a root."""
 
 
 def commit_of(folder: Path) -> str | None:
@@ -21,7 +40,7 @@ def commit_of(folder: Path) -> str | None:
     changed = _git(folder, "status", "--porcelain", "-uno")
     if not commit or changed is None:
         return None
-    return f"{commit}+dirty" if changed else commit
+    return f"{commit}{DIRTY}" if changed else commit
 
 
 def commit_problem(folder: Path) -> str | None:
@@ -53,13 +72,63 @@ def commit_of_files(files: Iterable[Path]) -> str | None:
     return ", ".join(named) if len(named) == len(commits) and named else None
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def origin_of(folder: Path, commit: str) -> CommitOrigin | None:
+    """The date and the first parent of a commit, in a shallow clone too; None where they cannot be had.
+
+    Args:
+        folder: any folder of the checkout.
+        commit: its whole name, with or without the mark of changed files.
+    """
+    name = commit.removesuffix(DIRTY)
+    # The object itself: at the edge of a shallow clone `log` and `rev-list` show no parents.
+    raw = _git(folder, "cat-file", "commit", name) if _WHOLE_NAME.fullmatch(name) else None
+    head = (raw or "").partition("\n\n")[0]
+    seconds = re.search(r"^committer .* (\d+) [+-]\d+$", head, re.M)
+    if seconds is None:
+        return None
+    parent = re.search(r"^parent (\w+)$", head, re.M)
+    return CommitOrigin(committed_at=_date(seconds[1]), parent=parent[1] if parent else None)
+
+
+def first_parent_order(folder: Path, commits: Iterable[str]) -> dict[str, datetime]:
+    """Those of the commits that a repository has, oldest first, each with its committer's date.
+
+    A commit comes after all that its chain of first parents leads to; commits of which neither leads to the other, such
+    as those of two branches, are in the order of their dates.
+
+    Args:
+        folder: any folder of the checkout; the result is empty where it is none, or git refuses it.
+        commits: whole names, without the mark of changed files.
+    """
+    wanted = {commit for commit in commits if _WHOLE_NAME.fullmatch(commit)}
+    if not wanted:
+        return {}
+    listed = _git(
+        folder,
+        *("rev-list", "--first-parent", "--date-order", "--reverse", "--timestamp", "--ignore-missing", "--stdin"),
+        given="\n".join(sorted(wanted)),
+    )
+    pairs = [line.split() for line in (listed or "").splitlines()]
+    return {commit: _date(seconds) for seconds, commit in pairs if commit in wanted}
+
+
+def _date(seconds: str) -> datetime:
+    return datetime.fromtimestamp(int(seconds), UTC)
+
+
+def _git(folder: Path, *arguments: str, given: str = "") -> str | None:
     # No optional locks: a `git` of the user's running at the same time must not find the index locked by ours.
     command = ["git", "--no-optional-locks", *arguments]
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_GIT_SECONDS, stdin=subprocess.DEVNULL
+            command,
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # names and messages of commits may be in any encoding
+            timeout=_GIT_SECONDS,
+            input=given,
         )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.analysis.history import SEGMENT, Change, Point, Series
+from bench.analysis.change_points import SEGMENT
+from bench.analysis.commit_order import PlacedBy
+from bench.analysis.history import By, Change, Conclusion, Point, Series
 from bench.core.axes import varying
+from bench.core.units import significant
 from bench.report.document import Block, Column, Details, Document, Heading, Lines, Notes, Table
-from bench.report.values import case_label, commit_words, count, machine_words, measured_value, software_words
+from bench.report.values import NONE, case_label, commit_words, count, machine_words, measured_value, software_words
 
 _COLUMNS = (
-    Column("date"),
+    Column("measured"),
     Column("commit"),
+    Column("committed"),
     Column("value", left=False),
     Column("runs", left=False),
     Column("level", wrap=True),
@@ -27,14 +33,31 @@ def history_document(all_series: Sequence[Series]) -> Document:
 
 def _blocks(series: Series, among: Sequence[str]) -> Iterator[Block]:
     yield Heading(title(series, among))
-    yield Lines((machine_words(series.machine), software_words(series.software)))
+    yield Lines((machine_words(series.machine), software_words(series.software), order_words(series)))
     yield Details(count(len(series.points), "point"), (Table(_COLUMNS, tuple(_rows(series))),))
-    yield Notes(tuple(_changes(series)))
+    yield Notes(tuple(conclusions(series)))
 
 
 def title(series: Series, among: Sequence[str]) -> str:
     """What a series shows."""
     return " · ".join(filter(None, [case_label(series.configuration, among), series.metric.title, series.detail]))
+
+
+_ORDERS = {
+    PlacedBy.ANCESTRY: "ancestry (first parents, of the repository here)",
+    PlacedBy.COMMIT_DATE: "the commits' dates",
+    PlacedBy.MEASUREMENT: "when they were measured, their commits' dates being unknown",
+}
+
+
+def order_words(series: Series) -> str:
+    """What the points of a series are ordered by, in words."""
+    if series.by is By.DATE:
+        return "order: when the campaigns began"
+    numbers = Counter(point.placed_by for point in series.points)
+    (most, _), *rest = numbers.most_common()
+    exceptions = [f"{count(number, 'point')} by {_ORDERS[placed_by]}" for placed_by, number in rest]
+    return "; ".join([f"order: {_ORDERS[most]}", *exceptions])
 
 
 def _rows(series: Series) -> Iterator[tuple[str, ...]]:
@@ -43,6 +66,7 @@ def _rows(series: Series) -> Iterator[tuple[str, ...]]:
         yield (
             f"{point.began:%Y-%m-%d %H:%M}",
             commit_words(point.commit),
+            f"{point.committed_at:%Y-%m-%d}" if point.committed_at else NONE,
             measured_value(series.metric, point.value),
             str(point.n),
             _moved(series, starts[index]) if index in starts else "",
@@ -56,19 +80,34 @@ def _moved(series: Series, change: Change) -> str:
     return f"{'worse' if series.worse(change) else 'better'}: {levels} ({size})"
 
 
-def _changes(series: Series) -> list[str]:
-    few = len(series.points) < 2 * SEGMENT
-    if not series.changes:
-        number = len(series.points)
-        return [f"{count(number, 'point')}: too few for a change, which takes {2 * SEGMENT}"] if few else ["no change"]
+def conclusions(series: Series) -> list[str]:
+    """Each change of a series, or why there is none, and which would have been seen."""
+    detectable = _size(series)
+    match series.conclusion:
+        case Conclusion.TOO_FEW:
+            return [f"{count(len(series.points), 'point')}: too few for a change, which takes {2 * SEGMENT}"]
+        case Conclusion.UNDECIDED:
+            return [f"can't tell: only changes above {detectable} would have been seen"]
+        case Conclusion.UNCHANGED:
+            return [f"no change: one above {detectable} would have been seen"]
+    further = f"a further change above {detectable} would have been seen in the longest level"
     return [
-        f"{_moved(series, change)}, between {_where(change.before)} and {_where(change.after)}"
-        for change in series.changes
+        *(
+            f"{_moved(series, change)}, between {_where(change.before)} and {_where(change.after)}"
+            for change in series.changes
+        ),
+        *([further] if math.isfinite(series.detectable) else []),
     ]
 
 
+def _size(series: Series) -> str:
+    """The smallest change that would have been seen."""
+    size = significant(100 * series.detectable)
+    return f"{size} %" if series.metric.as_ratio else f"{size} points"
+
+
 def _where(point: Point) -> str:
-    return f"{commit_words(point.commit)} ({point.began:%Y-%m-%d})"
+    return f"{commit_words(point.commit)} ({point.committed_at or point.began:%Y-%m-%d})"
 
 
 def history_data(all_series: Sequence[Series]) -> dict[str, Any]:
@@ -80,9 +119,20 @@ def history_data(all_series: Sequence[Series]) -> dict[str, Any]:
             "detail": series.detail or None,
             "machine": dict(series.machine),
             "software": dict(series.software),
+            "order": sorted({p.placed_by.value for p in series.points}),
             "points": [
-                {"began": p.began.isoformat(), "commit": p.commit, "value": p.value, "n": p.n} for p in series.points
+                {
+                    "began": p.began.isoformat(),
+                    "commit": p.commit,
+                    "committed_at": p.committed_at.isoformat() if p.committed_at else None,
+                    "placed_by": p.placed_by.value,
+                    "value": p.value,
+                    "n": p.n,
+                }
+                for p in series.points
             ],
+            "conclusion": series.conclusion.value,
+            "detectable_change": series.detectable,
             "changes": [
                 {
                     "index": change.index,

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+import bench
 from bench.core.case import Status
 from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Event, Request
-from bench.host.checkout import commit_of_files
+from bench.host.checkout import CommitOrigin, commit_of_files, origin_of
 from bench.host.hardware import Machine
 from bench.host.software import Software
 from bench.host.state import read_host
@@ -239,7 +240,18 @@ def _completed(draft: Run, outcome: RunOutcome, log: Path, seconds: float) -> Ru
         metadata=outcome.metadata,
         observations=(*outcome.observations, whole),
     )
-    return replace(run, code_commit=commit_of_files(run.imported_files))
+    run = replace(run, code_commit=commit_of_files(run.imported_files))
+    origin = _commit_origin(run)
+    return replace(run, committed_at=origin.committed_at, parent_commit=origin.parent) if origin else run
+
+
+def _commit_origin(run: Run) -> CommitOrigin | None:
+    """The date and parent of the commit that the run's results are at; the program's stands for its own cells alone."""
+    if run.imported_files:
+        return origin_of(run.imported_files[0].parent, run.code_commit or "")
+    if (commit := run.campaign.project_commit) is not None:
+        return origin_of(Path.cwd(), commit)
+    return origin_of(Path(bench.__file__).parent, run.campaign.program_commit or "")
 
 
 class _RemainingTime:

@@ -51,6 +51,15 @@ class Run:
     observations: tuple[Observation, ...]
     code_commit: str | None = None
     """The commit of the checkout that the run's code of the user's came from; None where it came from none."""
+    committed_at: datetime | None = None
+    """The committer's date of `project_commit`; of the program's commit where only its own code ran, outside of git."""
+    parent_commit: str | None = None
+    """The first parent of that commit."""
+
+    @property
+    def project_commit(self) -> str | None:
+        """The commit of the run's code of the user's; where it has none, of the folder the command was given in."""
+        return self.code_commit if self.imported_files else self.campaign.project_commit
 
     @property
     def imported_files(self) -> tuple[Path, ...]:
@@ -111,7 +120,9 @@ def _table(run: Run) -> pa.Table:
         "position": run.position,
         "program_version": campaign.program_version,
         "program_commit": campaign.program_commit,
-        "project_commit": run.code_commit if run.imported_files else campaign.project_commit,
+        "project_commit": run.project_commit,
+        "committed_at": run.committed_at,
+        "parent_commit": run.parent_commit,
         "cells_digest": campaign.cells_digest,
         "isolation": run.isolation,
         "machine_fingerprint": run.machine_fingerprint,

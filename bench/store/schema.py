@@ -12,7 +12,8 @@ History of the schema:
 - version 1, 2026-11-23: the first.
 - version 2, 2026-11-24: runtimes and inference (`runtime`, `latency_calls`, `output_difference`, `entry`,
   `predict_batch`, `call`), and the test set's predictions (`test_predictions`). Only new columns.
-- version 3, 2026-11-27: the user's modules that a run imported (`code_json`). Only a new column.
+- version 3, 2026-11-27: the user's modules that a run imported (`code_json`), and the date and first parent of the
+  commit (`committed_at`, `parent_commit`). Only new columns.
 """
 
 from __future__ import annotations
@@ -94,6 +95,12 @@ _HEADER = (
         TEXT,
         "commit of the checkout that the user's code was imported from; else of the one that the command was given in",
     ),
+    StoredColumn(
+        "committed_at",
+        TIME,
+        "the committer's date, UTC, of project_commit; of program_commit where there is none and no code of the user's",
+    ),
+    StoredColumn("parent_commit", TEXT, "the first parent of that commit; null for a root"),
     _required("cells_digest", TEXT, "digest of the source of the user's own cells; empty for none"),
     _required("isolation", TEXT, "how the run's process was started: fork or spawn"),
 )

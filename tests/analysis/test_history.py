@@ -1,136 +1,49 @@
-"""bench.analysis.history and its rendering: change points on data whose truth is known, and the false ones."""
+"""bench.analysis.history and its rendering: series from observations, their order, and what they show."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bench.analysis.history import SEGMENT, By, Series, change_points, series
+from bench.analysis.history import By, Conclusion, Series, measured_commits, series
 from bench.cli import app
 from bench.core.case import Case
-from bench.core.errors import UsageError
-from bench.core.metrics import METRICS, find_metric
+from bench.core.errors import NoVerdictError, UsageError
+from bench.core.metrics import METRICS, Observation, find_metric
 from bench.report.figures.history_plot import plot_history
+from bench.store.parts import write_run
 from tests.support.frames import MACHINE, frame, run
+from tests.support.git import git
 from tests.support.rendering import history_in
-
-RANDOM = np.random.default_rng
-
-
-def by_every_split(values: Sequence[float], spread: float, penalty: float) -> tuple[int, ...]:
-    """The cheapest set of change points, by trying all of them: squared error, and a price for each."""
-    signal = np.asarray(values) / spread
-    n = len(signal)
-    best: tuple[float, tuple[int, ...]] = (math.inf, ())
-    for count in range(n // SEGMENT):
-        for cuts in itertools.combinations(range(SEGMENT, n - SEGMENT + 1), count):
-            edges = [0, *cuts, n]
-            parts = [signal[a:b] for a, b in itertools.pairwise(edges)]
-            if min(map(len, parts)) >= SEGMENT:
-                cost = sum(float(((part - part.mean()) ** 2).sum()) for part in parts) + penalty * count
-                best = min(best, (cost, cuts))
-    return best[1]
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_change_points_are_the_cheapest_of_all_sets(seed: int) -> None:
-    """Against the obvious version: with noise that is known, and no spike."""
-    values = RANDOM(seed).uniform(-1, 1, 16) + np.repeat([0, seed, 0.5 * seed], [5, 6, 5])
-    steps = np.diff(values)
-    spread = float(np.median(np.abs(steps - np.median(steps))) / 0.6745 / math.sqrt(2))
-    large = max(spread, 2.0)  # so large that Hampel's filter leaves all values alone
-    assert change_points(list(values), least=2.0) == by_every_split(values, large, 6 * math.log(16))
-
-
-@pytest.mark.parametrize("at", [5, 12, 25])
-def test_a_step_is_found_where_it_is(at: int) -> None:
-    values = RANDOM(1).normal(0, 1, 30)
-    values[at:] += 6
-    assert change_points(list(values)) == (at,)
-
-
-@pytest.mark.parametrize("at", [0, 4, 14, 29])
-@pytest.mark.parametrize("width", [1, 2])
-def test_a_spike_is_no_change_however_high(at: int, width: int) -> None:
-    values = RANDOM(2).normal(0, 1, 30)
-    values[at : at + width] += 1_000
-    assert change_points(list(values)) == ()
-
-
-def test_four_points_are_no_level_and_five_are() -> None:
-    values = RANDOM(3).normal(0, 0.5, 30)
-    for width, least in ((4, 0), (5, 1), (6, 1)):
-        moved = values.copy()
-        moved[30 - width :] += 8
-        assert len(change_points(list(moved))) >= least
-        if not least:
-            assert all(30 - start >= SEGMENT for start in change_points(list(moved)))
-
-
-def test_two_steps_are_two_changes() -> None:
-    values = RANDOM(4).normal(0, 1, 40) + np.repeat([0, 8, 16, 8], 10)
-    assert change_points(list(values)) == (10, 20, 30)
-
-
-def test_what_is_too_short_too_equal_or_not_a_number_has_no_change() -> None:
-    assert change_points([]) == ()
-    assert change_points([0.0] * 4 + [9.0] * 5) == ()
-    assert change_points([5.0] * 30) == ()
-    assert change_points([1.0] * 15 + [math.nan] + [9.0] * 15) == ()
-
-
-def test_a_step_between_values_that_are_otherwise_equal_is_found_if_it_is_large_enough() -> None:
-    steps = [0.0] * 10 + [1.0] * 10
-    assert change_points(steps) == (10,)
-    assert change_points(steps, least=0.1) == (10,)
-    assert change_points(steps, least=10.0) == ()
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.one_of(st.just(1.0), st.floats(0.5, 2), st.just(math.nan)), max_size=25))
-def test_levels_of_anything_are_long_enough(values: list[float]) -> None:
-    edges = [0, *change_points(values), len(values)]
-    assert edges == sorted(edges)
-    if len(edges) > 2:
-        assert min(b - a for a, b in itertools.pairwise(edges)) >= SEGMENT
-
-
-@pytest.mark.parametrize(("n", "most"), [(10, 24), (30, 9)])
-def test_a_series_without_a_change_rarely_has_one(n: int, most: int) -> None:
-    """Of 200 series of normal noise. Measured: 4 % at 10 points and 1 % at 30; bounds far from it."""
-    generator = RANDOM(5)
-    false = sum(bool(change_points(list(generator.normal(size=n)))) for _ in range(200))
-    assert false <= most
-
-
-def test_a_step_of_four_times_the_noise_is_rarely_missed() -> None:
-    generator = RANDOM(6)
-    starts_of_series = [change_points(list(generator.normal(size=30) + np.repeat([0, 4], 15))) for _ in range(60)]
-    near = sum(any(abs(start - 15) <= 1 for start in starts) for starts in starts_of_series)
-    assert near >= 57
-
+from tests.support.stored import CAMPAIGN, a_run, a_store
 
 # --- from observations ---
 
 
-def nightly(seconds: Sequence[float], *, cell: str = "lstm", accuracy: float = 0.9) -> pd.DataFrame:
-    """A campaign a night, each at a commit of its own, three seeds each."""
+COMMITTED = pd.Timestamp("2025-11-01T00:00:00Z")
+DAY = pd.Timedelta(days=1)
+
+
+def nightly(
+    seconds: Sequence[float], *, cell: str = "lstm", accuracy: float = 0.9, dated: bool = False
+) -> pd.DataFrame:
+    """A campaign a night, each at a commit of its own, three seeds each; `dated` stores the commits' dates too."""
     observed = frame(
         *(
             run(
                 Case(cell=cell, seed=seed),
                 campaign=str(night),
                 commit=f"{night:040x}",
+                committed_at=COMMITTED + night * DAY if dated else None,
+                parent=f"{night - 1:040x}" if dated and night else None,
                 epoch_seconds=(9.0, mean + 0.01 * seed),
                 accuracy=accuracy,
                 cells=f"v{night}",
@@ -140,7 +53,15 @@ def nightly(seconds: Sequence[float], *, cell: str = "lstm", accuracy: float = 0
         )
     )
     observed["started_at"] += pd.to_timedelta(observed["campaign_id"].astype(int), unit="D")
-    return observed.astype(dict.fromkeys(("project_commit", "program_commit"), "str"))
+    return observed.astype(dict.fromkeys(("project_commit", "program_commit", "parent_commit"), "str"))
+
+
+def newest_first(observed: pd.DataFrame) -> pd.DataFrame:
+    """The same, measured in the opposite order."""
+    reversed_order = observed.copy()
+    nights = observed["campaign_id"].astype(int)
+    reversed_order["started_at"] += pd.to_timedelta(nights.max() - 2 * nights, unit="D")
+    return reversed_order
 
 
 STEP = [5.0 + 0.02 * (night * 7 % 5) for night in range(12)] + [6.0 + 0.02 * (night * 7 % 5) for night in range(8)]
@@ -221,7 +142,6 @@ def test_the_table_tells_the_change_and_its_commits(lines: tuple[Series, ...]) -
     assert "worse: 5.05 s → 6.05 s (× 1.198), between 000000000000" in " ".join(text.split())
     assert all(len(line) <= 80 for line in text.splitlines())
     assert text.count("2026-01-") == 22
-    assert "no change" in history_in(series(nightly(STEP[:12]), TRAINING), "text", 80)
     assert "3 points: too few" in history_in(series(nightly(STEP[:3]), TRAINING), "md")
 
 
@@ -242,12 +162,125 @@ def test_the_plot_is_an_image_and_other_files_are_refused(lines: tuple[Series, .
 
 
 def test_the_command_ends_with_0_or_says_what_is_wrong(tmp_path: Path) -> None:
-    from bench.core.errors import NoVerdictError
-    from tests.support.stored import a_store
-
     a_store(tmp_path / "store")
     picture = tmp_path / "h.png"
     done = CliRunner().invoke(app, ["history", str(tmp_path / "store"), "--plot", str(picture)])
     assert (done.exit_code, picture.read_bytes()[:4]) == (0, b"\x89PNG")
     nothing = CliRunner().invoke(app, ["history", str(tmp_path / "store"), "--metric", "throughput"])
     assert isinstance(nothing.exception, NoVerdictError)
+
+
+# --- the order ---
+
+ANCESTRY = {f"{night:040x}": (COMMITTED + night * DAY).to_pydatetime() for night in range(20)}
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_commits_that_were_measured_newest_first_are_in_the_repositorys_order(dated: bool) -> None:
+    observed = newest_first(nightly(STEP, dated=dated))
+    assert measured_commits(observed) == ANCESTRY.keys()
+    (line,) = series(observed, TRAINING, ancestry=ANCESTRY)
+    assert [point.commit for point in line.points] == list(ANCESTRY)
+    (change,) = line.changes
+    assert (change.index, line.worse(change)) == (12, True)
+    assert "order: ancestry (first parents, of the repository here)\n" in history_in([line], "text", 100)
+    assert "2025-11-13" in history_in([line], "text", 100)
+
+
+def test_without_a_repository_they_are_in_the_order_of_their_dates() -> None:
+    (line,) = series(newest_first(nightly(STEP, dated=True)), TRAINING)
+    assert [(change.index, line.worse(change)) for change in line.changes] == [(12, True)]
+    assert "order: the commits' dates\n" in history_in([line], "text", 100)
+
+
+def test_only_without_any_date_they_are_in_the_order_of_measurement_and_that_is_stated() -> None:
+    (line,) = series(newest_first(nightly(STEP)), TRAINING)
+    assert [(change.index, line.worse(change)) for change in line.changes] == [(8, False)]
+    assert "order: when they were measured, their commits' dates being unknown" in history_in([line], "md")
+    (line,) = json.loads(history_in([line], "json"))["series"]
+    assert line["order"] == ["measurement"]
+
+
+def test_a_commit_that_is_measured_again_stays_where_it_is() -> None:
+    again = nightly(STEP, dated=True)
+    third = again["campaign_id"] == "3"
+    repeated = again[third].copy()
+    repeated["run_id"] = repeated["run_id"].astype(str) + "again"
+    repeated["campaign_id"] = "99"
+    repeated["started_at"] += pd.Timedelta(days=50)
+    once = series(again, TRAINING)[0]
+    # in the place of what was measured then, so that only the later measurement is left
+    (late,) = series(pd.concat([again[~third], repeated]), TRAINING)
+    (twice,) = series(pd.concat([again, repeated]), TRAINING)
+    orders = [[point.commit for point in line.points] for line in (once, late, twice)]
+    assert orders[0] == orders[1] == orders[2]
+    assert [point.n for point in twice.points][:5] == [3, 3, 3, 6, 3]
+
+
+def test_campaigns_are_in_the_order_in_which_they_began() -> None:
+    (line,) = series(newest_first(nightly(STEP, dated=True)), TRAINING, By.DATE, ANCESTRY)
+    assert [point.commit for point in line.points] == list(reversed(ANCESTRY))
+    assert "order: when the campaigns began" in history_in([line], "text", 100)
+
+
+# --- what could have been seen ---
+
+NOISY = [1.0 + 0.5 * (night * 7 % 5) for night in range(15)]
+
+
+def test_noise_that_hides_a_change_is_no_evidence_of_none() -> None:
+    (line,) = series(nightly(NOISY), TRAINING)
+    assert line.conclusion is Conclusion.UNDECIDED
+    assert line.detectable > 1
+    text = history_in([line], "text", 100)
+    assert "can't tell: only changes above " in text
+    assert "no change" not in text
+    (data,) = json.loads(history_in([line], "json"))["series"]
+    assert (data["conclusion"], data["detectable_change"]) == ("can't tell", pytest.approx(line.detectable))
+
+
+def test_no_change_is_stated_with_what_would_have_been_seen() -> None:
+    (line,) = series(nightly([5.0 + 0.002 * (night * 7 % 5) for night in range(20)]), TRAINING)
+    assert line.conclusion is Conclusion.UNCHANGED
+    assert line.detectable < 0.03
+    assert re.search(r"no change: one above [\d.]+ % would have been seen", history_in([line], "text", 100))
+
+
+def test_an_accuracys_smallest_change_is_in_points() -> None:
+    (line,) = series(nightly([5.0] * 12), METRICS["accuracy"])
+    assert line.conclusion is Conclusion.UNCHANGED
+    assert re.search(r"no change: one above 0\.\d+ points would have been seen", history_in([line], "text", 100))
+
+
+def test_beside_a_change_a_further_one_is_spoken_of(lines: tuple[Series, ...]) -> None:
+    assert re.search(
+        r"a further change above [\d.]+ % would have been seen in the longest level", history_in(lines, "md")
+    )
+
+
+def test_the_command_reads_the_order_from_the_repository_it_is_given_in_or_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve commits, four times the work from the seventh on, measured newest first."""
+    project, store = tmp_path / "project", tmp_path / "store"
+    project.mkdir()
+    git(project, "init", "-q")
+    commits = []
+    for number in range(12):
+        git(project, "commit", "--allow-empty", "-qm", str(number))
+        commits.append(git(project, "rev-parse", "HEAD"))
+    for number, commit in enumerate(commits):
+        seconds = (4.0 if number >= 6 else 1.0) + 0.01 * (number * 7 % 5)
+        run = a_run(
+            0,
+            Case(cell="lstm"),
+            campaign=replace(CAMPAIGN, project_commit=commit),
+            observations=(Observation(phase="train", epoch=2, seconds=seconds, samples=4000),),
+        )
+        write_run(store, replace(run, started_at=run.started_at - timedelta(days=number)))
+    invoked = CliRunner().invoke(app, ["history", str(store), "--repository", str(project)])
+    assert "worse: 1.02 s → 4.02 s" in " ".join(invoked.output.split())
+    monkeypatch.chdir(project)
+    assert CliRunner().invoke(app, ["history", str(store)]).output == invoked.output
+    monkeypatch.chdir(tmp_path)
+    assert "order: when they were measured" in CliRunner().invoke(app, ["history", str(store)]).output

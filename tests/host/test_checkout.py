@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bench.host import checkout
-from bench.host.checkout import commit_of
+from bench.host.checkout import CommitOrigin, commit_of, first_parent_order, origin_of
 
 
 @pytest.fixture
@@ -61,3 +62,63 @@ def test_commit_is_none_where_git_hangs(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(checkout, "_GIT_SECONDS", 0.05)
     assert commit_of(tmp_path) is None
+
+
+@pytest.fixture
+def committed(git: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Makes an empty commit on a day of January 2026, and gives its name."""
+
+    def commit(day: int, *options: str) -> str:
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"2026-01-{day:02d}T12:00:00+0200")
+        git("commit", "--allow-empty", "-qm", f"day {day}", *options)
+        return git("rev-parse", "HEAD")
+
+    return commit
+
+
+def noon(day: int) -> datetime:
+    return datetime(2026, 1, day, 10, tzinfo=UTC)
+
+
+def test_the_order_is_that_of_first_parents_whatever_the_dates(
+    tmp_path: Path, git: Callable[..., str], committed: Callable[..., str]
+) -> None:
+    git("init", "-qb", "main")
+    first, second, third = committed(3), committed(2), committed(4)
+    git("checkout", "-qb", "side", second)
+    side = committed(5)
+    git("checkout", "-q", "main")
+    git("merge", "-q", "--no-ff", "-m", "merge", "side")
+    merge = git("rev-parse", "HEAD")
+    wanted = [merge, third, side, first, second]
+    order = first_parent_order(tmp_path, wanted)
+    assert list(order) == [first, second, third, side, merge]
+    assert order[first] == noon(3)
+    assert list(first_parent_order(tmp_path, [third, first])) == [first, third]
+
+
+def test_names_that_git_does_not_have_are_left_out_and_none_reaches_it_as_an_option(
+    tmp_path: Path, git: Callable[..., str], committed: Callable[..., str]
+) -> None:
+    assert first_parent_order(tmp_path, ["0" * 40]) == {}
+    git("init", "-q")
+    commit = committed(1)
+    assert list(first_parent_order(tmp_path, [commit, "0" * 40, "--all", "HEAD", "a, b", ""])) == [commit]
+    assert first_parent_order(tmp_path, ["--all"]) == {}
+    assert first_parent_order(tmp_path / "missing", [commit]) == {}
+    assert origin_of(tmp_path, "HEAD") is None
+    assert origin_of(tmp_path, "0" * 40) is None
+
+
+def test_a_commit_has_its_date_and_first_parent_in_a_shallow_clone_too(
+    tmp_path: Path, git: Callable[..., str], committed: Callable[..., str]
+) -> None:
+    git("init", "-q")
+    git("config", "i18n.commitEncoding", "latin-1")
+    root, head = committed(1), committed(2, "--author", b"J\xf6rg <j@b>".decode("latin-1"))
+    assert origin_of(tmp_path, root) == CommitOrigin(committed_at=noon(1), parent=None)
+    expected = CommitOrigin(committed_at=noon(2), parent=root)
+    assert origin_of(tmp_path, head) == origin_of(tmp_path, f"{head}+dirty") == expected
+    git("clone", "-q", "--depth", "1", f"file://{tmp_path}", "shallow")
+    assert origin_of(tmp_path / "shallow", head) == expected
+    assert list(first_parent_order(tmp_path / "shallow", [root, head])) == [head]

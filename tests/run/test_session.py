@@ -58,11 +58,14 @@ def test_a_run_is_at_the_commit_of_the_files_that_it_imported_not_of_the_folder_
     git(project, "commit", "-qm", "cells")
     bench_run(tmp_path, imports=[str(project / "cells.py")])
     commit = git(project, "rev-parse", "HEAD")
-    assert set(load([tmp_path / "results"])["project_commit"]) == {commit}
+    frame = load([tmp_path / "results"])
+    assert set(frame["project_commit"]) == {commit}
+    assert {date.timestamp() for date in frame["committed_at"]} == {int(git(project, "log", "-1", "--format=%ct"))}
+    assert frame["parent_commit"].isna().all()
     (tmp_path / "outside.py").write_text("")
     bench_run(tmp_path, "--new", imports=[str(tmp_path / "outside.py")])
     newest = load([tmp_path / "results"]).sort_values("campaign_started_at").iloc[-1]
-    assert newest["project_commit"] != newest["project_commit"]  # NaN: outside of git there is none
+    assert newest[["project_commit", "parent_commit"]].isna().all()  # outside of git there is none
 
 
 def test_files_that_are_gone_or_differ_are_edited(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ position int32 required
 program_version text required
 program_commit text null
 project_commit text null
+committed_at time null
+parent_commit text null
 cells_digest text required
 isolation text required
 cell text required

@@ -42,6 +42,8 @@ def run(
     software: dict[str, Any] = SOFTWARE,
     memory_bytes: int = 400 * MEGABYTE,
     commit: str = "abc1234",
+    committed_at: pd.Timestamp | None = None,
+    parent: str | None = None,
     data: str | None = "d1",
     cells: str = "",
     code: Mapping[str, str] | None = None,
@@ -87,6 +89,7 @@ def run(
         "machine_fingerprint": digest(json.dumps(machine)), "software_fingerprint": digest(json.dumps(software)),
         "machine_json": json.dumps(machine), "software_json": json.dumps(software),
         "program_version": "0.1.0", "program_commit": commit, "project_commit": commit, "cells_digest": cells,
+        "committed_at": committed_at or pd.NaT, "parent_commit": parent,
     }  # fmt: skip
     return [{**common, **asdict(o)} for o in [*observed, Observation(phase="run", seconds=60.0)]]
 
@@ -96,6 +99,7 @@ _OPTIONAL_NUMBERS = [f.name for kind in (RunMetadata, Observation) for f in fiel
 
 def frame(*runs: Rows) -> pd.DataFrame:
     table = pd.DataFrame([row for rows in runs for row in rows])
+    table["committed_at"] = pd.to_datetime(table["committed_at"], utc=True)
     text = [name for name in table.columns if name not in _OPTIONAL_NUMBERS and table[name].dtype.kind not in "iufM"]
     return table.astype(dict.fromkeys(_OPTIONAL_NUMBERS, "float64") | dict.fromkeys(text, "category"))
 

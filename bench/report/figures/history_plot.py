@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.analysis.history import Series
 from bench.core.axes import varying
 from bench.core.errors import UsageError
-from bench.report.over_time import title
+from bench.report.over_time import conclusions, order_words, title
 from bench.report.values import commit_words
 
 PLOTS = (".png", ".svg", ".pdf")
@@ -45,10 +45,11 @@ def plot_history(all_series: Sequence[Series], path: Path) -> None:
                 colour = "tab:red" if series.worse(change) else "tab:green"
                 axis.axvline(change.index - 0.5, color=colour, linestyle="--")
                 axis.hlines(change.new, change.index - 0.5, end - 0.5, color=colour)
-            labels = [f"{p.began:%Y-%m-%d}\n{commit_words(p.commit)[:7]}" for p in series.points]
+            labels = [f"{p.committed_at or p.began:%Y-%m-%d}\n{commit_words(p.commit)[:7]}" for p in series.points]
             shown = range(0, len(labels), max(1, len(labels) // 8))
             axis.set_xticks(list(shown), [labels[i] for i in shown], fontsize="small")
-            axis.set(title=title(series, among), xlabel="", ylabel=series.metric.name)
+            below = [order_words(series), *([] if series.changes else conclusions(series))]
+            axis.set(title=title(series, among), xlabel="\n".join(below), ylabel=series.metric.name)
             axis.set_ylim(bottom=0 if series.metric.as_ratio else None)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
