@@ -29,7 +29,14 @@ def history(
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw it too, as .png, .svg or .pdf.")
     ] = None,
     repository: Annotated[
-        Path, typer.Option("--repository", metavar="DIR", help="The repository whose ancestry orders the commits.")
+        Path,
+        typer.Option(
+            "--repository",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="The repository whose ancestry orders the commits.",
+        ),
     ] = Path(),
     fmt: FormatOption = Format.TEXT,
 ) -> None:

@@ -14,6 +14,9 @@ _GIT_SECONDS = 5.0
 _WHOLE_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """A commit's whole name. What else a store may hold as one is never given to git, which would read it as an option."""
 
+_LATEST = 253_402_300_799
+"""The last second of the year 9999, since 1970."""
+
 DIRTY = "+dirty"
 """Stands after the name of a commit of whose tracked files some were changed."""
 
@@ -113,7 +116,8 @@ def first_parent_order(folder: Path, commits: Iterable[str]) -> dict[str, dateti
 
 
 def _date(seconds: str) -> datetime:
-    return datetime.fromtimestamp(int(seconds), UTC)
+    """A date out of a commit, which may hold any number; one that no calendar has is the latest."""
+    return datetime.fromtimestamp(min(int(seconds), _LATEST), UTC)
 
 
 def _git(folder: Path, *arguments: str, given: str = "") -> str | None:

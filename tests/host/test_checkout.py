@@ -122,3 +122,14 @@ def test_a_commit_has_its_date_and_first_parent_in_a_shallow_clone_too(
     git("clone", "-q", "--depth", "1", f"file://{tmp_path}", "shallow")
     assert origin_of(tmp_path / "shallow", head) == expected
     assert list(first_parent_order(tmp_path / "shallow", [root, head])) == [head]
+
+
+def test_a_date_that_no_calendar_has_is_the_latest(tmp_path: Path, git: Callable[..., str]) -> None:
+    git("init", "-q")
+    tree = git("write-tree")
+    (tmp_path / "raw").write_text(f"tree {tree}\nauthor a <a@b> 1 +0000\ncommitter a <a@b> {10**17} +0000\n\nx\n")
+    commit = git("hash-object", "-t", "commit", "-w", "--literally", "raw")
+    origin = origin_of(tmp_path, commit)
+    assert origin is not None
+    assert origin.committed_at.year == 9999
+    assert list(first_parent_order(tmp_path, [commit])) == [commit]
