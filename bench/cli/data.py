@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from bench.catalog import tasks
-from bench.catalog.tasks import TASKS
 from bench.cli.options import DataDirOption
 
 app = typer.Typer(no_args_is_help=True)
@@ -26,8 +24,9 @@ def fetch(
     data_dir: DataDirOption = None,
 ) -> None:
     """Get and verify the data of the tasks, so that a later run needs no network."""
+    from bench.catalog import tasks
     from bench.catalog.cache import obtain
 
-    for task in [tasks.find(name, "on the command line") for name in names] if names else TASKS.values():
+    for task in [tasks.find(name, "on the command line") for name in names] if names else tasks.TASKS.values():
         path = obtain(task, data_dir=data_dir, report=lambda line: typer.echo(line, err=True))
         typer.echo(f"{task.name}: {path} (sha256 of its content {task.digest[:12]}…)")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import queue
 import shutil
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.catalog.tasks.npz import read_npz
 from bench.catalog.tasks.task import Arrays, Report, SourceError, Task, WrongDataError
+
+if TYPE_CHECKING:
+    import http.client
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class Download:
         Raises:
             SourceError: the address can't be reached, or gives something else.
         """
+        # here, as every command imports the catalogue, and these take a tenth of its start
+        import http.client
+        import urllib.error
+
         report(f"{task.name}: downloading {self.address} ...")
         path = scratch / "download.npz"
         try:
@@ -109,6 +114,8 @@ class Download:
         In a thread, because urllib's limit doesn't cover name resolution and counts anew for each of a host's
         addresses.
         """
+        import urllib.request
+
         responses: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
 
         def connect() -> None:
