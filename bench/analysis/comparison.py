@@ -194,7 +194,7 @@ def _of_configuration(sides: _Sides, across_software: bool) -> list[PendingFindi
     if not base:
         return [finding for group in new.values() for finding in _new_failures(sides, None, group)]
     if not new:
-        return [sides.as_a_whole(Verdict.MISSING, "the base has it, the new side hasn't")]
+        return [sides.as_a_whole(Verdict.MISSING, "the base has runs of it, the new side has none")]
     pairs = matched(base, new)
     pending: list[PendingFinding | Finding] = []
     for before, after in pairs:

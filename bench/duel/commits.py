@@ -20,6 +20,7 @@ from bench.core.protocol import DUEL_PROTOCOL
 from bench.duel.layout import source_folders, top_level_names
 from bench.duel.sides import PreparedSide, UnpackedCommit, environment_side
 from bench.host.procfs import read_text
+from bench.plan.project import find_project
 from bench.run.server import WorkerEnvironment
 
 _WORKING_TREE = "."
@@ -56,7 +57,7 @@ def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> Pre
             f"nothing of this project takes part in a duel over the cell {case.cell!r}, which comes with bench: "
             f"name a cell of the project, as --set cells=my_cells:my_cell."
         )
-    sources = source_folders(root, Path.cwd())
+    sources = _source_folders(root, folder, top)
     program = Path(bench.__file__).parent.parent
     rest = [path for path in map(Path, sys.path) if path == program or not _of_checkout(path, top)]
     if ours:
@@ -71,6 +72,22 @@ def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> Pre
             root=root.resolve(), folders=(folder.resolve(),), checkout=top.resolve(), packages=top_level_names(sources)
         ),
     )
+
+
+def _source_folders(root: Path, folder: Path, top: Path) -> tuple[Path, ...]:
+    """The folders that an unpacked commit's packages lie in, seen from its project, and from where its settings stand.
+
+    Args:
+        root: what the current folder is in the unpacked tree.
+        folder: the unpacked tree.
+        top: the top of the checkout that it was unpacked from.
+    """
+    sources = source_folders(root, Path.cwd())
+    settings = find_project(Path.cwd())
+    if settings is not None and "source" in settings.table and settings.path.parent.is_relative_to(top):
+        declared_in = settings.path.parent
+        sources = (*sources, *source_folders(folder / declared_in.relative_to(top), declared_in))
+    return tuple(dict.fromkeys(sources))
 
 
 def built_commit_side(side: PreparedSide, cache: Path, scratch: Path, notify: Callable[[str], None]) -> PreparedSide:

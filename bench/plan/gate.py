@@ -75,7 +75,7 @@ def find_gate(file: Path | None) -> Gate:
         if project is None or "gate" not in project.table:
             return Gate()
         return read_gate(project.table["gate"], f"[tool.bench.gate] in {_shown(project.path)}")
-    content = read_toml(file)
+    content = read_toml(file, "the margins")
     table = own_table(content, file)
     if table is not None and "gate" in table:
         return read_gate(table["gate"], f"[tool.bench.gate] in {file}")

@@ -36,14 +36,18 @@ def find_project(start: Path) -> ProjectSettings | None:
     for folder in _upwards(start.absolute()):
         path = folder / FILE
         if path.is_file():
-            table = own_table(read_toml(path), path)
+            table = own_table(read_toml(path, "the settings"), path)
             if table is not None:
                 return ProjectSettings(path, table)
     return None
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, what: str) -> dict[str, Any]:
     """A TOML file's content.
+
+    Args:
+        path: the file.
+        what: is read from it, for messages: "the margins".
 
     Raises:
         UsageError: it can't be read.
@@ -52,7 +56,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # brackets nested ten thousand deep
         why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot read the margins from {str(path)!r} ({why}): name a TOML file.") from None
+        raise UsageError(f"cannot read {what} from {str(path)!r} ({why}): name a TOML file.") from None
 
 
 def own_table(content: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:

@@ -77,8 +77,8 @@ def notes(record: Mapping[str, Any]) -> list[str]:
             )
     else:
         texts.append(
-            f"The whole interval lies beyond the noise floor of {floor}, and not within the equivalence margin of "
-            f"{tolerance}."
+            f"The whole interval lies beyond the noise floor of {floor}, and some of it beyond the equivalence margin "
+            f"of {tolerance}."
         )
     batches = record["slices_a_side"] * record["strokes_a_slice"]
     steps = count(record["steps_a_slice"] // record["strokes_a_slice"], "step")

@@ -73,7 +73,9 @@ def load(
         tables[path] = outcome
     if not any(table.num_rows for table in tables.values()):
         named = ", ".join(str(path) for path in paths)
-        raise NoVerdictError(f"nothing measured yet, or nothing readable, in {named}: run `make bench` first.")
+        raise NoVerdictError(
+            f"nothing measured yet, or nothing readable, in {named}: measure first, as with `bench run quick`."
+        )
     rows = Rows.of(tables)
     runs_kept = np.ones(len(rows.first), bool) if all_attempts else rows.last_attempts()
     return _frame(rows.of_runs(runs_kept))

@@ -88,6 +88,24 @@ def test_a_project_below_its_repository_and_a_source_folder(
     assert environment.path[:2] == (tmp_path / "a" / "inner" / "src", tmp_path / "a" / "inner")
 
 
+def test_the_settings_of_the_project_hold_in_its_subfolders(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("python", "experiments"):
+        (project / name).mkdir()
+        (project / name / f"in_{name}.py").write_text("x\n")
+    (project / "pyproject.toml").write_text("[tool.bench]\nsource = ['python']\n")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "a layout")
+    monkeypatch.chdir(project / "experiments")
+    path = commit_side("HEAD", tmp_path / "a", USER_CELL, built_in_cell=False).environment.path
+    assert path is not None
+    assert path[:2] == (tmp_path / "a" / "experiments", tmp_path / "a" / "python")
+    (project / "pyproject.toml").write_text("[tool.bench]\nsources = ['python']\n")
+    with pytest.raises(UsageError, match=r"unknown key 'sources' .*: did you mean 'source'\?"):
+        commit_side("HEAD", tmp_path / "b", USER_CELL, built_in_cell=False)
+
+
 def test_what_is_no_commit_and_what_has_no_part_in_the_duel_is_refused(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

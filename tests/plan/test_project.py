@@ -63,7 +63,7 @@ def test_the_nearest_that_has_settings_of_bench_is_taken(tmp_path: Path) -> None
         ("[tool.bnech.gate]\n", "[tool.bnech.gate] in {} isn't read: did you mean [tool.bench.gate]?"),
         ("[bench.gate]\n", "[bench.gate] in {} isn't read: did you mean [tool.bench.gate]?"),
         ("[tool]\nbench = 1\n", "bench = 1 ([tool] in {}) must be a table"),
-        ("[tool.bench\n", "cannot read the margins from '{}'"),
+        ("[tool.bench\n", "cannot read the settings from '{}'"),
     ],
 )
 def test_a_slip_is_refused_and_not_passed_over(tmp_path: Path, text: str, sentence: str) -> None:

@@ -104,7 +104,7 @@ def test_the_last_attempt_counts(tmp_path: Path) -> None:
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    with pytest.raises(NoVerdictError, match="make bench"):
+    with pytest.raises(NoVerdictError, match="bench run quick"):
         load([tmp_path])
     (tmp_path / "runs").mkdir()
     with pytest.raises(NoVerdictError, match=str(tmp_path)):
