@@ -84,17 +84,16 @@ def _registry(_path: tuple[str, ...]) -> _Registry:
     for name, points in registered_as.items():
         packages = " and ".join(package for package, _ in points)
         what = f"the entry point {name!r} of the package {packages} (group {ENTRY_POINT_GROUP})"
-        package, point = points[0]
-        factory = _POINT.fullmatch(point.value)
-        if name in BUILT_IN:
-            problem = f"{what} has the name of another cell, {BUILT_IN[name].title}: name it as {point.value}"
+        factories = [match[1] for _, point in points if (match := _POINT.fullmatch(point.value))]
+        if len(factories) < len(points):
+            values = " and ".join(repr(point.value) for _, point in points)
+            problem = f"{what} is {values}: it must be written as module:factory"
+        elif name in BUILT_IN:
+            problem = f"{what} has the name of another cell, {BUILT_IN[name].title}: name it as {factories[0]}"
         elif len(points) > 1:
-            ways = " or ".join(point.value for _, point in points)
-            problem = f"{what} is no name of a single cell: name the cell as {ways}"
-        elif factory is None:
-            problem = f"{what} is {point.value!r}: it must be written as module:factory"
+            problem = f"{what} is no name of a single cell: name the cell as {' or '.join(factories)}"
         else:
-            cells[name] = Cell(name, factory[1], f"entry point of {package}")
+            cells[name] = Cell(name, factories[0], f"entry point of {packages}")
             continue
         problems[name] = problem
         _log.warning("ignored: %s.", problem)

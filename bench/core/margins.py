@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 
 from bench.core.errors import UsageError
 from bench.core.metric import Metric
@@ -45,7 +46,9 @@ def read_margin(value: object, metric: Metric, where: str) -> float:
     if unit and (given in _PERCENT or (in_points and given in _POINTS)):
         return number / 100
     ways = f'as in "5 {unit}"' if unit else "without a unit"
-    raise UsageError(f"{where} has the unit {given!r}, which {metric.title} isn't compared in: write it {ways}.")
+    raise UsageError(
+        f"{where} has the unit {reprlib.repr(given)}, which {metric.title} isn't compared in: write it {ways}."
+    )
 
 
 def read_percentage(text: str, where: str, *, least: float = 0.0) -> float:
@@ -61,7 +64,7 @@ def read_percentage(text: str, where: str, *, least: float = 0.0) -> float:
     """
     number, given = _parts(text, "%", where)
     if given and given not in _PERCENT:
-        raise UsageError(f"{where} has the unit {given!r}: it is a percentage, as in 1.5 or '1.5 %'.")
+        raise UsageError(f"{where} has the unit {reprlib.repr(given)}: it is a percentage, as in 1.5 or '1.5 %'.")
     if not given and 0 < number < least:
         raise UsageError(
             f"{where} would be {number:g} %, which nobody means: write {100 * number:g}, if that was meant, and else "
@@ -72,8 +75,11 @@ def read_percentage(text: str, where: str, *, least: float = 0.0) -> float:
 
 def _parts(value: object, unit: str, where: str) -> tuple[float, str]:
     """The number, and the unit as it was given; empty where there is none."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value), ""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf:
+        try:
+            return float(value), ""
+        except OverflowError:  # a whole number of 400 digits
+            return math.inf, ""
     match = _NUMBER.match(value.strip()) if isinstance(value, str) else None
     if match is None:
         or_text = f', nor a text with its unit, as in "5 {unit}"' if unit else ""

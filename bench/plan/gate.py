@@ -11,6 +11,7 @@ A user's own settings stand under `[tool.bench.gate]` in pyproject.toml, or unde
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,7 +115,7 @@ def _margins(metric: Metric, value: object, where: str) -> Margins:
     for key, written in value.items():
         if key not in ("tolerance", "floor"):
             raise unknown("key", str(key), ("tolerance", "floor"), where)
-        given[key] = read_margin(written, metric, f"{key} = {written!r} ({where})")
+        given[key] = read_margin(written, metric, f"{key} = {reprlib.repr(written)} ({where})")
     tolerance = given.get("tolerance", usual.tolerance)
     # who asks for a narrower tolerance than the usual floor means the floor to be narrower too
     floor = given.get("floor", min(usual.floor, tolerance))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def own_table(content: Mapping[str, Any], path: Path) -> Mapping[str, Any] | Non
     if table is None:
         return None
     if not isinstance(table, dict):
-        raise UsageError(f"bench = {table!r} ([tool] in {path}) must be a table, as in [tool.bench.gate].")
+        raise UsageError(f"bench = {reprlib.repr(table)} ([tool] in {path}) must be a table, as in [tool.bench.gate].")
     for key in table:
         if key not in _KEYS:
             raise unknown("key", key, _KEYS, f"[tool.bench] in {path}")

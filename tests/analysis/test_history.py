@@ -168,6 +168,9 @@ def test_the_command_ends_with_0_or_says_what_is_wrong(tmp_path: Path) -> None:
     assert (done.exit_code, picture.read_bytes()[:4]) == (0, b"\x89PNG")
     nothing = CliRunner().invoke(app, ["history", str(tmp_path / "store"), "--metric", "throughput"])
     assert isinstance(nothing.exception, NoVerdictError)
+    assert "has the metric throughput; measured: train_seconds, " in str(nothing.exception)
+    titled = CliRunner().invoke(app, ["history", str(tmp_path / "store"), "--metric", "training"])
+    assert titled.output == CliRunner().invoke(app, ["history", str(tmp_path / "store")]).output
 
 
 # --- the order ---

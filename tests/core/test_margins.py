@@ -49,6 +49,7 @@ def test_a_margin_is_a_number_or_has_its_unit(written: object, metric: object, m
         ),
         ("0.51", TRAINING, "here would be 51 %"),
         (0.5, ACCURACY, 'here would be 50 points, which nobody means: write 0.005, or "0.5 points"'),
+        (10**400, TRAINING, "here would be inf %"),
         (math.nan, TRAINING, "here is no number"),
         (math.inf, TRAINING, "here is no number"),
         (True, TRAINING, "here is no number"),

@@ -368,6 +368,12 @@ def test_what_is_named_replaces_and_the_rest_stays() -> None:
         ({"loss": {"tolerance": "3 s"}}, "tolerance = '3 s' (loss in here) has the unit 's'"),
         ({"loss": {"tolerance": True}}, "tolerance = True (loss in here) is no number"),
         ({"training": {"tolerance": 5}}, "tolerance = 5 (training in here) would be 500 %, which nobody means: write"),
+        ({"loss": {"tolerance": "9" * 10_000 + " s"}}, "999 s' (loss in here) has the unit 's'"),
+        (
+            {"loss": {"floor": "-1 %"}},
+            "loss in here: floor -0.01 and tolerance 0.1: margins need 0 ≤ floor ≤ tolerance",
+        ),
+        ({"loss": {"tolerance": "1e999 %"}}, "margins need 0 ≤ floor ≤ tolerance"),
         ({"loss": {"floor": 0.6}}, "floor = 0.6 (loss in here) would be 60 %"),
         ({"memory": {"floor": 0}, "memory_bytes": {"floor": 0}}, "memory_bytes and memory (here) are one metric"),
         ({"trainig": {}}, "unknown key 'trainig' (here): did you mean 'training'?"),
