@@ -44,7 +44,7 @@ def title(series: Series, among: Sequence[str]) -> str:
 
 
 _ORDERS = {
-    PlacedBy.ANCESTRY: "ancestry (first parents, of the repository here)",
+    PlacedBy.ANCESTRY: "ancestry (first parents, as the repository has them)",
     PlacedBy.COMMIT_DATE: "the commits' dates",
     PlacedBy.MEASUREMENT: "when they were measured, their commits' dates being unknown",
 }

@@ -186,7 +186,7 @@ def test_commits_that_were_measured_newest_first_are_in_the_repositorys_order(da
     assert [point.commit for point in line.points] == list(ANCESTRY)
     (change,) = line.changes
     assert (change.index, line.worse(change)) == (12, True)
-    assert "order: ancestry (first parents, of the repository here)\n" in history_in([line], "text", 100)
+    assert "order: ancestry (first parents, as the repository has them)\n" in history_in([line], "text", 100)
     assert "2025-11-13" in history_in([line], "text", 100)
 
 

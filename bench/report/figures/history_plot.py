@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def plot_history(all_series: Sequence[Series], path: Path) -> None:
                 axis.axvline(change.index - 0.5, color=colour, linestyle="--")
                 axis.hlines(change.new, change.index - 0.5, end - 0.5, color=colour)
             labels = [f"{p.committed_at or p.began:%Y-%m-%d}\n{commit_words(p.commit)[:7]}" for p in series.points]
-            shown = range(0, len(labels), max(1, len(labels) // 8))
+            shown = range(0, len(labels), math.ceil(len(labels) / 8))
             axis.set_xticks(list(shown), [labels[i] for i in shown], fontsize="small")
             below = [order_words(series), *([] if series.changes else conclusions(series))]
             axis.set(title=title(series, among), xlabel="\n".join(below), ylabel=series.metric.name)
