@@ -60,7 +60,7 @@ def change_points(values: Sequence[float], least: float = 0.0) -> tuple[int, ...
 
 
 def smallest_detectable(values: Sequence[float], least: float = 0.0, starts: Sequence[int] = ()) -> float:
-    """The smallest step that `change_points` would have found with near certainty, wherever in the longest level.
+    """The smallest step that `change_points` would have found, nine times in ten, in the longest level.
 
     A minimum detectable effect: the standard error times the sum of the critical value and the power's quantile (Bloom,
     1995, *Evaluation Review* 19, 547). Cutting a level of m points after point a saves, for a step of δ standard
