@@ -14,7 +14,7 @@ between two measurements; a comparison of what was not interleaved has a remark 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -32,6 +32,7 @@ from bench.analysis.promises import FindingRuns, Promises, read_promises
 from bench.analysis.samples import make_sample, readings
 from bench.analysis.stalls import find_stalls
 from bench.analysis.stats import CONFIDENCE
+from bench.analysis.trends import Trends, find_trends
 from bench.analysis.verdict import Verdict, exit_code
 from bench.core.axes import varying
 from bench.core.case import Case
@@ -69,6 +70,8 @@ class Comparison:
     """The confidence of each simultaneous interval, 0 to 1."""
     axes: tuple[str, ...]
     """The fields in which the configurations differ, without the cell."""
+    trends: tuple[Trends, Trends]
+    """The trends of both sides' runs, base and new."""
     added: tuple[Case, ...]
     """Configurations that only the new side has: nothing to compare them with."""
     remarks: tuple[str, ...]
@@ -134,6 +137,7 @@ def compare(
         intervals=intervals,
         confidence=confidence,
         axes=varying([*theirs, *added, *only_promised]),
+        trends=(_trends(theirs), _trends(ours)),
         added=added,
         remarks=_drift(*compared, findings),
     )
@@ -310,6 +314,21 @@ def _compared_store(frame: pd.DataFrame, name: str) -> ComparedStore:
         project_commits=commits("project_commit"),
         began=runs["started_at"].min(),
         ended=runs["started_at"].max(),
+    )
+
+
+def _trends(configurations: Mapping[Case, Groups]) -> Trends:
+    """The trends of all sections of a side."""
+    sections = {
+        id(section): section
+        for groups in configurations.values()
+        for group in groups.values()
+        for section in group.sections
+    }
+    trends = [find_trends(section.runs) for section in sections.values()]
+    return Trends(
+        tuple(trend for of_section in trends for trend in of_section.epochs),
+        tuple(trend for of_section in trends for trend in of_section.campaigns),
     )
 
 

@@ -57,6 +57,8 @@ class RunRecord:
     block: int
     seed: int
     repeat: int
+    started_at: float
+    """When it began, seconds since 1970, UTC."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """By metric (`bench.core.metrics.METRICS`), in its unit."""
     inference: Mapping[str, CallPathFigures] = field(default_factory=dict)
@@ -165,6 +167,7 @@ def _measured_run(
             block=int(row["block"]),
             seed=int(row["seed"]),
             repeat=int(row["repeat"]),
+            started_at=row["started_at"].timestamp(),
             figures={name: figures[run_id] for name, figures in by_metric.items() if run_id in figures},
             inference=inference.get(run_id, {}),
             epochs=epochs.get(run_id, SteadyEpochs()),

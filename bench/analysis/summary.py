@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.records import MeasuredRun, measured_runs, stored_object
+from bench.analysis.records import MeasuredRun, RunRecord, measured_runs, stored_object
 from bench.analysis.rows import KnownCeilings, Row, make_rows
 from bench.analysis.sections import SectionKey
 from bench.core.axes import SETTING_FIELDS, varying
+from bench.core.case import Case
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,11 @@ class Section:
     axes: tuple[str, ...]
     """The fields of the case that differ, without the cell."""
     rows: tuple[Row, ...]
+
+    @property
+    def runs(self) -> Mapping[Case, tuple[RunRecord, ...]]:
+        """The runs that ended ok, by configuration."""
+        return {row.configuration: row.runs for row in self.rows}
 
     @property
     def task(self) -> str:

@@ -13,12 +13,14 @@ from bench.analysis.rows import REFERENCE_CELL, InferenceFigures, Row
 from bench.analysis.stalls import find_stalls
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
+from bench.analysis.trends import find_trends
 from bench.core.axes import BY_FIELD
 from bench.core.metric import FromCalls, Metric, MetricKind
 from bench.core.metrics import METRICS
 from bench.report.document import Block, Cell, Column, Document, Either, Facts, Heading, Lines, Notes, Paragraph, Table
 from bench.report.inference_table import INFERENCE_NOTE, inference_findings, inference_table
 from bench.report.jsonout import estimate_object
+from bench.report.remarks import stall_notes, trend_notes, trends_object
 from bench.report.roofline import ROOFLINE_NOTE, roofline_table
 from bench.report.values import (
     NONE,
@@ -229,6 +231,7 @@ def _setting(section: Section, names: Sequence[str]) -> list[str]:
 def notes(section: Section) -> list[str]:
     """What the figures of the table mean, and what isn't in them."""
     rows = section.rows
+    labels = {row.configuration: row_label(row) for row in rows}
     texts: list[str] = []
     if any(row.runs for row in rows):
         texts += [
@@ -260,7 +263,7 @@ def notes(section: Section) -> list[str]:
     if any(row.ratio is None and row.estimates.get("train_seconds") for row in rows):
         texts.append(f"The ratio is {NONE} where SimpleRNN has no result at the same setting and block.")
     texts += _what_is_missing(section)
-    texts += _stalled(section)
+    texts += [*stall_notes(section), *trend_notes(find_trends(section.runs), labels.__getitem__)]
     if len(section.commits) > 1:
         texts.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
     texts += [INFERENCE_NOTE] if inference_table(section).rows else []
@@ -287,16 +290,6 @@ def _what_is_missing(section: Section) -> Iterator[str]:
             yield f"{row_label(row)}: {out.reason} ({out.runs} {out.status}; in no figure)."
 
 
-def _stalled(section: Section) -> Iterator[str]:
-    stalls = [f"{row_label(row)} {stalled}" for row in section.rows if (stalled := find_stalls(row.runs))]
-    if stalls:
-        yield (
-            "Stalls: epochs whose wall time is at least half as much again as their CPU time explains by the run's "
-            "other epochs, since cores idled: data came late, or one thread worked alone. They are in the figures: "
-            f"{'; '.join(stalls)}."
-        )
-
-
 # --- for programs ---
 
 
@@ -317,6 +310,7 @@ def _section_object(section: Section) -> dict[str, Any]:
         "shared": dict(section.shared),
         "axes": list(section.axes),
         "rows": [_row_object(row) for row in section.rows],
+        "trends": trends_object(find_trends(section.runs)),
         "claims": [asdict(claim) for claim in judge_claims(section)],
     }
 

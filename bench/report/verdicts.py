@@ -31,6 +31,7 @@ from bench.report.document import (
     Table,
 )
 from bench.report.jsonout import interval_object
+from bench.report.remarks import trend_notes, trends_object
 from bench.report.values import (
     NONE,
     case_label,
@@ -227,6 +228,9 @@ def _about(findings: Sequence[Finding], axes: Sequence[str]) -> str:
 
 def _notes(comparison: Comparison, gate: Gate) -> list[str]:
     notes = [*comparison.remarks]
+    for side, trends in zip((comparison.base, comparison.new), comparison.trends, strict=True):
+        named = trend_notes(trends, lambda case: case_label(case, comparison.axes))
+        notes += [f"{side.name}: {note}" for note in named]
     if comparison.added:
         names = ", ".join(case_label(case, comparison.axes) for case in comparison.added)
         notes.append(f"only the new side has, so not compared: {names}.")
@@ -304,6 +308,7 @@ def verdicts_data(comparison: Comparison, gate: Gate) -> dict[str, Any]:
         "margins": {name: asdict(margins) for name, margins in gate.margins.items()},
         "required": sorted(gate.required),
         "remarks": list(comparison.remarks),
+        "trends": dict(zip(("base", "new"), map(trends_object, comparison.trends), strict=True)),
         "exit_code": int(comparison.exit_code(gate)),
     }
 

@@ -30,6 +30,7 @@ def record(seconds: list[float], cpu_seconds: Sequence[float | None], number: in
         block=number,
         seed=number,
         repeat=0,
+        started_at=0.0,
         epochs=SteadyEpochs(tuple(seconds), tuple(cpu_seconds)),
     )
 

@@ -1,0 +1,83 @@
+"""Remarks under a table on how its runs went: epochs that stalled, times that drift. No run is left out for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bench.analysis.stalls import find_stalls
+from bench.analysis.summary import Section
+from bench.analysis.trends import CampaignTrend, EpochTrend, Trends
+from bench.core.case import Case
+from bench.core.units import significant
+from bench.report.values import row_label
+
+
+def stall_notes(section: Section) -> Iterator[str]:
+    """A sentence on the epochs of a section that stalled, if there are any."""
+    stalls = [f"{row_label(row)} {stalled}" for row in section.rows if (stalled := find_stalls(row.runs))]
+    if stalls:
+        yield (
+            "Stalls: epochs whose wall time is at least half as much again as their CPU time explains by the run's "
+            "other epochs, since cores idled: data came late, or one thread worked alone. They are in the figures: "
+            f"{'; '.join(stalls)}."
+        )
+
+
+def trend_notes(trends: Trends, label: Callable[[Case], str]) -> Iterator[str]:
+    """A sentence on the epochs that take longer and longer (or less and less), and one on the runs of a campaign.
+
+    Args:
+        trends: those of a section.
+        label: the name of a configuration.
+    """
+    if trends.epochs:
+        named = [f"{label(trend.configuration)} {_of_epochs(trend)}" for trend in trends.epochs]
+        yield (
+            f"Trends over a run's epochs, from the second to the last ({_RATE}), which the median hides: "
+            f"{'; '.join(named)}."
+        )
+    if trends.campaigns:
+        yield (
+            f"Trends of training times over a campaign, from its first run to its last ({_RATE}): "
+            f"{'; '.join(map(_of_campaign, trends.campaigns))}."
+        )
+
+
+def trends_object(trends: Trends) -> dict[str, Any]:
+    """The same JSON-able: relative changes, 0.1 for 10 % more."""
+    return {
+        "epochs": [
+            {
+                "configuration_id": trend.configuration.configuration_id,
+                "all_runs": trend.together,
+                "single_runs": list(trend.changes),
+                "runs": trend.of_runs,
+            }
+            for trend in trends.epochs
+        ],
+        "campaigns": [
+            {"campaign_id": trend.campaign_id, "change": trend.change, "runs": trend.runs} for trend in trends.campaigns
+        ],
+    }
+
+
+_RATE = "Kendall's tau, Sen's slope; at most 5 % that any is chance"
+
+
+def _of_epochs(trend: EpochTrend) -> str:
+    parts = []
+    if trend.together is not None:
+        parts.append(f"{_percent(trend.together)} in all {trend.of_runs} runs together")
+    if trend.changes:
+        ends = " to ".join(dict.fromkeys(map(_percent, (trend.changes[0], trend.changes[-1]))))
+        parts.append(f"{ends} in {len(trend.changes)} of {trend.of_runs} runs by themselves")
+    return ", ".join(parts)
+
+
+def _of_campaign(trend: CampaignTrend) -> str:
+    return f"{trend.campaign_id} {_percent(trend.change)} over {trend.runs} runs"
+
+
+def _percent(change: float) -> str:
+    return f"{'−' if change < 0 else '+'}{significant(100 * abs(change))} %"
