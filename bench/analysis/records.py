@@ -7,6 +7,7 @@ never meet. The process is the statistical unit: a run gives one figure, whateve
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -58,7 +59,7 @@ class RunRecord:
     seed: int
     repeat: int
     started_at: float
-    """When it began, seconds since 1970, UTC."""
+    """When it began, seconds since 1970, UTC; NaN where that is not known."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """By metric (`bench.core.metrics.METRICS`), in its unit."""
     inference: Mapping[str, CallPathFigures] = field(default_factory=dict)
@@ -167,7 +168,7 @@ def _measured_run(
             block=int(row["block"]),
             seed=int(row["seed"]),
             repeat=int(row["repeat"]),
-            started_at=row["started_at"].timestamp(),
+            started_at=math.nan if row["started_at"] is None else row["started_at"].timestamp(),
             figures={name: figures[run_id] for name, figures in by_metric.items() if run_id in figures},
             inference=inference.get(run_id, {}),
             epochs=epochs.get(run_id, SteadyEpochs()),

@@ -211,7 +211,7 @@ def _by_campaign(runs: RunsByConfiguration) -> Mapping[str, list[TimeSeries]]:
             (run, number, seconds)
             for number, of_case in enumerate(runs.values())
             for run in of_case
-            if (seconds := run.figure("train_seconds")) is not None and seconds > 0
+            if (seconds := run.figure("train_seconds")) is not None and seconds > 0 and math.isfinite(run.started_at)
         ),
         key=lambda entry: entry[0].started_at,
     )

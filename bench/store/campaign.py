@@ -137,7 +137,7 @@ def read_manifests(store: Path, *, warn: Callable[[str], None] = _log.warning) -
             manifest = Manifest(Campaign(**content["campaign"]), content["plan"])
             if manifest.campaign.id != path.stem or not all(isinstance(case, str) for case in manifest.case_ids):
                 raise ValueError("its content does not agree with its name")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             warn(f"{path} is not a readable manifest ({error}) and is left out: its campaign cannot be resumed.")
             continue
         manifests.append(manifest)

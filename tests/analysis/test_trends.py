@@ -208,6 +208,14 @@ def test_a_campaign_of_one_configuration_whose_runs_slow_down() -> None:
     assert "c1 +14.0 % over 8 runs." in text
 
 
+def test_a_run_that_began_nobody_knows_when_is_in_no_order() -> None:
+    rows = drifting([run(Case(cell="lstm", seed=seed), epoch_seconds=(9.0, 5 + 0.1 * seed)) for seed in range(8)])
+    rows.loc[rows["seed"] == 3, "started_at"] = pd.NaT
+    (section,) = summarise(rows)
+    (trend,) = find_trends(section.runs).campaigns
+    assert trend.runs == 7
+
+
 def test_a_comparison_remarks_the_trends_of_each_side() -> None:
     base, new = (
         drifting([lstm(seed, growth, name) for seed in range(6)]) for name, growth in (("old", 0.0), ("new", 0.02))

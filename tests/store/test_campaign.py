@@ -117,12 +117,14 @@ def test_unreadable_manifests_are_named_and_skipped(tmp_path: Path) -> None:
     (folder / "renamed.json").write_text(whole)
     (folder / "newer.json").write_text(json.dumps({**json.loads(whole), "manifest_version": 2}))
     (folder / "nocase.json").write_text(whole.replace('"case":', '"kase":'))
+    (folder / "infinite.json").write_text(whole.replace('"units": 128', '"units": Infinity'))
+    (folder / "deep.json").write_text("[" * 100_000)
     (folder / "noplan.json").write_text(json.dumps({**json.loads(whole), "plan": {}}))
     warnings: list[str] = []
     assert open_campaign(tmp_path, a_campaign(1), PLAN, nothing, new=False, warn=warnings.append) == (good, True)
-    for name in ("cut", "binary", "list", "renamed", "newer", "nocase", "noplan"):
+    for name in ("cut", "binary", "list", "renamed", "newer", "nocase", "infinite", "deep", "noplan"):
         assert sum(f"{name}.json" in sentence for sentence in warnings) == 1
-    assert len(warnings) == 7
+    assert len(warnings) == 9
     assert "upgrade" in next(sentence for sentence in warnings if "newer.json" in sentence)
 
 
