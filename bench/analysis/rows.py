@@ -302,7 +302,8 @@ def _efficiency(
     case: Case, speed: Estimate | None, runs: Sequence[MeasuredRun], ceilings: KnownCeilings
 ) -> Efficiency | None:
     task, network = TASKS.get(case.task), NETWORKS.get(case.network)
-    stored = next((run.stored for run in runs if run.stored["training_flops_per_sample"] is not None), None)
+    needed = ("forward_flops_per_sample", "training_flops_per_sample")
+    stored = next((run.stored for run in runs if all(run.stored[name] for name in needed)), None)
     if task is None or network is None or speed is None or stored is None:
         return None
     try:
@@ -323,8 +324,11 @@ def _efficiency(
 
 def _row_order(row: Row) -> tuple[Any, ...]:
     known = row.cell in _CELLS_IN_ORDER
-    kernels = list(KERNELS)
-    axes = (kernels.index(value) if name == "kernel" else value for name, value in row.axes.items())
+    kernels = {name: place for place, name in enumerate(KERNELS)}
+    # a kernel that isn't known here (another version of bench measured it) comes last
+    axes = (
+        (kernels.get(value, len(kernels)), value) if name == "kernel" else value for name, value in row.axes.items()
+    )
     return (*axes, not known, _CELLS_IN_ORDER.index(row.cell) if known else 0, row.cell)
 
 

@@ -21,19 +21,24 @@ CALL_PATHS = ("predict", "compiled")
 torch's inference mode, an ONNX session). Each is a phase of the attestation."""
 
 
-def column(doc: str, unit: str = "") -> Any:
+def column(
+    doc: str, unit: str = "", *, at_least: float | None = 0, at_most: float | None = None, nan: bool = False
+) -> Any:
     """A field that is None where it was not measured, and a column of the store.
 
     Args:
         doc: what the column holds, for its readers.
         unit: of its values, in words; empty where they have none.
+        at_least: the smallest number that it can hold; None where it can hold any, NaN and infinities too.
+        at_most: the largest.
+        nan: whether NaN is a value that a run may give, as where training diverges.
     """
-    return field(default=None, metadata=described(doc, unit))
+    return field(default=None, metadata=described(doc, unit, at_least=at_least, at_most=at_most, nan=nan))
 
 
-def described(doc: str, unit: str = "") -> Mapping[str, str]:
-    """The metadata that make a dataclass's field a documented column: `doc` and `unit`."""
-    return MappingProxyType({"doc": doc, "unit": unit})
+def described(doc: str, unit: str = "", **allowed: float | bool | None) -> Mapping[str, Any]:
+    """The metadata that make a dataclass's field a documented column: `doc`, `unit`, and the range of its numbers."""
+    return MappingProxyType({"doc": doc, "unit": unit, **allowed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +48,17 @@ class Observation:
     phase: str = field(
         metadata=described("build, compile, warmup, train, validate, evaluate, predict, or run for the whole run")
     )
-    epoch: int | None = column("from 1, for train and validate")
+    epoch: int | None = column("from 1, for train and validate", at_least=1)
     seconds: float | None = column("wall time of the phase", "seconds")
     cpu_seconds: float | None = column("CPU time of all threads of the run's process", "seconds")
     samples: int | None = column("samples processed")
-    loss: float | None = column("mean over the samples")
-    accuracy: float | None = column("fraction of samples, 0 to 1")
+    loss: float | None = column("mean over the samples", at_least=None)
+    accuracy: float | None = column("fraction of samples, 0 to 1", at_most=1, nan=True)
     entry: str | None = column(
         "for predict: the call path, predict (model.predict) or compiled (the call that a service would use)"
     )
-    predict_batch: int | None = column("for predict: samples a call")
-    call: int | None = column("for predict: from 1, in the order of the calls of this call path and batch")
+    predict_batch: int | None = column("for predict: samples a call", at_least=1)
+    call: int | None = column("for predict: from 1, in the order of the calls of this call path and batch", at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,8 @@ class RunMetadata:
     data_digest: str | None = column("digest of the data's content")
     test_predictions: str | None = column("the test set's labels and predicted probabilities (bench.core.predictions)")
     output_difference: float | None = column(
-        "largest absolute difference of the runtime's outputs from Keras's, over the test set; null for Keras itself"
+        "largest absolute difference of the runtime's outputs from Keras's, over the test set; null for Keras itself",
+        at_least=None,
     )
     rss_start_bytes: int | None = column("resident memory just before the model is built", "bytes")
     rss_train_bytes: int | None = column(

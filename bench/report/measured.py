@@ -117,7 +117,11 @@ def _observations(
     """The observations of the runs whose column `name` has that value, and their calls, which need few columns."""
     frame = load(paths, columns=columns, phases=_PHASES, warn=warn)
     calls = load(paths, columns=CALLS, phases=("predict",), warn=warn)
-    calls = calls[calls["phase"] == "predict"]
+    # a run that is sound in one of the two readings alone is in neither
+    frame = frame[frame["run_id"].isin(set(calls["run_id"]))]
+    calls = calls[(calls["phase"] == "predict") & calls["run_id"].isin(set(frame["run_id"]))]
+    if frame.empty:
+        raise NoVerdictError(f"nothing sound in {', '.join(map(str, paths))}: each part there is left out.")
     if value is not None:
         there = ", ".join(sorted(map(str, frame[name].unique())))
         frame = frame[frame[name] == value]

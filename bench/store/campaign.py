@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from bench.core.case import Case, digest
 from bench.store.files import locked, publish
+from bench.store.shapes import check_record, parsed
 
 MANIFEST_VERSION = 1
 
@@ -130,11 +131,13 @@ def read_manifests(store: Path, *, warn: Callable[[str], None] = _log.warning) -
     manifests = []
     for path in sorted((store / "campaigns").glob("[!.]*.json")):
         try:
-            content = json.loads(path.read_bytes())
+            content = parsed(path.read_bytes())
             if content["manifest_version"] > MANIFEST_VERSION:
                 warn(f"{path} was written by a newer bench and is left out: upgrade bench to resume that campaign.")
                 continue
+            check_record(Campaign, content["campaign"])
             manifest = Manifest(Campaign(**content["campaign"]), content["plan"])
+            _check_left_out(manifest.plan)
             if manifest.campaign.id != path.stem or not all(isinstance(case, str) for case in manifest.case_ids):
                 raise ValueError("its content does not agree with its name")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -142,3 +145,9 @@ def read_manifests(store: Path, *, warn: Callable[[str], None] = _log.warning) -
             continue
         manifests.append(manifest)
     return sorted(manifests, key=lambda manifest: manifest.campaign.started_at, reverse=True)
+
+
+def _check_left_out(plan: dict[str, Any]) -> None:
+    for out in plan.get("left_out") or ():
+        if not isinstance(out["case"], dict):
+            raise ValueError("what it left out is no list of cases")

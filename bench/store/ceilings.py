@@ -23,6 +23,7 @@ from bench.catalog import cells, networks
 from bench.catalog.tasks import Task
 from bench.core.case import Case, digest
 from bench.store.files import publish
+from bench.store.shapes import check_record, parsed
 
 CEILINGS_VERSION = 1
 """The version of the files in a store's folder `bounds/`, under `bounds_version`."""
@@ -134,12 +135,16 @@ def load(stores: Iterable[Path], *, warn: Callable[[str], None] = _log.warning) 
     known: dict[CeilingsKey, Ceilings] = {}
     for path in (path for store in stores for path in sorted((store / "bounds").glob("[!.]*.json"))):
         try:
-            content = json.loads(path.read_bytes())
+            content = parsed(path.read_bytes())
             if content.pop("bounds_version") > CEILINGS_VERSION:
                 warn(f"{path} was written by a newer bench and is left out: upgrade bench to read it.")
                 continue
+            check_record(ProductShape, content["shape"])
+            check_record(Ceilings, {name: value for name, value in content.items() if name != "shape"})
             measured = Ceilings(**{**content, "shape": ProductShape(**content["shape"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if not (measured.peak_flops_per_second > 0 and measured.serial_seconds > 0):
+                raise ValueError("a ceiling is above 0")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             warn(f"{path} holds no readable ceilings ({error}) and is left out.")
             continue
         known[measured.key] = _best([measured, known.get(measured.key, measured)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,7 +36,8 @@ def compact(store: Path, *, warn: Callable[[str], None] = _log.warning) -> tuple
 
     Args:
         store: the results folder.
-        warn: is given a sentence about each part that cannot be read; it is left where it is.
+        warn: is given a sentence about each part that cannot be read, or holds a run that isn't sound; it is left where
+            it is.
 
     Raises:
         UsageError: there is no such store, it cannot be written to, or a part was written by a newer bench.
@@ -46,9 +47,11 @@ def compact(store: Path, *, warn: Callable[[str], None] = _log.warning) -> tuple
         raise UsageError(f"{store} is not a results folder (it has no `runs`): name one that `bench run` wrote.")
     with locked(store):
         tables = read_folder(folder, tuple(BY_NAME), warn)
+        # a part with a run that readers leave out stays as it is: somebody may want to mend it
+        tables = _sound(tables, warn)
         if all(path.name.startswith("compact-") for path in tables) and len(tables) < 2:
             return 0, 0
-        table, runs, run_ids = _folded(Rows.of(tables))
+        table, runs, run_ids = _folded(Rows.of(tables, warn))
         path = folder / f"compact-{digest(' '.join(sorted(run_ids)))}.parquet"
 
         def write(file: IO[bytes]) -> None:
@@ -77,6 +80,12 @@ def compact(store: Path, *, warn: Callable[[str], None] = _log.warning) -> tuple
             part.unlink(missing_ok=True)
         sync_folder(folder)
     return len(folded), table.num_rows
+
+
+def _sound(tables: Mapping[Path, pa.Table], warn: Callable[[str], None]) -> dict[Path, pa.Table]:
+    """The parts in which every run is sound; the others are named."""
+    unsound = Rows.of(tables, warn).unsound if tables else ()
+    return {path: table for path, table in tables.items() if path not in unsound}
 
 
 def _row_groups(table: pa.Table, runs: np.ndarray[Any, np.dtype[np.intp]]) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ beside them. Merging two stores is copying their files: a run that is there twic
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -24,6 +25,10 @@ from bench.store import schema
 from bench.store.campaign import Campaign
 from bench.store.files import publish, refused
 from bench.store.schema import COLUMNS, SCHEMA, as_text, codes_of, upgraded, version_metadata, version_of
+
+_UNPACKED_BYTES = 256 << 20
+_MOST_PACKED = 100
+"""A part may unpack to the larger of 256 MiB and a hundred times its size: JSON of many runs packs to a thirtieth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +162,9 @@ def read_part(path: Path, columns: Sequence[str], phases: Collection[str] | None
         UsageError: the part was written by a newer bench.
     """
     try:
+        _check_file(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as part:
+            _check_size(path, part.metadata)
             version = version_of(part)
             if version > schema.SCHEMA_VERSION:
                 raise UsageError(
@@ -174,8 +181,23 @@ def read_part(path: Path, columns: Sequence[str], phases: Collection[str] | None
         if phases is not None and version < schema.SCHEMA_VERSION:
             table = table.filter(pa.array(_wanted_rows(table, phases)))
         return table
-    except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError) as error:
+    except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError, MemoryError) as error:
         return error
+
+
+def _check_file(path: Path) -> None:
+    """Opening a pipe would wait for its writer for ever."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is a folder" if stat.S_ISDIR(mode) else "it is no file")
+
+
+def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
+    """A few bytes that unpack to a full memory are no part of ours."""
+    size = path.stat().st_size
+    unpacked = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    if metadata.num_rows > size or unpacked > max(_UNPACKED_BYTES, _MOST_PACKED * size):
+        raise ValueError(f"{size:,} bytes that claim to hold {metadata.num_rows:,} rows, {unpacked:,} bytes")
 
 
 def _read_rows(part: pq.ParquetFile, columns: list[str], phases: Collection[str] | None) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import stat
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from bench.core import code
 from bench.core.case import Status
 from bench.core.code import ImportedModule
 from bench.core.errors import NoVerdictError, UsageError
+from bench.store import soundness
 from bench.store.parts import read_part
 from bench.store.schema import BY_NAME, KEYS, TEXT, TIME, codes_of
 
@@ -76,7 +78,9 @@ def load(
         raise NoVerdictError(
             f"nothing measured yet, or nothing readable, in {named}: measure first, as with `bench run quick`."
         )
-    rows = Rows.of(tables)
+    rows = Rows.of(tables, warn)
+    if not len(rows.first):
+        raise NoVerdictError(f"nothing sound in {', '.join(map(str, paths))}: each part there is left out.")
     runs_kept = np.ones(len(rows.first), bool) if all_attempts else rows.last_attempts()
     return _frame(rows.of_runs(runs_kept))
 
@@ -97,7 +101,7 @@ def attempts(store: Path, *, warn: Callable[[str], None] = _log.warning) -> dict
     tables = read_folder(store / "runs", ("run_id", "campaign_id", "case_id", "attempt", "status"), warn)
     if not tables:
         return by_campaign
-    rows = Rows.of(tables)
+    rows = Rows.of(tables, warn)
     for row in rows.table.take(pa.array(rows.first[rows.last_attempts()])).to_pylist():
         by_campaign.setdefault(row["campaign_id"], {})[row["case_id"]] = (row["attempt"], Status(row["status"]))
     return by_campaign
@@ -114,9 +118,13 @@ def imported_code(store: Path, campaign_id: str) -> frozenset[ImportedModule]:
         UsageError: a part was written by a newer bench.
     """
     modules: set[ImportedModule] = set()
-    tables = read_folder(store / "runs", ("run_id", "campaign_id", "code_json"), lambda text: None, ())
+
+    def silent(text: str) -> None:
+        return None  # who resumes a campaign was warned by `attempts`
+
+    tables = read_folder(store / "runs", (*KEYS, "code_json"), silent, ())
     if tables:
-        rows = Rows.of(tables)
+        rows = Rows.of(tables, silent)
         for row in rows.table.take(pa.array(rows.first)).to_pylist():
             if row["campaign_id"] == campaign_id:
                 modules |= set(code.from_json(row["code_json"]))
@@ -190,7 +198,7 @@ def read_folder(
             for path, outcome in zip(pending, outcomes, strict=True):
                 if isinstance(outcome, pa.Table):
                     tables[path] = outcome
-                elif isinstance(outcome, FileNotFoundError):
+                elif isinstance(outcome, FileNotFoundError) and not path.is_symlink():
                     vanished = True
                 else:
                     warn(f"{path} cannot be read ({outcome}) and is left out.")
@@ -209,19 +217,41 @@ class Rows:
     first: np.ndarray[Any, np.dtype[np.intp]]
     """The first row of each run."""
 
+    unsound: frozenset[Path]
+    """The parts that hold runs, or rows of none, that were left out."""
+
     @classmethod
-    def of(cls, tables: Mapping[Path, pa.Table]) -> Rows:
-        """The rows of parts; a run that several of them hold is taken from the first."""
-        table = pa.concat_tables(tables.values())
+    def of(cls, tables: Mapping[Path, pa.Table], warn: Callable[[str], None]) -> Rows:
+        """The rows of the sound runs of parts; a run that several of them hold soundly is taken from the first.
+
+        Args:
+            tables: the parts by path, at least one, with the columns `KEYS`.
+            warn: is given a sentence about each part with a run that is left out, and why.
+        """
+        table = _joined(list(tables.values()))
         part = np.repeat(np.arange(len(tables)), [each.num_rows for each in tables.values()])
-        codes, ids = codes_of(table["run_id"])
-        used = np.bincount(codes, minlength=len(ids)) > 0
-        run = (np.cumsum(used) - 1)[codes]
-        home = part[_first(run)]
-        keep = part == home[run]
+        ids, names = codes_of(table["run_id"])
+        # a copy of a run in another part is judged by itself; a row without an id is a run's of its own
+        copies = part * (len(names) + 1) + ids
+        _, first, copy = np.unique(copies, return_index=True, return_inverse=True)
+        bad: dict[int, str] = {}
+        for rows, why in soundness.faults(table, copy, first):
+            for number in np.unique(copy[rows]).tolist():
+                bad.setdefault(number, why)
+        unsound = _left_out(bad, ids[first], names, part[first], list(tables), warn)
+        sound = np.ones(len(first), bool)
+        sound[list(bad)] = False
+        # a part that has lost the id of a row has lost track of which rows are whose
+        sound &= ~np.isin(part[first], part[first][ids[first] < 0])
+        # the first sound copy of each run
+        home = np.full(len(names), len(tables))
+        np.minimum.at(home, ids[first[sound]], part[first[sound]])
+        keep = sound[copy] & (part == home[ids])
         if not keep.all():
-            table, run = table.filter(pa.array(keep)), run[keep]
-        return cls(table, run, _first(run))
+            table, ids = table.filter(pa.array(keep)), ids[keep]
+        used = np.bincount(ids, minlength=len(names)) > 0
+        run = (np.cumsum(used) - 1)[ids]
+        return cls(table, run, _first(run), unsound)
 
     def last_attempts(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """For each run, whether it is the last attempt at its case in its campaign."""
@@ -234,6 +264,50 @@ class Rows:
     def of_runs(self, runs: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
         """The rows of some runs, given a truth value for each run."""
         return self.table if runs.all() else self.table.filter(pa.array(runs[self.run]))
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of all, each column of text in one chunk, so that each of its texts is looked at once."""
+    table = pa.concat_tables(tables).unify_dictionaries()
+    columns = [
+        column.combine_chunks() if column.type == TEXT and column.num_chunks > 1 else column for column in table.columns
+    ]
+    return pa.table(columns, table.schema)
+
+
+def _left_out(
+    bad: Mapping[int, str],
+    ids: np.ndarray[Any, np.dtype[np.int64]],
+    names: Sequence[str],
+    part: np.ndarray[Any, np.dtype[np.intp]],
+    paths: Sequence[Path],
+    warn: Callable[[str], None],
+) -> frozenset[Path]:
+    """Names the parts that hold what is left out, and gives them.
+
+    Args:
+        bad: what is wrong, by number of the copy of a run.
+        ids: for each copy, the place of its id in `names`; -1 where it has none.
+        names: the ids of runs.
+        part: for each copy, the place of its part in `paths`.
+        paths: of the parts.
+        warn: is given a sentence about each part.
+    """
+    by_part: dict[int, list[int]] = defaultdict(list)
+    for number in sorted(bad):
+        by_part[int(part[number])].append(number)
+    for place, numbers in by_part.items():
+        nameless = [number for number in numbers if ids[number] < 0]
+        held = int((part == place).sum())
+        if nameless:
+            warn(f"{paths[place]} is left out: {bad[nameless[0]]}.")
+        elif held == 1:
+            warn(f"{paths[place]} is left out: {bad[numbers[0]]}.")
+        else:
+            what = ", ".join(names[ids[number]][:16] for number in numbers[:3])
+            more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
+            warn(f"of the {held} runs in {paths[place]}, {what}{more} left out: {bad[numbers[0]]}.")
+    return frozenset(paths[place] for place in by_part)
 
 
 def _first(numbers: np.ndarray[Any, np.dtype[np.intp]]) -> np.ndarray[Any, np.dtype[np.intp]]:

@@ -18,6 +18,7 @@ History of the schema:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from types import NoneType
@@ -45,6 +46,17 @@ _TYPES = {str: TEXT, int: pa.int64(), float: pa.float64()}
 
 
 @dataclass(frozen=True)
+class ValueRange:
+    """What the numbers of a column lie in; infinities lie in none."""
+
+    at_least: float
+    at_most: float = math.inf
+    above: float = -math.inf
+    nan: bool = False
+    """Whether NaN may stand there too."""
+
+
+@dataclass(frozen=True)
 class StoredColumn:
     """A column of the store: its name, its type, what it means and in which unit, and whether it may be missing."""
 
@@ -52,10 +64,12 @@ class StoredColumn:
     type: pa.DataType
     doc: str
     nullable: bool = True
+    allowed: ValueRange | None = None
+    """What its numbers lie in; None where they may be anything, NaN and infinities too."""
 
 
-def _required(name: str, kind: pa.DataType, doc: str) -> StoredColumn:
-    return StoredColumn(name, kind, doc, nullable=False)
+def _required(name: str, kind: pa.DataType, doc: str, *, at_least: float = 0) -> StoredColumn:
+    return StoredColumn(name, kind, doc, nullable=False, allowed=ValueRange(at_least))
 
 
 def _columns_of(record: type) -> tuple[StoredColumn, ...]:
@@ -64,11 +78,13 @@ def _columns_of(record: type) -> tuple[StoredColumn, ...]:
     return tuple(_column_of(f.name, hints[f.name], f.metadata) for f in fields(record))
 
 
-def _column_of(name: str, hint: Any, metadata: Mapping[str, str]) -> StoredColumn:
+def _column_of(name: str, hint: Any, metadata: Mapping[str, Any]) -> StoredColumn:
     kinds = set(get_args(hint) or (hint,))
     (kind,) = kinds - {NoneType}
     doc = ", ".join(filter(None, [metadata["doc"], metadata.get("unit")]))
-    return StoredColumn(name, _TYPES[kind], doc, nullable=NoneType in kinds)
+    given = {limit: metadata[limit] for limit in ("at_least", "at_most", "above") if metadata.get(limit) is not None}
+    allowed = ValueRange(**{"at_least": 0, **given}, nan=metadata.get("nan", False)) if given else None
+    return StoredColumn(name, _TYPES[kind], doc, nullable=NoneType in kinds, allowed=allowed)
 
 
 _HEADER = (
@@ -77,7 +93,7 @@ _HEADER = (
     _required("campaign_id", TEXT, "the campaign that the run belongs to"),
     _required("case_id", TEXT, "digest of the case's canonical form"),
     _required("configuration_id", TEXT, "digest of the case without seed and repeat"),
-    _required("attempt", pa.int32(), "from 1; readers take a case's last attempt in a campaign"),
+    _required("attempt", pa.int32(), "from 1; readers take a case's last attempt in a campaign", at_least=1),
     _required("status", TEXT, "ok, failed, timeout or invalid; only ok enters a comparison"),
     StoredColumn("error", TEXT, "what went wrong, in a sentence; null for ok"),
     StoredColumn("log", TEXT, "the kept log of the run's process, relative to the store"),
@@ -144,10 +160,15 @@ def version_of(part: pq.ParquetFile) -> int:
     """
     metadata: Mapping[bytes, bytes] = part.schema_arrow.metadata or {}
     if _VERSION_KEY in metadata:
-        return int(metadata[_VERSION_KEY])
-    if "schema_version" not in part.schema_arrow.names:
+        version = int(metadata[_VERSION_KEY])
+    elif "schema_version" in part.schema_arrow.names:
+        stored = part.read(["schema_version"])["schema_version"].to_pylist()
+        version = max((int(number) for number in stored if number is not None), default=SCHEMA_VERSION)
+    else:
         raise ValueError("it has no schema version: bench did not write it")
-    return int(max(part.read(["schema_version"])["schema_version"].to_pylist(), default=SCHEMA_VERSION))
+    if version < 1:
+        raise ValueError(f"there is no version {version} of the results format")
+    return version
 
 
 def upgraded(table: pa.Table, version: int, columns: Sequence[str]) -> pa.Table:
@@ -171,6 +192,8 @@ def _conformed(table: pa.Table, column: StoredColumn) -> pa.ChunkedArray | pa.Ar
         values = table[column.name]
         if values.type == column.type:
             return values
+        if not _may_become(values.type, column.type):
+            raise ValueError(f"its column {column.name!r} holds {values.type}")
         return as_text(values) if column.type == TEXT else values.cast(column.type)
     if column.name in _CASE_DEFAULTS:  # an axis that came later: its default is what was done before
         plain = pa.string() if column.type == TEXT else column.type
@@ -179,6 +202,20 @@ def _conformed(table: pa.Table, column: StoredColumn) -> pa.ChunkedArray | pa.Ar
     if column.nullable:
         return pa.nulls(table.num_rows, column.type)
     raise ValueError(f"it has no column {column.name!r}")
+
+
+def _may_become(stored: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a type is what other tools make of ours: a truth value is no number, and a number is no text."""
+    types = pa.types
+    if types.is_dictionary(stored):
+        stored = stored.value_type
+    if types.is_null(stored):
+        return True
+    if wanted == TEXT:
+        return bool(types.is_string(stored) or types.is_large_string(stored) or stored == pa.string_view())
+    if wanted == TIME:
+        return bool(types.is_timestamp(stored))
+    return bool(types.is_integer(stored) or types.is_floating(stored))
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from dataclasses import fields
 from datetime import datetime
@@ -20,7 +21,7 @@ from bench.core.metrics import Observation, RunMetadata
 from bench.store.compact import compact
 from bench.store.parts import write_run
 from bench.store.reader import finished, load
-from bench.store.schema import COLUMNS, SCHEMA_VERSION
+from bench.store.schema import BY_NAME, COLUMNS, SCHEMA_VERSION
 from tests.support.small_store import CAMPAIGN, a_run, failed, in_child, parts
 
 
@@ -76,8 +77,23 @@ KINDS: dict[object, st.SearchStrategy[Any]] = {
 }
 
 
+def any_sound(name: str, kind: object) -> st.SearchStrategy[Any]:
+    """What a column may hold: numbers within its bounds, JSON of its shape."""
+    column = BY_NAME[name]
+    if name.endswith("_json"):
+        return st.none() | st.sampled_from(["[]"] if name == "code_json" else ["{}", ' {"train": {}}'])
+    maybe = st.none() if column.nullable else st.nothing()
+    if column.allowed is None or "str" in str(kind):
+        return KINDS[kind]
+    low, high = max(column.allowed.at_least, column.allowed.above), column.allowed.at_most
+    if "int" in str(kind):
+        return maybe | st.integers(int(low), int(min(high, 2**53)))
+    least_open = column.allowed.above >= column.allowed.at_least
+    return maybe | st.floats(low, None if high == math.inf else high, allow_infinity=False, exclude_min=least_open)
+
+
 def any_of(record: type) -> st.SearchStrategy[Any]:
-    return st.builds(record, **{field.name: KINDS[field.type] for field in fields(record)})
+    return st.builds(record, **{field.name: any_sound(field.name, field.type) for field in fields(record)})
 
 
 @settings(max_examples=60, deadline=None)
