@@ -130,7 +130,11 @@ def _left_out(measured: Measured) -> Table:
     for manifest in measured.manifests:
         for out in manifest.plan.get("left_out") or ():
             case = out.get("case", {})
-            name = f"{case.get('cell')} × {case.get('kernel')} on {case.get('backend')}, {case.get('device')}"
+            name = (
+                f"{case.get('cell')} × {case.get('kernel')} on {case.get('backend')}, {case.get('device')}"
+                if isinstance(case, dict)
+                else str(case)
+            )
             rows[name, str(out.get("reason"))] = None
     return Table(
         (Column("configuration"), Column("reason", wrap=True)),

@@ -149,5 +149,5 @@ def read_manifests(store: Path, *, warn: Callable[[str], None] = _log.warning) -
 
 def _check_left_out(plan: dict[str, Any]) -> None:
     for out in plan.get("left_out") or ():
-        if not isinstance(out["case"], dict):
+        if not isinstance(out["case"], dict | str):
             raise ValueError("what it left out is no list of cases")
