@@ -22,6 +22,9 @@ from bench.host.state import Host
 _LARGEST = 2**63
 """Numbers that no column can hold are none that bench wrote, and overflow where they are divided."""
 
+_DEEPEST = 16
+"""Layers within layers whose settings are read: a user's model has a few, and what is shown of them is recursive."""
+
 
 def parsed(text: str | bytes) -> Any:
     """JSON that can be worked with: not deeper than Python can go, without NaN and infinities.
@@ -101,8 +104,19 @@ def _shown(value: object) -> str:
     return type(value).__name__ if isinstance(value, dict | list) else f"{str(value)[:40]!r}"
 
 
-class _NoRecord:
-    """Facts of the backend: no field is declared for them."""
+def _settings(content: object) -> None:
+    """Settings as a backend has them after a run; those of a layer hold those of the layers in it."""
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    for name, value in content.items():
+        if not _is_setting(value, _DEEPEST):
+            raise ValueError(f"its {name[:40]!r} is {_shown(value)}")
+
+
+def _is_setting(value: object, depth: int) -> bool:
+    if isinstance(value, dict):
+        return depth > 0 and all(_is_setting(inner, depth - 1) for inner in value.values())
+    return _is_fact(value)
 
 
 def _evidence(content: object) -> None:
@@ -138,7 +152,7 @@ JSON_COLUMNS: Mapping[str, Callable[[object], None]] = {
     "machine_json": _of(Machine),
     "software_json": _of(Software),
     "host_json": _of(Host),
-    "extra_json": _of(_NoRecord),
+    "extra_json": _settings,
     "attestation_json": _evidence,
     "code_json": _modules,
 }

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +189,21 @@ def test_broken_stores_give_the_figures_of_what_is_sound(tmp_path: Path) -> None
     breaker = Breaker(tmp_path)
     problems = {seed: breaker.check(seed) for seed in range(1, 6)}
     assert {seed: wrong for seed, (_, wrong) in problems.items() if wrong} == {}
+
+
+def test_settings_of_layers_within_layers_are_sound_to_a_depth_that_a_model_can_have(tmp_path: Path) -> None:
+    """A user's layer holds others, and each has its own dtype, use_cudnn and unroll."""
+    inner: dict[str, Any] = {"dtype": "float32", "use_cudnn": "auto", "unroll": False}
+    nested = {"recurrent_a": {"wide": {"cell": inner}, "dense": inner}, "jit_compile": False, "axes": [["a", 1]]}
+    deep: Any = inner
+    for _ in range(40):
+        deep = {"layer": deep}
+    for position, settings in enumerate((nested, {"recurrent_a": deep})):
+        metadata = replace(a_run(position).metadata, extra_json=json.dumps(settings))
+        write_run(tmp_path, replace(a_run(position), metadata=metadata))
+    warnings: list[str] = []
+    frame = load([tmp_path], warn=warnings.append)
+    assert json.loads(frame["extra_json"].iloc[0]) == nested
+    assert frame["run_id"].nunique() == 1
+    (warning,) = warnings
+    assert "its extra_json is damaged: its 'recurrent_a' is dict" in warning
