@@ -44,13 +44,14 @@ def foreign_code_sentence(side: str, modules: Sequence[ImportedModule]) -> str:
     more = f", and {len(modules) - _SHOWN} more" if len(modules) > _SHOWN else ""
     compiled = any(not module.file.endswith(".py") for module in modules)
     way_out = (
-        "compiled extensions are not in a commit: give --build, which builds each side's package into an environment "
-        "of its own"
+        "compiled extensions are not in a commit:"
         if compiled
-        else 'name the folder of the packages, as in [tool.bench] source = ["python"] in pyproject.toml, or give '
-        "--build, which builds each side's package into an environment of its own"
+        else 'name the folder of the packages, as in [tool.bench] source = ["python"] in pyproject.toml, or'
     )
-    return f"{side} did not run its own code: it imported {shown}{more}: {way_out}."
+    return (
+        f"{side} did not run its own code: it imported {shown}{more}: {way_out} give --build, which builds each side's "
+        f"package into an environment of its own."
+    )
 
 
 def identical_code(a: Sequence[ImportedModule], b: Sequence[ImportedModule]) -> bool:

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from bench.core.errors import UsageError
 from bench.core.protocol import DUEL_PROTOCOL
 from bench.duel.layout import source_folders, top_level_names
 from bench.duel.sides import PreparedSide, UnpackedCommit, environment_side
+from bench.host.checkout import is_owned_by_another, run_git, safe_directory
 from bench.host.procfs import read_text
 from bench.plan.project import find_project
 from bench.run.server import WorkerEnvironment
@@ -174,7 +174,7 @@ def _check_protocol(title: str, root: Path) -> None:
 
 def _git(folder: Path, text: str, *arguments: str) -> bytes:
     try:
-        done = _run_git(folder, *arguments)
+        done = run_git(folder, *arguments)
     except OSError as error:
         raise UsageError(f"the commit {text!r} cannot be had, because git cannot be run: {error.strerror}.") from None
     if done.returncode:
@@ -182,29 +182,24 @@ def _git(folder: Path, text: str, *arguments: str) -> bytes:
     return done.stdout
 
 
-def _run_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    command = ["git", "--no-optional-locks", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, stdin=subprocess.DEVNULL)
-
-
 def _git_failure(folder: Path, text: str, printed: list[str]) -> str:
     """What is wrong, and the way out: in CI it is most often the checkout, and not the name."""
-    if any("dubious ownership" in line for line in printed):
+    if is_owned_by_another("\n".join(printed)):
         return (
             f"git refuses this repository, because it belongs to another user than this one: "
-            f"`git config --global --add safe.directory {folder}` allows it."
+            f"{safe_directory(folder)} allows it."
         )
-    if _run_git(folder, "rev-parse", "--git-dir").returncode:
+    if run_git(folder, "rev-parse", "--git-dir").returncode:
         return (
             f"{text!r} cannot be a commit here, because {folder} is not in a git repository: stand in the project, or "
             f"name requirements (keras==3.15.1) or settings (kernel=generic)."
         )
-    if _run_git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
+    if run_git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
         return (
             f"{text!r} is not in this clone, which is shallow: fetch its history (`fetch-depth: 0` for "
             f"actions/checkout, or `git fetch --unshallow`)."
         )
-    if not _run_git(folder, "rev-parse", "--verify", "-q", f"refs/remotes/origin/{text}").returncode:
+    if not run_git(folder, "rev-parse", "--verify", "-q", f"refs/remotes/origin/{text}").returncode:
         return f"there is no local branch {text!r}, but the remote has it: name origin/{text}."
     return (
         f"{text!r} is no commit of the project here ({printed[-1] if printed else 'git failed'}): name a commit, "

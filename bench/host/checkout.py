@@ -55,14 +55,12 @@ def commit_problem(folder: Path) -> str | None:
     if not inside or _git(folder, "rev-parse", "--verify", "HEAD"):
         return None
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
-        )
+        refused = run_git(folder, "rev-parse", "HEAD").stderr.decode(errors="replace")
     except OSError as error:
         return f"git cannot be run: {error.strerror}"
-    if "dubious ownership" in done.stderr:
-        return f"it belongs to another user: `git config --global --add safe.directory {folder}` allows it"
-    return next(iter(done.stderr.strip().splitlines()), "git gives no reason")
+    if is_owned_by_another(refused):
+        return f"it belongs to another user: {safe_directory(folder)} allows it"
+    return next(iter(refused.strip().splitlines()), "git gives no reason")
 
 
 def commit_of_files(files: Iterable[Path]) -> str | None:
@@ -120,19 +118,40 @@ def _date(seconds: str) -> datetime:
     return datetime.fromtimestamp(min(int(seconds), _LATEST), UTC)
 
 
-def _git(folder: Path, *arguments: str, given: str = "") -> str | None:
+def run_git(
+    folder: Path, *arguments: str, given: bytes = b"", seconds: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git in a folder, and give what it printed.
+
+    Args:
+        folder: where git runs.
+        arguments: its command and options.
+        given: its standard input.
+        seconds: the longest that it may take; None for no limit.
+
+    Raises:
+        OSError: git cannot be run.
+        subprocess.TimeoutExpired: it took longer.
+    """
     # No optional locks: a `git` of the user's running at the same time must not find the index locked by ours.
     command = ["git", "--no-optional-locks", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, timeout=seconds, input=given)
+
+
+def is_owned_by_another(printed: str) -> bool:
+    """Whether git has refused a checkout because it belongs to another user than this one, by what it printed."""
+    return "dubious ownership" in printed
+
+
+def safe_directory(folder: Path) -> str:
+    """The command by which a user allows git to read another user's checkout, ready to be copied."""
+    return f"`git config --global --add safe.directory {folder}`"
+
+
+def _git(folder: Path, *arguments: str, given: str = "") -> str | None:
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",  # names and messages of commits may be in any encoding
-            timeout=_GIT_SECONDS,
-            input=given,
-        )
+        done = run_git(folder, *arguments, given=given.encode(), seconds=_GIT_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    # names and messages of commits may be in any encoding
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
