@@ -14,7 +14,7 @@ between two measurements; a comparison of what was not interleaved has a remark 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -37,7 +37,8 @@ from bench.analysis.verdict import Verdict, exit_code
 from bench.core.axes import varying
 from bench.core.case import Case
 from bench.core.errors import ExitCode
-from bench.core.metric import MetricKind
+from bench.core.metric import Metric, MetricKind
+from bench.core.metrics import METRICS
 from bench.plan.gate import Gate
 from bench.store.campaign import Manifest
 
@@ -120,10 +121,18 @@ def compare(
     only_promised = dict.fromkeys(
         case for side in promises for case in side.by_configuration if case not in theirs and case not in ours
     )
-    pending: list[PendingFinding | Finding] = []
-    for case in (*theirs, *added, *only_promised):
-        sides = _Sides(case, theirs.get(case, {}), ours.get(case, {}), *promises)
-        pending += _unfinished(sides, _of_configuration(sides, across_software))
+    configurations = [
+        _Sides(case, theirs.get(case, {}), ours.get(case, {}), *promises) for case in (*theirs, *added, *only_promised)
+    ]
+    judgeable = [_of_configuration(sides, across_software) for sides in configurations]
+    compared_metrics = {finding.metric.name for of_case in judgeable for finding in of_case if finding.metric}
+    # the defaults are required where they are measured: a suite without inference is as good as any
+    unmeasured = sorted(gate.required - compared_metrics) if gate.required_by_name else []
+    pending = [
+        finding
+        for sides, of_case in zip(configurations, judgeable, strict=True)
+        for finding in _unfinished(sides, [*of_case, *_unmeasured(sides, [METRICS[name] for name in unmeasured])])
+    ]
     intervals = sum(isinstance(finding, PendingFinding) and finding.needs_interval for finding in pending)
     confidence = 1 - (1 - CONFIDENCE) / max(intervals, 1)
     findings = tuple(
@@ -191,6 +200,28 @@ def _unfinished(sides: _Sides, pending: Sequence[PendingFinding | Finding]) -> t
     if isinstance(last, Finding) and last.verdict is Verdict.MISSING:
         return (*before, replace(last, remarks=(*last.remarks, *remarks)))
     return (*pending, sides.as_a_whole(Verdict.MISSING, *remarks))
+
+
+def _unmeasured(sides: _Sides, required: Sequence[Metric]) -> Iterator[Finding]:
+    """That a configuration which ran on both sides has no figure of what is required by name."""
+    for before, after in matched(sides.base, sides.new) if required and sides.base and sides.new else ():
+        base, new = sides.base[before], sides.new[after]
+        if not (base.runs and new.runs):
+            continue
+        measured = {metric.name for metric, _ in readings(new.runs)}
+        for metric in required:
+            question = PendingFinding(
+                configuration=sides.case,
+                environment=comparison_environment(sides.base, sides.new, before, after),
+                metric=metric,
+                detail="",
+                sample=make_sample([], []),
+                same_runs=False,
+                remarks=(),
+                runs=sides.runs([base], [new]),
+            )
+            where = "the base hasn't measured it" if metric.name in measured else "neither side has measured it"
+            yield question.without_interval(Verdict.MISSING, f"it is required, and {where}")
 
 
 def _of_configuration(sides: _Sides, across_software: bool) -> list[PendingFinding | Finding]:

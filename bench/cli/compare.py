@@ -53,7 +53,7 @@ def compare(
 
     Ends with 0 whatever it finds; `bench gate` makes an exit code of it.
     """
-    _compared(base, new, across, margins, fmt)
+    _compared(base, new, across, margins, fmt, same_runs=True)
 
 
 def gate(
@@ -62,7 +62,7 @@ def gate(
     across: AcrossOption = None,
     margins: MarginsOption = None,
     itself: Annotated[
-        bool, typer.Option("--self", help="Let a store be compared with itself, as a test of the gate: it is green.")
+        bool, typer.Option("--self", help="Let both sides hold the same runs, as a test of the gate: it is green.")
     ] = False,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
@@ -77,12 +77,7 @@ def gate(
 
       bench gate results/main results/local --format md >> "$GITHUB_STEP_SUMMARY"
     """
-    if not itself and base.exists() and new.exists() and base.samefile(new):
-        raise UsageError(
-            f"BASE {base} and NEW {new} are one store, which is never worse than itself: name the results of the base, "
-            f"or give --self if this is a test of the gate."
-        )
-    comparison, asked = _compared(base, new, across, margins, fmt)
+    comparison, asked = _compared(base, new, across, margins, fmt, same_runs=itself)
     code = comparison.exit_code(asked)
     spared = len(comparison.findings) - len(comparison.deciding(asked))
     undecided = f"; inconclusive, and not required: {count(spared, 'finding')}" if spared else ""
@@ -100,8 +95,9 @@ _WORDS = {
 
 
 def _compared(
-    base: Path, new: Path, across: Across | None, margins: Path | None, fmt: Format
+    base: Path, new: Path, across: Across | None, margins: Path | None, fmt: Format, *, same_runs: bool
 ) -> tuple[Comparison, Gate]:
+    """The comparison, printed; `same_runs` lets both sides hold the same ones."""
     from bench.analysis import comparison as judging
     from bench.plan.gate import find_gate
     from bench.report.verdicts import verdicts_data, verdicts_document
@@ -109,6 +105,11 @@ def _compared(
 
     asked = find_gate(margins)
     frames = _loaded(base, "base"), _loaded(new, "new side")
+    if not same_runs and set(frames[0]["run_id"]) == set(frames[1]["run_id"]):
+        raise UsageError(
+            f"BASE {base} and NEW {new} hold the same runs, which are never worse than themselves: name the results of "
+            f"the base, or give --self if this is a test of the gate."
+        )
     comparison = judging.compare(
         *frames,
         asked,

@@ -33,6 +33,8 @@ class Gate:
 
     margins: Mapping[str, Margins] = field(default_factory=lambda: dict(COMPARED))
     required: frozenset[str] = frozenset(name for name, metric in METRICS.items() if metric.required)
+    required_by_name: bool = False
+    """Whether the user named the required ones; one of these that neither side measured is missing."""
     origin: str = field(default="", compare=False)
     """Where it was read from ("[gate] in my.toml"); empty for the defaults."""
 
@@ -53,7 +55,7 @@ def read_gate(table: object, origin: str) -> Gate:
     given: dict[str, str] = {}
     for key, value in table.items():
         if key == "require":
-            gate = replace(gate, required=_required(value, origin))
+            gate = replace(gate, required=_required(value, origin), required_by_name=True)
             continue
         metric = _metric(key, origin)
         if metric.name in given:

@@ -20,6 +20,7 @@ from bench.core.metrics import COMPARED, METRICS, Observation, RunMetadata
 from bench.plan import suite
 from bench.plan.gate import Gate, find_gate, read_gate
 from bench.store.campaign import open_campaign
+from bench.store.compact import compact
 from bench.store.parts import write_run
 from tests.support.roots import LAPTOP
 from tests.support.stored import CAMPAIGN, a_run, a_store
@@ -87,12 +88,15 @@ def test_a_store_against_itself_is_green_failed_runs_and_all(gate: Gating, tmp_p
     assert gate("gate", tmp_path / "store", tmp_path / "store", "--self")[0] == ExitCode.OK
 
 
-def test_a_store_named_twice_is_refused(gate: Gating, base: Path, tmp_path: Path) -> None:
+def test_the_same_runs_on_both_sides_are_refused(gate: Gating, base: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(base)
-    for new in (base, tmp_path / "link", Path("base/../base")):
+    for name in ("copy", "folded"):
+        shutil.copytree(base, tmp_path / name)
+    compact(tmp_path / "folded")
+    for new in (base, tmp_path / "link", Path("base/../base"), tmp_path / "copy", tmp_path / "folded"):
         code, out, err = gate("gate", base, new)
         assert (code, out) == (ExitCode.USAGE, "")
-        assert "are one store, which is never worse than itself" in err
+        assert "hold the same runs, which are never worse than themselves" in err
         assert "--self" in err
         assert gate("gate", base, new, "--self")[0] == gate("compare", base, new)[0] == ExitCode.OK
 
@@ -216,7 +220,7 @@ def test_a_campaign_that_was_given_up_and_begun_anew_promises_nothing_more(
     new = promised(promised(written(tmp_path / "new")), later=False)
     assert gate("gate", base, new)[0] == ExitCode.OK
     newest = promised(promised(written(tmp_path / "again", later=False), later=False))
-    assert gate("gate", base, newest)[0] == ExitCode.NO_VERDICT
+    assert gate("gate", base, newest, "--self")[0] == ExitCode.NO_VERDICT
 
 
 def test_a_seed_with_two_runs_counts_both_of_them(gate: Gating, base: Path, tmp_path: Path) -> None:
@@ -344,6 +348,15 @@ def test_a_green_gate_tells_what_it_does_not_know(gate: Gating, base: Path, tmp_
     code, _, err = gate("gate", base, new, "--margins", path)
     assert code == ExitCode.OK
     assert "green: nothing that was measured got worse; inconclusive, and not required: " in err
+
+
+def test_what_is_required_by_name_and_was_not_measured_is_missing(gate: Gating, base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "margins.toml"
+    path.write_text("[gate]\nrequire = ['latency_seconds', 'train_seconds']\n")
+    code, out, err = gate("gate", base, written(tmp_path / "new"), "--margins", path)
+    assert (code, "not green" in err) == (ExitCode.NO_VERDICT, True)
+    assert out.splitlines()[-1] == "1 missing, 5 same"
+    assert "(latency): it is required, and neither side has measured it" in out
 
 
 def test_a_gate_that_names_nothing_is_the_usual_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
