@@ -23,6 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.run.lock import LOCK_VARIABLE
 from tests.support.harness import BenchProcess, choose, violations
 
 BENCH = "from bench.cli import main; main()"
@@ -110,7 +111,7 @@ def _bench_process(folder: Path, state: dict[str, Any]) -> BenchProcess:
     results = ["--results", str(folder / "results")]
     command = [sys.executable, "-c", BENCH, "run", "quick", *sets, *results, "--retry-failed"]
     # a lock of its own: it measures nothing that anybody would compare
-    return BenchProcess(command, folder / "output.txt", {"TMPDIR": str(folder)})
+    return BenchProcess(command, folder / "output.txt", {LOCK_VARIABLE: str(folder / "lock")})
 
 
 def _wait(bench: BenchProcess, target: str, generator: random.Random) -> None:

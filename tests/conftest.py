@@ -1,6 +1,6 @@
 """Skips by name what needs an extra that is missing; where CI says that all are there, such a skip is a failure.
 
-The tests run in two processes side by side: each has a temporary folder of its own, and so a machine's lock of its own.
+The tests run in two processes side by side: each has a temporary folder and a machine's lock of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from importlib.util import find_spec
 
 import pytest
 from hypothesis import settings
+
+from bench.run.lock import LOCK_VARIABLE
 
 settings.register_profile("bench", deadline=None)  # that a machine is busy is no finding
 settings.load_profile("bench")
@@ -36,6 +38,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        folder = tmp_path_factory.mktemp("tmp")
+        patch.setenv("TMPDIR", str(folder))
+        patch.setenv(LOCK_VARIABLE, str(folder / "lock"))
         patch.setattr(tempfile, "tempdir", None)
         yield

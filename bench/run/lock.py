@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.core.errors import UsageError
+
+DEFAULT_LOCK = Path("/tmp/rnn-bench.lock")
+"""Not in TMPDIR, which batch systems and macOS set for each job or user: two timed runs would not meet."""
+LOCK_VARIABLE = "BENCH_MACHINE_LOCK"
+"""The environment variable that names another file, for a machine whose /tmp is not shared or not writable."""
 
 _WRITE_SECONDS = 0.01
 """The time that a new holder of the lock needs to write down its process id."""
@@ -22,12 +26,12 @@ def machine_lock(waiting: Callable[[str], None], path: Path | None = None) -> It
 
     Args:
         waiting: given a sentence that names the holder, when the lock isn't free.
-        path: the lock's file; by default a file that all users of the machine share.
+        path: the lock's file; by default that of the variable `BENCH_MACHINE_LOCK`, or the one that all users share.
 
     Raises:
         UsageError: the file cannot be opened or locked.
     """
-    path = path or Path(tempfile.gettempdir()) / "rnn-bench.lock"
+    path = path or Path(os.environ.get(LOCK_VARIABLE) or DEFAULT_LOCK)
     try:
         fd = _open_shared(path)
     except OSError as error:
@@ -66,5 +70,5 @@ def _open_shared(path: Path) -> int:
 def _lock_refused(path: Path, error: OSError) -> UsageError:
     return UsageError(
         f"cannot use {path}, the lock that keeps timed runs apart ({error.strerror}): remove it if it is in the way, "
-        f"or set TMPDIR to another folder."
+        f"or name another file with {LOCK_VARIABLE}."
     )

@@ -16,6 +16,7 @@ import pytest
 
 from bench.duel.record import rounds_of
 from bench.duel.sequential import pair_log_ratio
+from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
 from tests.support.git import git
 from tests.support.harness import ROOT, BenchProcess, fake_bench
@@ -27,7 +28,7 @@ Duel = Callable[..., subprocess.CompletedProcess[str]]
 def duel(tmp_path: Path) -> Duel:
     def call(*arguments: str, cwd: Path = ROOT, **script: object) -> subprocess.CompletedProcess[str]:
         (tmp_path / "script.json").write_text(json.dumps(script))
-        variables = {SCRIPT: str(tmp_path / "script.json"), "TMPDIR": str(tmp_path), "COLUMNS": "100"}
+        variables = {SCRIPT: str(tmp_path / "script.json"), LOCK_VARIABLE: str(tmp_path / "lock"), "COLUMNS": "100"}
         return subprocess.run(
             fake_bench("duel", *arguments, "--results", str(tmp_path / "results")),
             cwd=cwd,
@@ -182,7 +183,7 @@ def bench(tmp_path: Path) -> Iterator[BenchProcess]:
     process = BenchProcess(
         fake_bench("duel", *sides("units=100", "units=101"), "--results", str(tmp_path / "results")),
         tmp_path / "output",
-        {SCRIPT: str(tmp_path / "script.json"), "TMPDIR": str(tmp_path)},
+        {SCRIPT: str(tmp_path / "script.json"), LOCK_VARIABLE: str(tmp_path / "lock")},
     )
     yield process
     process.stop()

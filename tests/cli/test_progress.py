@@ -20,6 +20,7 @@ from bench.core.metrics import Observation, RunMetadata
 from bench.core.protocol import Began
 from bench.plan.plan import Plan, ScheduledCase, make_plan
 from bench.plan.suite import load as load_suite
+from bench.run.lock import LOCK_VARIABLE
 from bench.store.parts import Run
 from tests.run.test_runner import CAMPAIGN
 from tests.support.fake_worker import SCRIPT
@@ -224,7 +225,11 @@ def test_a_real_terminal_is_left_as_it_was(tmp_path: Path) -> None:
 
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
-    environment |= {SCRIPT: str(tmp_path / "script.json"), "TERM": "xterm-256color", "TMPDIR": str(tmp_path)}
+    environment |= {
+        SCRIPT: str(tmp_path / "script.json"),
+        "TERM": "xterm-256color",
+        LOCK_VARIABLE: str(tmp_path / "lock"),
+    }
     command = fake_bench("run", "quick", "--results", str(tmp_path / "r"), "--set", "seeds=0")
     with subprocess.Popen(
         command, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, cwd=ROOT

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import uv
 
+from bench.run.lock import LOCK_VARIABLE
 from tests.support.git import git
 from tests.support.harness import ROOT
 
@@ -70,7 +71,7 @@ def duel(python: Path, project: Path, results: Path, cell: str = "my.cells:x") -
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "BENCH_TEST_SIDE": "tests.support.importing_side",
-            "TMPDIR": str(results.parent),
+            LOCK_VARIABLE: str(results.parent / "lock"),
         },
         capture_output=True,
         text=True,

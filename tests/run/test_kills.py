@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from bench import store
+from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
 from tests.support.harness import BenchProcess, choose, fake_bench, violations
 
@@ -26,7 +27,7 @@ def bench(tmp_path: Path) -> Iterator[BenchProcess]:
     process = BenchProcess(
         fake_bench("run", "quick", "--results", str(tmp_path / "results")),
         tmp_path / "output",
-        {SCRIPT: str(tmp_path / "script.json"), "TMPDIR": str(tmp_path)},
+        {SCRIPT: str(tmp_path / "script.json"), LOCK_VARIABLE: str(tmp_path / "lock")},
     )
     yield process
     process.stop()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -14,7 +15,8 @@ from types import FrameType
 import pytest
 
 from bench.core.errors import UsageError
-from bench.run.lock import machine_lock
+from bench.run import lock
+from bench.run.lock import LOCK_VARIABLE, machine_lock
 from tests.support.harness import ROOT
 
 
@@ -32,8 +34,8 @@ with machine_lock(print, Path(sys.argv[1])):
 """
 
 
-def hold(path: Path, seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", HOLD, str(path), str(seconds)]
+def hold(path: Path, seconds: float, code: str = HOLD) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", code, str(path), str(seconds)]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert holder.stdout
     assert holder.stdout.readline() == "held\n"
@@ -48,6 +50,33 @@ def test_the_lock_is_waited_for_and_says_for_whom(tmp_path: Path) -> None:
     with machine_lock(notes.append, tmp_path / "lock"):
         assert len(notes) == 1
         assert (tmp_path / "lock").read_text().strip() == str(os.getpid())
+
+
+def test_temporary_folders_of_their_own_do_not_part_two_harnesses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batch systems give each job a TMPDIR, and macOS each user."""
+    code = HOLD.replace(", Path(sys.argv[1])", "")
+    code = (
+        f"import bench.run.lock as lock, pathlib\nlock.DEFAULT_LOCK = pathlib.Path({str(tmp_path / 'lock')!r})\n{code}"
+    )
+    monkeypatch.delenv(LOCK_VARIABLE)
+    monkeypatch.setattr(lock, "DEFAULT_LOCK", tmp_path / "lock")
+    (tmp_path / "another").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "another"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    notes: list[str] = []
+    with hold(tmp_path, 0.3, code) as holder:
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        with machine_lock(notes.append):
+            assert notes == [f"another bench (process {holder.pid}) is timing on this machine: waiting for it"]
+
+
+def test_the_variable_names_another_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path / "mine"))
+    with machine_lock(pytest.fail):
+        assert (tmp_path / "mine").read_text().strip() == str(os.getpid())
 
 
 def test_the_lock_goes_with_its_holder(tmp_path: Path) -> None:
@@ -120,7 +149,7 @@ def test_a_link_that_somebody_has_put_there_is_not_written_through(tmp_path: Pat
 
 def test_a_lock_that_cannot_be_made_names_the_way_out(tmp_path: Path) -> None:
     with (
-        pytest.raises(UsageError, match=r"No such file or directory.*TMPDIR"),
+        pytest.raises(UsageError, match=r"No such file or directory.*BENCH_MACHINE_LOCK"),
         machine_lock(pytest.fail, tmp_path / "no folder" / "lock"),
     ):
         pass

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from bench.host.software import Software
 from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase, make_plan
 from bench.plan.suite import load as load_suite
+from bench.run.lock import LOCK_VARIABLE
 from bench.run.runner import CampaignOutcome, CampaignSettings, _RemainingTime, run_campaign
 from bench.run.server import Isolation
 from bench.store.campaign import Campaign
@@ -148,8 +148,7 @@ class Laboratory:
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Laboratory]:
     monkeypatch.setenv(SCRIPT, str(tmp_path / "script.json"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a lock of the machine of its own
-    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv(LOCK_VARIABLE, str(tmp_path / "lock"))
     laboratory = Laboratory(tmp_path)
     laboratory.script()
     before = set(psutil.Process().children(recursive=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.code import ImportedModule
+from bench.run.lock import LOCK_VARIABLE
 from bench.run.session import edited_files
 from bench.store import load
 from tests.support.fake_worker import SCRIPT
@@ -25,7 +26,12 @@ def bench_run(folder: Path, *options: str, cwd: Path = ROOT, **script: object) -
     done = subprocess.run(
         fake_bench("run", "quick", "--set", "cells=lstm,gru", "--results", str(folder / "results"), *options),
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), SCRIPT: str(folder / "script.json"), "TMPDIR": str(folder)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            SCRIPT: str(folder / "script.json"),
+            LOCK_VARIABLE: str(folder / "lock"),
+        },
         capture_output=True,
         text=True,
         check=False,
