@@ -81,7 +81,7 @@ def measure(request: Request, emit: Emit) -> None:
     from bench.worker.runtimes import load_runtime
     from bench.worker.session import start_session
 
-    case, task = request.case, tasks.find(request.case.task, "a case")
+    case, task = request.case, tasks.of(request.case)
     backend = start_session(case)
     data = Data.load(request, task)
     runtime = load_runtime(case, task, data, backend)

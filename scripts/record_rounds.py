@@ -48,7 +48,7 @@ class Recorder:
         self._runners: dict[str, InterleavedRunner] = {}
         for cell in cells:
             case = Case(cell=cell, task="mnist_5k", epochs=1, threads=1)
-            data = obtain(tasks.find(case.task, "a recording"), data_dir=None, report=_report)
+            data = obtain(tasks.of(case, "a recording"), data_dir=None, report=_report)
             side = PreparedSide(title="A", case=case, environment=pinned_allocator(WorkerEnvironment()))
             (logs / cell).mkdir()
             self._runners[cell] = InterleavedRunner(side, side, data=data, folder=logs / cell)

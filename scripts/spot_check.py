@@ -38,7 +38,7 @@ WORKER = "scripts.burning_side"
 
 def duel(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
     """One duel, and what came of it."""
-    data = obtain(tasks.find(case.task, "a spot check"), data_dir=None, report=_report)
+    data = obtain(tasks.of(case, "a spot check"), data_dir=None, report=_report)
 
     def side(title: str, fraction: float) -> PreparedSide:
         environment = pinned_allocator(WorkerEnvironment(variables={"BURN_FRACTION": str(fraction)}))

@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeVar
 from bench.analysis.records import MeasuredRun, RunRecord, in_order
 from bench.analysis.roofline import Efficiency, efficiency
 from bench.analysis.stats import Estimate, mean_t, median_runs, paired_ratio
+from bench.catalog import tasks
 from bench.catalog.kernels import KERNELS
 from bench.catalog.networks import NETWORKS
-from bench.catalog.tasks import TASKS
 from bench.core.case import Case
 from bench.core.errors import BenchError
 from bench.core.metric import Metric
@@ -301,7 +301,7 @@ def _latencies_of_both(runs: Iterable[RunRecord]) -> tuple[list[float], list[flo
 def _efficiency(
     case: Case, speed: Estimate | None, runs: Sequence[MeasuredRun], ceilings: KnownCeilings
 ) -> Efficiency | None:
-    task, network = TASKS.get(case.task), NETWORKS.get(case.network)
+    task, network = tasks.known(case), NETWORKS.get(case.network)
     needed = ("forward_flops_per_sample", "training_flops_per_sample")
     stored = next((run.stored for run in runs if all(run.stored[name] for name in needed)), None)
     if task is None or network is None or speed is None or stored is None:

@@ -113,7 +113,7 @@ class Network:
                 case Dense():
                     shape = (layer.units,)
                 case Output():
-                    shape = (task.classes,)
+                    shape = (task.outputs,)
             placed.append(PlacedLayer(layer, name, inputs, shape))
         return tuple(placed)
 
@@ -162,7 +162,7 @@ def arithmetic(network: Network, gates: int, units: int, task: Task) -> Arithmet
         network: the layers.
         gates: how often the cell multiplies by [inputs, units] and by [units, units] at each step.
         units: the cell's width.
-        task: gives the steps, the features and the classes.
+        task: gives the steps, the features and the outputs.
     """
     placed = network.placed(units, task)
     # per position: the products with the layer's inputs, and those with a recurrent layer's state

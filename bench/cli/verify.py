@@ -143,7 +143,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     if reason := refusal(case, read_capabilities(machine)):
         raise NoVerdictError(f"{case.label()} can't be run here: {reason}.")
     plan = Plan("verify", "", 0, _SILENCE_SECONDS, (ScheduledCase(case, 0, 0),), ())
-    data = {case.task: obtain(tasks.find(case.task, "the store"), data_dir=data_dir, report=notify)}
+    data = {case.task: obtain(tasks.of(case, "the store"), data_dir=data_dir, report=notify)}
     software = software_of(plan)
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder, terminated_as_interrupted():
         settings = CampaignSettings(

@@ -147,7 +147,7 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
     """
     kind = common_kind(settings.a, settings.b)
     cases = cases_of(settings.a, settings.b, kind, settings.overrides)
-    data = obtain(tasks.find(cases[0].task, "a duel"), data_dir=settings.data_dir, report=reporter.note)
+    data = obtain(tasks.of(cases[0], "a duel"), data_dir=settings.data_dir, report=reporter.note)
     machine = read_machine(settings.cpus)
     folder = settings.results / "duels" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     logs = folder / "logs"

@@ -24,7 +24,7 @@ def estimate_seconds(case: Case) -> float:
     Raises:
         UsageError: the case names a task, a network or a backend that doesn't exist.
     """
-    task = tasks.find(case.task, "a case")
+    task = tasks.of(case)
     gates = BUILT_IN[case.cell].gates if case.cell in BUILT_IN else _UNKNOWN_GATES
     network = networks.find(case.network)
     flops = arithmetic(network, gates or _UNKNOWN_GATES, case.units, task)

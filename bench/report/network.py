@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
+from bench.catalog import tasks
 from bench.catalog.cells import BUILT_IN, Cell
 from bench.catalog.networks import NETWORKS, Dense, Dropout, Layer, Recurrent, parameters
-from bench.catalog.tasks import TASKS, Task
+from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.report.values import NONE, clean
 
@@ -26,7 +27,7 @@ class DrawnLayer:
 
 def layers_of(case: Case) -> tuple[DrawnLayer, ...]:
     """The layers of a case, by formula; none for a task or a network that this version doesn't know."""
-    task, network = TASKS.get(case.task), NETWORKS.get(case.network)
+    task, network = tasks.known(case), NETWORKS.get(case.network)
     if task is None or network is None:
         return ()
     # a store may name cells that aren't installed here

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bench.analysis.quality import Quality, judge_quality
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
-from bench.catalog.tasks import TASKS
+from bench.catalog import tasks
 from bench.report.document import Block, Column, Details, Notes, Table
 from bench.report.measured import Measured
 from bench.report.values import NONE, row_label
@@ -84,7 +84,7 @@ def _confusion(quality: Quality) -> Table:
 
 def _label(qualities: Sequence[Quality]) -> str:
     """What the task calls one of its classes; a section has one task."""
-    task = TASKS.get(qualities[0].row.configuration.task)
+    task = tasks.known(qualities[0].row.configuration)
     return task.words.label if task else "class"
 
 

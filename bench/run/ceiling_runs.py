@@ -27,7 +27,7 @@ def shapes(plan: Plan) -> dict[ProductShape, Case]:
     by_shape: dict[ProductShape, Case] = {}
     for scheduled in plan.scheduled:
         case = scheduled.case.configuration
-        shape = ProductShape.of(case, tasks.find(case.task, "a case"))
+        shape = ProductShape.of(case, tasks.of(case))
         if shape is not None:
             by_shape.setdefault(shape, case)
     return by_shape

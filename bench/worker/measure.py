@@ -33,7 +33,7 @@ def measure(request: Request, emit: Emit) -> None:
         InvalidRun: the kernel that ran isn't the one asked for, a setting reads back as another, or a timed epoch
             traced or compiled something.
     """
-    case, task = request.case, tasks.find(request.case.task, "a case")
+    case, task = request.case, tasks.of(request.case)
     earlier = noise.read_cpu_times()
     backend = start_session(case)
     data = Data.load(request, task)

@@ -54,9 +54,20 @@ def build(case: Case, task: Task) -> keras.Model:
     Raises:
         FailedRun: the factory cannot be imported, or what it returns isn't a layer of the right shape.
     """
+    inputs = _input(task)
+    model = keras.Model(inputs, _layers(inputs, case, task))
+    _compile(model, case, task)
+    return model
+
+
+def _input(task: Task) -> Any:
+    return keras.Input((task.steps, task.features))
+
+
+def _layers(x: Any, case: Case, task: Task) -> Any:
+    """The network's outputs for its input `x`."""
     factory = _factory(case.cell)
     # layer after layer, as in the notebook's Sequential: each draws its seeds from Python's random state when made
-    x = inputs = keras.Input((task.steps, task.features))
     for placed in networks.find(case.network).placed(case.units, task):
         match placed.layer:
             case Recurrent(activation):
@@ -66,8 +77,11 @@ def build(case: Case, task: Task) -> keras.Model:
             case Dense(units, activation):
                 x = keras.layers.Dense(units, activation=activation)(x)
             case Output():
-                x = keras.layers.Dense(task.classes, activation=task.target.activation)(x)
-    model = keras.Model(inputs, x)
+                x = keras.layers.Dense(task.outputs, activation=task.target.activation)(x)
+    return x
+
+
+def _compile(model: keras.Model, case: Case, task: Task) -> None:
     # the legacy `decay` of the notebook's optimizer: learning_rate / (1 + decay · step)
     schedule = keras.optimizers.schedules.InverseTimeDecay(case.learning_rate, decay_steps=1, decay_rate=case.decay)
     model.compile(
@@ -76,7 +90,6 @@ def build(case: Case, task: Task) -> keras.Model:
         metrics=list(task.target.metrics),
         jit_compile=jit_compile(case.kernel, case.backend),
     )
-    return model
 
 
 def _factory(name: str) -> Callable[..., Any]:

@@ -32,7 +32,7 @@ def measure(request: Request, emit: Emit) -> None:
         FailedRun: the cell's arithmetic is unknown.
     """
     case = request.case
-    shape = ProductShape.of(case, tasks.find(case.task))
+    shape = ProductShape.of(case, tasks.of(case))
     if shape is None:
         raise FailedRun(f"the arithmetic of the cell {case.cell!r} is unknown, and so is its serial chain")
     compute = dtypes.find(case.dtype).compute

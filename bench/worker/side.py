@@ -42,7 +42,7 @@ def measure(request: Request, emit: Emit) -> None:
         FailedRun: the cell can't be built.
         InvalidRun: the kernel that ran isn't the one asked for.
     """
-    case, task = request.case, tasks.find(request.case.task, "a duel")
+    case, task = request.case, tasks.of(request.case, "a duel")
     dtype = dtypes.find(case.dtype)
     backend = start_session(case)
     arrays = tasks.load(request.data, task)

@@ -27,7 +27,7 @@ def model_and_batch(cell: str) -> tuple[Any, Any, Any]:
 
     case, random = Case(cell=cell, task="mnist_5k"), np.random.default_rng(0)
     inputs = random.random((case.batch_size, 28, 28), dtype=np.float32)
-    return build(case, tasks.find(case.task, "a benchmark")), inputs, random.integers(0, 10, case.batch_size)
+    return build(case, tasks.of(case, "a benchmark")), inputs, random.integers(0, 10, case.batch_size)
 
 
 @pytest.mark.benchmark(group="train step")

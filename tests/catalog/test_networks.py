@@ -116,7 +116,7 @@ def test_the_arithmetic_of_the_protocols_network(gates: int, forward: float, tra
 def test_the_arithmetic_by_counting_each_product(
     gates: int, units: int, steps: int, features: int, classes: int
 ) -> None:
-    task = replace(TASKS["mnist"], steps=steps, features=features, classes=classes)
+    task = replace(TASKS["mnist"], steps=steps, features=features, outputs=classes)
     flops = arithmetic(NETWORKS["cudnn_ready"], gates, units, task)
     products = []  # (rows, columns) of each matrix that one sample is multiplied by, and whether its input is data
     for _ in range(steps):

@@ -105,7 +105,7 @@ def test_a_timed_batch_is_its_steps_alone(phase: TimedPhase, tmp_path: Path) -> 
     """What an epoch or a `predict` does before its first step and after its last varies more than all that is asked."""
     case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, units=8, threads=1)
     slow = PreparedSide(title="slow to begin", case=case, worker="tests.real.slow_start_side")
-    data = obtain(tasks.find(case.task, "a test"), data_dir=None, report=print)
+    data = obtain(tasks.of(case, "a test"), data_dir=None, report=print)
     with InterleavedRunner(slow, slow, data=data, folder=tmp_path, phase=phase) as runner:
         pair = runner.measure(0, Batching(1, 3), rounds=2)
     assert len(pair.rounds) == 2
@@ -126,7 +126,7 @@ def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
         )
         for fraction in ("0", "0.5")
     )
-    data = obtain(tasks.find(case.task, "a test"), data_dir=None, report=print)
+    data = obtain(tasks.of(case, "a test"), data_dir=None, report=print)
     with InterleavedRunner(base, new, data=data, folder=tmp_path) as runner:
         rounds = runner.measure(0, Batching(1, 8), rounds=2).rounds
     a, b = (median(seconds for each in rounds for seconds in each.sides[side].batches) for side in (0, 1))

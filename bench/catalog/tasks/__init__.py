@@ -20,7 +20,8 @@ from bench.catalog.tasks.task import (
     sizes,
     verify,
 )
-from bench.core.errors import named
+from bench.core.case import Case
+from bench.core.errors import UsageError, named
 
 __all__ = [
     "CLASS_LABEL",
@@ -36,7 +37,9 @@ __all__ = [
     "WrongDataError",
     "content_digest",
     "find",
+    "known",
     "load",
+    "of",
     "part_digests",
     "read_npz",
     "sizes",
@@ -54,3 +57,20 @@ def find(name: str, origin: str = "a case") -> Task:
         UsageError: there is none; the message gives the nearest one.
     """
     return named("task", name, TASKS, origin)
+
+
+def of(case: Case, origin: str = "a case") -> Task:
+    """The task of a case, sized for it: its steps, features and outputs are those that the case's network gets.
+
+    Raises:
+        UsageError: there is none of that name; the message gives the nearest one.
+    """
+    return find(case.task, origin)
+
+
+def known(case: Case) -> Task | None:
+    """The task of a stored case, as `of` gives it; None where this version doesn't know it."""
+    try:
+        return of(case)
+    except UsageError:
+        return None

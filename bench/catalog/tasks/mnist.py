@@ -129,7 +129,7 @@ _DIGITS: dict[str, Any] = {
     "words": Words(label="digit", step="row"),
     "steps": 28,
     "features": 28,
-    "classes": 10,
+    "outputs": 10,
     "scale": 255,
     "licence": "commonly distributed under CC BY-SA 3.0",
 }

@@ -109,7 +109,8 @@ class Task:
     """Steps of a sequence."""
     features: int
     """Values that a network reads at each step."""
-    classes: int
+    outputs: int
+    """Values that a network gives: the classes of a label."""
     target: Target = CLASS_LABEL
     scale: float
     """Inputs are divided by it: 255 makes 0 … 1 of bytes."""
