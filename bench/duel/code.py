@@ -7,6 +7,7 @@ and the verdict `same` would be about code that never ran.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench.core.code import ImportedModule
@@ -74,8 +75,10 @@ def check_own_code(
         UsageError: a module of the project came from outside of its side's tree, or an edit did not reach what was
             imported.
     """
+    # an installed copy of a package that only the other commit has would be found by the side that lacks it
+    packages = frozenset[str]().union(*(side.commit.packages for side in (a, b) if side.commit))
     for letter, side, code in (("A", a, code_a), ("B", b, code_b)):
-        if side.commit and (foreign := foreign_modules(code, side.commit)):
+        if side.commit and (foreign := foreign_modules(code, replace(side.commit, packages=packages))):
             raise UsageError(foreign_code_sentence(f"{letter} ({side.title})", foreign))
     if a.commit and b.commit and identical_code(code_a, code_b):
         for path in imported_files(code_a, a.commit):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import shutil
 import sys
-import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,19 +15,25 @@ from bench.core.errors import UsageError
 from bench.core.protocol import DUEL_PROTOCOL
 from bench.duel.layout import source_folders, top_level_names
 from bench.duel.sides import PreparedSide, UnpackedCommit, environment_side
+from bench.duel.unpack import copy_working_tree, unpack_commit
 from bench.host.checkout import is_owned_by_another, run_git, safe_directory
 from bench.host.procfs import read_text
 from bench.plan.project import find_project
 from bench.run.server import WorkerEnvironment
 
 _WORKING_TREE = "."
+_INSTALLABLE = ("pyproject.toml", "setup.py")
+"""A folder with one of these is a package's."""
 _WORKER_PACKAGE = Path("bench/worker/__main__.py")
 _PROTOCOL_MODULE = Path("bench/core/protocol.py")
 _PROTOCOL = re.compile(r"^DUEL_PROTOCOL = (\d+)$", re.MULTILINE)
+_SHOWN = 3
 _ENVIRONMENT_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
-def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> PreparedSide:
+def commit_side(
+    text: str, folder: Path, case: Case, built_in_cell: bool, notify: Callable[[str], None]
+) -> PreparedSide:
     """Unpack a commit of the project that the user stands in.
 
     It is unpacked and not checked out as a worktree, of which a kill would leave a trace in the user's repository.
@@ -40,15 +43,23 @@ def commit_side(text: str, folder: Path, case: Case, built_in_cell: bool) -> Pre
         folder: where to unpack it.
         case: what the side runs.
         built_in_cell: whether the case's cell comes with bench, so that only a commit of bench itself takes part.
+        notify: given a sentence about files of the commit that aren't in this clone.
 
     Raises:
         UsageError: there is no such commit or it cannot be unpacked, nothing of it takes part in the case, or it is a
             commit of bench that speaks another version of the protocol.
     """
-    top = Path(os.fsdecode(_git(Path.cwd(), text, "rev-parse", "--show-toplevel")).rstrip("\n"))
-    inner = os.fsdecode(_git(Path.cwd(), text, "rev-parse", "--show-prefix")).rstrip("\n")
-    title = _unpacked(text, top, folder)
+    top = Path(_path(_git(Path.cwd(), text, "rev-parse", "--show-toplevel")))
+    inner = _path(_git(Path.cwd(), text, "rev-parse", "--show-prefix"))
+    title = _unpacked(text, top, folder, notify)
     root = folder / inner
+    if text == _WORKING_TREE:
+        root.mkdir(parents=True, exist_ok=True)  # git keeps no empty folder, and the user may stand in one
+    if not root.is_dir():
+        raise UsageError(
+            f"{title} has no folder {inner!r}, in which this command was given: stand in one that both sides have, or "
+            f"name another commit."
+        )
     ours = (root / _WORKER_PACKAGE).exists()
     if ours:
         _check_protocol(title, root)
@@ -87,7 +98,15 @@ def _source_folders(root: Path, folder: Path, top: Path) -> tuple[Path, ...]:
     if settings is not None and "source" in settings.table and settings.path.parent.is_relative_to(top):
         declared_in = settings.path.parent
         sources = (*sources, *source_folders(folder / declared_in.relative_to(top), declared_in))
+    elif (package := _package_folder(root, folder)) is not None:
+        sources = (*sources, *source_folders(package))
     return tuple(dict.fromkeys(sources))
+
+
+def _package_folder(root: Path, folder: Path) -> Path | None:
+    """The nearest folder that can be installed, from a folder of an unpacked tree up to its top; None for none."""
+    upwards = (root, *root.parents)[: len(root.relative_to(folder).parts) + 1]
+    return next((each for each in upwards if any((each / name).is_file() for name in _INSTALLABLE)), None)
 
 
 def built_commit_side(side: PreparedSide, cache: Path, scratch: Path, notify: Callable[[str], None]) -> PreparedSide:
@@ -103,10 +122,10 @@ def built_commit_side(side: PreparedSide, cache: Path, scratch: Path, notify: Ca
         UsageError: the commit is no package that can be installed, or its requirements can't be met.
     """
     assert side.commit is not None
-    root = side.commit.root
-    if not any((root / name).is_file() for name in ("pyproject.toml", "setup.py")):
+    package = _package_folder(side.commit.root, side.commit.folders[0])
+    if package is None:
         raise UsageError(f"--build: {side.title} has neither pyproject.toml nor setup.py, so it cannot be installed.")
-    built = environment_side(str(root), side.case, cache, scratch, notify)
+    built = environment_side(str(package), side.case, cache, scratch, notify)
     # not in the commit's own folder: the package there lacks what building it has made
     empty = scratch / "empty"
     empty.mkdir()
@@ -126,36 +145,26 @@ def _of_checkout(path: Path, top: Path) -> bool:
     return absolute.is_relative_to(top) and not in_environment
 
 
-def _unpacked(text: str, top: Path, folder: Path) -> str:
+def _unpacked(text: str, top: Path, folder: Path, notify: Callable[[str], None]) -> str:
     """Unpack a commit or the working tree, and give its title."""
     try:
         if text == _WORKING_TREE:
-            _copy_tree(top, folder, text)
+            copy_working_tree(top, folder)
             return "working tree"
         commit = _git(top, text, "rev-parse", "--verify", "--end-of-options", f"{text}^{{commit}}").decode().strip()
-        with tarfile.open(fileobj=io.BytesIO(_git(top, text, "archive", "--format=tar", commit))) as archive:
-            archive.extractall(folder, filter=_member)
-    except (tarfile.TarError, OSError) as error:
+        title = commit[:10] if commit.startswith(text) else f"{text} ({commit[:10]})"
+        missing = unpack_commit(top, commit, folder)
+    except OSError as error:
         raise UsageError(
             f"{text!r} cannot be unpacked ({error}): commit a tree without that file, or name another commit."
         ) from None
-    return commit[:10] if commit.startswith(text) else f"{text} ({commit[:10]})"
-
-
-def _member(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-    """A link is unpacked as it was committed, wherever it points: git archives it, and nothing is written through it,
-    since whatever would lie outside of the folder then is refused. All else is as the filter `data` has it."""
-    return member if member.issym() else tarfile.data_filter(member, folder)
-
-
-def _copy_tree(top: Path, folder: Path, text: str) -> None:
-    """Copy what git would commit if all were added: a copy, because the user may go on working."""
-    listed = _git(top, text, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, os.fsdecode(listed).split("\0")):
-        source, target = top / name, folder / name
-        if source.is_file() or source.is_symlink():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target, follow_symlinks=False)
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+        notify(
+            f"warning: {title} lacks {shown}: this clone does not hold what the submodule or the pointer of git LFS "
+            f"names (`git submodule update --init`, `git lfs fetch origin {commit[:10]}`)"
+        )
+    return title
 
 
 def _check_protocol(title: str, root: Path) -> None:
@@ -170,6 +179,11 @@ def _check_protocol(title: str, root: Path) -> None:
         f"{title} is a commit of bench that speaks another duel protocol than this one ({which} in {_PROTOCOL_MODULE}, "
         f"and {DUEL_PROTOCOL} is needed): name {way_out} commit."
     )
+
+
+def _path(printed: bytes) -> str:
+    """A path that git printed, which may end with any character itself."""
+    return os.fsdecode(printed).removesuffix("\n")
 
 
 def _git(folder: Path, text: str, *arguments: str) -> bytes:
@@ -193,6 +207,11 @@ def _git_failure(folder: Path, text: str, printed: list[str]) -> str:
         return (
             f"{text!r} cannot be a commit here, because {folder} is not in a git repository: stand in the project, or "
             f"name requirements (keras==3.15.1) or settings (kernel=generic)."
+        )
+    if run_git(folder, "rev-parse", "--is-inside-work-tree").stdout.strip() != b"true":
+        return (
+            f"{folder} is in a bare repository or a .git folder, which has no project: stand in a checkout "
+            f"(`git worktree add FOLDER`)."
         )
     if run_git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
         return (

@@ -200,7 +200,7 @@ def prepare_sides(
         folder = scratch / letter
         folder.mkdir()
         if kind is SideKind.COMMITS:
-            side = commit_side(name, folder / "tree", case, case.cell in BUILT_IN)
+            side = commit_side(name, folder / "tree", case, case.cell in BUILT_IN, notify)
             if build:
                 side = built_commit_side(side, cache, folder, notify)
         elif kind is SideKind.ENVIRONMENTS:

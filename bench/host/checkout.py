@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 _GIT_SECONDS = 5.0
 
@@ -16,6 +18,14 @@ _WHOLE_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 _LATEST = 253_402_300_799
 """The last second of the year 9999, since 1970."""
+
+_SET_BY_HOOKS = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_SHALLOW_FILE"),
+    *("GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE"),
+)
+"""Variables that point git at another repository than that of its folder: a hook of git's, from which this program may
+be called, has some of them set."""
 
 DIRTY = "+dirty"
 """Stands after the name of a commit of whose tracked files some were changed."""
@@ -119,23 +129,32 @@ def _date(seconds: str) -> datetime:
 
 
 def run_git(
-    folder: Path, *arguments: str, given: bytes = b"", seconds: float | None = None
+    folder: Path,
+    *arguments: str,
+    given: bytes = b"",
+    seconds: float | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run git in a folder, and give what it printed.
+    """Run git on the repository that a folder lies in, without its hooks and its fsmonitor.
 
     Args:
         folder: where git runs.
         arguments: its command and options.
         given: its standard input.
         seconds: the longest that it may take; None for no limit.
+        environment: variables, beside those of this process.
 
     Raises:
         OSError: git cannot be run.
         subprocess.TimeoutExpired: it took longer.
     """
     # No optional locks: a `git` of the user's running at the same time must not find the index locked by ours.
-    command = ["git", "--no-optional-locks", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, timeout=seconds, input=given)
+    runs_nothing = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+    command = ["git", "--no-optional-locks", *runs_nothing, *arguments]
+    inherited = {name: value for name, value in os.environ.items() if name not in _SET_BY_HOOKS}
+    # in English, because what it refuses is read
+    variables = {**inherited, "LC_ALL": "C", **environment}
+    return subprocess.run(command, cwd=folder, capture_output=True, timeout=seconds, input=given, env=variables)
 
 
 def is_owned_by_another(printed: str) -> bool:

@@ -67,6 +67,15 @@ def test_a_duel_whose_side_imported_other_code_is_refused_by_name() -> None:
     check_own_code(settings, settings, mine, mine)
 
 
+def test_a_package_that_only_the_other_commit_has_is_not_taken_from_where_it_is_installed() -> None:
+    a, b = a_side("HEAD~1", TREE), a_side("HEAD", Path("/tmp/b"))
+    assert a.commit is not None
+    a = replace(a, commit=replace(a.commit, packages=frozenset({"older"})))
+    installed, from_b = a_module("my.cells", SITE / "my/cells.py"), a_module("my.cells", Path("/tmp/b/my/cells.py"))
+    with pytest.raises(UsageError, match=r"A \(HEAD~1\) did not run its own code: it imported my\.cells from /venv"):
+        check_own_code(a, b, [installed], [from_b])
+
+
 def test_an_edit_that_did_not_reach_what_was_imported_is_refused(tmp_path: Path) -> None:
     """The files differ, and yet a hook gave both sides the same content."""
     sides: list[PreparedSide] = []

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from bench.core.case import Case
 from bench.core.code import ImportedModule
 from bench.core.errors import UsageError
 from bench.core.protocol import DUEL_PROTOCOL
-from bench.duel import commits, sides
+from bench.duel import sides
 from bench.duel.code import foreign_modules
 from bench.duel.commits import built_commit_side, commit_side
 from tests.support.git import git
@@ -47,14 +45,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_commit_is_unpacked_and_stands_before_all_else(project: Path, tmp_path: Path) -> None:
-    first = commit_side("HEAD~1", tmp_path / "a", USER_CELL, built_in_cell=False)
-    second = commit_side("main", tmp_path / "b", USER_CELL, built_in_cell=False)
+    first = commit_side("HEAD~1", tmp_path / "a", USER_CELL, False, print)
+    second = commit_side("main", tmp_path / "b", USER_CELL, False, print)
     assert (tmp_path / "a" / "my_cells.py").read_text() == "first\n"
     assert (tmp_path / "b" / "my_cells.py").read_text() == "second\n"
     assert not (tmp_path / "b" / "helper.py").exists()
     commit = git(project, "rev-parse", "HEAD")[:10]
     assert second.title == f"main ({commit})"
-    assert commit_side(commit[:7], tmp_path / "c", USER_CELL, built_in_cell=False).title == commit
+    assert commit_side(commit[:7], tmp_path / "c", USER_CELL, False, print).title == commit
     for side, folder in ((first, tmp_path / "a"), (second, tmp_path / "b")):
         assert side.environment.folder == folder
         assert side.environment.path is not None
@@ -67,7 +65,7 @@ def test_a_commit_is_unpacked_and_stands_before_all_else(project: Path, tmp_path
 
 
 def test_the_working_tree_is_what_git_would_commit(project: Path, tmp_path: Path) -> None:
-    side = commit_side(".", tmp_path / "a", USER_CELL, built_in_cell=False)
+    side = commit_side(".", tmp_path / "a", USER_CELL, False, print)
     assert side.title == "working tree"
     found = {path.name: path.read_text() for path in (tmp_path / "a").iterdir()}
     assert found == {".gitignore": "ignored.py\n", "my_cells.py": "now\n", "new.py": "now\n"}
@@ -82,7 +80,7 @@ def test_a_project_below_its_repository_and_a_source_folder(
     git(project, "add", "-A")
     git(project, "commit", "-qm", "inner")
     monkeypatch.chdir(inner)
-    environment = commit_side("HEAD", tmp_path / "a", USER_CELL, built_in_cell=False).environment
+    environment = commit_side("HEAD", tmp_path / "a", USER_CELL, False, print).environment
     assert environment.folder == tmp_path / "a" / "inner"
     assert environment.path is not None
     assert environment.path[:2] == (tmp_path / "a" / "inner" / "src", tmp_path / "a" / "inner")
@@ -98,23 +96,40 @@ def test_the_settings_of_the_project_hold_in_its_subfolders(
     git(project, "add", "-A")
     git(project, "commit", "-qm", "a layout")
     monkeypatch.chdir(project / "experiments")
-    path = commit_side("HEAD", tmp_path / "a", USER_CELL, built_in_cell=False).environment.path
+    path = commit_side("HEAD", tmp_path / "a", USER_CELL, False, print).environment.path
     assert path is not None
     assert path[:2] == (tmp_path / "a" / "experiments", tmp_path / "a" / "python")
     (project / "pyproject.toml").write_text("[tool.bench]\nsources = ['python']\n")
     with pytest.raises(UsageError, match=r"unknown key 'sources' .*: did you mean 'source'\?"):
-        commit_side("HEAD", tmp_path / "b", USER_CELL, built_in_cell=False)
+        commit_side("HEAD", tmp_path / "b", USER_CELL, False, print)
+
+
+def test_a_project_without_settings_of_ours_is_found_from_its_subfolders(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("src/my/cells.py", "experiments/try.py"):
+        (project / name).parent.mkdir(parents=True)
+        (project / name).write_text("x\n")
+    (project / "pyproject.toml").write_text("[project]\nname = 'my'\n")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "a layout")
+    monkeypatch.chdir(project / "experiments")
+    side = commit_side("HEAD", tmp_path / "a", USER_CELL, False, print)
+    assert side.environment.path is not None
+    assert side.environment.path[:2] == (tmp_path / "a" / "experiments", tmp_path / "a" / "src")
+    assert side.commit is not None
+    assert {"my", "try"} <= side.commit.packages
 
 
 def test_what_is_no_commit_and_what_has_no_part_in_the_duel_is_refused(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UsageError, match="'nowhere' is no commit of the project here"):
-        commit_side("nowhere", tmp_path / "a", USER_CELL, built_in_cell=False)
+        commit_side("nowhere", tmp_path / "a", USER_CELL, False, print)
     with pytest.raises(UsageError, match=r"is no commit"):
-        commit_side("--output=/x", tmp_path / "a", USER_CELL, built_in_cell=False)
+        commit_side("--output=/x", tmp_path / "a", USER_CELL, False, print)
     with pytest.raises(UsageError, match="nothing of this project takes part in a duel over the cell 'lstm'"):
-        commit_side("HEAD", tmp_path / "b", Case(cell="lstm"), built_in_cell=True)
+        commit_side("HEAD", tmp_path / "b", Case(cell="lstm"), True, print)
     old = project / "bench" / "worker"
     old.mkdir(parents=True)
     (old / "__main__.py").touch()
@@ -126,12 +141,12 @@ def test_what_is_no_commit_and_what_has_no_part_in_the_duel_is_refused(
         git(project, "add", "-A")
         git(project, "commit", "-qm", "as bench was, or will be")
         with pytest.raises(UsageError, match=f"DUEL_PROTOCOL is {number} in bench/core/protocol.py, .*name {way_out}"):
-            commit_side("HEAD", tmp_path / f"protocol-{number}", USER_CELL, built_in_cell=False)
+            commit_side("HEAD", tmp_path / f"protocol-{number}", USER_CELL, False, print)
     with pytest.raises(UsageError, match=r"another duel protocol than this one \(there is no DUEL_PROTOCOL"):
-        commit_side("HEAD~2", tmp_path / "old", USER_CELL, built_in_cell=False)
+        commit_side("HEAD~2", tmp_path / "old", USER_CELL, False, print)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="is not in a git repository"):
-        commit_side("HEAD", tmp_path / "d", USER_CELL, built_in_cell=False)
+        commit_side("HEAD", tmp_path / "d", USER_CELL, False, print)
 
 
 def test_links_are_unpacked_as_they_were_committed_and_names_may_be_any_bytes(project: Path, tmp_path: Path) -> None:
@@ -142,29 +157,10 @@ def test_links_are_unpacked_as_they_were_committed_and_names_may_be_any_bytes(pr
         git(project, "add", "-A")
         git(project, "commit", "-q", "--allow-empty", "-m", "odd files")
         folder = tmp_path / f"odd-{len(name)}"
-        commit_side("HEAD" if name == "commit" else ".", folder, USER_CELL, built_in_cell=False)
+        commit_side("HEAD" if name == "commit" else ".", folder, USER_CELL, False, print)
         assert (folder / "hosts").readlink() == Path("/etc/hosts")
         assert (folder / "dangling").readlink() == Path("../nowhere")
         assert os.fsdecode(b"bad\xff") in {path.name for path in folder.iterdir()}
-
-
-def test_nothing_is_unpacked_through_a_link(tmp_path: Path) -> None:
-    """git makes no such archive; one that was made by hand is refused."""
-    victim, folder = tmp_path / "victim", tmp_path / "folder"
-    victim.mkdir()
-    folder.mkdir()
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        link = tarfile.TarInfo("link")
-        link.type, link.linkname = tarfile.SYMTYPE, str(victim)
-        archive.addfile(link)
-        through = tarfile.TarInfo("link/file")
-        through.size = 1
-        archive.addfile(through, io.BytesIO(b"x"))
-    content.seek(0)
-    with tarfile.open(fileobj=content) as archive, pytest.raises(tarfile.OutsideDestinationError):
-        archive.extractall(folder, filter=commits._member)
-    assert list(victim.iterdir()) == []
 
 
 def test_a_shallow_clone_and_a_branch_of_the_remote_are_named_with_the_way_out(
@@ -178,11 +174,11 @@ def test_a_shallow_clone_and_a_branch_of_the_remote_are_named_with_the_way_out(
         git(tmp_path / name, "branch", "-D", "main")
     monkeypatch.chdir(tmp_path / "shallow")
     with pytest.raises(UsageError, match=r"'HEAD~1' is not in this clone, which is shallow: .*`fetch-depth: 0`"):
-        commit_side("HEAD~1", tmp_path / "a", USER_CELL, built_in_cell=False)
+        commit_side("HEAD~1", tmp_path / "a", USER_CELL, False, print)
     monkeypatch.chdir(tmp_path / "whole")
     with pytest.raises(UsageError, match=r"no local branch 'feature', but the remote has it: name origin/feature"):
-        commit_side("feature", tmp_path / "b", USER_CELL, built_in_cell=False)
-    commit_side("origin/feature", tmp_path / "c", USER_CELL, built_in_cell=False)
+        commit_side("feature", tmp_path / "b", USER_CELL, False, print)
+    commit_side("origin/feature", tmp_path / "c", USER_CELL, False, print)
 
 
 def test_a_repository_of_another_user_is_named_with_the_way_out(
@@ -191,7 +187,7 @@ def test_a_repository_of_another_user_is_named_with_the_way_out(
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     with pytest.raises(UsageError, match=r"belongs to another user .*git config --global --add safe\.directory"):
-        commit_side("HEAD", tmp_path / "a", USER_CELL, built_in_cell=False)
+        commit_side("HEAD", tmp_path / "a", USER_CELL, False, print)
 
 
 BACKEND = """
@@ -228,9 +224,10 @@ def test_a_commit_can_be_built_into_an_environment_of_its_own(
         git(project, "add", "-A")
         git(project, "commit", "-qm", f"size {size}")
     for letter, text, size in (("a", "HEAD~1", 100), ("b", "HEAD", 300)):
+        monkeypatch.chdir(project if letter == "a" else project / "my")  # what is built is the project, from anywhere
         scratch = tmp_path / letter
         scratch.mkdir()
-        unpacked = commit_side(text, scratch / "tree", USER_CELL, built_in_cell=False)
+        unpacked = commit_side(text, scratch / "tree", USER_CELL, False, print)
         side = built_commit_side(unpacked, tmp_path / "cache", scratch, print)
         assert side.title == unpacked.title
         assert side.commit is not None
@@ -249,6 +246,6 @@ def test_a_commit_can_be_built_into_an_environment_of_its_own(
 
 
 def test_what_is_no_package_cannot_be_built(project: Path, tmp_path: Path) -> None:
-    side = commit_side("HEAD", tmp_path / "tree", USER_CELL, built_in_cell=False)
+    side = commit_side("HEAD", tmp_path / "tree", USER_CELL, False, print)
     with pytest.raises(UsageError, match=r"--build: HEAD \(\w+\) has neither pyproject\.toml nor setup\.py"):
         built_commit_side(side, tmp_path / "cache", tmp_path, print)
