@@ -15,6 +15,7 @@ from bench.worker.evidence.programs import (
     OUTSIDE,
     Evidence,
     Node,
+    Scopes,
     agreed,
     agreed_by_layer,
     counts_in_graph,
@@ -27,6 +28,7 @@ from bench.worker.evidence.programs import (
 
 STEPS = 28
 LAYERS = ("recurrent_a", "recurrent_b")
+SCOPES = Scopes.of_names(LAYERS, STEPS)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_operations_that_tell_nothing_are_not_counted() -> None:
 def test_a_graph_is_read_by_the_outermost_layer_and_what_lies_outside_is_seen() -> None:
     def shown(*named: tuple[str, str, int]) -> dict[str, str]:
         nodes = [Node(name, operation, False, "body" in name) for name, operation, n in named for _ in range(n)]
-        return {layer: one.kernel for layer, one in read_graph(nodes, "aa", LAYERS, STEPS).items()}
+        return {layer: one.kernel for layer, one in read_graph(nodes, "aa", SCOPES).items()}
 
     # a layer inside recurrent_a that was given the other one's name: its loop is recurrent_a's
     nested = ("functional_1/recurrent_a_1/recurrent_b_1/while", "While", 1)
@@ -76,6 +78,22 @@ def test_a_graph_is_read_by_the_outermost_layer_and_what_lies_outside_is_seen() 
     }
     # the dense layers' products are no recurrence
     assert OUTSIDE not in shown(decoy, unrolled, ("functional_1/dense_1/MatMul", "MatMul", 6))
+
+
+def test_of_unique_marks_the_innermost_decides_and_each_layer_has_steps_of_its_own() -> None:
+    scopes = Scopes({"bench-0-": 28, "bench-1-": 5}, unique=True)
+
+    def shown(*named: tuple[str, str, int]) -> dict[str, str]:
+        nodes = [Node(name, operation, False, False) for name, operation, n in named for _ in range(n)]
+        return {layer: one.kernel for layer, one in read_graph(nodes, "aa", scopes).items()}
+
+    # a layer that is called within another's loop, a second time in a scope that TensorFlow made unique
+    inner = ("functional_1/outer_1/bench-0-/while/body/inner_1/bench-1-_1/while", "While", 1)
+    assert shown(inner) == {"bench-0-": "none", "bench-1-": "generic"}
+    convolutions = (("model/a/bench-0-/convolution", "Conv2D", 27), ("model/b/bench-1-_2/convolution", "Conv2D", 5))
+    assert shown(*convolutions) == {"bench-0-": "none", "bench-1-": "unrolled"}
+    # a model of any kind has products enough elsewhere
+    assert shown(("model/dense_1/MatMul", "MatMul", 500)) == {"bench-0-": "none", "bench-1-": "none"}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +131,7 @@ CUDNN = """\
 
 
 def kernels(text: str) -> list[str]:
-    return [read_hlo(text, LAYERS, STEPS)[layer].kernel for layer in LAYERS]
+    return [read_hlo(text, SCOPES)[layer].kernel for layer in LAYERS]
 
 
 def test_what_a_compiled_program_shows() -> None:
@@ -124,20 +142,20 @@ def test_what_a_compiled_program_shows() -> None:
 
 
 def test_a_product_inside_a_loop_is_the_loop_s() -> None:
-    assert read_hlo(SCAN, LAYERS, STEPS)["recurrent_a"].operations == {"while": 1}
+    assert read_hlo(SCAN, SCOPES)["recurrent_a"].operations == {"while": 1}
 
 
 @pytest.mark.parametrize("scope", ["jvp(dropout)", "jvp(recurrent_a)"])
 def test_a_random_generators_own_loop_is_nobodys(scope: str) -> None:
     """A dropout's, and a recurrent dropout's too."""
     text = f'%w.1 = (s32[]) while(%t), metadata={{op_name="jit(train_step)/{scope}/jit(_bernoulli)/while"}}'
-    shown = read_hlo(text, LAYERS, STEPS)
+    shown = read_hlo(text, SCOPES)
     assert [one.kernel for one in shown.values()] == ["none", "none"]
 
 
 def test_what_a_compiled_program_does_besides_is_seen() -> None:
     elsewhere = UNROLLED + '\n %w.1 = (s32[]) while(%t), metadata={op_name="jit(train_step)/jvp(mine)/while"}'
-    assert {layer: one.kernel for layer, one in read_hlo(elsewhere, LAYERS, STEPS).items()} == {
+    assert {layer: one.kernel for layer, one in read_hlo(elsewhere, SCOPES).items()} == {
         "recurrent_a": "unrolled",
         "recurrent_b": "unrolled",
         OUTSIDE: "generic",
@@ -192,7 +210,7 @@ RECORDINGS = Path(__file__).parents[1] / "recordings"
 @pytest.mark.parametrize(("cell", "kernel"), [("simple_rnn", "generic"), ("lstm", "cudnn"), ("gru", "generic")])
 def test_what_jax_is_given_for_a_gpu(cell: str, kernel: str) -> None:
     """Its GRU takes `use_cudnn`, and is a scan."""
-    program = read_hlo((RECORDINGS / f"jax_cuda_{cell}.hlo").read_text(), LAYERS, STEPS)
+    program = read_hlo((RECORDINGS / f"jax_cuda_{cell}.hlo").read_text(), SCOPES)
     assert {layer: one.kernel for layer, one in program.items()} == dict.fromkeys(LAYERS, kernel)
     if kernel == "cudnn":
         assert program["recurrent_a"].operations == {"cudnn_rnn_ffi": 1, "cudnn_rnn_bwd_ffi": 1}
@@ -201,7 +219,7 @@ def test_what_jax_is_given_for_a_gpu(cell: str, kernel: str) -> None:
 @pytest.mark.parametrize(("cell", "kernel"), [("simple_rnn", "generic"), ("lstm", "cudnn"), ("gru", "cudnn")])
 def test_what_tensorflow_is_given_for_a_gpu(cell: str, kernel: str) -> None:
     recorded = json.loads((RECORDINGS / "tensorflow_gpu_graph.json").read_text())[cell]
-    program = read_graph([Node(name, kind, False, looped) for name, kind, looped in recorded], "aa", LAYERS, STEPS)
+    program = read_graph([Node(name, kind, False, looped) for name, kind, looped in recorded], "aa", SCOPES)
     assert {layer: one.kernel for layer, one in program.items()} == dict.fromkeys(LAYERS, kernel)
 
 

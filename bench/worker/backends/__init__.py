@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from bench.catalog import backends
-from bench.worker.evidence.programs import Program
+from bench.worker.evidence.programs import Program, Scopes
 from bench.worker.inference import CallPath
 
 
@@ -49,8 +49,14 @@ class BackendAdapter(Protocol):
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function of such arrays, compiled where the backend compiles; without gradients."""
 
-    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
-        """phase → layer → evidence, read from the programs that were executed, without knowing the kernel asked for."""
+    def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
+        """phase → layer → evidence, read from the programs that were executed, without knowing the kernel asked for.
+
+        Args:
+            model: after its run.
+            layers: its recurrent layers by their scopes.
+            scopes: which layer an operation belongs to.
+        """
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         """Settings as the backend has them after the run: `threads` (None where that can't be read), TF32, versions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from jax._src.lib import cuda_versions
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
 from bench.core.protocol import FailedRun
-from bench.worker.evidence.programs import Program, agreed_by_layer, read_hlo
+from bench.worker.evidence.programs import Program, Scopes, agreed_by_layer, read_hlo
 from bench.worker.inference import CallPath
 
 _PROGRAMS = {
@@ -83,9 +83,9 @@ class JaxBackend:
         made: Callable[..., Any] = jax.jit(function)
         return made
 
-    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+    def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
         loaded = {
-            phase: [read_hlo(module.to_string(), layers, steps) for module in _modules(name)]
+            phase: [read_hlo(module.to_string(), scopes) for module in _modules(name)]
             for phase, name in _PROGRAMS.items()
         }
         return {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}

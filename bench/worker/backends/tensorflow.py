@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from bench.core.protocol import FailedRun
-from bench.worker.evidence.programs import Node, Program, agreed_by_layer, is_loop, read_graph
+from bench.worker.evidence.programs import Node, Program, Scopes, agreed_by_layer, is_loop, read_graph
 from bench.worker.inference import CallPath
 
 _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
@@ -70,9 +70,9 @@ class TensorFlowBackend:
         made: Callable[..., Any] = tf.function(function, autograph=False)
         return made
 
-    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+    def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
         traces = {
-            phase: [_read_trace(function, layers, steps) for function in functions]
+            phase: [_read_trace(function, scopes) for function in functions]
             for phase, functions in self._executed(model).items()
         }
         return {phase: agreed_by_layer(programs) for phase, programs in traces.items() if programs}
@@ -126,9 +126,9 @@ def _nodes(graph_def: Any, whole_in_xla: bool) -> Iterator[Node]:
                         queue.append((body.node_def, in_xla or body.attr["_XlaMustCompile"].b, in_loop))
 
 
-def _read_trace(function: Any, layers: tuple[str, ...], steps: int) -> Program:
+def _read_trace(function: Any, scopes: Scopes) -> Program:
     graph_def = function.graph.as_graph_def()
     artefact = hashlib.sha256(graph_def.SerializeToString(deterministic=True)).hexdigest()[:16]
     # the mark of a compiled function is its own, not its nodes'
     whole_in_xla = function.function_def.attr["_XlaMustCompile"].b
-    return read_graph(_nodes(graph_def, whole_in_xla), artefact, layers, steps)
+    return read_graph(_nodes(graph_def, whole_in_xla), artefact, scopes)

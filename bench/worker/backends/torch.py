@@ -14,7 +14,7 @@ from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.core.protocol import FailedRun
-from bench.worker.evidence.programs import Program, agreed_by_layer, read_profile
+from bench.worker.evidence.programs import Program, Scopes, agreed_by_layer, read_profile
 from bench.worker.inference import CallPath, Inputs
 from bench.worker.warmup import Snapshot
 
@@ -76,16 +76,15 @@ class TorchBackend:
         made: Callable[..., Any] = torch.inference_mode()(function)
         return made
 
-    def attest(self, model: keras.Model, layers: tuple[str, ...], steps: int) -> dict[str, Program]:
+    def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
         phases: dict[str, Callable[..., object]] = {"train": model.train_on_batch, "evaluate": model.test_on_batch}
         if model.predict_function is not None:  # it was executed
             phases["predict"] = lambda x, _y: model.predict(x, batch_size=len(x), verbose=0)
         if (compiled := self._compiled) is not None:
             phases["compiled"] = lambda x, _y: compiled(x)
-        modules = {layer: model.get_layer(layer) for layer in layers}
         trained = Snapshot(model, self)
         evidence = {
-            phase: agreed_by_layer([profiled(modules, partial(run, *batch), steps) for batch in self._batches])
+            phase: agreed_by_layer([profiled(layers, partial(run, *batch), scopes) for batch in self._batches])
             for phase, run in phases.items()
         }
         trained.restore()  # the profiled training was a step or two more
@@ -105,7 +104,7 @@ def _in_cuda() -> bool:
     return bool(torch.cuda.is_available() and torch.cuda.is_initialized())
 
 
-def profiled(layers: Mapping[str, Any], run: Callable[[], object], steps: int) -> Program:
+def profiled(layers: Mapping[str, Any], run: Callable[[], object], scopes: Scopes) -> Program:
     """Run a step under the profiler, the forward pass of each of `layers` (name → module) marked with its name."""
     handles = [handle for layer, module in layers.items() for handle in _mark(module, layer)]
     try:
@@ -115,7 +114,7 @@ def profiled(layers: Mapping[str, Any], run: Callable[[], object], steps: int) -
         for handle in handles:
             handle.remove()
     events = profiler.events()
-    return {layer: read_profile(_inside(events, f"layer:{layer}"), steps) for layer in layers}
+    return {layer: read_profile(_inside(events, f"layer:{layer}"), scopes.steps[layer]) for layer in layers}
 
 
 def _mark(module: Any, layer: str) -> list[Any]:

@@ -16,7 +16,7 @@ from bench.catalog import dtypes, kernels, networks
 from bench.catalog.kernels import jit_compile
 from bench.core.case import Case
 from bench.worker.backends import BackendAdapter
-from bench.worker.evidence.programs import Program
+from bench.worker.evidence.programs import Program, Scopes
 from bench.worker.model import takes_kernel
 
 
@@ -62,7 +62,9 @@ def attest(
         phases: those that were executed, and so have to have evidence.
     """
     return Attestation(
-        evidence=backend.attest(model, layers, steps),
+        evidence=backend.attest(
+            model, {name: model.get_layer(name) for name in layers}, Scopes.of_names(layers, steps)
+        ),
         phases=phases,
         settings={
             "jit_compile": model.jit_compile,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,20 +61,51 @@ def scope_of(layer: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|[/(]){re.escape(layer)}(?:_\d+)?[/)]")
 
 
-def owner(name: str, scopes: Mapping[str, re.Pattern[str]]) -> str:
-    """The layer that an operation belongs to, or `OUTSIDE`.
+NOT_UNROLLED = sys.maxsize
+"""The steps of a layer whose products are no sign of a recurrence, however many there are."""
 
-    The outermost scope decides: a layer inside another may have been given any name, that of the other recurrent layer
-    too.
+
+class Scopes:
+    """The scopes of a model's recurrent layers in the names of a program's operations.
+
+    Args:
+        steps: by scope, how many steps its layer reads.
+        unique: whether no other layer can have the scopes, as `bench.worker.evidence.marks` makes them: then the
+            innermost decides whose an operation is. Where they are names of layers the outermost does, because a layer
+            inside another may have been given any, that of the other recurrent layer too.
     """
-    matches = [(match.start(), layer) for layer, scope in scopes.items() if (match := scope.search(name))]
-    return min(matches)[1] if matches else OUTSIDE
 
+    def __init__(self, steps: Mapping[str, int], *, unique: bool = False) -> None:
+        self.steps, self._unique = steps, unique
+        self._patterns = {layer: scope_of(layer) for layer in steps}
 
-def _program(counts: Mapping[str, Counter[str]], artefact: str, judge: Callable[[Mapping[str, int]], str]) -> Program:
-    """Evidence for each layer; for what lies outside them only where it amounts to a recurrence."""
-    program = {layer: Evidence(judge(operations), dict(operations), artefact) for layer, operations in counts.items()}
-    return {layer: evidence for layer, evidence in program.items() if layer != OUTSIDE or evidence.kernel != "none"}
+    @classmethod
+    def of_names(cls, layers: Sequence[str], steps: int) -> Scopes:
+        """The scopes of layers that are looked up by their names, and all read `steps` steps."""
+        return cls(dict.fromkeys(layers, steps))
+
+    def counts(self) -> dict[str, Counter[str]]:
+        """A counter for each layer, and for what lies outside them."""
+        return {layer: Counter() for layer in (*self.steps, OUTSIDE)}
+
+    def owner(self, name: str) -> str:
+        """The layer that an operation belongs to, or `OUTSIDE`."""
+        matches = [(match.start(), layer) for layer, scope in self._patterns.items() if (match := scope.search(name))]
+        if not matches:
+            return OUTSIDE
+        return (max if self._unique else min)(matches)[1]
+
+    def program(
+        self, counts: Mapping[str, Counter[str]], artefact: str, judge: Callable[[Mapping[str, int], int], str]
+    ) -> Program:
+        """Evidence for each layer; for what lies outside them only where it amounts to a recurrence."""
+        # a model of any kind has products enough outside its recurrent layers; a network of ours has a few
+        outside = NOT_UNROLLED if self._unique else max(self.steps.values(), default=NOT_UNROLLED)
+        program = {
+            layer: Evidence(judge(operations, self.steps.get(layer, outside)), dict(operations), artefact)
+            for layer, operations in counts.items()
+        }
+        return {layer: shown for layer, shown in program.items() if layer != OUTSIDE or shown.kernel != "none"}
 
 
 # TensorFlow: operations of the graph
@@ -83,7 +115,9 @@ IN_XLA = " in XLA"
 IN_LOOP = " in a loop"
 """Behind the type of an operation in a loop's body, before `IN_XLA`."""
 _TF_LOOPS = frozenset({"While", "StatelessWhile", "For", "MapDefun"})
-_TF_PRODUCTS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "_FusedMatMul"})
+_TF_PRODUCTS = frozenset(
+    {"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "_FusedMatMul", "Conv2D", "Conv3D"}
+)
 _TF_OPAQUE = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 
@@ -100,15 +134,14 @@ class Node:
     """Inside a loop's body or condition."""
 
 
-def read_graph(nodes: Iterable[Node], artefact: str, layers: Sequence[str], steps: int) -> Program:
+def read_graph(nodes: Iterable[Node], artefact: str, scopes: Scopes) -> Program:
     """What a TensorFlow graph shows of each layer: its loops, its products, cuDNN's operations."""
-    scopes = {layer: scope_of(layer) for layer in layers}
-    counts: dict[str, Counter[str]] = {layer: Counter() for layer in (*layers, OUTSIDE)}
+    counts = scopes.counts()
     for node in nodes:
         if counts_in_graph(node.operation):
             kind = f"{node.operation}{IN_LOOP if node.looped else ''}{IN_XLA if node.compiled else ''}"
-            counts[owner(node.name, scopes)][kind] += 1
-    return _program(counts, artefact, lambda operations: judge_graph(operations, steps))
+            counts[scopes.owner(node.name)][kind] += 1
+    return scopes.program(counts, artefact, judge_graph)
 
 
 def counts_in_graph(operation: str) -> bool:
@@ -143,28 +176,30 @@ def judge_graph(operations: Mapping[str, int], steps: int) -> str:
 
 # JAX: the text of an HLO module
 
-_INSTRUCTION = re.compile(r"= .*? (?P<opcode>while|dot|custom-call|fusion|call)\((?P<rest>.*)$", re.MULTILINE)
+_INSTRUCTION = re.compile(
+    r"= .*? (?P<opcode>while|dot|convolution|custom-call|fusion|call)\((?P<rest>.*)$", re.MULTILINE
+)
 _SCOPE = re.compile(r'op_name="([^"]*)"')
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _CUDNN_TARGET = "cudnn_rnn"  # of `jax.experimental.rnn`: cudnn_rnn_ffi, cudnn_rnn_bwd_ffi
 _CALLBACK_TARGET = "callback"  # xla_ffi_python_cpu_callback, xla_python_gpu_callback and their like
 _PRODUCT = "dot_general"
+_CONVOLUTION = "conv_general_dilated"
 _RANDOM = re.compile(r"threefry|random_bits|jit\(_(?:bernoulli|uniform|normal|randint|shuffle|truncated_normal)\)")
 """In the scope of a random generator's own loop."""
 
 
-def read_hlo(text: str, layers: Sequence[str], steps: int) -> Program:
+def read_hlo(text: str, scopes: Scopes) -> Program:
     """What an HLO module shows of each layer: its loops, its products, cuDNN's custom calls."""
-    scopes = {layer: scope_of(layer) for layer in layers}
-    counts: dict[str, Counter[str]] = {layer: Counter() for layer in (*layers, OUTSIDE)}
+    counts = scopes.counts()
     for instruction in _INSTRUCTION.finditer(text):
         named = _SCOPE.search(instruction["rest"])
         scope = named[1] if named else ""
         operation = _hlo_operation(instruction["opcode"], instruction["rest"], scope)
         if operation:
-            counts[owner(scope, scopes)][operation] += 1
+            counts[scopes.owner(scope)][operation] += 1
     artefact = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return _program(counts, artefact, lambda operations: _judge_hlo(operations, steps))
+    return scopes.program(counts, artefact, _judge_hlo)
 
 
 def _hlo_operation(opcode: str, rest: str, scope: str) -> str | None:
@@ -175,7 +210,7 @@ def _hlo_operation(opcode: str, rest: str, scope: str) -> str | None:
     if target and (_CUDNN_TARGET in target[1] or _CALLBACK_TARGET in target[1]):
         return target[1]
     # a product inside a loop's body bears the loop's scope too: there it is the loop that counts
-    return _PRODUCT if _PRODUCT in scope and "/while/" not in scope else None
+    return next((name for name in (_PRODUCT, _CONVOLUTION) if name in scope and "/while/" not in scope), None)
 
 
 def _judge_hlo(operations: Mapping[str, int], steps: int) -> str:
@@ -183,7 +218,7 @@ def _judge_hlo(operations: Mapping[str, int], steps: int) -> str:
     seen |= {"opaque" for name in operations if _CALLBACK_TARGET in name}
     if operations.get("while"):
         seen.add("generic")  # JAX's scan, which XLA always compiles
-    if operations.get(_PRODUCT, 0) >= steps:
+    if operations.get(_PRODUCT, 0) + operations.get(_CONVOLUTION, 0) >= steps:
         seen.add("unrolled")
     return _only(seen) if seen else "none"
 
@@ -195,7 +230,7 @@ _TORCH_FUSED = {
     "onednn": frozenset({"aten::mkldnn_rnn_layer"}),
     "fused_cells": frozenset({"aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell"}),
 }
-_TORCH_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"})
+_TORCH_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::convolution"})
 _TORCH_DEVICE = re.compile(r"(?:void )?(?:\w+::)*\w*(?:RNN_|LSTM_|GRU_|persistRNN)")
 """Names of cuDNN's own kernels on the device: "cuDNN" is several of them, persistent ones and standard ones."""
 

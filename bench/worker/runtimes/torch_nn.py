@@ -22,6 +22,7 @@ from bench.worker.backends.torch import profiled
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation
+from bench.worker.evidence.programs import Scopes
 from bench.worker.inference import CallPath, Inputs
 from bench.worker.runtimes import Outputs
 from bench.worker.warmup import warm_size
@@ -157,8 +158,9 @@ class TorchRuntime:
         if (infer := self._inference) is not None:
             executed["compiled"] = lambda: infer(x.numpy())
         layers = self._network.recurrent()
+        scopes = Scopes.of_names(tuple(layers), steps)
         return Attestation(
-            evidence={phase: profiled(layers, run, steps) for phase, run in executed.items()},
+            evidence={phase: profiled(layers, run, scopes) for phase, run in executed.items()},
             phases=phases,
             settings={
                 "jit_compile": False,
