@@ -66,12 +66,12 @@ Outcome = tuple[int, str]
 # --- the sound store ---
 
 
-def make_store(folder: Path, *, slower: float = 1.0) -> None:
-    """A store of two campaigns, with inference, predictions, a failed run, a manifest each and ceilings."""
+def make_store(folder: Path, *, slower: float = 1.0, year: int = 2026) -> None:
+    """A store of two campaigns of a year, with inference, predictions, a failed run, a manifest each and ceilings."""
     draw = np.random.default_rng(1)
     labels = draw.integers(0, 10, 50)
-    for number, began in enumerate(("2026-01-02T03:04:05.000006+00:00", "2026-01-03T03:04:05.000006+00:00")):
-        campaign = replace(CAMPAIGN, started_at=began, project_commit=f"{number:040d}")
+    for number, began in enumerate(("01-02T03:04:05.000006+00:00", "01-03T03:04:05.000006+00:00")):
+        campaign = replace(CAMPAIGN, started_at=f"{year}-{began}", project_commit=f"{number:040d}")
         cases = [
             Case(cell=cell, task="mnist_5k", epochs=2, seed=seed, latency_calls=3)
             for seed in (0, 1)
@@ -163,8 +163,8 @@ class Mutation:
 def mutate(path: Path, draw: random.Random) -> Mutation:
     """Break a file of a store."""
     if path.suffix == ".json":
-        return _mutate_json(path, draw)
-    kinds: tuple[Callable[[Path, random.Random], Mutation], ...] = (_bytes, _field, _columns, _whole_file)
+        return mutate_json(path, draw)
+    kinds: tuple[Callable[[Path, random.Random], Mutation], ...] = (_bytes, mutate_field, _columns, _whole_file)
     return draw.choices(kinds, weights=(3, 8, 2, 2))[0](path, draw)
 
 
@@ -191,7 +191,8 @@ def _bytes(path: Path, draw: random.Random) -> Mutation:
     return Mutation(f"bytes: {kind}", f"at {place} of {path.name}", detectable=False)
 
 
-def _field(path: Path, draw: random.Random) -> Mutation:
+def mutate_field(path: Path, draw: random.Random) -> Mutation:
+    """Give a column of a part another value, in a row or in all."""
     table = pq.read_table(path)
     column = draw.choice(COLUMNS)
     name = column.name
@@ -292,7 +293,8 @@ def _whole_file(path: Path, draw: random.Random) -> Mutation:
     return Mutation(f"file: {kind}", path.name, refused=refused)
 
 
-def _mutate_json(path: Path, draw: random.Random) -> Mutation:
+def mutate_json(path: Path, draw: random.Random) -> Mutation:
+    """Change the text of a JSON file, or a value in it."""
     text = path.read_text()
     if draw.random() < 0.4:
         place = draw.randrange(len(text))
@@ -367,7 +369,7 @@ class Breaker:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._base, self._store = folder, folder / "base", folder / "store"
-        make_store(self._base, slower=1.01)
+        make_store(self._base, slower=1.01, year=2025)
         self._sound = {"parts": folder / "sound-parts", "compacted": folder / "sound-compacted"}
         for sound in self._sound.values():
             make_store(sound)

@@ -68,7 +68,7 @@ def judge_quality(row: Row, predictions: Mapping[str, str]) -> Quality | None:
             damaged += 1
             continue
         counts = _confusion(unpacked)
-        if total is not None and total.shape != counts.shape:
+        if not counts.any() or (total is not None and total.shape != counts.shape):
             damaged += 1
             continue
         total = counts if total is None else total + counts

@@ -25,6 +25,8 @@ _STEPS = 112
 _LEAST = 2.0**-149
 """The smallest float32 above 0, which stands for 0."""
 _CLASSES = 256
+_MOST_BYTES = 256 << 20
+"""What packed predictions may hold: a hundred test sets of 10,000 samples and 256 classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +84,18 @@ def unpack(text: str) -> Predictions:
         kind, *numbers, low, high, content = text.split(" ")
         samples, classes = map(int, numbers)
         scale = float(low), float(high)
-        raw = np.frombuffer(zlib.decompress(base64.b64decode(content, validate=True)), np.uint8)
+        held = samples * (2 + classes)
+        if kind != _FORMAT or not 1 < classes <= _CLASSES or not 0 <= held <= _MOST_BYTES:
+            raise ValueError(f"no predictions of format {_FORMAT}: {text[:40]!r}")
+        # no more than its header promises: a megabyte of text may unpack to a gigabyte
+        unpacking = zlib.decompressobj()
+        raw = np.frombuffer(unpacking.decompress(base64.b64decode(content, validate=True), held + 1), np.uint8)
     except (binascii.Error, zlib.error) as error:
         raise ValueError(f"damaged predictions: {error}") from error
-    if kind != _FORMAT or not 1 < classes <= _CLASSES or raw.size != samples * (2 + classes):
-        raise ValueError(f"no predictions of format {_FORMAT}: {text[:40]!r}")
+    if raw.size != held or not unpacking.eof or not np.isfinite(scale).all():
+        raise ValueError(f"damaged predictions: {text[:40]!r}")
     labels, wrong, codes = np.split(raw, [samples, 2 * samples])
+    if samples and (int(labels.max()) >= classes or int(codes.max()) > _STEPS):
+        raise ValueError("damaged predictions: a label is no class, or a probability is on no step")
     predicted = (labels.astype(np.int64) + wrong) % classes
     return Predictions(labels, predicted.astype(np.uint8), codes.reshape(samples, classes), scale)

@@ -27,9 +27,16 @@ def source_folders(root: Path, *declared_in: Path) -> tuple[Path, ...]:
     for folder in (root, *declared_in):
         declared = _declared(folder)
         if declared:
-            return tuple(root / name for name in declared if (root / name).is_dir())
+            return tuple(root / name for name in declared if _is_folder(root / name))
     named = [root / name for name in dict.fromkeys(_built_from(root))]
-    return tuple(dict.fromkeys(folder for folder in (*named, root / "src", root) if folder.is_dir()))
+    return tuple(dict.fromkeys(folder for folder in (*named, root / "src", root) if _is_folder(folder)))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, or a folder above it that may not be read
+        return False
 
 
 def top_level_names(folders: Collection[Path]) -> frozenset[str]:
@@ -84,7 +91,7 @@ def _pyproject(folder: Path) -> Mapping[str, Any]:
     """The project's settings; empty where there are none that can be read: then the layout is the usual one."""
     try:
         return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # brackets nested ten thousand deep
         return {}
 
 

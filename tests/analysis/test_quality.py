@@ -69,9 +69,10 @@ def test_a_class_without_samples_has_no_recall() -> None:
 
 
 def test_what_cannot_be_unpacked_is_counted_and_nothing_is_no_quality() -> None:
-    texts = {"a": pack(*drawn(0)), "b": "p1 damaged", "c": pack(*drawn(2, classes=3))}
-    quality = judge_quality(row_of({"a": 0, "b": 1, "c": 2}), texts)
+    without_samples = pack(np.zeros(0), np.ones((0, 10)))
+    texts = {"a": pack(*drawn(0)), "b": "p1 damaged", "c": pack(*drawn(2, classes=3)), "d": without_samples}
+    quality = judge_quality(row_of({"a": 0, "b": 1, "c": 2, "d": 3}), texts)
     assert quality is not None
-    assert quality.damaged == 2  # unreadable, and of another number of classes
+    assert quality.damaged == 3  # unreadable, of another number of classes, and without samples
     assert judge_quality(row_of({"b": 1}), texts) is None
     assert judge_quality(row_of({"x": 1}), texts) is None

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from importlib import resources
@@ -170,6 +171,31 @@ def test_a_pickle_is_refused_and_not_run(small: tuple[Path, Task, Arrays], tmp_p
     with pytest.raises(UsageError, match=r"small\.npz is not a whole \.npz file"):
         load(path, task)
     assert not (tmp_path / "sprung").exists()
+
+
+def with_member(path: Path, name: str, content: bytes, compression: int) -> None:
+    """The same archive with another content of a member."""
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for member, kept in {**members, name: content}.items():
+            archive.writestr(member, kept)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_unpacks_to_far_more_than_the_task_is_refused_before_it_does(
+    small: tuple[Path, Task, Arrays], compression: int
+) -> None:
+    path, task, _ = small
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (50_000_000,)})
+    with_member(path, "x_test.npy", header.getvalue() + bytes(50_000_000), compression)
+    assert path.stat().st_size < 100_000
+    tracemalloc.start()
+    with pytest.raises(UsageError, match=r"small\.npz: x_t\w+ (has 50,000,\d+ bytes where|is compressed as no)"):
+        load(path, task)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
 
 
 def test_bytes_after_an_array_are_refused(small: tuple[Path, Task, Arrays], tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,3 +95,25 @@ def test_damaged_text_is_refused() -> None:
     for damaged in ("", "p1 50 10", text[:-8], text.replace("p1", "p2", 1), text.replace("50", "51", 1), text + "é"):
         with pytest.raises(ValueError, match=r"predictions|unpack|non-ascii|ASCII"):
             unpack(damaged)
+
+
+@pytest.mark.parametrize(
+    ("header", "content"),
+    [
+        ("p1 2 2 -1.0 1.0", bytes([0, 7, 0, 0, 1, 2, 3, 4])),  # a label that is no class
+        ("p1 2 2 -1.0 1.0", bytes([0, 1, 0, 0, 1, 2, 3, 200])),  # a step that there is not
+        ("p1 2 2 nan 1.0", bytes(8)),
+        ("p1 2 2 -1.0 inf", bytes(8)),
+        ("p1 2 2 -1.0 1.0", bytes(9)),
+        ("p1 -2 2 -1.0 1.0", bytes(8)),
+        (f"p1 {10**12} 2 -1.0 1.0", bytes(8)),
+        ("p1 2 2 -1.0 1.0", bytes(500_000_000)),  # half a megabyte of text
+    ],
+)
+def test_predictions_that_pack_cannot_have_written_are_refused(header: str, content: bytes) -> None:
+    text = f"{header} {base64.b64encode(zlib.compress(content)).decode()}"
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="predictions"):
+        unpack(text)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()

@@ -51,7 +51,11 @@ def test_what_is_declared_decides_alone_even_where_only_the_working_tree_declare
     assert source_folders(old) == (old / "src", old)
 
 
-@pytest.mark.parametrize("text", ["not = [toml", "", '[tool.setuptools]\npackages = ["my"]\n'])
+DEEP = f"a = {'[' * 100_000}"
+LONG = f"[tool.setuptools.packages.find]\nwhere = ['{'x' * 10_000}']\n"
+
+
+@pytest.mark.parametrize("text", ["not = [toml", "", DEEP, LONG, '[tool.setuptools]\npackages = ["my"]\n'])
 def test_a_pyproject_that_says_nothing_of_it_leaves_the_usual_layout(tmp_path: Path, text: str) -> None:
     root = a_project(tmp_path, text)
     assert source_folders(root) == (root,)

@@ -7,6 +7,7 @@ composed in the form that JAX 0.10.2 prints on a CPU, shortened. What stands in 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,16 @@ def test_what_only_some_programs_show_outside_the_layers_is_kept() -> None:
     loop, unrolled = Evidence("generic", {"While": 1}, "aa"), Evidence("unrolled", {"MatMul": 28}, "bb")
     found = agreed_by_layer([{"recurrent_a": unrolled}, {"recurrent_a": unrolled, OUTSIDE: loop}])
     assert {layer: one.kernel for layer, one in found.items()} == {"recurrent_a": "unrolled", OUTSIDE: "generic"}
+
+
+@pytest.mark.parametrize("piece", ["= ", "= f[]( ", "x = while"])
+def test_a_long_line_takes_no_quadratic_time(piece: str) -> None:
+    def seconds(length: int) -> float:
+        began = time.process_time()
+        read_hlo(piece * length, SCOPES)
+        return time.process_time() - began
+
+    assert seconds(8_000) < 20 * seconds(1_000) + 0.05  # 64 times as long, if it were
 
 
 # Programs that a GPU would be given: tests/recordings/README.md says where they come from

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 from typing import IO
 
 from bench.catalog.tasks.task import PARTS, Arrays, Task, WrongDataError, verify
 from bench.core.errors import UsageError
+
+_WIDEST = 8
+"""Bytes of a value: arrays that were saved as float64 are refused for their type, not for their size."""
+_HEADER = 1 << 17
+"""Bytes that an array's header may have."""
 
 
 def read_npz(path: Path, task: Task) -> Arrays:
@@ -23,6 +29,7 @@ def read_npz(path: Path, task: Task) -> Arrays:
         with zipfile.ZipFile(path) as archive:
             parts = {}
             for name in PARTS:
+                _check_member(archive.getinfo(f"{name}.npy"), f"{path}: {name}", math.prod(task.shape(name)))
                 with archive.open(f"{name}.npy") as member:
                     parts[name] = np.lib.format.read_array(member, allow_pickle=False)
                     if member.read(1):
@@ -38,6 +45,16 @@ def read_npz(path: Path, task: Task) -> Arrays:
     except Exception as error:
         raise WrongDataError(f"{path} is not a whole .npz file: {str(error) or type(error).__name__}") from error
     return verify(parts, task, {name: f"{path}: {name}" for name in PARTS})
+
+
+def _check_member(member: zipfile.ZipInfo, name: str, values: int) -> None:
+    """A few bytes of a file may unpack to more than there is memory for; what isn't the task's is never read whole."""
+    largest = values * _WIDEST + _HEADER
+    if member.file_size > largest:
+        raise WrongDataError(f"{name} has {member.file_size:,} bytes where at most {largest:,} are expected")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # zipfile unpacks the others without a limit
+        raise WrongDataError(f"{name} is compressed as no .npz is (method {member.compress_type}): save it with NumPy")
 
 
 def write_npz(file: IO[bytes], arrays: Arrays, *, compressed: bool) -> None:

@@ -177,8 +177,9 @@ def judge_graph(operations: Mapping[str, int], steps: int) -> str:
 # JAX: the text of an HLO module
 
 _INSTRUCTION = re.compile(
-    r"= .*? (?P<opcode>while|dot|convolution|custom-call|fusion|call)\((?P<rest>.*)$", re.MULTILINE
+    r"^(?:[^=\n]|=(?! ))*= .*? (?P<opcode>while|dot|convolution|custom-call|fusion|call)\((?P<rest>.*)$", re.MULTILINE
 )
+"""From the start of its line: begun at each "= " of it, a long line would take quadratic time."""
 _SCOPE = re.compile(r'op_name="([^"]*)"')
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _CUDNN_TARGET = "cudnn_rnn"  # of `jax.experimental.rnn`: cudnn_rnn_ffi, cudnn_rnn_bwd_ffi
