@@ -10,18 +10,18 @@ the generic loop. Nothing here imports a factory: that happens in the worker.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import logging
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint
 
+from bench.catalog import factories
+from bench.catalog.factories import FACTORY, check_factory
 from bench.core.errors import UsageError, unknown
 
 ENTRY_POINT_GROUP = "bench.cells"
@@ -121,8 +121,7 @@ def _entry_points() -> Iterator[tuple[str, EntryPoint]]:
             yield from ((package, point) for point in points)
 
 
-_FACTORY = re.compile(r"[\w.]+:[^\W\d]\w*")
-_POINT = re.compile(rf"({_FACTORY.pattern})\s*(?:\[.*\])?")  # an entry point may name extras of its package
+_POINT = re.compile(rf"({FACTORY.pattern})\s*(?:\[.*\])?")  # an entry point may name extras of its package
 
 
 def find(name: str, origin: str = "a case") -> Cell:
@@ -140,39 +139,10 @@ def find(name: str, origin: str = "a case") -> Cell:
         raise UsageError(f"the cell {name!r} ({origin}) can't be used: {registry.problems[name]}.")
     if ":" not in name:
         raise unknown("cell", name, registry.cells, origin)
-    if not _FACTORY.fullmatch(name) or _source(name.partition(":")[0]) is None:
-        raise UsageError(
-            f"no module for the cell {name!r} ({origin}): a user's own cell is named as module:factory, and the "
-            f"module must be importable from the current folder or the environment."
-        )
+    check_factory("cell", name, origin)
     return Cell(name, name, "named on the command line or in the suite")
 
 
 def sources_digest(names: Iterable[str]) -> str:
     """A digest of the source files of those of `names` that are users' cells; empty where none is."""
-    users_cells = sorted((c for c in map(find, set(names)) if not c.built_in), key=lambda cell: cell.name)
-    if not users_cells:
-        return ""
-    whole = hashlib.sha256()
-    for cell in users_cells:
-        source = _source(cell.factory.partition(":")[0]) or b""
-        whole.update(f"{cell.factory}\0{len(source)}\0".encode() + source)
-    return whole.hexdigest()[:16]
-
-
-def _source(module: str) -> bytes | None:
-    """The content of the file that holds a module, found without importing it or its parents; None where there is none.
-
-    The current folder counts.
-    """
-    path: list[str] = ["", *sys.path]
-    spec: ModuleSpec | None = None
-    for part in module.split("."):
-        # the last part of the name is enough to find it, and the whole of it would want its parents imported
-        spec = PathFinder.find_spec(part, path) if part else None
-        if spec is None:
-            return None
-        path = list(spec.submodule_search_locations or [])
-    read: Callable[[str], bytes] | None = getattr(spec and spec.loader, "get_data", None)
-    # the loader reads it, since a module may lie in a zip file; a folder without __init__.py has nothing to read
-    return read(spec.origin) if spec and spec.origin and read else None
+    return factories.sources_digest(cell.factory for cell in map(find, set(names)) if not cell.built_in)

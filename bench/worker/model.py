@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +14,7 @@ from bench.catalog.networks import Dense, Dropout, Output, PlacedLayer, Recurren
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.core.protocol import FailedRun
+from bench.worker.users_code import load_factory
 
 
 def simple_rnn(units: int, activation: str, return_sequences: bool, name: str, kernel: Kernel) -> keras.layers.Layer:
@@ -93,18 +92,7 @@ def _compile(model: keras.Model, case: Case, task: Task) -> None:
 
 
 def _factory(name: str) -> Callable[..., Any]:
-    cell = cells.find(name)
-    module_name, _, attribute = cell.factory.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the folder that the user stands in, as `python -m` would
-    try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:  # whatever the user's module raises
-        raise FailedRun(f"the cell {name!r} cannot be imported: {type(error).__name__}: {error}") from error
-    if not callable(factory):
-        raise FailedRun(f"the cell {name!r} is a {type(factory).__name__}, not a factory that returns a Keras layer")
-    made: Callable[..., Any] = factory
-    return made
+    return load_factory(f"the cell {name!r}", cells.find(name).factory, "a Keras layer")
 
 
 def takes_kernel(cell: str) -> bool:
