@@ -61,6 +61,7 @@ ALLOWED = {
     r"can't tell(?= yet|:|\")|CANNOT_TELL": "the verdict on a claim and on a series, in JSON that programs read",
     r"stroke(?=-|=|:|width|_width)": "the attribute of SVG and CSS",
     r"\bHow sure is it\b|how-sure": "the title of the page on statistics",
+    r"(?:aten::|(?<=[|\"'`]))slice(?=[|=\"'`{])": "an operation's name in HLO and in torch",
 }
 """What WORDS would find, and why it stays."""
 

@@ -39,6 +39,8 @@ class Cell:
     gates: int | None = None
     biases: int = 1
     """Vectors of biases a gate."""
+    scannable: bool = False
+    """Whether it can be computed by an associative scan: no gate of it sees the state."""
 
     @property
     def built_in(self) -> bool:
@@ -52,6 +54,9 @@ BUILT_IN = {
         Cell("simple_rnn", "bench.worker.model:simple_rnn", "keras.layers.SimpleRNN", gates=1),
         Cell("lstm", "bench.worker.model:lstm", "keras.layers.LSTM", gates=4),
         Cell("gru", "bench.worker.model:gru", "keras.layers.GRU (reset_after=True)", gates=3, biases=2),
+        Cell(
+            "min_gru", "bench.worker.min_gru:min_gru", "minGRU (Feng et al. 2024), as a scan or a loop", scannable=True
+        ),
     )
 }
 

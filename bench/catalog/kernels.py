@@ -12,23 +12,26 @@ from bench.core.errors import named
 
 @dataclass(frozen=True)
 class Kernel:
-    """How a recurrent layer is computed. Every kernel but `auto` pins all three switches."""
+    """How a recurrent layer is computed. Every kernel but `auto` pins all of its switches."""
 
     name: str
     title: str
     use_cudnn: bool | str = False
     unroll: bool = False
     jit_compile: bool | str = False
+    scan: bool = False
+    """Whether a layer that can be computed by a scan is."""
 
 
 KERNELS = {
     kernel.name: kernel
     for kernel in (
-        Kernel("auto", "what Keras picks by itself", use_cudnn="auto", jit_compile="auto"),
+        Kernel("auto", "what Keras picks by itself", use_cudnn="auto", jit_compile="auto", scan=True),
         Kernel("generic", "the backend's own loop over the steps"),
         Kernel("unrolled", "one operation after another, without a loop", unroll=True),
         Kernel("xla", "the loop, compiled with XLA", jit_compile=True),
         Kernel("cudnn", "NVIDIA's fused kernels", use_cudnn=True),
+        Kernel("parallel", "an associative scan, without a loop over the steps", scan=True),
     )
 }
 
@@ -56,6 +59,9 @@ def default_kernels(case: Case) -> tuple[str, ...]:
     if case.cell not in BUILT_IN:
         return ()
     activations = networks.find(case.network).activations
+    if BUILT_IN[case.cell].scannable:
+        in_xla = case.device != "cpu" and case.backend == "tensorflow"
+        return ("parallel_xla" if in_xla else "parallel",) * len(activations)
     if case.device == "cpu":
         return ("generic",) * len(activations)
     has_cudnn = case.cell == "lstm" or (case.cell == "gru" and case.backend != "jax")

@@ -13,6 +13,7 @@ from bench.catalog import dtypes, networks
 from bench.catalog.cells import BUILT_IN
 from bench.core.case import Case
 
+_CUDNN_HAS_NO_MIN_GRU = "cuDNN has no minGRU"
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -48,6 +49,10 @@ def probe_refusal(case: Case, host: Capabilities) -> str | None:
         return f"Keras has no switch for XLA on {case.backend}"
     if case.kernel == "cudnn" and case.cell == "simple_rnn":
         return "Keras's SimpleRNN rejects use_cudnn"
+    if case.kernel == "cudnn" and case.cell == "min_gru":
+        return _CUDNN_HAS_NO_MIN_GRU
+    if case.kernel == "parallel":
+        return _scan_refusal(case)
     return (
         host.backends[case.backend]
         or host.device_problem(case.device)
@@ -78,6 +83,8 @@ def runtime_refusal(case: Case) -> str | None:
 
 
 def _switch_refusal(case: Case) -> str | None:
+    if case.kernel == "parallel":
+        return _scan_refusal(case)
     if case.kernel == "xla" and case.backend == "jax":
         return "JAX always compiles with XLA: its generic kernel is the loop under XLA"
     if case.kernel == "xla" and case.backend == "torch":
@@ -87,7 +94,18 @@ def _switch_refusal(case: Case) -> str | None:
     return None
 
 
+def _scan_refusal(case: Case) -> str | None:
+    if case.cell in BUILT_IN and not BUILT_IN[case.cell].scannable:
+        return (
+            "the cell multiplies its state by a matrix and activates it at each step, which no scan can compute: "
+            "parallel is for cells like min_gru"
+        )
+    return None
+
+
 def _cudnn_refusal(case: Case) -> str | None:
+    if case.cell == "min_gru":
+        return _CUDNN_HAS_NO_MIN_GRU
     if case.cell == "simple_rnn":
         return "Keras has no cuDNN path for SimpleRNN on any backend"
     if case.cell == "gru" and case.backend == "jax":
@@ -129,6 +147,8 @@ def _onnx_refusal(case: Case) -> str | None:
         return f"the export is checked in float32 and float64 only, not in {case.dtype}"
     if case.kernel == "xla":
         return "the export leaves XLA behind: ask for the kernel auto or generic"
+    if case.kernel == "parallel" or (case.kernel == "auto" and case.cell == "min_gru"):
+        return "a scan's export is not attested: ask for the kernel generic or unrolled"
     if case.kernel == "generic" and case.cell == "lstm":
         return "tf2onnx makes an LSTM's loop one fused LSTM node: ask for the kernel auto, or unrolled"
     return None
@@ -139,8 +159,8 @@ def _torch_refusal(case: Case) -> str | None:
         return "torch.nn is torch's own: it needs the backend torch"
     if set(networks.find(case.network).activations) != {"tanh"}:
         return "torch.nn's LSTM and GRU know tanh only: use the network cudnn_ready"
-    if case.cell not in BUILT_IN:
-        return "torch.nn has LSTM, GRU and RNN: a user's cell has no peer there"
+    if case.cell not in ("simple_rnn", "lstm", "gru"):
+        return f"torch.nn has LSTM, GRU and RNN: {case.cell} has no peer there"
     on_gpu = case.device != "cpu"
     if case.kernel not in (("auto", "cudnn") if on_gpu else ("auto",)):
         return f"torch.nn picks its kernel by itself{' (cudnn on a GPU)' if on_gpu else ''}: ask for the kernel auto"

@@ -43,7 +43,12 @@ def install(site: Path, package: str, entry_points: str) -> None:
 
 
 def test_the_cells_that_come_with_the_program() -> None:
-    assert {name: cell.gates for name, cell in BUILT_IN.items()} == {"simple_rnn": 1, "lstm": 4, "gru": 3}
+    assert {name: cell.gates for name, cell in BUILT_IN.items()} == {
+        "simple_rnn": 1,
+        "lstm": 4,
+        "gru": 3,
+        "min_gru": None,
+    }
     assert all(cell.built_in and cells.find(cell.name) is cell for cell in BUILT_IN.values())
 
 
@@ -124,7 +129,7 @@ def test_of_two_copies_of_a_package_the_first_on_the_path_counts(
 
 
 def test_a_slip_gets_the_name_that_was_meant() -> None:
-    with pytest.raises(UsageError, match=r"unknown cell 'LSTM' \(my.toml\): known: gru, lstm, simple_rnn."):
+    with pytest.raises(UsageError, match=r"unknown cell 'LSTM' \(my.toml\): known: gru, lstm, min_gru, simple_rnn."):
         cells.find("LSTM", "my.toml")
     with pytest.raises(UsageError, match=r"unknown cell 'simplernn' \(--set cells\): did you mean 'simple_rnn'\?"):
         cells.find("simplernn", "--set cells")
@@ -228,11 +233,11 @@ def test_a_factory_in_a_zip_file_is_read_there(tmp_path: Path, monkeypatch: pyte
 # Kernels and networks
 
 
-def test_every_kernel_but_auto_pins_all_three_switches() -> None:
+def test_every_kernel_but_auto_pins_all_switches() -> None:
     for kernel in KERNELS.values():
         switches = {kernel.use_cudnn, kernel.unroll, kernel.jit_compile}
         assert ("auto" in switches) is (kernel.name == "auto")
-    pinned = [(k.use_cudnn, k.unroll, k.jit_compile) for k in KERNELS.values()]
+    pinned = [(k.use_cudnn, k.unroll, k.jit_compile, k.scan) for k in KERNELS.values()]
     assert len(set(pinned)) == len(KERNELS)
 
 

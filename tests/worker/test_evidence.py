@@ -50,6 +50,14 @@ SCOPES = Scopes.of_names(LAYERS, STEPS)
         ({"MatMul": 28, "MatMul in XLA": 28}, "mixed"),
         ({"While": 1, "While in XLA": 1}, "mixed"),
         ({"MapDefun": 1}, "generic"),
+        # a scan of 28 steps takes every second value at 28, 14, 7 and 3 of them
+        ({"MatMul": 2, "StridedSlice by 2": 4}, "parallel"),
+        ({"MatMul": 2, "StridedSlice by 2": 3}, "none"),
+        ({"MatMul": 2, "StridedSlice by 2 in XLA": 38}, "parallel_xla"),
+        ({"CumulativeLogsumexp": 1}, "parallel"),
+        ({"While": 1, "StridedSlice by 2 in a loop": 40}, "generic"),
+        ({"MatMul": 56, "StridedSlice by 2": 38}, "mixed"),
+        ({"While": 1, "Cumsum": 1}, "mixed"),
     ],
 )
 def test_what_operations_of_a_graph_show(operations: dict[str, int], kernel: str) -> None:
@@ -77,6 +85,9 @@ def test_a_graph_is_read_by_the_outermost_layer_and_what_lies_outside_is_seen() 
         "recurrent_b": "unrolled",
         OUTSIDE: "generic",
     }
+    # a cumulative sum outside the layers is no recurrence; inside one it is
+    assert OUTSIDE not in shown(decoy, unrolled, ("elsewhere/Cumsum", "Cumsum", 1))
+    assert shown(("functional_1/recurrent_a_1/Cumsum", "Cumsum", 1))["recurrent_a"] == "parallel"
     # the dense layers' products are no recurrence
     assert OUTSIDE not in shown(decoy, unrolled, ("functional_1/dense_1/MatMul", "MatMul", 6))
 
@@ -124,6 +135,14 @@ UNROLLED = "\n".join(
     for layer in LAYERS
     for n in range(STEPS)
 )
+SCANNED = """\
+  %slice.22 = f32[32,14,8]{2,1,0} slice(%slice.23), slice={[0:32:1], [0:27:2], [0:8:1]}, metadata={op_name="jit(train_step)/transpose(jvp(recurrent_a))/slice" stack_frame_id=94}
+  %slice.23 = f32[32,7,8]{2,1,0} slice(%slice.22), slice={[0:32:1], [1:14:2], [0:8:1]}, metadata={op_name="jit(train_step)/jvp(recurrent_a)/slice"}
+  %slice.24 = f32[32,3,8]{2,1,0} slice(%slice.23), slice={[0:32:1], [0:6:2], [0:8:1]}, metadata={op_name="jit(train_step)/jvp(recurrent_a)/slice"}
+  %slice.25 = f32[32,1,8]{2,1,0} slice(%slice.24), slice={[0:32:1], [0:2:2], [0:8:1]}, metadata={op_name="jit(train_step)/jvp(recurrent_a)/slice"}
+  %slice.26 = f32[32,27,8]{2,1,0} slice(%slice.24), slice={[0:32], [0:27], [0:8]}, metadata={op_name="jit(train_step)/jvp(recurrent_b)/slice"}
+  %slice.27 = f32[32,27,8]{2,1,0} slice(%slice.24), slice={[0:32:2], [0:27], [0:8]}, metadata={op_name="jit(train_step)/elsewhere/slice"}
+"""  # noqa: E501 - in the form that JAX 0.10.2 printed for a layer of 28 steps, three lines made up
 CUDNN = """\
   %custom-call.1 = (f32[32,28,8]{2,1,0}, u8[100]{0}) custom-call(%a), custom_call_target="cudnn_rnn_ffi", metadata={op_name="jit(train_step)/jvp(recurrent_a)/rnn_fwd"}
   %custom-call.2 = (f32[32,28,8]{2,1,0}) custom-call(%a), custom_call_target="cudnn_rnn_bwd_ffi", metadata={op_name="jit(train_step)/transpose(jvp(recurrent_a))/rnn_bwd"}
@@ -133,6 +152,25 @@ CUDNN = """\
 
 def kernels(text: str) -> list[str]:
     return [read_hlo(text, SCOPES)[layer].kernel for layer in LAYERS]
+
+
+def test_a_scan_in_hlo_is_told_by_its_halvings() -> None:
+    assert kernels(SCANNED) == ["parallel", "none"]
+    without_last = "\n".join(line for line in SCANNED.splitlines() if "%slice.25" not in line)
+    assert kernels(without_last) == ["none", "none"]
+    summed = '  %r = f32[32,28,8]{2,1,0} reduce-window(%x), metadata={op_name="jit(f)/jvp(recurrent_b)/cumsum"}'
+    assert kernels(summed) == ["none", "parallel"]
+    assert set(read_hlo(SCANNED, Scopes.of_names(LAYERS, STEPS))) == set(
+        LAYERS
+    )  # what lies outside the layers doesn't count
+
+
+def test_a_scan_in_a_profile_is_told_by_its_halvings() -> None:
+    # as profiled of 28 steps: every slice, and those of them that take every second value
+    assert read_profile({"aten::slice": 67, "aten::slice by 2": 19, "aten::mm": 1}, STEPS).kernel == "parallel"
+    assert read_profile({"aten::slice": 67, "aten::slice by 2": 3, "aten::mm": 1}, STEPS).kernel == "none"
+    assert read_profile({"aten::slice by 2": 19, "aten::mm": 28}, STEPS).kernel == "mixed"
+    assert read_profile({"aten::logcumsumexp": 1}, STEPS).kernel == "parallel"
 
 
 def test_what_a_compiled_program_shows() -> None:

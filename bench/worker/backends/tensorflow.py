@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from bench.core.protocol import FailedRun
-from bench.worker.evidence.programs import Node, Program, Scopes, agreed_by_layer, is_loop, read_graph
+from bench.worker.evidence.programs import BY_TWO, Node, Program, Scopes, agreed_by_layer, is_loop, read_graph
 from bench.worker.inference import CallPath
 
 _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
@@ -113,9 +113,10 @@ def _nodes(graph_def: Any, whole_in_xla: bool) -> Iterator[Node]:
     seen: set[tuple[str, bool, bool]] = set()
     while queue:
         nodes, compiled, looped = queue.popleft()
+        constants = {node.name: node for node in nodes if node.op == "Const"}
         for node in nodes:
             in_xla = compiled or ("_XlaMustCompile" in node.attr and node.attr["_XlaMustCompile"].b)
-            yield Node(node.name, node.op, in_xla, looped)
+            yield Node(node.name, _operation(node, constants), in_xla, looped)
             in_loop = looped or is_loop(node.op)
             for attribute in node.attr.values():
                 for function in (attribute.func, *attribute.list.func):
@@ -124,6 +125,15 @@ def _nodes(graph_def: Any, whole_in_xla: bool) -> Iterator[Node]:
                         seen.add(key)
                         body = library[function.name]
                         queue.append((body.node_def, in_xla or body.attr["_XlaMustCompile"].b, in_loop))
+
+
+def _operation(node: Any, constants: Mapping[str, Any]) -> str:
+    """The type of a node; one that takes every second value is marked."""
+    if node.op != "StridedSlice":
+        return str(node.op)
+    strides = constants.get(node.input[3].partition(":")[0])
+    by_two = strides is not None and 2 in tf.make_ndarray(strides.attr["value"].tensor)
+    return f"{node.op}{BY_TWO}" if by_two else str(node.op)
 
 
 def _read_trace(function: Any, scopes: Scopes) -> Program:

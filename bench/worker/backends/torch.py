@@ -14,7 +14,7 @@ from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.core.protocol import FailedRun
-from bench.worker.evidence.programs import Program, Scopes, agreed_by_layer, read_profile
+from bench.worker.evidence.programs import BY_TWO, Program, Scopes, agreed_by_layer, read_profile
 from bench.worker.inference import CallPath, Inputs
 from bench.worker.warmup import Snapshot
 
@@ -108,7 +108,9 @@ def profiled(layers: Mapping[str, Any], run: Callable[[], object], scopes: Scope
     """Run a step under the profiler, the forward pass of each of `layers` (name → module) marked with its name."""
     handles = [handle for layer, module in layers.items() for handle in _mark(module, layer)]
     try:
-        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if _in_cuda() else [])]) as profiler:
+        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if _in_cuda() else [])]
+        # the arguments come with the shapes: their stride shows a scan
+        with profile(activities=activities, record_shapes=True) as profiler:
             run()
     finally:
         for handle in handles:
@@ -131,13 +133,19 @@ def _mark(module: Any, layer: str) -> list[Any]:
     return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
 
 
+def _operation(event: Any) -> str:
+    """The name of an operation; one that takes every second value is marked."""
+    by_two = event.name == "aten::slice" and event.concrete_inputs[-1:] == [2]
+    return f"{event.name}{BY_TWO}" if by_two else str(event.name)
+
+
 def _inside(events: Any, mark: str) -> Counter[str]:
     """The operations under the ranges named `mark`."""
     counts: Counter[str] = Counter()
     queue = [event for event in events if event.name == mark]
     while queue:
         event = queue.pop()
-        counts[event.name] += 1
+        counts[_operation(event)] += 1
         counts.update(kernel.name for kernel in event.kernels)  # those that it started on the GPU
         queue += event.cpu_children
     return counts

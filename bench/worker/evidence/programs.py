@@ -18,9 +18,10 @@ class Evidence:
     """What the executed programs of one phase show of one recurrent layer."""
 
     kernel: str
-    """`generic`, `unrolled`, `xla`, `cudnn`, `onednn`; `unrolled_xla` for an unrolled layer inside XLA; `fused_cells`
-    for torch's fused cells in a loop; `opaque` for Python called from within the program, which shows nothing of what
-    it does; `none` where no recurrence is seen; `mixed` where several of these are, or programs differ."""
+    """`generic`, `unrolled`, `xla`, `cudnn`, `onednn`; `parallel` for a scan or a transform over all steps, without a
+    loop; `unrolled_xla`, `parallel_xla` for those inside XLA; `fused_cells` for torch's fused cells in a loop; `opaque`
+    for Python called from within the program, which shows nothing of what it does; `none` where no recurrence is seen;
+    `mixed` where several of these are, or programs differ."""
     operations: Mapping[str, int]
     """The operations in the layer's scope that the judgement rests on, counted."""
     artefact: str
@@ -95,6 +96,19 @@ class Scopes:
             return OUTSIDE
         return (max if self._unique else min)(matches)[1]
 
+    def count(self, counts: Mapping[str, Counter[str]], name: str, operation: str, *, scan: bool) -> None:
+        """Add an operation to the counter of its layer.
+
+        Args:
+            counts: as `counts` made them.
+            name: the operation's, with its scopes.
+            operation: as it is counted.
+            scan: whether it is a sign of a scan. Outside the layers it isn't: cumulative sums are everywhere.
+        """
+        layer = self.owner(name)
+        if layer != OUTSIDE or not scan:
+            counts[layer][operation] += 1
+
     def program(
         self, counts: Mapping[str, Counter[str]], artefact: str, judge: Callable[[Mapping[str, int], int], str]
     ) -> Program:
@@ -108,10 +122,21 @@ class Scopes:
         return {layer: shown for layer, shown in program.items() if layer != OUTSIDE or shown.kernel != "none"}
 
 
+def _halves(count: int, steps: int) -> bool:
+    """Whether taking every second step so many times makes an associative scan.
+
+    The scan of n values combines neighbours and scans the n // 2 results (Blelloch 1990, section 1.2), so that it
+    takes every second one of them floor(log2(n)) times at least.
+    """
+    return count >= max(1, steps.bit_length() - 1)
+
+
 # TensorFlow: operations of the graph
 
 IN_XLA = " in XLA"
 """Behind the type of an operation that XLA compiles."""
+BY_TWO = " by 2"
+"""Behind the type of an operation that takes every second value."""
 IN_LOOP = " in a loop"
 """Behind the type of an operation in a loop's body, before `IN_XLA`."""
 _TF_LOOPS = frozenset({"While", "StatelessWhile", "For", "MapDefun"})
@@ -119,6 +144,9 @@ _TF_PRODUCTS = frozenset(
     {"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "_FusedMatMul", "Conv2D", "Conv3D"}
 )
 _TF_OPAQUE = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
+_TF_HALVING = f"StridedSlice{BY_TWO}"
+_TF_TRANSFORMS = frozenset({"Cumsum", "Cumprod", "CumulativeLogsumexp", "FFT", "IFFT", "RFFT", "IRFFT"})
+_TF_SCANS = _TF_TRANSFORMS | {_TF_HALVING}
 
 
 @dataclass(frozen=True)
@@ -127,7 +155,7 @@ class Node:
 
     name: str
     operation: str
-    """Its type: `MatMul`, `While`, …"""
+    """Its type: `MatMul`, `While`, …; `StridedSlice by 2` where that takes every second value."""
     compiled: bool
     """By XLA."""
     looped: bool
@@ -140,13 +168,14 @@ def read_graph(nodes: Iterable[Node], artefact: str, scopes: Scopes) -> Program:
     for node in nodes:
         if counts_in_graph(node.operation):
             kind = f"{node.operation}{IN_LOOP if node.looped else ''}{IN_XLA if node.compiled else ''}"
-            counts[scopes.owner(node.name)][kind] += 1
+            scopes.count(counts, node.name, kind, scan=node.operation in _TF_SCANS)
     return scopes.program(counts, artefact, judge_graph)
 
 
 def counts_in_graph(operation: str) -> bool:
     """Whether a TensorFlow operation's type is a sign of a kernel."""
-    return operation in _TF_LOOPS | _TF_PRODUCTS | _TF_OPAQUE or operation.startswith("CudnnRNN")
+    known = _TF_LOOPS | _TF_PRODUCTS | _TF_OPAQUE | _TF_SCANS
+    return operation in known or operation.startswith("CudnnRNN")
 
 
 def is_loop(operation: str) -> bool:
@@ -158,6 +187,7 @@ def judge_graph(operations: Mapping[str, int], steps: int) -> str:
     """The kernel that the operations in a layer's scope of a TensorFlow graph show."""
     seen: set[str] = set()
     products: Counter[str] = Counter()
+    halvings: Counter[str] = Counter()
     for operation, count in operations.items():
         name, in_xla, _ = operation.partition(IN_XLA)
         kind, looped, _ = name.partition(IN_LOOP)
@@ -167,17 +197,26 @@ def judge_graph(operations: Mapping[str, int], steps: int) -> str:
             seen.add("opaque")
         elif kind in _TF_LOOPS:
             seen.add("xla" if in_xla else "generic")
-        elif not looped:
+        elif looped:
+            continue  # it is the loop that counts
+        elif kind in _TF_TRANSFORMS:
+            seen.add("parallel_xla" if in_xla else "parallel")
+        elif kind == _TF_HALVING:
+            halvings["parallel_xla" if in_xla else "parallel"] += count
+        else:
             products["unrolled_xla" if in_xla else "unrolled"] += count
-    # a product with the state for every step, or there is no recurrence here; those of a loop's body are the loop's
+    # a product with the state for every step, or there is no recurrence here
     seen |= {kernel for kernel, count in products.items() if count >= steps}
+    seen |= {kernel for kernel, count in halvings.items() if _halves(count, steps)}
     return _only(seen) if seen else "none"
 
 
 # JAX: the text of an HLO module
 
 _INSTRUCTION = re.compile(
-    r"^(?:[^=\n]|=(?! ))*= .*? (?P<opcode>while|dot|convolution|custom-call|fusion|call)\((?P<rest>.*)$", re.MULTILINE
+    r"^(?:[^=\n]|=(?! ))*= .*? "
+    r"(?P<opcode>while|dot|convolution|custom-call|fusion|call|slice|fft|reduce-window)\((?P<rest>.*)$",
+    re.MULTILINE,
 )
 """From the start of its line: begun at each "= " of it, a long line would take quadratic time."""
 _SCOPE = re.compile(r'op_name="([^"]*)"')
@@ -186,6 +225,11 @@ _CUDNN_TARGET = "cudnn_rnn"  # of `jax.experimental.rnn`: cudnn_rnn_ffi, cudnn_r
 _CALLBACK_TARGET = "callback"  # xla_ffi_python_cpu_callback, xla_python_gpu_callback and their like
 _PRODUCT = "dot_general"
 _CONVOLUTION = "conv_general_dilated"
+_HLO_HALVING = "slice" + BY_TWO
+_EVERY_SECOND = re.compile(r"slice=\{[^}]*\[\d+:\d+:2\]")
+_HLO_TRANSFORMS = frozenset({"cumsum", "cumprod", "cumlogsumexp", "fft"})
+_TRANSFORM = re.compile(rf"/({'|'.join(sorted(_HLO_TRANSFORMS))})$")
+_HLO_SCANS = _HLO_TRANSFORMS | {_HLO_HALVING}
 _RANDOM = re.compile(r"threefry|random_bits|jit\(_(?:bernoulli|uniform|normal|randint|shuffle|truncated_normal)\)")
 """In the scope of a random generator's own loop."""
 
@@ -198,7 +242,7 @@ def read_hlo(text: str, scopes: Scopes) -> Program:
         scope = named[1] if named else ""
         operation = _hlo_operation(instruction["opcode"], instruction["rest"], scope)
         if operation:
-            counts[scopes.owner(scope)][operation] += 1
+            scopes.count(counts, scope, operation, scan=operation in _HLO_SCANS)
     artefact = hashlib.sha256(text.encode()).hexdigest()[:16]
     return scopes.program(counts, artefact, _judge_hlo)
 
@@ -207,6 +251,11 @@ def _hlo_operation(opcode: str, rest: str, scope: str) -> str | None:
     if opcode == "while":
         # the compiler makes loops of its own, of a scatter for one: those bear that operation's name
         return opcode if scope.endswith("/while") and not _RANDOM.search(scope) else None
+    if "/while/" not in scope:  # inside a loop's body it is the loop that counts
+        if opcode == "slice" and _EVERY_SECOND.search(rest):
+            return _HLO_HALVING
+        if transform := _TRANSFORM.search(scope):
+            return transform[1]
     target = _TARGET.search(rest)
     if target and (_CUDNN_TARGET in target[1] or _CALLBACK_TARGET in target[1]):
         return target[1]
@@ -221,6 +270,8 @@ def _judge_hlo(operations: Mapping[str, int], steps: int) -> str:
         seen.add("generic")  # JAX's scan, which XLA always compiles
     if operations.get(_PRODUCT, 0) + operations.get(_CONVOLUTION, 0) >= steps:
         seen.add("unrolled")
+    if _halves(operations.get(_HLO_HALVING, 0), steps) or operations.keys() & _HLO_TRANSFORMS:
+        seen.add("parallel")
     return _only(seen) if seen else "none"
 
 
@@ -231,6 +282,10 @@ _TORCH_FUSED = {
     "onednn": frozenset({"aten::mkldnn_rnn_layer"}),
     "fused_cells": frozenset({"aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell"}),
 }
+_TORCH_HALVING = "aten::slice" + BY_TWO
+_TORCH_TRANSFORMS = frozenset(
+    {"aten::cumsum", "aten::cumprod", "aten::logcumsumexp", "aten::_fft_r2c", "aten::_fft_c2r", "aten::_fft_c2c"}
+)
 _TORCH_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::convolution"})
 _TORCH_DEVICE = re.compile(r"(?:void )?(?:\w+::)*\w*(?:RNN_|LSTM_|GRU_|persistRNN)")
 """Names of cuDNN's own kernels on the device: "cuDNN" is several of them, persistent ones and standard ones."""
@@ -238,12 +293,14 @@ _TORCH_DEVICE = re.compile(r"(?:void )?(?:\w+::)*\w*(?:RNN_|LSTM_|GRU_|persistRN
 
 def read_profile(operations: Mapping[str, int], steps: int) -> Evidence:
     """What the profiled operations show. torch's loop and an unrolled layer are the same operations: both `generic`."""
-    telling = _TORCH_PRODUCTS.union(*_TORCH_FUSED.values())
+    telling = _TORCH_PRODUCTS.union(_TORCH_TRANSFORMS, {_TORCH_HALVING}, *_TORCH_FUSED.values())
     artefact = hashlib.sha256(repr(sorted(operations.items())).encode()).hexdigest()[:16]
     seen = {kernel for kernel, names in _TORCH_FUSED.items() if names & operations.keys()}
     # the product with the state at each step; a fused cell is called at each step too, beside such products
     if "fused_cells" not in seen and sum(operations.get(name, 0) for name in _TORCH_PRODUCTS) >= steps:
         seen.add("generic")
+    if _halves(operations.get(_TORCH_HALVING, 0), steps) or operations.keys() & _TORCH_TRANSFORMS:
+        seen.add("parallel")
     telling |= {name for name in operations if _TORCH_DEVICE.match(name)}
     counted = {name: count for name, count in sorted(operations.items()) if name in telling}
     return Evidence(_only(seen) if seen else "none", counted, artefact)
