@@ -49,6 +49,8 @@ def test_what_the_host_lacks_comes_first() -> None:
             "JAX's cuDNN LSTM has no half precision",
         ),
         ({"device": "gpu:0", "backend": "jax", "dtype": "mixed_float16"}, "Keras picks it all the same: use generic"),
+        ({"kernel": "parallel"}, "no scan can compute: parallel is for cells like min_gru"),
+        ({"kernel": "cudnn", "device": "gpu:0", "cell": "min_gru"}, "cuDNN has no minGRU"),
     ],
 )
 def test_a_kernel_that_cannot_be_had_has_its_reason(axes: dict[str, Any], reason: str) -> None:
@@ -64,6 +66,9 @@ def test_a_kernel_that_cannot_be_had_has_its_reason(axes: dict[str, Any], reason
         {"backend": "torch", "kernel": "generic"},
         {"dtype": "mixed_float16"},
         {"dtype": "float64"},
+        {"kernel": "parallel", "cell": "min_gru"},
+        {"kernel": "xla", "cell": "min_gru"},
+        {"kernel": "parallel", "cell": "my_cells:lru"},
         {"device": "gpu:0", "backend": "jax", "dtype": "mixed_float16", "kernel": "generic"},
         {"device": "gpu:0", "backend": "torch", "dtype": "mixed_float16", "kernel": "cudnn", "network": "cudnn_ready"},
     ],
@@ -97,6 +102,8 @@ def test_kernels_that_cannot_be_had(case: Case, said: str | None) -> None:
         ({"runtime": "onnxruntime", "dtype": "mixed_bfloat16"}, "float32 and float64 only"),
         ({"runtime": "onnxruntime", "kernel": "xla"}, "leaves XLA behind"),
         ({"runtime": "onnxruntime", "kernel": "generic"}, "one fused LSTM node"),
+        ({"runtime": "onnxruntime", "cell": "min_gru"}, "scan's export is not attested"),
+        ({"runtime": "torch.nn", "cell": "min_gru"}, "min_gru has no peer there"),
         ({"runtime": "torch.nn", "backend": "tensorflow"}, "needs the backend torch"),
         ({"runtime": "torch.nn", "network": "notebook"}, "use the network cudnn_ready"),
         ({"runtime": "torch.nn", "cell": "my_cells:lstm"}, "has no peer there"),
