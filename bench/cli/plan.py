@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import DataFormat, DataFormatOption, Format, OrderOption, SetOption, SuiteArgument
+from bench.cli.options import (
+    LOCAL_RESULTS,
+    DataFormat,
+    DataFormatOption,
+    Format,
+    OrderOption,
+    ResultsOption,
+    SetOption,
+    SuiteArgument,
+)
 from bench.cli.output import put
 from bench.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bench.plan.plan import Plan
+    from pathlib import Path
+
+    from bench.plan.prepare import PreparedSuite
 
 _SHOWN = 40
 """Cases listed in a terminal before the rest is counted; --all lists every one."""
@@ -20,23 +31,39 @@ _SHOWN = 40
 def plan(
     suite: SuiteArgument = "mnist_rows",
     overrides: SetOption = None,
+    results: ResultsOption = LOCAL_RESULTS,
     order_seed: OrderOption = 0,
     fmt: DataFormatOption = DataFormat.TEXT,
     every: Annotated[bool, typer.Option("--all", help="List every case, however many.")] = False,
 ) -> None:
-    """What would run, in which order, how long it would take, and what is left out and why."""
+    """What would run, in which order, how long it would take, and what is left out and why.
+
+    Where the results folder has an unfinished campaign of the plan, also how much of it is done, and who measures it.
+    """
     from bench.plan.prepare import prepare
 
-    show_plan(prepare(suite, overrides, order_seed).plan(), fmt, every=every)
+    show_plan(prepare(suite, overrides, order_seed), results, fmt, every=every)
 
 
-def show_plan(plan: Plan, fmt: Format | DataFormat, *, every: bool) -> None:
-    """Print a plan; leaves with the code 3 when nothing of it can run here."""
+def show_plan(prepared: PreparedSuite, results: Path, fmt: Format | DataFormat, *, every: bool) -> None:
+    """Print a plan, and the campaign of it that is unfinished; leaves with the code 3 when nothing can run here."""
     from bench.plan.estimate import estimate_all
     from bench.report.plan import plan_document
 
+    plan = prepared.plan()
+    status = None
+    if (results / "campaigns").is_dir():
+        from bench.run.status import unfinished_campaign
+
+        status = unfinished_campaign(plan, prepared.machine, results)
     seconds = estimate_all([scheduled.case for scheduled in plan.scheduled])
     head = {"suite": plan.suite, "hash": plan.hash, "order_seed": plan.order_seed, "estimate_seconds": seconds}
-    put(fmt, lambda: plan_document(plan, seconds, None if every else _SHOWN), lambda: {**head, **plan.to_data()})
+    if status is not None:
+        head["unfinished"] = status.to_data()
+    put(
+        fmt,
+        lambda: plan_document(plan, seconds, None if every else _SHOWN, status),
+        lambda: {**head, **plan.to_data()},
+    )
     if not plan.scheduled:
         raise typer.Exit(ExitCode.NO_VERDICT)

@@ -23,7 +23,7 @@ from bench.cli.options import (
 )
 from bench.cli.output import notify
 from bench.cli.plan import show_plan
-from bench.core.errors import ExitCode
+from bench.core.errors import ExitCode, UsageError
 from bench.report.values import count, duration
 from bench.run.server import Isolation
 
@@ -43,6 +43,9 @@ def run(
         typer.Option("--isolation", help="How a run gets its process; fork is the default on a CPU under Linux."),
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="Begin a new campaign, even where one is unfinished.")] = False,
+    join: Annotated[
+        bool, typer.Option("--join", help="Measure blocks of the campaign too, where another harness measures it.")
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again what failed, timed out or was invalid.")
     ] = False,
@@ -62,10 +65,12 @@ def run(
     from bench.host.hardware import parse_cpus
     from bench.plan.prepare import prepare
 
+    if new and join:
+        raise UsageError("--new and --join exclude each other: a new campaign has nobody to join.")
     pinned = parse_cpus(cpus)
     prepared = prepare(suite, overrides, order_seed, pinned)
     if dry_run:
-        show_plan(prepared.plan(), fmt, every=False)
+        show_plan(prepared, results, fmt, every=False)
         return
 
     from bench.cli.progress import CampaignProgress
@@ -78,6 +83,7 @@ def run(
         cpus=pinned,
         isolation=isolation,
         new=new,
+        join=join,
         retry_failed=retry_failed,
     )
     try:

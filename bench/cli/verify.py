@@ -138,6 +138,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.run.runner import CampaignSettings, run_campaign
     from bench.run.session import campaign_of, software_of, terminated_as_interrupted
     from bench.store import load
+    from bench.store.lease import Leases
 
     machine = read_machine()
     if reason := refusal(case, read_capabilities(machine)):
@@ -145,13 +146,18 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     plan = Plan("verify", "", 0, _SILENCE_SECONDS, (ScheduledCase(case, 0, 0),), ())
     data = {case.task: obtain(tasks.of(case, "the store"), data_dir=data_dir, report=notify)}
     software = software_of(plan)
-    with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder, terminated_as_interrupted():
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-verify-") as folder,
+        terminated_as_interrupted(),
+        Leases(Path(folder)) as leases,
+    ):
         settings = CampaignSettings(
             folder=Path(folder),
             campaign=campaign_of(plan, machine, software),
             machine=machine,
             software=software,
             data=data,
+            leases=leases,
             worker=worker,
         )
         with CampaignProgress(sys.stderr) as progress:

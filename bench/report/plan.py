@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.plan.plan import Plan
 from bench.plan.prepare import excluded_by_reason
 from bench.report.document import Block, Column, Document, Heading, Paragraph, Table
 from bench.report.values import count, duration
 
+if TYPE_CHECKING:
+    from bench.run.status import CampaignStatus
 
-def plan_document(plan: Plan, estimate_seconds: float, shown: int | None) -> Document:
+
+def plan_document(
+    plan: Plan, estimate_seconds: float, shown: int | None, status: CampaignStatus | None = None
+) -> Document:
     """Lay out a plan.
 
     Args:
         plan: the plan.
         estimate_seconds: about how long all its runs take.
         shown: how many cases are listed before the rest is counted; None lists all.
+        status: of the campaign that `bench run` would resume, or join; None for none.
     """
     configurations = len({scheduled.case.configuration for scheduled in plan.scheduled})
     listed = plan.scheduled[:shown]
@@ -30,6 +38,8 @@ def plan_document(plan: Plan, estimate_seconds: float, shown: int | None) -> Doc
         ),
         Paragraph(f"order inside the blocks drawn from {plan.order_seed}"),
     ]
+    if status is not None:
+        blocks += _status(status)
     if rows:
         blocks.append(Table(columns, rows))
     if len(plan.scheduled) > len(listed):
@@ -38,3 +48,13 @@ def plan_document(plan: Plan, estimate_seconds: float, shown: int | None) -> Doc
     for reason, names in excluded_by_reason(plan):
         blocks += [Paragraph(reason, indent=1), Paragraph(names, tone="soft", indent=2)]
     return Document(tuple(blocks))
+
+
+def _status(status: CampaignStatus) -> list[Block]:
+    """How much of a campaign is done, and who measures it."""
+    owner = f"it is measured by {status.owner}" if status.owner else "nobody measures it now"
+    lines = [
+        f"the campaign {status.campaign.id} is unfinished: {status.ended} of {status.planned} runs are done; {owner}"
+    ]
+    lines += [f"block {block + 1}: {holder}" for block, holder in sorted(status.blocks.items())]
+    return [Paragraph(line, indent=min(number, 1)) for number, line in enumerate(lines)]

@@ -23,13 +23,18 @@ from bench.plan.plan import Plan, ScheduledCase
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, RunOutcome, Workers
 from bench.run.server import Isolation
-from bench.store.campaign import Campaign
+from bench.store.campaign import Campaign, block_lease, leased_blocks, owner_lease
 from bench.store.files import refused, remove_stale
+from bench.store.lease import SILENT_SECONDS, Leases
 from bench.store.parts import Run, write_run
 from bench.store.reader import finished
 
 MEASURED_PHASES = frozenset({"build", "compile", "train", "validate", "evaluate", "predict"})
 """Phases whose time counts as measured in "measured x % of the wall time"."""
+
+
+_WAIT_SECONDS = 1.0
+"""Between two attempts of a campaign's owner at the blocks that others measure."""
 
 
 class CampaignReporter(Protocol):
@@ -88,6 +93,8 @@ class CampaignSettings:
     """Software by backend."""
     data: Mapping[str, Path]
     """The verified data file of each task."""
+    leases: Leases
+    """Those of this harness in the store; the owner's among them, unless the harness has joined another."""
     cpus: tuple[int, ...] = ()
     isolation: Isolation | None = None
     worker: str = WORKER
@@ -106,15 +113,18 @@ def run_campaign(
 ) -> CampaignOutcome:
     """Run what the campaign hasn't finished yet, in the plan's order, and store each run when it ends.
 
-    Whatever interrupts this call, what has been stored stays, and a later call goes on from there. Another harness may
-    work on the same campaign: each run is looked up again once the machine's lock is held.
+    Whatever interrupts this call, what has been stored stays, and a later call goes on from there. Other harnesses, of
+    this machine or of others that share the store, may work on the same campaign: each takes a block at a time, by its
+    lease. The campaign's owner stays until all blocks are done, and takes over those whose holder has died; one that
+    has joined leaves when no block is free.
+
+    Raises:
+        UsageError: the store cannot be written to.
     """
     started = clock()
     remove_stale(settings.folder)
-    waiting = functools.cache(reporter.note)  # once, not before each run
     attempts = _Attempts(settings, retry_failed)
     remaining = _RemainingTime([scheduled for scheduled in plan.scheduled if attempts.due(scheduled) is not None])
-    measured, done = 0.0, 0
     reporter.campaign_started(plan)
     with Workers(
         worker=settings.worker,
@@ -125,37 +135,106 @@ def run_campaign(
         on_tick=reporter.tick,
         clock=clock,
     ) as workers:
-        for index, scheduled in enumerate(remaining.todo, start=1):
-            with machine_lock(waiting, settings.lock):
-                attempt = attempts.due(scheduled)
-                if attempt is None:  # another harness has done it meanwhile
-                    remaining.skip(scheduled)
-                    continue
-                reporter.run_started(scheduled, index, len(remaining.todo), remaining.left())
-                workers.prepare(scheduled.case)
-                draft = _draft(settings, scheduled, attempt, now())
-                log = _fresh_log(settings.folder, draft)
-                begun = clock()
-                outcome = workers.run(Request(case=scheduled.case, data=settings.data[scheduled.case.task], log=log))
-                seconds = clock() - begun
-                if outcome.status is Status.OK:  # before it is stored: a kill in between leaves no log behind
-                    log.unlink(missing_ok=True)
-                run = _completed(draft, outcome, log, seconds)
-                attempts.wrote(write_run(settings.folder, run))
-            done += 1
-            measured += sum(o.seconds or 0.0 for o in outcome.observations if o.phase in MEASURED_PHASES)
-            remaining.saw(scheduled, seconds)
-            reporter.run_ended(
-                scheduled, run, seconds, remaining.left(), settings.folder / run.log if run.log else None
-            )
+        harness = _Harness(settings, reporter, workers, attempts, remaining, clock, now)
+        harness.run_blocks()
     ended = finished(settings.folder, settings.campaign.id, warn=lambda text: None)
     statuses = [status for _, status in ended.values()]
     return CampaignOutcome(
         statuses={status: statuses.count(status) for status in Status},
-        done_now=done,
+        done_now=harness.done,
         wall_seconds=clock() - started,
-        measured_seconds=measured,
+        measured_seconds=harness.measured_seconds,
     )
+
+
+class _Harness:
+    """This call of `bench run` among those that may work on its campaign."""
+
+    def __init__(
+        self,
+        settings: CampaignSettings,
+        reporter: CampaignReporter,
+        workers: Workers,
+        attempts: _Attempts,
+        remaining: _RemainingTime,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._settings, self._reporter, self._workers = settings, reporter, workers
+        self._attempts, self._remaining, self._clock, self._now = attempts, remaining, clock, now
+        self._note_once = functools.cache(reporter.note)
+        self._index = {scheduled: index for index, scheduled in enumerate(remaining.todo, start=1)}
+        self.done = 0
+        self.measured_seconds = 0.0
+
+    def run_blocks(self) -> None:
+        """Run the blocks that nobody else does, until none is left."""
+        leases, campaign = self._settings.leases, self._settings.campaign.id
+        pending: dict[int, list[ScheduledCase]] = {}
+        for scheduled in self._remaining.todo:
+            pending.setdefault(scheduled.block, []).append(scheduled)
+        # a block that is done may be leased: its harness is about to give that back, or was killed before it did
+        for block in leased_blocks(leases.names(), campaign):
+            pending.setdefault(block, [])
+        while pending:
+            progressed = False
+            for block in list(pending):
+                lease = block_lease(campaign, block)
+                holder = leases.take(lease)
+                if holder is not None:
+                    self._note_once(f"block {block + 1} is being measured by {holder}")
+                    continue
+                try:
+                    if self._run_block(pending[block], lease):
+                        del pending[block]
+                finally:
+                    leases.release(lease)
+                progressed = True
+            if pending and not progressed:
+                if not leases.holds(owner_lease(campaign)):
+                    left = ", ".join(str(block + 1) for block in sorted(pending))
+                    self._reporter.note(f"no block is free any more; by other harnesses are being measured: {left}")
+                    return
+                self._reporter.tick()
+                time.sleep(_WAIT_SECONDS)
+
+    def _run_block(self, cases: list[ScheduledCase], lease: str) -> bool:
+        """Run what is due of a block; False where somebody else has taken it over meanwhile."""
+        for scheduled in cases:
+            with machine_lock(self._note_once, self._settings.lock):
+                attempt = self._attempts.due(scheduled)
+                if attempt is None:  # another harness has done it meanwhile
+                    self._remaining.skip(scheduled)
+                elif not self._run_case(scheduled, attempt, lease):
+                    self._reporter.note(
+                        f"block {scheduled.block + 1} was taken over, because this process was stopped, or did not "
+                        f"reach {self._settings.folder}, for {SILENT_SECONDS:g} s or more; its last run is dropped"
+                    )
+                    return False
+        return True
+
+    def _run_case(self, scheduled: ScheduledCase, attempt: int, lease: str) -> bool:
+        """Do one run and store it; False, and nothing is stored, where its block is somebody else's now."""
+        settings, reporter, total = self._settings, self._reporter, len(self._index)
+        reporter.run_started(scheduled, self._index[scheduled], total, self._remaining.left())
+        self._workers.prepare(scheduled.case)
+        draft = _draft(settings, scheduled, attempt, self._now())
+        log = _fresh_log(settings.folder, draft)
+        begun = self._clock()
+        outcome = self._workers.run(Request(case=scheduled.case, data=settings.data[scheduled.case.task], log=log))
+        seconds = self._clock() - begun
+        if not settings.leases.holds(lease):
+            return False
+        if outcome.status is Status.OK:  # before it is stored: a kill in between leaves no log behind
+            log.unlink(missing_ok=True)
+        run = _completed(draft, outcome, log, seconds)
+        self._attempts.wrote(write_run(settings.folder, run))
+        self.done += 1
+        self.measured_seconds += sum(o.seconds or 0.0 for o in outcome.observations if o.phase in MEASURED_PHASES)
+        self._remaining.saw(scheduled, seconds)
+        kept = settings.folder / run.log if run.log else None
+        reporter.run_ended(scheduled, run, seconds, self._remaining.left(), kept)
+        return True
 
 
 class _Attempts:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import signal
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from bench.catalog.cache import DataUnavailableError, obtain
 from bench.catalog.cells import sources_digest
 from bench.core.case import Status, digest
 from bench.core.code import ImportedModule
-from bench.core.errors import NoVerdictError
+from bench.core.errors import NoVerdictError, UsageError
 from bench.host import noise
 from bench.host.checkout import commit_of, commit_problem
 from bench.host.hardware import Machine
@@ -29,9 +31,13 @@ from bench.run.ceiling_runs import measure_ceilings
 from bench.run.pool import WORKER
 from bench.run.runner import CampaignOutcome, CampaignReporter, CampaignSettings, run_campaign
 from bench.run.server import Isolation
-from bench.store.campaign import Campaign, open_campaign
+from bench.store.campaign import Campaign, open_campaign, opening_lease, owner_lease
 from bench.store.files import locked
+from bench.store.lease import SILENT_SECONDS, Leases
 from bench.store.reader import attempts, imported_code
+
+_WATCH_SECONDS = 0.5
+"""Between two inspections of the lease of a campaign's owner."""
 
 
 class SessionReporter(CampaignReporter, Protocol):
@@ -56,6 +62,8 @@ class SessionSettings:
     isolation: Isolation | None = None
     new: bool = False
     """Never resume."""
+    join: bool = False
+    """Take blocks of a campaign that another harness owns, instead of being refused."""
     retry_failed: bool = False
     """Run again what failed, timed out or was invalid."""
     worker: str = WORKER
@@ -82,7 +90,8 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
         DataUnavailableError: a task's data can't be had, and the suite names no other task.
         KeyboardInterrupt: the user, SIGTERM or SIGHUP has interrupted; all that is finished is stored.
         NoVerdictError: nothing of the suite can run here.
-        UsageError: the store cannot be written to, or a cell or its settings cannot be used.
+        UsageError: the store cannot be written to, another harness measures the campaign, or a cell or its settings
+            cannot be used.
     """
     data, substitutes = _obtain_data(prepared, settings.data_dir, reporter)
     plan = prepared.plan(substitutes)
@@ -108,17 +117,29 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             )
         return not edited
 
-    with terminated_as_interrupted():
+    with terminated_as_interrupted(), Leases(settings.results) as leases:
+        leases.sweep()
         content = {"command": settings.command, **plan.to_data()}
-        campaign, resumed = open_campaign(
-            settings.results, wanted, content, finished, new=settings.new, resumable=is_unedited, warn=reporter.note
-        )
+        with leases.exclusively(opening_lease(wanted)):
+            campaign, resumed = open_campaign(
+                settings.results,
+                wanted,
+                content,
+                finished,
+                new=settings.new,
+                join=settings.join,
+                resumable=is_unedited,
+                warn=reporter.note,
+            )
+        if settings.join and not resumed:
+            reporter.note("nothing to join: no campaign there has this plan, machine, software and code")
+        is_owner = _own(campaign, leases, settings.join, reporter)
         reporter.campaign_opened(plan, campaign, settings.results, resumed)
         if problem := commit_problem(Path.cwd()):
             reporter.note(f"warning: results are kept without the commit of this checkout ({problem})")
         for remark in noise.remarks(noise.read_quiet(), prepared.machine):
             reporter.note(f"warning: {remark.text}: {remark.advice}")
-        if prepared.suite.settings.bounds:
+        if is_owner and prepared.suite.settings.bounds:
             measure_ceilings(
                 plan,
                 settings.results,
@@ -137,6 +158,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
                 machine=prepared.machine,
                 software=software,
                 data=data,
+                leases=leases,
                 cpus=settings.cpus,
                 isolation=settings.isolation,
                 worker=settings.worker,
@@ -145,6 +167,30 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             retry_failed=settings.retry_failed,
         )
     return SessionOutcome(campaign, outcome)
+
+
+def _own(campaign: Campaign, leases: Leases, join: bool, reporter: SessionReporter) -> bool:
+    """Become the owner of a campaign; False where another harness is, and is joined.
+
+    Raises:
+        UsageError: another harness is its owner, and isn't to be joined.
+    """
+    watching = functools.cache(reporter.note)
+    while (owner := leases.take(owner_lease(campaign.id))) is not None:
+        if join:
+            reporter.note(f"joining {owner}, which owns the campaign")
+            return False
+        if owner.seen_alive:
+            raise UsageError(
+                f"the campaign {campaign.id} is being measured by {owner}: wait for it, measure blocks of it too with "
+                f"--join, begin another one with --new, or name another folder with --results."
+            )
+        watching(
+            f"the campaign {campaign.id} was being measured by {owner}: waiting for a sign of life, for "
+            f"{SILENT_SECONDS:g} s at most"
+        )
+        time.sleep(_WATCH_SECONDS)
+    return True
 
 
 def _obtain_data(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -60,6 +60,28 @@ class Campaign:
         return cls(**json.loads(text))
 
 
+def opening_lease(campaign: Campaign) -> str:
+    """The lease (`bench.store.lease`) that is held while a campaign is looked for that equals this one, or begun."""
+    return f"campaigns/{campaign.identity}-opening"
+
+
+def owner_lease(campaign_id: str) -> str:
+    """The lease that the owner of a campaign holds while it is measured."""
+    return f"campaigns/{campaign_id}-owner"
+
+
+def block_lease(campaign_id: str, block: int) -> str:
+    """The lease that is held by whoever measures a block of a campaign, its owner too."""
+    return f"runs/{campaign_id}-block-{block}"
+
+
+def leased_blocks(names: Iterable[str], campaign_id: str) -> list[int]:
+    """The blocks of a campaign for which there are leases, given the names of all leases of its store."""
+    prefix = block_lease(campaign_id, 0)[:-1]
+    numbers = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    return sorted(int(number) for number in numbers if number.isdecimal())
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A campaign and the whole plan that it began with."""
@@ -86,6 +108,7 @@ def open_campaign(
     finished: Callable[[str], Collection[str]],
     *,
     new: bool,
+    join: bool = False,
     resumable: Callable[[Campaign], bool] = lambda campaign: True,
     warn: Callable[[str], None] = _log.warning,
 ) -> tuple[Campaign, bool]:
@@ -102,6 +125,7 @@ def open_campaign(
             else a later reader wants to know: what was left out, and how the campaign was started.
         finished: the case ids that need no further run in the campaign of this id.
         new: never resume.
+        join: resume a finished campaign too: there was something to join, and it was done sooner.
         resumable: whether an unfinished campaign that is equal may be resumed; asked of the newest first.
         warn: is given a sentence about each manifest that cannot be read.
 
@@ -112,7 +136,7 @@ def open_campaign(
         if not new:
             for manifest in read_manifests(store, warn=warn):
                 campaign = manifest.campaign
-                unfinished = bool(manifest.case_ids - set(finished(campaign.id)))
+                unfinished = join or bool(manifest.case_ids - set(finished(campaign.id)))
                 if campaign.identity == wanted.identity and unfinished and resumable(campaign):
                     return campaign, True
         content = {"manifest_version": MANIFEST_VERSION, "campaign": asdict(wanted), "plan": plan}

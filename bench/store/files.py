@@ -73,6 +73,39 @@ def publish(
     return ours
 
 
+def create(path: Path, content: bytes) -> bool:
+    """Makes a small file that only one process can make, of one machine or of many that share the folder.
+
+    It is whole from the start; where the file system has no hard links, it is empty for a moment first.
+
+    Returns:
+        True where this call has made it, False where it was there already.
+
+    Raises:
+        UsageError: the folder cannot be written to, or is full.
+    """
+    with refused(path.parent):
+        make_folder(path.parent)
+        with _temporary(path) as (temporary, file):
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # a client of a network file system may give it its name before its content
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                # a request whose reply was lost is sent again, and then refused though it had succeeded
+                return os.fstat(file.fileno()).st_nlink > 1
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                try:
+                    path.touch(exist_ok=False)
+                except FileExistsError:
+                    return False
+                temporary.rename(path)
+    return True
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Gives the file `path` its content in one step and durably: a reader sees the old or the new one, whole.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -29,7 +30,8 @@ from bench.plan.suite import load as load_suite
 from bench.run.lock import LOCK_VARIABLE
 from bench.run.runner import CampaignOutcome, CampaignSettings, _RemainingTime, run_campaign
 from bench.run.server import Isolation
-from bench.store.campaign import Campaign
+from bench.store.campaign import Campaign, owner_lease
+from bench.store.lease import Leases
 from bench.store.parts import Run
 from tests.support import harness
 from tests.support.fake_worker import SCRIPT
@@ -116,7 +118,7 @@ class Laboratory:
             host=a_host(),
         )
 
-    def setting(self, **changes: Any) -> CampaignSettings:
+    def setting(self, leases: Leases, **changes: Any) -> CampaignSettings:
         setting = CampaignSettings(
             folder=self.results,
             campaign=CAMPAIGN,
@@ -127,6 +129,7 @@ class Laboratory:
                 )
             },
             data={"mnist_5k": Path("five.npz"), "mnist": Path("all.npz")},
+            leases=leases,
             worker=FAKE,
             lock=self.folder / "lock",
         )
@@ -136,7 +139,18 @@ class Laboratory:
         self, plan: Plan, record: Record | None = None, *, retry_failed: bool = False, **changes: Any
     ) -> CampaignOutcome:
         record = record or Record()
-        return run_campaign(plan, self.setting(**changes), record, retry_failed=retry_failed, clock=record.clock)
+        with Leases(self.results) as leases:
+            leases.take(owner_lease(CAMPAIGN.id))
+            setting = self.setting(leases, **changes)
+            return run_campaign(plan, setting, record, retry_failed=retry_failed, clock=record.clock)
+
+    def joined(self, plan: Plan, *, retry_failed: bool = False) -> Record:
+        """Another harness takes part, on another machine: on one it would wait for the lock."""
+        record = Record()
+        with Leases(self.results) as leases:
+            setting = self.setting(leases, lock=self.folder / "another lock")
+            run_campaign(plan, setting, record, retry_failed=retry_failed)
+        return record
 
     def runs(self, all_attempts: bool = False) -> pd.DataFrame:
         """A row for each run, by its label."""
@@ -282,32 +296,28 @@ def test_each_run_gets_the_data_of_its_task(lab: Laboratory) -> None:
 
 
 def test_what_another_harness_has_done_meanwhile_is_skipped(lab: Laboratory) -> None:
-    plan = lab.plan("seeds=0,1")
-
-    def by_another() -> None:
-        # the first holds the machine's lock just now; on one machine the other would wait for it
-        others = replace(plan, scheduled=(plan.scheduled[2], plan.scheduled[4]))
-        run_campaign(others, lab.setting(lock=lab.folder / "another lock"), Record())
-
-    record = Record(at_start={2: by_another})
+    plan = lab.plan("seeds=0..2")
+    joined: list[Record] = []
+    record = Record(at_start={2: lambda: joined.append(lab.joined(plan))})
     outcome = lab.campaign(plan, record)
-    assert (outcome.done_now, outcome.statuses[Status.OK]) == (4, 6)
-    started = [line.split(" ", 1)[1] for line in record.lines[::2]]
-    assert started == [plan.scheduled[n].case.label() for n in (0, 1, 3, 5)]
+    assert (outcome.done_now, outcome.statuses[Status.OK]) == (3, 9)
+    for harness_record, places in ((record, range(3)), (joined[0], range(3, 9))):
+        started = [line.split(" ", 1)[1] for line in harness_record.lines[::2]]
+        assert started == [plan.scheduled[n].case.label() for n in places]
     assert set(lab.runs()["attempt"]) == {1}
-    assert record.left[-1] == pytest.approx(0)
+    first, last = joined[0].notes
+    assert first.startswith(f"block 1 is being measured by process {os.getpid()} on ")
+    assert last == "no block is free any more; by other harnesses are being measured: 1"
+    assert list(lab.results.rglob("*.lease")) == []
 
 
 def test_a_retry_is_nobody_s_twice(lab: Laboratory) -> None:
-    plan = lab.plan("seeds=0")
+    plan = lab.plan("seeds=0,1")
     lab.script(**{"*": "raise"})
     lab.campaign(plan)
-
-    def by_another() -> None:
-        run_campaign(plan, lab.setting(lock=lab.folder / "another lock"), Record(), retry_failed=True)
-
-    outcome = lab.campaign(plan, Record(at_start={1: by_another}), retry_failed=True)
-    assert outcome.done_now == 1  # it had begun when the other came
+    record = Record(at_start={1: lambda: lab.joined(plan, retry_failed=True)})
+    outcome = lab.campaign(plan, record, retry_failed=True)
+    assert outcome.done_now == 3  # the block that it had begun when the other came
     assert set(lab.runs(all_attempts=True)["attempt"]) == {1, 2}
 
 
@@ -497,7 +507,7 @@ def test_a_full_disk_in_the_middle_ends_with_code_2_and_leaves_nothing_running(l
 
 def test_two_harnesses_share_a_campaign_and_the_machine(lab: Laboratory) -> None:
     lab.script(seconds=0.05)
-    command = fake_bench(*quick(lab, "--set", "seeds=0..7"))
+    command = fake_bench(*quick(lab, "--set", "seeds=0..7", "--join"))
     both = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) for _ in "ab"
     ]

@@ -26,6 +26,8 @@ from bench.plan.prepare import PreparedSuite
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = "tests.support.fake_worker"
 FAKE_SIDE = os.environ.get("BENCH_TEST_SIDE", "tests.support.fake_side")
+MACHINE = "BENCH_TEST_MACHINE"
+"""The environment variable that says which machine a harness takes itself to be on."""
 FORBIDDEN = ("keras", "tensorflow", "jax", "torch")
 TARGETS = ("parent", "server", "child")
 _GONE_SECONDS = 5.0
@@ -33,11 +35,15 @@ _GONE_SECONDS = 5.0
 
 
 def main() -> None:
-    """`bench`, whose `run` takes the fake worker, and whose `duel` the fake side."""
+    """`bench`, whose `run` takes the fake worker, and whose `duel` the fake side.
+
+    Leases are touched, and those of another machine (`MACHINE`) judged, within a second or two.
+    """
     import bench.cli
     from bench.duel import procedure
-    from bench.host import noise
-    from bench.run import session
+    from bench.host import noise, processes
+    from bench.run import runner, session
+    from bench.store import lease
 
     run_session, run_duel = session.run_session, procedure.run_duel
     quick_reading = functools.partial(noise.read_quiet, 0.01)  # half a second a start is too dear here
@@ -55,6 +61,11 @@ def main() -> None:
             patch.object(session, "run_session", with_fake_worker),
             patch.object(procedure, "run_duel", with_fake_side),
             patch.object(noise, "read_quiet", quick_reading),
+            patch.object(processes, "_namespace", lambda proc: os.environ.get(MACHINE, "here")),
+            patch.object(lease, "BEAT_SECONDS", 0.1),
+            patch.object(lease, "SILENT_SECONDS", 1.0),
+            patch.object(session, "_WATCH_SECONDS", 0.1),
+            patch.object(runner, "_WAIT_SECONDS", 0.1),
         ):
             bench.cli.main()
     finally:
