@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -64,9 +65,8 @@ def fuzz(name: str, seed: int, folder: Path) -> None:
             place = traceback.extract_tb(error.__traceback__)[-1]
             kept = folder / "crashes" / hashlib.sha256(data).hexdigest()[:16]
             kept.write_bytes(data)
-            problems.setdefault(
-                f"{type(error).__name__} at {place.name}:{place.lineno}: {str(error)[-300:]}", kept.name
-            )
+            what = re.sub(r"/\S+", "…", str(error))  # the log of each fault has a name of its own
+            problems.setdefault(f"{type(error).__name__} at {place.name}:{place.lineno}: {what[-300:]}", kept.name)
         if data not in known:
             outcomes[word] += 1
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:

@@ -124,7 +124,7 @@ class MeasuredRun:
 
 
 def measured_runs(frame: pd.DataFrame, calls: pd.DataFrame) -> tuple[MeasuredRun, ...]:
-    """The runs of a frame, in the order in which they first stand in it.
+    """The runs of a frame, in the order in which they began: what a table is made of is no matter of how runs are kept.
 
     Args:
         frame: observations with the columns `NEEDED`, at least a row of each run.
@@ -133,7 +133,7 @@ def measured_runs(frame: pd.DataFrame, calls: pd.DataFrame) -> tuple[MeasuredRun
     Raises:
         KeyError: a column is missing.
     """
-    runs = frame.drop_duplicates("run_id")
+    runs = frame.drop_duplicates("run_id").sort_values(["started_at", "run_id"])
     by_metric = {**phase_figures(frame), **metadata_figures(runs)}
     inference = call_figures(calls)
     first_epoch_only, epochs = runs_without_steady_epochs(frame), steady_epochs(frame)

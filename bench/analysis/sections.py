@@ -42,10 +42,9 @@ def section_keys(runs: pd.DataFrame) -> list[SectionKey]:
         SectionKey(task or "", data, machine, software, code)
         for task, data, machine, software, code in zip(*facts, code_digests(runs), strict=True)
     ]
-    data: dict[tuple[str, str | None, str | None], str] = {}
-    for key in keys:
-        if key.data_digest is not None:
-            data.setdefault((key.task, key.machine_fingerprint, key.software_fingerprint), key.data_digest)
+    # sorted, since the order in which a store gives its runs depends on whether they are folded
+    known = sorted({key for key in keys if key.data_digest is not None}, key=lambda key: key.order, reverse=True)
+    data = {(key.task, key.machine_fingerprint, key.software_fingerprint): key.data_digest for key in known}
     return [
         key
         if key.data_digest is not None
@@ -64,12 +63,12 @@ def code_digests(runs: pd.DataFrame) -> list[str]:
     campaign's, and where the campaign has none, the digest of the cells' source files.
 
     Args:
-        runs: a row for each run, with `campaign_id`, `started_at`, `code_json` and `cells_digest`.
+        runs: a row for each run, with `run_id`, `campaign_id`, `started_at`, `code_json` and `cells_digest`.
     """
     texts, campaigns = _texts(runs, "code_json"), _texts(runs, "campaign_id")
     parsed = {text: _contents(text) for text in set(texts)}
     shared: dict[str | None, dict[str, str]] = defaultdict(dict)
-    for place in np.argsort(runs["started_at"].to_numpy(), kind="stable"):
+    for place in np.lexsort((runs["run_id"].astype(str).to_numpy(), runs["started_at"].to_numpy())):
         shared[campaigns[place]] = {**parsed[texts[place]], **shared[campaigns[place]]}
     digests = []
     for text, campaign, cells in zip(texts, campaigns, _texts(runs, "cells_digest"), strict=True):

@@ -145,7 +145,7 @@ def _evidence(phases: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
     return Table(
         tuple(Column(head, wrap=head.startswith("operations")) for head in heads),
         tuple(
-            (phase, layer, evidence["kernel"], in_words(evidence["operations"]), evidence["artefact"])
+            (phase, layer, evidence["kernel"], in_words(evidence["operations"]), evidence.get("artefact") or NONE)
             for phase, layers in phases.items()
             for layer, evidence in layers.items()
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 
 from bench.analysis.sections import code_digests, section_keys
@@ -64,3 +66,22 @@ def test_a_record_that_bench_did_not_write_decides_nothing() -> None:
     observed["code_json"] = pd.Categorical(['{"not": "ours"}'] * len(observed))
     (key,) = section_keys(observed.drop_duplicates("run_id"))
     assert key.code_digest == "aaaa"
+
+
+def test_a_section_does_not_depend_on_the_order_in_which_a_store_gives_its_runs() -> None:
+    """Folding changes that order: facts that contradict each other, and data that a failed run may have read, stay."""
+    runs = [run(Case(cell="gru", seed=seed), data=f"d{seed % 2}") for seed in range(6)]
+    for number, rows in enumerate(runs):
+        for row in rows:
+            row["machine_json"] = json.dumps({"cpu_model": number})
+            row["started_at"] += pd.Timedelta(number // 2, "s")
+    runs.append(run(Case(cell="gru", seed=7), status="failed", error="boom", data=None))
+    sections = [
+        [
+            (section.key, section.machine, [row.estimates for row in section.rows])
+            for section in summarise(frame(*order))
+        ]
+        for order in (runs, runs[::-1], runs[3:] + runs[:3])
+    ]
+    assert sections[0] == sections[1] == sections[2]
+    assert len(sections[0]) == 2

@@ -481,6 +481,13 @@ def test_the_calls_of_inference_are_a_row_for_each_entry_and_batch(run: Bench, t
     assert [phase["seconds"] for phase in content["phases"] if phase["call"]] == [0.001, 0.002, 0.003]
 
 
+def test_evidence_that_names_no_program_is_shown(run: Bench, tmp_path: Path) -> None:
+    evidence = {"train": {"recurrent_a": {"kernel": "generic", "operations": {"While": 2}}}}
+    good = a_run(0, Case(cell="lstm"))
+    write_run(tmp_path / "s", replace(good, metadata=replace(good.metadata, attestation_json=json.dumps(evidence))))
+    assert re.search(r"^train +recurrent_a +generic +While 2 +[–-]$", run("show", "last", tmp_path / "s").out, re.M)
+
+
 def test_a_loss_that_is_not_finite_is_null_for_programs(run: Bench, tmp_path: Path) -> None:
     good = a_run(0, Case(cell="lstm"))
     losses = tuple(replace(one, loss=float("inf"), accuracy=float("nan")) for one in good.observations)
