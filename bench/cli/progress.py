@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.core.case import Status
+from bench.core.phases import PHASES
 from bench.core.protocol import Began, Event
 from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase
@@ -28,14 +29,6 @@ if TYPE_CHECKING:  # they import scipy, which `bench run` can do without
     from bench.duel.sequential import InterimAnalysis, Schedule
     from bench.duel.specification import DuelSpecification
 
-_PHASES = {
-    "build": "building",
-    "compile": "compiling",
-    "warmup": "warming up",
-    "train": "training",
-    "validate": "validating",
-    "evaluate": "evaluating",
-}
 _REDRAW_SECONDS = 1.0
 """A redraw takes about a millisecond of a processor that the run may want."""
 
@@ -87,7 +80,8 @@ class CampaignProgress:
     def event(self, event: Event) -> None:
         """The run reports something."""
         if isinstance(event, Began):
-            self._doing = _PHASES.get(event.phase, event.phase) + (f" epoch {event.epoch}" if event.epoch else "")
+            phase = PHASES.get(event.phase)
+            self._doing = (phase.doing if phase else event.phase) + (f" epoch {event.epoch}" if event.epoch else "")
         self.tick()
 
     def tick(self) -> None:

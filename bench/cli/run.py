@@ -30,6 +30,9 @@ from bench.run.server import Isolation
 if TYPE_CHECKING:
     from bench.run.session import SessionOutcome
 
+_SHOWN_FRACTION = 0.005
+"""The smallest part of the wall time that is named."""
+
 
 def run(
     suite: SuiteArgument = "mnist_rows",
@@ -104,10 +107,12 @@ def _show(outcome: SessionOutcome, results: Path, fmt: Format) -> None:
 
     runs = outcome.runs
     print_table(read_sections([results], campaign=outcome.campaign.id, warn=notify), fmt)
-    if runs.measured_fraction is not None:
+    if runs.done_now:
+        parts = runs.wall_time.other_fractions.items()
+        rest = ", ".join(f"{name} {100 * part:.0f} %" for name, part in parts if part >= _SHOWN_FRACTION) or "nothing"
         notify(
-            f"{count(runs.done_now, 'run')} in {duration(runs.wall_seconds)}; "
-            f"measured {100 * runs.measured_fraction:.0f} % of the wall time (build to evaluate)"
+            f"{count(runs.done_now, 'run')} in {duration(runs.wall_time.total_seconds)}; "
+            f"measured {100 * runs.wall_time.measured_fraction:.0f} % of the wall time; the rest: {rest}"
         )
     notify(f"observations: {results / 'runs'} (parquet); `bench table {results}` makes this table again")
     if runs.troubled:

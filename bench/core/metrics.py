@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.core.errors import unknown
 from bench.core.metric import FromCalls, FromMetadata, FromPhase, Margins, Metric, MetricKind, Reduction, TableColumn
+from bench.core.phases import PHASES, WHOLE_RUN
 from bench.core.units import BYTES, FRACTION, NUMBER, PER_SECOND, SECONDS, Scale
 
 CALL_PATHS = ("predict", "compiled")
@@ -45,9 +46,7 @@ def described(doc: str, unit: str = "", **allowed: float | bool | None) -> Mappi
 class Observation:
     """One row of the store: a phase of a run, and what was measured in it. What was not measured is None."""
 
-    phase: str = field(
-        metadata=described("build, compile, warmup, train, validate, evaluate, predict, or run for the whole run")
-    )
+    phase: str = field(metadata=described(f"{', '.join(PHASES)}, or {WHOLE_RUN} for the whole run"))
     epoch: int | None = column("from 1, for train and validate", at_least=1)
     seconds: float | None = column("wall time of the phase", "seconds")
     cpu_seconds: float | None = column("CPU time of all threads of the run's process", "seconds")

@@ -132,7 +132,8 @@ class Workers:
         """Take what the run reports until it has ended, or has been silent for too long."""
         # a spawned run imports first, and can report nothing meanwhile
         patience = self._silence_seconds + (IMPORT_SECONDS if isolation is Isolation.SPAWN else 0.0)
-        last_event, finished = self._clock(), None
+        requested = last_event = self._clock()
+        finished = None
         metadata, observations = RunMetadata(), list[Observation]()
 
         def ended(status: Status, error: str | None, cpu_seconds: float | None = None) -> RunOutcome:
@@ -157,6 +158,7 @@ class Workers:
                 last_event = self._clock()
                 if isinstance(event, Started):
                     patience = self._silence_seconds
+                    observations.append(Observation(phase="start", seconds=last_event - requested))
                 elif isinstance(event, Finished):
                     finished = event
                 elif isinstance(event, Observation):

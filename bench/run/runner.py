@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Protocol
 import bench
 from bench.core.case import Status
 from bench.core.metrics import Observation, RunMetadata
+from bench.core.phases import WHOLE_RUN
 from bench.core.protocol import Event, Request
 from bench.host.checkout import CommitOrigin, commit_of_files, origin_of
 from bench.host.hardware import Machine
@@ -23,15 +25,12 @@ from bench.plan.plan import Plan, ScheduledCase
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, RunOutcome, Workers
 from bench.run.server import Isolation
+from bench.run.wall_time import WallTime, WallTimeMeter
 from bench.store.campaign import Campaign, block_lease, leased_blocks, owner_lease
 from bench.store.files import refused, remove_stale
 from bench.store.lease import SILENT_SECONDS, Leases
 from bench.store.parts import Run, write_run
 from bench.store.reader import finished
-
-MEASURED_PHASES = frozenset({"build", "compile", "train", "validate", "evaluate", "predict"})
-"""Phases whose time counts as measured in "measured x % of the wall time"."""
-
 
 _WAIT_SECONDS = 1.0
 """Between two attempts of a campaign's owner at the blocks that others measure."""
@@ -67,13 +66,8 @@ class CampaignOutcome:
     """Number of this campaign's runs by how they ended, those of earlier calls included."""
     done_now: int
     """Number of runs of this call."""
-    wall_seconds: float
-    measured_seconds: float
-
-    @property
-    def measured_fraction(self) -> float | None:
-        """Fraction of this call's wall time that was measuring (`MEASURED_PHASES`); None where nothing ran."""
-        return self.measured_seconds / self.wall_seconds if self.done_now else None
+    wall_time: WallTime
+    """All of this call's."""
 
     @property
     def troubled(self) -> int:
@@ -121,7 +115,7 @@ def run_campaign(
     Raises:
         UsageError: the store cannot be written to.
     """
-    started = clock()
+    spent = WallTimeMeter(clock)
     remove_stale(settings.folder)
     attempts = _Attempts(settings, retry_failed)
     remaining = _RemainingTime([scheduled for scheduled in plan.scheduled if attempts.due(scheduled) is not None])
@@ -135,15 +129,14 @@ def run_campaign(
         on_tick=reporter.tick,
         clock=clock,
     ) as workers:
-        harness = _Harness(settings, reporter, workers, attempts, remaining, clock, now)
+        harness = _Harness(settings, reporter, workers, attempts, remaining, spent, clock, now)
         harness.run_blocks()
     ended = finished(settings.folder, settings.campaign.id, warn=lambda text: None)
     statuses = [status for _, status in ended.values()]
     return CampaignOutcome(
         statuses={status: statuses.count(status) for status in Status},
         done_now=harness.done,
-        wall_seconds=clock() - started,
-        measured_seconds=harness.measured_seconds,
+        wall_time=spent.read(),
     )
 
 
@@ -157,15 +150,16 @@ class _Harness:
         workers: Workers,
         attempts: _Attempts,
         remaining: _RemainingTime,
+        spent: WallTimeMeter,
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
         self._settings, self._reporter, self._workers = settings, reporter, workers
         self._attempts, self._remaining, self._clock, self._now = attempts, remaining, clock, now
+        self._spent = spent
         self._note_once = functools.cache(reporter.note)
         self._index = {scheduled: index for index, scheduled in enumerate(remaining.todo, start=1)}
         self.done = 0
-        self.measured_seconds = 0.0
 
     def run_blocks(self) -> None:
         """Run the blocks that nobody else does, until none is left."""
@@ -201,7 +195,9 @@ class _Harness:
     def _run_block(self, cases: list[ScheduledCase], lease: str) -> bool:
         """Run what is due of a block; False where somebody else has taken it over meanwhile."""
         for scheduled in cases:
-            with machine_lock(self._note_once, self._settings.lock):
+            with contextlib.ExitStack() as stack:
+                with self._spent.on("lock"):
+                    stack.enter_context(machine_lock(self._note_once, self._settings.lock))
                 attempt = self._attempts.due(scheduled)
                 if attempt is None:  # another harness has done it meanwhile
                     self._remaining.skip(scheduled)
@@ -217,7 +213,8 @@ class _Harness:
         """Do one run and store it; False, and nothing is stored, where its block is somebody else's now."""
         settings, reporter, total = self._settings, self._reporter, len(self._index)
         reporter.run_started(scheduled, self._index[scheduled], total, self._remaining.left())
-        self._workers.prepare(scheduled.case)
+        with self._spent.on("import"):
+            self._workers.prepare(scheduled.case)
         draft = _draft(settings, scheduled, attempt, self._now())
         log = _fresh_log(settings.folder, draft)
         begun = self._clock()
@@ -230,7 +227,7 @@ class _Harness:
         run = _completed(draft, outcome, log, seconds)
         self._attempts.wrote(write_run(settings.folder, run))
         self.done += 1
-        self.measured_seconds += sum(o.seconds or 0.0 for o in outcome.observations if o.phase in MEASURED_PHASES)
+        self._spent.add_run(outcome.observations, seconds)
         self._remaining.saw(scheduled, seconds)
         kept = settings.folder / run.log if run.log else None
         reporter.run_ended(scheduled, run, seconds, self._remaining.left(), kept)
@@ -309,7 +306,7 @@ def _fresh_log(folder: Path, draft: Run) -> Path:
 
 
 def _completed(draft: Run, outcome: RunOutcome, log: Path, seconds: float) -> Run:
-    whole = Observation(phase="run", seconds=seconds, cpu_seconds=outcome.cpu_seconds)
+    whole = Observation(phase=WHOLE_RUN, seconds=seconds, cpu_seconds=outcome.cpu_seconds)
     run = replace(
         draft,
         status=outcome.status,

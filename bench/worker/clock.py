@@ -7,18 +7,21 @@ import time
 from collections.abc import Callable
 
 from bench.core.metrics import Observation
+from bench.core.phases import PHASES
 from bench.core.protocol import Began, Emit, FailedRun
 
 
 class Clock:
     """Times phases on a synchronised device, and reports them."""
 
-    def __init__(self, synchronise: Callable[[], None], emit: Emit) -> None:
-        self.synchronise, self.emit = synchronise, emit
+    def __init__(self, emit: Emit) -> None:
+        self.emit = emit
+        self.synchronise: Callable[[], None] = lambda: None
+        """Waits until the device has finished; there is nothing to wait for until a backend has one."""
 
     def phase(self, name: str, epoch: int | None = None, samples: int | None = None) -> Phase:
-        """Time what is done in the context that this is."""
-        return Phase(self, name, epoch, samples)
+        """Time what is done in the context that this is, a phase of `bench.core.phases`."""
+        return Phase(self, PHASES[name].name, epoch, samples)
 
 
 class Phase:

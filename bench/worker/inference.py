@@ -20,6 +20,7 @@ _ROUND_CALLS = 50
 _WARM_CALLS = 3
 
 Inputs = np.ndarray[Any, np.dtype[Any]]
+Outputs = np.ndarray[Any, np.dtype[Any]]
 CallPath = Callable[[Inputs], object]
 """A way to call a trained model: takes inputs as they come to a service, in NumPy's memory, and returns the outputs
 there. So a call ends when the device has finished: no work is left when the clock is read."""
@@ -37,6 +38,22 @@ def warm_up(call_paths: Mapping[str, CallPath], x: Inputs, calls: Mapping[int, i
         for predict in call_paths.values():
             for _ in range(_WARM_CALLS):
                 predict(x[:batch])
+
+
+def infer_all(infer: Callable[[Inputs], Outputs], x: Inputs, batch: int) -> Outputs:
+    """The outputs for all of `x`, samples × classes.
+
+    Every call gets as many samples, since another size would compile again: the last batch begins in the one before.
+
+    Args:
+        infer: takes inputs, samples × steps × features, and gives their outputs.
+        x: inputs, at least one.
+        batch: samples a call.
+    """
+    last = max(0, len(x) - batch)
+    starts = [min(first, last) for first in range(0, len(x), batch)]
+    outputs = [infer(x[start : start + batch]) for start in starts]
+    return np.concatenate([*outputs[:-1], outputs[-1][batch * (len(starts) - 1) - starts[-1] :]])
 
 
 def time_calls(call_paths: Mapping[str, CallPath], x: Inputs, batch: int, calls: int) -> list[Observation]:

@@ -34,11 +34,13 @@ def measure(request: Request, emit: Emit) -> None:
             traced or compiled something.
     """
     case, task = request.case, tasks.of(request.case)
-    earlier = noise.read_cpu_times()
-    backend = start_session(case)
-    data = Data.load(request, task)
-    runtime = load_runtime(case, task, data, backend)
-    clock, usage = Clock(backend.synchronise, emit), noise.UsageMeter(earlier)
+    clock, earlier = Clock(emit), noise.read_cpu_times()
+    with clock.phase("setup"):
+        backend = start_session(case)
+        clock.synchronise = backend.synchronise
+        data = Data.load(request, task)
+        runtime = load_runtime(case, task, data, backend)
+    usage = noise.UsageMeter(earlier)
     phases: tuple[str, ...] = ("train", "evaluate")
     metadata = RunMetadata(rss_start_bytes=noise.resident_bytes(), data_digest=task.digest)
     try:
@@ -47,7 +49,8 @@ def measure(request: Request, emit: Emit) -> None:
         with clock.phase("build"):
             parameters = runtime.build()
         # now, and not after the training: by then a file may have been edited
-        metadata = replace(metadata, code_json=code.to_json(imported_modules(before)))
+        with clock.phase("attest"):
+            metadata = replace(metadata, code_json=code.to_json(imported_modules(before)))
         flops = _arithmetic(case, task)
         metadata = replace(
             metadata,
@@ -65,8 +68,10 @@ def measure(request: Request, emit: Emit) -> None:
         if case.latency_calls:
             phases += _infer(runtime, data, case, clock)
             metadata = replace(metadata, output_difference=runtime.output_difference)
-        metadata = replace(metadata, test_predictions=predictions.pack(data.y_test, runtime.outputs()))
-        attestation = runtime.attest(task.steps, phases)
+        with clock.phase("outputs", samples=len(data.x_test)):
+            metadata = replace(metadata, test_predictions=predictions.pack(data.y_test, runtime.outputs()))
+        with clock.phase("attest"):
+            attestation = runtime.attest(task.steps, phases)
         metadata = replace(
             metadata,
             attested_kernel=attestation.kernel,
@@ -81,9 +86,10 @@ def measure(request: Request, emit: Emit) -> None:
 
 def _infer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tuple[str, ...]:
     """Time the trained network's inference through each of its call paths; their names."""
-    call_paths, x = runtime.call_paths(), data.x_test
+    x = data.x_test
     calls = plan_calls(case.latency_calls, len(x))
     with clock.phase("warmup"):
+        call_paths = runtime.call_paths()
         warm_up(call_paths, x, calls)
     programs = runtime.programs()
     clock.emit(Began("predict"))

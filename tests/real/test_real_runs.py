@@ -82,17 +82,26 @@ def test_an_observation_of_every_phase_with_its_figures(
     assert set(run["code_json"]) == {"[]"}  # a cell that comes with bench imports no code of the user's
     phases = [(r.phase, r.epoch) for r in run.fillna({"epoch": 0}).itertuples()]
     assert phases == [
+        ("start", 0),
+        ("setup", 0),
         ("build", 0),
+        ("attest", 0),
         ("compile", 0),
         ("warmup", 0),
+        ("prepare", 0),
         ("train", 1),
         ("validate", 1),
         ("train", 2),
         ("validate", 2),
         ("evaluate", 0),
+        ("outputs", 0),
+        ("attest", 0),
         ("run", 0),
     ]
     assert (run["seconds"] > 0).all()
+    whole = run["phase"] == "run"
+    # in so small a run too there is hardly a second without a name
+    assert 0.9 < run.loc[~whole, "seconds"].sum() / run.loc[whole, "seconds"].sum() <= 1
     trained = run[run["phase"] == "train"]
     assert list(trained["samples"]) == [72, 72]
     assert trained["loss"].between(1.5, 3.5).all()

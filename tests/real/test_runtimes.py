@@ -89,9 +89,9 @@ def test_torch_answers_through_keras_and_trains_and_answers_without_it(tmp_path:
     native = frame[frame["runtime"] == "torch.nn"]
     phases = [(r.phase, r.epoch) for r in native[native["call"].isna()].fillna({"epoch": 0}).itertuples()]
     assert phases == [
-        *(("build", 0), ("compile", 0), ("warmup", 0)),
+        *(("start", 0), ("setup", 0), ("build", 0), ("attest", 0), ("compile", 0), ("warmup", 0)),
         *(("train", 1), ("validate", 1), ("train", 2), ("validate", 2), ("evaluate", 0)),
-        *(("warmup", 0), ("run", 0)),
+        *(("warmup", 0), ("outputs", 0), ("attest", 0), ("run", 0)),
     ]
     # the same parameters, but for a second bias of 4 · 8 in each layer
     parameters = frame[frame["phase"] == "run"].set_index("runtime")["parameters"]

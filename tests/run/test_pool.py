@@ -120,7 +120,7 @@ def test_a_run_reports_what_it_measured(bed: Bed, how: Isolation) -> None:
     with bed.workers(how) as workers:
         outcome = bed.run(workers)
     assert (outcome.status, outcome.error, outcome.isolation) == (Status.OK, None, how)
-    assert [o.phase for o in outcome.observations] == ["build", "compile", "train", "validate", "evaluate"]
+    assert [o.phase for o in outcome.observations] == ["start", "build", "compile", "train", "validate", "evaluate"]
     assert outcome.metadata.parameters == 1_004
     assert outcome.metadata.data_digest == "data.npz"
     assert outcome.cpu_seconds is not None
@@ -175,7 +175,7 @@ def test_what_was_measured_before_a_failure_is_kept(bed: Bed) -> None:
     bed.script(lstm="nan")
     with bed.workers() as workers:
         outcome = bed.run(workers)
-    assert [o.phase for o in outcome.observations] == ["build", "compile", "train"]
+    assert [o.phase for o in outcome.observations] == ["start", "build", "compile", "train"]
     assert repr(outcome.observations[-1].loss) == "nan"
     assert outcome.metadata.load_start == 0.5
 
@@ -237,7 +237,7 @@ def test_a_run_that_is_silent_too_long_is_killed(bed: Bed, what: str) -> None:
         "silent for 0.1 s, killed (--set silence_seconds=… gives a slow configuration longer) (and before, forked: "
         "silent for 0.1 s, killed (--set silence_seconds=… gives a slow configuration longer))"
     )
-    assert [o.phase for o in outcome.observations] == ["build"]
+    assert [o.phase for o in outcome.observations] == ["start", "build"]
     assert "Current thread" in bed.log.read_text()
 
 

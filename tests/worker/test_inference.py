@@ -16,11 +16,23 @@ from rich.cells import cell_len
 from bench.analysis.stats import Estimate, median_runs, paired_ratio
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
-from bench.worker.inference import Inputs, plan_calls, time_calls, warm_up
+from bench.worker.inference import Inputs, Outputs, infer_all, plan_calls, time_calls, warm_up
 from tests.support.frames import Rows, frame, run
 from tests.support.rendering import table_in
 
 TEST_SET = np.arange(1000, dtype=np.float32).reshape(1000, 1)
+
+
+@given(st.integers(1, 50), st.integers(1, 20))
+def test_the_outputs_of_all_samples_come_from_calls_of_equal_size(samples: int, batch: int) -> None:
+    x, sizes = TEST_SET[:samples], set()
+
+    def infer(inputs: Inputs) -> Outputs:
+        sizes.add(len(inputs))
+        return 2 * inputs
+
+    assert infer_all(infer, x, batch).tolist() == (2 * x).tolist()
+    assert sizes == {min(samples, batch)}
 
 
 class Heard:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Protocol
 
 from bench.catalog import runtimes
 from bench.catalog.tasks import Task
@@ -15,9 +13,7 @@ from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation
-from bench.worker.inference import CallPath
-
-Outputs = np.ndarray[Any, np.dtype[Any]]
+from bench.worker.inference import CallPath, Outputs
 
 
 class RuntimeAdapter(Protocol):
@@ -43,7 +39,7 @@ class RuntimeAdapter(Protocol):
         """`loss` and `accuracy` on the test set."""
 
     def outputs(self) -> Outputs:
-        """The trained network's outputs for the test set, in no timed phase."""
+        """The trained network's outputs for the test set."""
 
     def call_paths(self) -> dict[str, CallPath]:
         """The call paths of inference by name; each calls the trained network."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import keras
-import numpy as np
 
 from bench.catalog import networks
 from bench.catalog.tasks import Task
@@ -16,9 +14,8 @@ from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation, attest
-from bench.worker.inference import CallPath
+from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
 from bench.worker.model import build
-from bench.worker.runtimes import Outputs
 from bench.worker.warmup import Snapshot, warm_size
 
 OUTPUT_BATCH = 1000
@@ -52,9 +49,10 @@ class KerasRuntime:
             one_pass()
         with clock.phase("warmup"):
             one_pass()
-        snapshot.restore()
+            snapshot.restore()
 
     def train(self, clock: Clock) -> None:
+        epochs = _Epochs(self, clock)
         # no validation_data: `fit` builds the validation's iterator between the end of the epoch's training and any
         # hook, so the epoch's end calls `evaluate` itself, which computes the same
         self.model.fit(
@@ -63,7 +61,7 @@ class KerasRuntime:
             self.case.batch_size,
             epochs=self.case.epochs,
             verbose=0,
-            callbacks=[_Epochs(self, clock)],
+            callbacks=[epochs],
         )
 
     def evaluate(self) -> Mapping[str, float]:
@@ -73,10 +71,14 @@ class KerasRuntime:
         return results
 
     def outputs(self) -> Outputs:
-        # the layers are called as they are: `model.predict` would trace and compile a program of its own, which takes
-        # longer than computing, and would be one more for the attestation to keep apart
-        batches = np.array_split(self.data.x_test, math.ceil(len(self.data.x_test) / OUTPUT_BATCH))
-        return np.concatenate([keras.ops.convert_to_numpy(self.model(batch, training=False)) for batch in batches])
+        # not `model.predict`: its program is among those that are attested, as a way of inference that was timed
+        program = self.backend.compiled(lambda batch: self.model(batch, training=False))
+
+        def infer(batch: Inputs) -> Outputs:
+            outputs: Outputs = keras.ops.convert_to_numpy(program(self.backend.array(batch, batch.dtype.name)))
+            return outputs
+
+        return infer_all(infer, self.data.x_test, OUTPUT_BATCH)
 
     def call_paths(self) -> dict[str, CallPath]:
         return {
@@ -92,13 +94,20 @@ class KerasRuntime:
 
 
 class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
-    """Times each epoch's training, from its begin hook to its end hook, then validates. Nothing runs per batch."""
+    """Times each epoch's training, from its begin hook to its end hook, then validates. Nothing runs per batch.
+
+    Made just before `fit`: what that does until its first epoch is a phase too.
+    """
 
     def __init__(self, runtime: KerasRuntime, clock: Clock) -> None:
         super().__init__()
         self._runtime, self._clock = runtime, clock
+        self._prepare = clock.phase("prepare")
+        self._prepare.__enter__()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == 0:
+            self._prepare.__exit__(None, None, None)
         self._programs = self._runtime.programs()
         self._phase = self._clock.phase("train", epoch + 1, len(self._runtime.data.x_train))
         self._results = self._phase.__enter__()

@@ -16,7 +16,7 @@ import tf2onnx
 from bench.catalog import networks
 from bench.worker.evidence.attestation import Attestation
 from bench.worker.evidence.onnx import read_nodes
-from bench.worker.inference import CallPath, Inputs
+from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
 from bench.worker.runtimes.keras import OUTPUT_BATCH, KerasRuntime
 
 _OPSET = 18
@@ -32,15 +32,12 @@ class OnnxRuntime(KerasRuntime):
         session = self._session(self._exported())
         (given,), (wanted,) = session.get_inputs(), session.get_outputs()
 
-        def infer(inputs: Inputs) -> Any:
-            return session.run([wanted.name], {given.name: inputs})[0]
+        def infer(inputs: Inputs) -> Outputs:
+            outputs: Outputs = session.run([wanted.name], {given.name: inputs})[0]
+            return outputs
 
-        expected, x = self.outputs(), self.data.x_test
-        differences = [
-            np.abs(infer(x[first : first + OUTPUT_BATCH]) - expected[first : first + OUTPUT_BATCH]).max()
-            for first in range(0, len(x), OUTPUT_BATCH)
-        ]
-        self.output_difference = float(max(differences))
+        given_outputs = infer_all(infer, self.data.x_test, OUTPUT_BATCH)
+        self.output_difference = float(np.abs(given_outputs - self.outputs()).max())
         return {"compiled": infer}
 
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:

@@ -23,8 +23,7 @@ from bench.worker.clock import Clock
 from bench.worker.data import Data
 from bench.worker.evidence.attestation import Attestation
 from bench.worker.evidence.programs import Scopes
-from bench.worker.inference import CallPath, Inputs
-from bench.worker.runtimes import Outputs
+from bench.worker.inference import CallPath, Inputs, Outputs
 from bench.worker.warmup import warm_size
 
 _RECURRENT = {"simple_rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -124,9 +123,9 @@ class TorchRuntime:
             one_pass()
         with clock.phase("warmup"):
             one_pass()
-        for part, state in zip(parts, states, strict=True):
-            part.load_state_dict(state)
-        self._backend.set_random_state(random)
+            for part, state in zip(parts, states, strict=True):
+                part.load_state_dict(state)
+            self._backend.set_random_state(random)
 
     def train(self, clock: Clock) -> None:
         for epoch in range(1, self._case.epochs + 1):
