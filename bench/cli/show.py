@@ -31,7 +31,7 @@ def show(
 
 def _find(frame: pd.DataFrame, wanted: str) -> pd.DataFrame:
     if wanted == "last":
-        matching = [str(frame.sort_values("started_at")["run_id"].iloc[-1])]
+        matching = [str(frame.sort_values(["started_at", "run_id"])["run_id"].iloc[-1])]
     else:
         matching = [run for run in map(str, frame["run_id"].unique()) if run.startswith(wanted)]
     if not matching:

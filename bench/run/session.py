@@ -101,7 +101,10 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
     software = software_of(plan)
     wanted = campaign_of(plan, prepared.machine, software)
     with locked(settings.results):  # before a campaign begins: the folder may be unwritable, or a newer bench's
-        tried = attempts(settings.results, warn=reporter.note)
+        left_out: list[str] = []
+        tried = attempts(settings.results, warn=left_out.append)
+    for text in left_out:
+        reporter.note(text)
 
     def finished(campaign_id: str) -> list[str]:
         ended = tried.get(campaign_id, {})
@@ -131,6 +134,8 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
                 resumable=is_unedited,
                 warn=reporter.note,
             )
+        if resumed and left_out:
+            reporter.note("what was left out of this campaign is not done: it is measured again")
         if settings.join and not resumed:
             reporter.note("nothing to join: no campaign there has this plan, machine, software and code")
         is_owner = _own(campaign, leases, settings.join, reporter)

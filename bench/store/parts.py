@@ -24,7 +24,8 @@ from bench.core.metrics import Observation, RunMetadata
 from bench.store import schema
 from bench.store.campaign import Campaign
 from bench.store.files import publish, refused
-from bench.store.schema import COLUMNS, SCHEMA, as_text, codes_of, upgraded, version_metadata, version_of
+from bench.store.schema import BY_NAME, COLUMNS, SCHEMA, as_text, codes_of, upgraded, version_metadata, version_of
+from bench.store.soundness import is_sound
 
 _UNPACKED_BYTES = 256 << 20
 _MOST_PACKED = 100
@@ -81,16 +82,17 @@ class Run:
 def write_run(store: Path, run: Run) -> Path:
     """Writes the run's part, durably and whole, and returns its path.
 
-    A part that is there already is kept: it is the same run. Only one that cannot be read is moved aside, to
-    `<run id>.corrupt`, since its case would otherwise be measured again and again and never kept.
+    A part that is there already is kept: it is the same run. Only one that cannot be read, or does not hold the run
+    soundly, is moved aside, to `<run id>.corrupt`, since its case would otherwise be measured again and again and never
+    kept.
 
     Raises:
         UsageError: the store cannot be written to, or is full.
     """
     path = store / "runs" / f"{run.id}.parquet"
     table = _table(run)
-    there = read_part(path, ("run_id",))
-    if isinstance(there, pa.Table):
+    there = read_part(path, tuple(BY_NAME))
+    if isinstance(there, pa.Table) and run.id in there["run_id"].to_pylist() and is_sound(there):
         return path
     if getattr(there, "errno", None) is None:  # its content is at fault, not the way to it
         with refused(path.parent):

@@ -64,6 +64,14 @@ def faults(table: pa.Table, run: Numbers, first: Numbers) -> Iterator[Fault]:
     yield from _of_ids(table, run, first)
 
 
+def is_sound(part: pa.Table) -> bool:
+    """Whether nothing is wrong with a part, of which `part` is all rows and columns."""
+    part = part.unify_dictionaries().combine_chunks()
+    ids, _ = codes_of(part["run_id"])
+    _, first, run = np.unique(ids, return_index=True, return_inverse=True)
+    return not any(rows.any() for rows, _ in faults(part, run, first))
+
+
 def _of_column(values: pa.ChunkedArray, column: StoredColumn) -> Iterator[Fault]:
     if not column.nullable and values.null_count:
         yield _mask(pc.is_null(values)), f"its {column.name} is missing"

@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 import psutil
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from bench import store
@@ -31,6 +33,7 @@ from bench.run.lock import LOCK_VARIABLE
 from bench.run.runner import CampaignOutcome, CampaignSettings, _RemainingTime, run_campaign
 from bench.run.server import Isolation
 from bench.store.campaign import Campaign, owner_lease
+from bench.store.compact import compact
 from bench.store.lease import Leases
 from bench.store.parts import Run
 from tests.support import harness
@@ -468,6 +471,32 @@ def test_an_unfinished_campaign_is_resumed(lab: Laboratory, bench: Callable[...,
     assert "resuming the campaign" in answer.err
     assert re.search(r"bench: 1 runs? in", answer.err)
     assert violations(lab.results) == []
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_run_that_is_not_sound_is_named_and_measured_again(
+    lab: Laboratory, bench: Callable[..., Answer], folded: bool
+) -> None:
+    """Folded, it stays in its part, and the sound copy beside it counts."""
+    bench(*quick(lab, "--set", "seeds=0"))
+    if folded:
+        compact(lab.results)
+    part = min(lab.results.glob("runs/*"))
+    table = pq.read_table(part)
+    damaged = table["run_id"][0]
+    samples = pc.if_else(pc.equal(table["run_id"], damaged), -1, table["samples"])
+    pq.write_table(table.set_column(table.schema.get_field_index("samples"), "samples", samples), part)
+    answer = bench(*quick(lab, "--set", "seeds=0"))
+    assert answer.code == 0
+    assert "resuming the campaign" in answer.err
+    assert "left out: its samples is out of range" in answer.err
+    assert "what was left out of this campaign is not done: it is measured again" in answer.err
+    assert re.search(r"bench: 1 run in", answer.err)
+    assert len(list(lab.results.glob("runs/*.corrupt"))) == (not folded)
+    runs = store.load([lab.results]).drop_duplicates("run_id")
+    assert sorted(runs["cell"]) == ["gru", "lstm", "simple_rnn"]
+    assert list(runs["attempt"]) == [1, 1, 1]
+    assert "resuming" not in bench(*quick(lab, "--set", "seeds=0")).err
 
 
 @pytest.mark.parametrize("where", [["--results", "/home/me/x y"], ["--results=/home/me/x y"], []])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -144,16 +145,37 @@ def test_the_same_run_is_kept_as_first_written(tmp_path: Path) -> None:
     assert parts(tmp_path) == [path.name]
 
 
-def test_a_corrupt_part_does_not_block_its_run(tmp_path: Path) -> None:
+def without_block(path: Path) -> None:
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("block")
+    pq.write_table(table.set_column(place, "block", pa.nulls(table.num_rows, pa.int32())), path)
+
+
+def another_run(path: Path) -> None:
+    write_run(path.parents[1], a_run(1)).replace(path)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"PAR1 half a part"), without_block, another_run])
+def test_a_part_that_does_not_hold_its_run_soundly_does_not_block_it(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
     path = write_run(tmp_path, a_run())
-    path.write_bytes(b"PAR1 half a part")
+    damage(path)
+    damaged = path.read_bytes()
+    assert a_run().case.id not in finished(tmp_path, CAMPAIGN.id, warn=lambda text: None)
+    write_run(tmp_path, a_run())
+    assert finished(tmp_path, CAMPAIGN.id)[a_run().case.id] == (1, Status.OK)
+    assert parts(tmp_path) == sorted([path.name, path.with_suffix(".corrupt").name])
+    assert path.with_suffix(".corrupt").read_bytes() == damaged
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"PAR1 half a part"), without_block])
+def test_a_part_that_counts_for_nothing_is_named(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    path = write_run(tmp_path, a_run())
+    damage(path)
     warnings: list[str] = []
     assert finished(tmp_path, CAMPAIGN.id, warn=warnings.append) == {}
     assert path.name in warnings[0]
-    write_run(tmp_path, a_run())
-    assert finished(tmp_path, CAMPAIGN.id) == {a_run().case.id: (1, Status.OK)}
-    assert parts(tmp_path) == sorted([path.name, path.with_suffix(".corrupt").name])
-    assert path.with_suffix(".corrupt").read_bytes() == b"PAR1 half a part"
 
 
 @pytest.mark.parametrize("kind", [errno.ENOSPC, errno.EACCES, errno.EROFS])
