@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.model_kernels import DEFAULT_STEPS, attest
 from bench.cli.options import Format, FormatOption, SetOption
 from bench.cli.output import notify, put
+from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.catalog.support import Capabilities
@@ -20,14 +22,31 @@ if TYPE_CHECKING:
 
 
 def kernels(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODULE:BUILD]", help="A function that returns a Keras model, to attest its layers."),
+    ] = None,
     overrides: SetOption = None,
     probe: Annotated[
         bool,
         typer.Option("--probe", help="Run each for a step, read its program, and keep the result for this machine."),
     ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="MODULE:FACTORY", help="What the model is trained on for a step: (x, y), …"),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", metavar="N", min=1, help="The length of random data where the model leaves it open: 16."
+        ),
+    ] = None,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
     """The matrix of cells × kernels × backends × devices: what runs here, and what can't and why.
+
+    With MODULE:BUILD, which kernel each recurrent layer of that Keras model runs in training, evaluation and
+    prediction, read from the programs of a step. Ends with 4 if it could not be trained.
 
     Examples:
 
@@ -36,7 +55,19 @@ def kernels(
       bench kernels --set backends=tensorflow --set cells=lstm --probe
 
       bench kernels --set devices=gpu:0 --set networks=notebook,cudnn_ready
+
+      bench kernels my_module:build_model --set backends=tensorflow,jax,torch
     """
+    if model is not None:
+        if probe:
+            raise UsageError("--probe is for the matrix: a model's layers are always read from what ran.")
+        attest(model, data or "", steps or DEFAULT_STEPS, overrides or (), fmt)
+        return
+    for option, given in (("--data", data), ("--steps", steps)):
+        if given is not None:
+            raise UsageError(
+                f"{option} is for a model: name its function, as in `bench kernels my_module:build_model`."
+            )
     from bench.catalog.matrix import availability
     from bench.host.capabilities import read_capabilities
     from bench.host.hardware import read_machine

@@ -48,6 +48,18 @@ class TimedPhase(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelRequest:
+    """A model of the user's whose recurrent layers are to be attested, and what it is to be trained on for a step."""
+
+    factory: str
+    """`module:factory`; called without arguments, it returns the model."""
+    data_factory: str = ""
+    """`module:factory`; called without arguments, it returns what `fit` takes. Empty: random data of its inputs."""
+    steps: int
+    """The size that random data have where the model leaves one open."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One run that a worker is to do."""
 
@@ -58,13 +70,16 @@ class Request:
     """The file that the run's standard output and error are appended to."""
     phase: TimedPhase = TimedPhase.TRAIN
     """What a side of a duel does; a whole run does not read it."""
+    model: ModelRequest | None = None
+    """What `bench.worker.model_attestation` does in place of a run; of the case it reads how the session is set."""
 
     def to_line(self) -> bytes:
         """Encode for the worker's control socket."""
         # the canonical form: a duel's side may be an earlier commit, which doesn't know an axis that was added later
         case = json.loads(self.case.canonical)
         values = {"case": case, "data": str(self.data), "log": str(self.log), "phase": self.phase}
-        return json.dumps(values).encode() + b"\n"
+        model = {"model": asdict(self.model)} if self.model else {}
+        return json.dumps(values | model).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Request:
@@ -75,6 +90,7 @@ class Request:
             data=Path(values["data"]),
             log=Path(values["log"]),
             phase=TimedPhase(values["phase"]),
+            model=ModelRequest(**values["model"]) if "model" in values else None,
         )
 
 

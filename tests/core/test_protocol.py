@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from bench.core.case import Case, Status
 from bench.core.metrics import Observation, RunMetadata
-from bench.core.protocol import Began, Event, Finished, Request, Started, TimedBatch, TimedPhase, decode, encode
+from bench.core.protocol import (
+    Began,
+    Event,
+    Finished,
+    Request,
+    Started,
+    TimedBatch,
+    TimedPhase,
+    decode,
+    encode,
+)
 
 _numbers = st.none() | st.floats(allow_nan=False)
 _counts = st.none() | st.integers(0, 2**53)
@@ -66,4 +76,4 @@ def test_a_request_survives(cell: str, seed: int, rate: float) -> None:
     line = request.to_line()
     assert line.count(b"\n") == 1
     assert Request.from_line(line) == request
-    assert {f.name for f in fields(Request)} == {"case", "data", "log", "phase"}
+    assert {f.name for f in fields(Request)} == {"case", "data", "log", "phase", "model"}

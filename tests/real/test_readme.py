@@ -61,6 +61,7 @@ def test_every_command_in_the_readme_and_the_guides_works(tmp_path: Path) -> Non
     work = tmp_path / "work"
     work.mkdir()
     (work / "my_cells.py").write_text(next(block for block in blocks("python") if "small_gru" in block))
+    (work / "my_models.py").write_text(next(block for block in blocks("python") if "my_models.py" in block))
     (work / "README.md").write_text(PAGES[0].read_text())
     for name in ("Makefile", "locks", "pyproject.toml", "results/reference", "scripts"):
         (work / name).parent.mkdir(exist_ok=True)

@@ -58,6 +58,18 @@ class BackendAdapter(Protocol):
             scopes: which layer an operation belongs to.
         """
 
+    def mark(self, layers: Mapping[str, keras.Layer], scopes: Scopes) -> None:
+        """Let what the layers execute from now on bear their marks, where programs name what they were traced from."""
+
+    def run_attested(
+        self,
+        model: keras.Model,
+        layers: Mapping[str, keras.Layer],
+        scopes: Scopes,
+        phases: Mapping[str, Callable[[], object]],
+    ) -> dict[str, Program]:
+        """Run each phase, and read what it executed of the marked layers, as `attest` does."""
+
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         """Settings as the backend has them after the run: `threads` (None where that can't be read), TF32, versions."""
 

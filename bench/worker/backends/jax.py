@@ -14,6 +14,7 @@ from jax._src.lib import cuda_versions
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
 from bench.core.protocol import FailedRun
+from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import Program, Scopes, agreed_by_layer, read_hlo
 from bench.worker.inference import CallPath
 
@@ -89,6 +90,20 @@ class JaxBackend:
             for phase, name in _PROGRAMS.items()
         }
         return {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}
+
+    def mark(self, layers: Mapping[str, keras.Layer], scopes: Scopes) -> None:
+        mark_calls(layers, scopes, jax.named_scope)
+
+    def run_attested(
+        self,
+        model: keras.Model,
+        layers: Mapping[str, keras.Layer],
+        scopes: Scopes,
+        phases: Mapping[str, Callable[[], object]],
+    ) -> dict[str, Program]:
+        for run in phases.values():
+            run()
+        return self.attest(model, layers, scopes)
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         client = _client()

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from bench.core.protocol import FailedRun
+from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import BY_TWO, Node, Program, Scopes, agreed_by_layer, is_loop, read_graph
 from bench.worker.inference import CallPath
 
@@ -76,6 +77,20 @@ class TensorFlowBackend:
             for phase, functions in self._executed(model).items()
         }
         return {phase: agreed_by_layer(programs) for phase, programs in traces.items() if programs}
+
+    def mark(self, layers: Mapping[str, keras.Layer], scopes: Scopes) -> None:
+        mark_calls(layers, scopes, tf.name_scope)
+
+    def run_attested(
+        self,
+        model: keras.Model,
+        layers: Mapping[str, keras.Layer],
+        scopes: Scopes,
+        phases: Mapping[str, Callable[[], object]],
+    ) -> dict[str, Program]:
+        for run in phases.values():
+            run()
+        return self.attest(model, layers, scopes)
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         build = tf.sysconfig.get_build_info()

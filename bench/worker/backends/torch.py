@@ -14,6 +14,7 @@ from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.core.protocol import FailedRun
+from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import BY_TWO, Program, Scopes, agreed_by_layer, read_profile
 from bench.worker.inference import CallPath, Inputs
 from bench.worker.warmup import Snapshot
@@ -90,6 +91,18 @@ class TorchBackend:
         trained.restore()  # the profiled training was a step or two more
         return evidence
 
+    def mark(self, layers: Mapping[str, keras.Layer], scopes: Scopes) -> None:
+        """Nothing: the profiler's marks are set while it runs."""
+
+    def run_attested(
+        self,
+        model: keras.Model,
+        layers: Mapping[str, keras.Layer],
+        scopes: Scopes,
+        phases: Mapping[str, Callable[[], object]],
+    ) -> dict[str, Program]:
+        return {phase: profiled(layers, run, scopes) for phase, run in phases.items()}
+
     def read_back(self, model: keras.Model) -> dict[str, Any]:
         return {
             "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
@@ -106,17 +119,31 @@ def _in_cuda() -> bool:
 
 def profiled(layers: Mapping[str, Any], run: Callable[[], object], scopes: Scopes) -> Program:
     """Run a step under the profiler, the forward pass of each of `layers` (name → module) marked with its name."""
-    handles = [handle for layer, module in layers.items() for handle in _mark(module, layer)]
+    if scopes.unique:
+        undo = [mark_calls(layers, scopes, lambda layer: record_function(_range(layer)))]
+    else:
+        undo = [handle.remove for layer, module in layers.items() for handle in _mark(module, layer)]
     try:
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if _in_cuda() else [])]
         # the arguments come with the shapes: their stride shows a scan
         with profile(activities=activities, record_shapes=True) as profiler:
             run()
     finally:
-        for handle in handles:
-            handle.remove()
+        for take_off in undo:
+            take_off()
     events = profiler.events()
-    return {layer: read_profile(_inside(events, f"layer:{layer}"), scopes.steps[layer]) for layer in layers}
+    return {
+        layer: read_profile(_inside(events, _range(layer), apart=scopes.unique), scopes.steps[layer])
+        for layer in layers
+    }
+
+
+_RANGE = "layer:"
+
+
+def _range(layer: str) -> str:
+    """What the profiler calls the range of a layer."""
+    return f"{_RANGE}{layer}"
 
 
 def _mark(module: Any, layer: str) -> list[Any]:
@@ -124,7 +151,7 @@ def _mark(module: Any, layer: str) -> list[Any]:
     ranges: list[Any] = []
 
     def begin(_module: Any, _inputs: Any) -> None:
-        ranges.append(record_function(f"layer:{layer}"))
+        ranges.append(record_function(_range(layer)))
         ranges[-1].__enter__()
 
     def end(_module: Any, _inputs: Any, _output: Any) -> None:
@@ -139,13 +166,13 @@ def _operation(event: Any) -> str:
     return f"{event.name}{BY_TWO}" if by_two else str(event.name)
 
 
-def _inside(events: Any, mark: str) -> Counter[str]:
-    """The operations under the ranges named `mark`."""
+def _inside(events: Any, mark: str, *, apart: bool) -> Counter[str]:
+    """The operations under the ranges named `mark`; `apart` from those of another layer's range inside them."""
     counts: Counter[str] = Counter()
     queue = [event for event in events if event.name == mark]
     while queue:
         event = queue.pop()
         counts[_operation(event)] += 1
         counts.update(kernel.name for kernel in event.kernels)  # those that it started on the GPU
-        queue += event.cpu_children
+        queue += [inner for inner in event.cpu_children if not (apart and inner.name.startswith(_RANGE))]
     return counts

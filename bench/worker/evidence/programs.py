@@ -62,6 +62,9 @@ def scope_of(layer: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|[/(]){re.escape(layer)}(?:_\d+)?[/)]")
 
 
+Shape = tuple[int | None, ...]
+"""Sizes of an array; None where the program was traced for any."""
+
 NOT_UNROLLED = sys.maxsize
 """The steps of a layer whose products are no sign of a recurrence, however many there are."""
 
@@ -77,13 +80,25 @@ class Scopes:
     """
 
     def __init__(self, steps: Mapping[str, int], *, unique: bool = False) -> None:
-        self.steps, self._unique = steps, unique
+        self.steps, self.unique = dict(steps), unique
+        self.shapes: dict[str, list[Shape]] = {layer: [] for layer in steps}
+        """The distinct shapes of the inputs that a layer was called with, the batch left out; `saw` notes them."""
+        self.masked: set[str] = set()
+        """The layers that were called with a mask; `saw` notes them."""
         self._patterns = {layer: scope_of(layer) for layer in steps}
 
     @classmethod
     def of_names(cls, layers: Sequence[str], steps: int) -> Scopes:
         """The scopes of layers that are looked up by their names, and all read `steps` steps."""
         return cls(dict.fromkeys(layers, steps))
+
+    def saw(self, layer: str, shape: Shape, *, masked: bool) -> None:
+        """Note a call of a layer: the first size of its inputs' shape, without the batch, is its number of steps."""
+        if shape not in self.shapes[layer]:
+            self.shapes[layer].append(shape)
+        self.masked |= {layer} if masked else set()
+        known = [steps for steps, *_ in filter(None, self.shapes[layer]) if steps]
+        self.steps[layer] = min(known, default=NOT_UNROLLED)
 
     def counts(self) -> dict[str, Counter[str]]:
         """A counter for each layer, and for what lies outside them."""
@@ -94,7 +109,7 @@ class Scopes:
         matches = [(match.start(), layer) for layer, scope in self._patterns.items() if (match := scope.search(name))]
         if not matches:
             return OUTSIDE
-        return (max if self._unique else min)(matches)[1]
+        return (max if self.unique else min)(matches)[1]
 
     def count(self, counts: Mapping[str, Counter[str]], name: str, operation: str, *, scan: bool) -> None:
         """Add an operation to the counter of its layer.
@@ -114,9 +129,15 @@ class Scopes:
     ) -> Program:
         """Evidence for each layer; for what lies outside them only where it amounts to a recurrence."""
         # a model of any kind has products enough outside its recurrent layers; a network of ours has a few
-        outside = NOT_UNROLLED if self._unique else max(self.steps.values(), default=NOT_UNROLLED)
+        outside = NOT_UNROLLED if self.unique else max(self.steps.values(), default=NOT_UNROLLED)
+
+        def kernel(layer: str, operations: Mapping[str, int]) -> str:
+            # a layer of any kind may have products enough beside its loop, of its gates' convolutions for one
+            looped = judge(operations, NOT_UNROLLED) if self.unique else "none"
+            return looped if looped != "none" else judge(operations, self.steps.get(layer, outside))
+
         program = {
-            layer: Evidence(judge(operations, self.steps.get(layer, outside)), dict(operations), artefact)
+            layer: Evidence(kernel(layer, operations), dict(operations), artefact)
             for layer, operations in counts.items()
         }
         return {layer: shown for layer, shown in program.items() if layer != OUTSIDE or shown.kernel != "none"}

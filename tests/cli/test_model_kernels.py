@@ -1,0 +1,32 @@
+"""`bench kernels MODULE:BUILD`: what is refused before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.cli import main
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["nowhere:build"], "no module for the model 'nowhere:build' (on the command line)"),
+        (["build"], "no module for the model 'build'"),
+        (["json:loads", "--data", "nowhere:data"], "no module for the data factory 'nowhere:data' (--data)"),
+        (["json:loads", "--set", "cells=lstm"], "--set cells doesn't concern a model"),
+        (["json:loads", "--set", "backends=thaeno"], "thaeno"),
+        (["json:loads", "--probe"], "--probe is for the matrix"),
+        (["--data", "json:loads"], "--data is for a model"),
+        (["--steps", "3"], "--steps is for a model"),
+    ],
+)
+def test_what_cannot_be_asked_for_ends_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: list[str], words: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "kernels", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
