@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from bench.catalog.tasks import Arrays, Report, SourceError, Task, WrongDataError, read_npz, write_npz
-from bench.core.errors import UsageError
+from bench.core.errors import UsageError, system_refusal
 
 
 class DataUnavailableError(UsageError):
@@ -67,10 +67,8 @@ def obtain(
                 report(f"{fault}: making it again.")
             _keep(named or _first_source(task, scratch, offline, report), kept, scratch)
     except OSError as error:
-        raise UsageError(
-            f"cannot keep the data in {cache}: {error.strerror or error}; make room there, or set BENCH_CACHE_DIR to "
-            "another folder."
-        ) from error
+        refusal = system_refusal(error, f"cannot keep the data in {cache}", "set BENCH_CACHE_DIR to another folder")
+        raise refusal or error from error
     report(f"{task.name}: verified, kept in {kept}.")
     return kept
 
@@ -122,7 +120,7 @@ def _workshop(cache: Path, report: Report) -> Iterator[Path]:
         # Under the lock nobody else is at work, so these are what killed processes left.
         for leftover in cache.glob(".getting-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".getting-") as scratch:
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".getting-", ignore_cleanup_errors=True) as scratch:
             yield Path(scratch)
 
 

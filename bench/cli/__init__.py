@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import errno
 import logging
 import sys
 import tempfile
@@ -29,8 +29,8 @@ from bench.cli import (
     table,
     verify,
 )
-from bench.cli.output import LogOutput
-from bench.core.errors import BenchError, ExitCode
+from bench.cli.output import LogOutput, guard_streams, notify
+from bench.core.errors import BenchError, ExitCode, system_refusal
 
 app = typer.Typer(
     name="bench",
@@ -78,14 +78,12 @@ app.add_typer(data.app, name="data", help="Get the data sets.")
 
 def main() -> None:
     """The entry point `bench`: runs a command; an error that a user can cause becomes a message and an exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no "×" must not end a command
+    guard_streams()
     logging.getLogger("bench").handlers = [LogOutput()]
     try:
         app(prog_name="bench")
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        notify(str(error))
         sys.exit(error.exit_code)
     except SystemExit as ended:
         # when the reader has seen enough (`bench plan | head`), typer ends with 1, which means a regression here
@@ -93,9 +91,19 @@ def main() -> None:
             sys.exit(ExitCode.OK)
         raise
     except Exception as error:
+        if isinstance(error, OSError) and (refusal := _refusal(error)):
+            notify(str(refusal))
+            sys.exit(refusal.exit_code)
         # Python would end with 1, which a job in CI takes for a regression
-        print(f"bench: {_fault_sentence(error)}", file=sys.stderr)
+        notify(_fault_sentence(error))
         sys.exit(ExitCode.FAULT)
+
+
+def _refusal(error: OSError) -> BenchError | None:
+    """The user's error for what the system refused where no command foresaw it; None for a fault of the program."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return None  # a path that the program made wrongly
+    return system_refusal(error, f"cannot use {error.filename}" if error.filename else "the system refuses to go on")
 
 
 def _fault_sentence(error: Exception) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,9 @@ from bench.core.errors import ExitCode, UsageError
 from bench.core.margins import read_percentage
 from bench.core.metric import Margins
 from bench.core.protocol import TimedPhase
+
+if TYPE_CHECKING:
+    from bench.duel.procedure import Duel
 
 
 def duel(
@@ -86,11 +90,24 @@ def duel(
         notify("interrupted; an unfinished duel has no verdict, and nothing of it is kept.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     facts = record.to_data(ended.specification, ended.result)
-    record.keep(ended.folder, facts, ended.result.rounds)
+    kept = _kept(ended, facts)
     put(fmt, lambda: duel_document(facts, marked=fmt is Format.MD), lambda: facts)
+    if kept is not None:
+        raise kept
     notify(f"every timed batch: {ended.folder / record.ROUNDS_FILE}")
     if code := exit_code([ended.result.analysis.verdict]):
         raise typer.Exit(code)
+
+
+def _kept(ended: Duel, facts: Mapping[str, Any]) -> UsageError | None:
+    """Keep the record of a duel; why that cannot be done does not come before the verdict, which took minutes."""
+    from bench.duel import record
+
+    try:
+        record.keep(ended.folder, facts, ended.result.rounds)
+    except UsageError as error:
+        return error
+    return None
 
 
 def _margins(tolerance: str, floor: str) -> Margins:

@@ -2,18 +2,68 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import shutil
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from bench.core.errors import system_refusal
 
 if TYPE_CHECKING:
     from bench.cli.options import DataFormat, Format
     from bench.report.document import Document
+
+
+class _Output(io.FileIO):
+    """Standard output or error, of which nothing more is written once the system has refused it.
+
+    What cannot be noted must not end a measurement, and what cannot be printed is reported once: the interpreter would
+    try again while it ends, and end with a code of its own.
+    """
+
+    def __init__(self, descriptor: int, *, is_result: bool) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._is_result, self._refused = is_result, False
+
+    def write(self, content: Any) -> int:
+        """As for any file, with the errors of the system made the user's.
+
+        Raises:
+            BrokenPipeError: whoever read it has gone away.
+            UsageError: a result cannot be written.
+        """
+        if not self._refused:
+            try:
+                return super().write(content)
+            except OSError as error:
+                self._refused = True
+                if error.errno == errno.EPIPE:
+                    raise
+                if self._is_result:
+                    raise system_refusal(error, "cannot write to standard output") or error from error
+        return memoryview(content).nbytes
+
+
+def guard_streams() -> None:
+    """Let standard output and error of this process bear a terminal without "×", a full disk and a closed pipe."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
+            raw = _Output(stream.fileno(), is_result=name == "stdout")
+            guarded = io.TextIOWrapper(
+                io.BufferedWriter(raw),
+                encoding=stream.encoding,
+                errors="replace",
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
+            setattr(sys, name, guarded)
 
 
 def width() -> int:

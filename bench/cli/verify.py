@@ -147,7 +147,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     data = {case.task: obtain(tasks.of(case, "the store"), data_dir=data_dir, report=notify)}
     software = software_of(plan)
     with (
-        tempfile.TemporaryDirectory(prefix="bench-verify-") as folder,
+        tempfile.TemporaryDirectory(prefix="bench-verify-", ignore_cleanup_errors=True) as folder,
         terminated_as_interrupted(),
         Leases(Path(folder)) as leases,
     ):

@@ -7,6 +7,8 @@ value, where it came from and the way out.
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import TypeVar
@@ -52,6 +54,45 @@ class BenchError(Exception):
 
 class UsageError(BenchError):
     """A value that the user gave cannot be used."""
+
+
+_WAYS_OUT = {
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.EROFS: "make it writable",
+    errno.ENOENT: "make its folder",
+    errno.ENOTDIR: "a file is in the way: move it",
+    errno.EISDIR: "a folder is in the way: move it",
+    errno.EEXIST: "a file is in the way: move it",
+    errno.ENAMETOOLONG: "take a shorter name",
+    errno.ENOLCK: "its file system has no locks: take another one",
+    errno.ENOSPC: "free some space and give the command again (what is finished is kept)",
+    errno.EDQUOT: "free some space and give the command again (what is finished is kept)",
+    errno.EFBIG: "raise the limit on file sizes (`ulimit -f`)",
+    errno.EIO: "check the disk, or the server that it is on, and give the command again (what is finished is kept)",
+    errno.ESTALE: "mount its file system again, and give the command again (what is finished is kept)",
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`) and give the command again (what is finished is kept)",
+    errno.ENFILE: "close other programs and give the command again (what is finished is kept)",
+    errno.ENOMEM: "free some memory and give the command again (what is finished is kept)",
+}
+
+
+def system_refusal(error: OSError, what: str, otherwise: str = "") -> UsageError | None:
+    """The user's error for what the system has refused: a full disk, no permission, too many open files.
+
+    Args:
+        error: what the system reported.
+        what: what could not be done, with the path: "cannot write to results/local".
+        otherwise: another way out than the usual one of this error: "name another folder with --results".
+
+    Returns:
+        None where it is an error of another kind, which a user can't do anything about.
+    """
+    if error.errno not in _WAYS_OUT:
+        return None
+    why = (error.strerror or os.strerror(error.errno)).lower()
+    ways = ", or ".join(filter(None, (_WAYS_OUT[error.errno], otherwise)))
+    return UsageError(f"{what} ({why}): {ways}.")
 
 
 class NoVerdictError(BenchError):

@@ -39,7 +39,7 @@ from bench.host import noise
 from bench.host.hardware import read_machine
 from bench.run.lock import machine_lock
 from bench.run.session import terminated_as_interrupted
-from bench.store.files import refused
+from bench.store.files import make_folder, refused
 
 _SPARE_FRACTION = 0.08
 """The fraction of the time budget that is kept back: later pairs may take longer than the first, from which the
@@ -152,9 +152,12 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
     folder = settings.results / "duels" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     logs = folder / "logs"
     with refused(logs):
-        logs.mkdir(parents=True)
+        make_folder(logs)
     try:
-        with terminated_as_interrupted(), tempfile.TemporaryDirectory(prefix="bench-duel-") as scratch:
+        with (
+            terminated_as_interrupted(),
+            tempfile.TemporaryDirectory(prefix="bench-duel-", ignore_cleanup_errors=True) as scratch,
+        ):
             specification = DuelSpecification(
                 sides=prepare_sides(
                     (settings.a, settings.b),
@@ -207,7 +210,7 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
                 f"extensions, generated modules): --build installs each side's package."
             ) from None
         raise
-    shutil.rmtree(logs)
+    shutil.rmtree(logs, ignore_errors=True)  # the verdict is reached, whatever becomes of them
     return Duel(specification, result, folder)
 
 

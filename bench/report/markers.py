@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from bench.core.errors import UsageError
-from bench.store.files import replace_file
+from bench.store.files import refused, replace_file
 
 BEGIN = "<!-- bench:table -->"
 END = "<!-- /bench:table -->"
@@ -35,8 +35,6 @@ def write_between_markers(path: Path, markdown: str) -> bool:
     new = old[: begins[0].end()] + body + old[ends[0].start() :]
     if new == old:
         return False
-    try:
+    with refused(path, "name another file"):
         replace_file(target, new.encode())
-    except OSError as error:
-        raise UsageError(f"can't write {path} ({error.strerror}): make it and its folder writable.") from error
     return True

@@ -16,7 +16,6 @@ from bench.analysis.comparison import Comparison
 from bench.analysis.leaders import pareto
 from bench.analysis.rows import Row
 from bench.analysis.summary import Section
-from bench.core.errors import UsageError
 from bench.plan.gate import Gate
 from bench.report.document import (
     Block,
@@ -46,6 +45,7 @@ from bench.report.scores import score_blocks
 from bench.report.table import claims_table, comparison_table, heading, notes, subheadings
 from bench.report.values import whole
 from bench.report.verdicts import headline, verdict_blocks
+from bench.store.files import make_folder, refused, replace_file
 
 
 def report_document(measured: Measured, compared: tuple[Comparison, Gate] | None = None) -> Document:
@@ -93,15 +93,11 @@ def write_report(document: Document, folder: Path) -> Path:
     Raises:
         UsageError: the folder cannot be written to.
     """
-    try:
-        for name, content in report_files(document).items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the report to {folder} ({error.strerror}): name another folder with --out."
-        ) from error
+    for name, content in report_files(document).items():
+        path = folder / name
+        with refused(path, "name another folder with --out"):
+            make_folder(path.parent)
+            replace_file(path, content)
     return folder / "index.html"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bench.run.pool import Workers
 from bench.run.server import Isolation
 from bench.store import ceilings
 from bench.store.ceilings import PEAK_SIZE, Ceilings, ProductShape
+from bench.store.files import make_folder, refused
 
 WORKER = "bench.worker.products"
 
@@ -71,7 +73,8 @@ def measure_ceilings(
             if key in known and not again:
                 continue
             log = (store / "logs" / f"ceilings-{case.id}.log").absolute()
-            log.parent.mkdir(parents=True, exist_ok=True)
+            with refused(log.parent):
+                make_folder(log.parent)
             with machine_lock(report, lock):
                 workers.prepare(case)
                 outcome = workers.run(Request(case=case, data=Path(), log=log))
@@ -80,7 +83,8 @@ def measure_ceilings(
             if outcome.status is not Status.OK or not peak or not serial:
                 report(f"the ceilings of {_named(shape)} were not measured: {outcome.error}; the log is {log}")
                 continue
-            log.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                log.unlink(missing_ok=True)
             result = Ceilings(
                 shape=shape,
                 machine_fingerprint=key[1],

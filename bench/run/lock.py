@@ -50,7 +50,8 @@ def machine_lock(waiting: Callable[[str], None], path: Path | None = None) -> It
             os.pwrite(fd, f"{os.getpid():<20}\n".encode(), 0)
         yield
     finally:
-        os.close(fd)
+        with contextlib.suppress(OSError):
+            os.close(fd)
 
 
 def _open_shared(path: Path) -> int:

@@ -41,7 +41,7 @@ def probe(
     """
     with (
         machine_lock(report),
-        tempfile.TemporaryDirectory(prefix="bench-probe-") as folder,
+        tempfile.TemporaryDirectory(prefix="bench-probe-", ignore_cleanup_errors=True) as folder,
         Workers(worker=worker, silence_seconds=_SILENCE_SECONDS) as workers,
     ):
         for number, case in enumerate(cases):
@@ -80,7 +80,7 @@ class ProbeCache:
             UsageError: the cache cannot be written to.
         """
         content = {"version": VERSION, "case": probe_case(case).canonical, "answer": result.to_data()}
-        with refused(self._folder):
+        with refused(self._folder, "set BENCH_CACHE_DIR to another folder"):
             make_folder(self._folder)
             replace_file(self._file(case), json.dumps(content, indent=1).encode())
 

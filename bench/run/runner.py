@@ -27,7 +27,7 @@ from bench.run.pool import WORKER, RunOutcome, Workers
 from bench.run.server import Isolation
 from bench.run.wall_time import WallTime, WallTimeMeter
 from bench.store.campaign import Campaign, block_lease, leased_blocks, owner_lease
-from bench.store.files import refused, remove_stale
+from bench.store.files import make_folder, refused, remove_stale
 from bench.store.lease import SILENT_SECONDS, Leases
 from bench.store.parts import Run, write_run
 from bench.store.reader import finished
@@ -223,7 +223,8 @@ class _Harness:
         if not settings.leases.holds(lease):
             return False
         if outcome.status is Status.OK:  # before it is stored: a kill in between leaves no log behind
-            log.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the run counts, with its log
+                log.unlink(missing_ok=True)
         run = _completed(draft, outcome, log, seconds)
         self._attempts.wrote(write_run(settings.folder, run))
         self.done += 1
@@ -299,7 +300,7 @@ def _fresh_log(folder: Path, draft: Run) -> Path:
     """
     logs = folder / "logs"
     with refused(logs):
-        logs.mkdir(parents=True, exist_ok=True)
+        make_folder(logs)
         log = (logs / f"{draft.id}.log").absolute()
         log.unlink(missing_ok=True)
     return log

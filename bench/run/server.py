@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.core.protocol import Event, Finished, Request, Started, decode, kill_group
+from bench.store.files import refused
 
 IMPORT_SECONDS = 300.0
 """The longest that importing a backend may take: 10 to 25 s is usual on a small machine."""
@@ -97,7 +98,8 @@ class Server:
         self._control, theirs = socket.socketpair()
         lifeline, write = os.pipe()
         self._lifeline: IO[bytes] = os.fdopen(write, "wb", 0)  # an object, and no number: lost is closed
-        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+        with refused(Path(tempfile.gettempdir()), "set TMPDIR to another folder"):
+            self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         fds = (theirs.fileno(), lifeline)
         values = [backend, worker, *map(str, fds), isolation.value, ",".join(map(str, cpus))]
         try:
@@ -217,9 +219,9 @@ class Server:
         """End the server and the run that it does, now."""
         if self._busy and self._child is not None:
             kill_group(self._child)
-        self._lifeline.close()
-        self._control.close()
-        self._output.close()
+        for kept in (self._lifeline, self._control, self._output):
+            with contextlib.suppress(OSError):  # a full disk may report then what it could not keep of the output
+                kept.close()
         try:
             self._process.wait(_CLOSE_SECONDS)
         except subprocess.TimeoutExpired:

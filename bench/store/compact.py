@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from bench.core.case import digest
 from bench.core.errors import UsageError
-from bench.store.files import locked, publish, sync_folder
+from bench.store.files import locked, publish, refused, remove_stale, sync_folder
 from bench.store.parts import read_part
 from bench.store.reader import Rows, parts_folder, read_folder
 from bench.store.schema import BY_NAME, COLUMNS, TEXT, TIME, codes_of, version_metadata
@@ -46,6 +46,7 @@ def compact(store: Path, *, warn: Callable[[str], None] = _log.warning) -> tuple
     if parts_folder(store) != folder:
         raise UsageError(f"{store} is not a results folder (it has no `runs`): name one that `bench run` wrote.")
     with locked(store):
+        remove_stale(store)
         tables = read_folder(folder, tuple(BY_NAME), warn)
         # a part with a run that readers leave out stays as it is: somebody may want to mend it
         tables = _sound(tables, warn)
@@ -76,9 +77,10 @@ def compact(store: Path, *, warn: Callable[[str], None] = _log.warning) -> tuple
         if not publish(path, write, check):
             check(path)
         folded = [part for part in tables if part != path]
-        for part in folded:
-            part.unlink(missing_ok=True)
-        sync_folder(folder)
+        with refused(folder):
+            for part in folded:
+                part.unlink(missing_ok=True)
+            sync_folder(folder)
     return len(folded), table.num_rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -11,26 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bench.core.errors import UsageError
+from bench.core.errors import system_refusal
 
-_ANOTHER_FOLDER = "make it writable, or name another folder with --results."
-_MORE_SPACE = (
-    "free some space and give the command again (what is finished is kept), or name another folder with --results."
-)
-_WAY_OUT = {
-    errno.EACCES: _ANOTHER_FOLDER,
-    errno.EPERM: _ANOTHER_FOLDER,
-    errno.EROFS: _ANOTHER_FOLDER,
-    errno.ENOENT: _ANOTHER_FOLDER,
-    errno.ENOTDIR: "a file is in the way: move it, or name another folder with --results.",
-    errno.EEXIST: "a file is in the way: move it, or name another folder with --results.",
-    errno.ENAMETOOLONG: "name another folder with --results.",
-    errno.ENOLCK: "its file system has no locks: name a folder on another one with --results.",
-    errno.ENOSPC: _MORE_SPACE,
-    errno.EDQUOT: _MORE_SPACE,
-    errno.EFBIG: "raise the limit on file sizes (`ulimit -f`), or name another folder with --results.",
-}
-
+_ANOTHER_FOLDER = "name another folder with --results"
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -45,7 +29,8 @@ def locked(store: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)
+        with contextlib.suppress(OSError):  # nothing was written; and what failed before it is what has to be reported
+            os.close(handle)
 
 
 def publish(
@@ -198,11 +183,12 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def refused(folder: Path) -> Iterator[None]:
-    """Makes what a folder refuses (no permission, no space, a file in the way) the user's error.
+def refused(path: Path, otherwise: str = _ANOTHER_FOLDER) -> Iterator[None]:
+    """Makes what the system refuses (no permission, no space, a file in the way) the user's error.
 
     Args:
-        folder: what the error names.
+        path: what the error names.
+        otherwise: another way out than the usual one.
 
     Raises:
         UsageError: instead of an `OSError` that the user can do something about, with the way out.
@@ -210,7 +196,6 @@ def refused(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _WAY_OUT:
-            raise
-        why = (error.strerror or os.strerror(error.errno)).lower()
-        raise UsageError(f"cannot write to {folder} ({why}): {_WAY_OUT[error.errno]}") from error
+        if refusal := system_refusal(error, f"cannot write to {path}", otherwise):
+            raise refusal from error
+        raise

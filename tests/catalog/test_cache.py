@@ -318,7 +318,7 @@ def test_a_user_without_a_home_is_told_what_to_set(house: House, tmp_path: Path)
 
 def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(house: House, tmp_path: Path) -> None:
     house.cache.write_text("a file where a folder should be")
-    with pytest.raises(UsageError, match=rf"cannot keep the data in {house.cache}: .*; .* set BENCH_CACHE_DIR"):
+    with pytest.raises(UsageError, match=rf"cannot keep the data in {house.cache} \(.*\): .*, or set BENCH_CACHE_DIR"):
         house.obtain(write_idx(tmp_path / "data"))
 
 

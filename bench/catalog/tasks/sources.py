@@ -84,13 +84,14 @@ class Download:
         import urllib.error
 
         report(f"{task.name}: downloading {self.address} ...")
-        path = scratch / "download.npz"
         try:
-            path.write_bytes(self._received())
+            content = self._received()
         except urllib.error.HTTPError as error:
             raise SourceError(f"responds {error.code} {error.reason}") from error
         except (OSError, http.client.HTTPException) as error:
             raise SourceError(f"cannot be reached: {getattr(error, 'reason', None) or error}") from error
+        path = scratch / "download.npz"
+        path.write_bytes(content)
         try:
             return read_npz(path, task)
         except WrongDataError as error:

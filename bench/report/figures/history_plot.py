@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from bench.core.axes import varying
 from bench.core.errors import UsageError
 from bench.report.over_time import conclusions, order_words, title
 from bench.report.values import commit_words
+from bench.store.files import make_folder, refused, replace_file
 
 PLOTS = (".png", ".svg", ".pdf")
 """The kinds of file that a plot can be."""
@@ -52,8 +54,8 @@ def plot_history(all_series: Sequence[Series], path: Path) -> None:
             below = [order_words(series), *([] if series.changes else conclusions(series))]
             axis.set(title=title(series, among), xlabel="\n".join(below), ylabel=series.metric.name)
             axis.set_ylim(bottom=0 if series.metric.as_ratio else None)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawn.savefig(path, dpi=150)
-    except OSError as error:
-        raise UsageError(f"cannot write {path} ({error.strerror}): name another file with --plot.") from error
+    content = io.BytesIO()
+    drawn.savefig(content, format=path.suffix.removeprefix("."), dpi=150)
+    with refused(path, "name another file with --plot"):
+        make_folder(path.parent)
+        replace_file(path, content.getvalue())
