@@ -96,7 +96,7 @@ def measure(request: Request, emit: Emit) -> None:
 class BareSide:
     """The bare script."""
 
-    def __init__(self, case: Case, data: Path) -> None:
+    def __init__(self, case: Case, data: Path | None) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", BARE, case.cell, str(case.latency_calls), str(data)],
             stdin=subprocess.PIPE,
@@ -157,7 +157,7 @@ class HarnessSide:
         self._thread.join(timeout=60)
 
 
-def pair(case: Case, number: int, rounds: int, data: Path, folder: Path) -> dict[str, float]:
+def pair(case: Case, number: int, rounds: int, data: Path | None, folder: Path) -> dict[str, float]:
     """The harness's median call over the bare loop's in one fresh process pair, by call path."""
     harness, bare = HarnessSide(case), BareSide(case, data)
     logs: dict[str, list[float]] = {path: [] for path in CALL_PATHS}

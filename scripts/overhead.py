@@ -83,7 +83,7 @@ class Seconds(NamedTuple):
 class PlainSide:
     """The plain script: a round is one call of `fit`."""
 
-    def __init__(self, case: Case, data: Path) -> None:
+    def __init__(self, case: Case, data: Path | None) -> None:
         values = json.dumps({"cell": case.cell, "seed": case.seed, "train_samples": case.train_samples})
         self._process = subprocess.Popen(
             [sys.executable, "-c", PLAIN, values, str(data)],
@@ -156,7 +156,7 @@ class HarnessSide:
             raise SystemExit(f"the harness's run went wrong: {self._outcome}")
 
 
-def pair(harness: HarnessSide, cell: str, number: int, rounds: int, data: Path, folder: Path) -> Seconds:
+def pair(harness: HarnessSide, cell: str, number: int, rounds: int, data: Path | None, folder: Path) -> Seconds:
     """The harness's training seconds over the plain script's, wall and CPU, of one fresh pair of processes."""
     case = Case(
         cell=cell,

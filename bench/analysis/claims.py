@@ -49,6 +49,7 @@ _NAMES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 
 _ACCURACY = "accuracy: GRU > LSTM > SimpleRNN"
 _LOSS = "loss: GRU < LSTM < SimpleRNN"
+_ERROR = "loss (mean squared error): GRU < LSTM < SimpleRNN"
 _TIME = "SimpleRNN trains fastest; LSTM and GRU take longer"
 _SWAP = "swapping the cell changes nothing else in the code"
 
@@ -60,6 +61,8 @@ _TIME_PAIRS = (("lstm", "simple_rnn"), ("gru", "simple_rnn"))
 def judge_claims(section: Section) -> tuple[Claim, ...]:
     """The notebook's claims that measurements can decide, in its order, each with its verdict and evidence.
 
+    Of a task whose targets are numbers there is no accuracy to claim anything about, and of noise no loss either.
+
     Accuracies and losses are paired by seed, training times by campaign and block.
 
     Args:
@@ -69,16 +72,25 @@ def judge_claims(section: Section) -> tuple[Claim, ...]:
     if not settings:
         missing = [name for cell, name in _NAMES.items() if all(row.cell != cell for row in section.rows)]
         why = f"not measured: {', '.join(missing)}" if missing else "no setting was measured with all three cells"
-        return tuple(Claim(text, ClaimVerdict.CANNOT_TELL, why) for text in (_ACCURACY, _LOSS, _TIME, _SWAP))
+        texts = (*(text for text, _ in _qualities(section)), _TIME, _SWAP)
+        return tuple(Claim(text, ClaimVerdict.CANNOT_TELL, why) for text in texts)
     setting = min(settings, key=lambda s: (not all(row.runs for row in settings[s].values()), *_from_protocol(s)))
     rows = settings[setting]
     at = _deviations(setting)
     return (
-        _ordered(_ACCURACY, rows, _QUALITY_PAIRS, _accuracy_pair, at),
-        _ordered(_LOSS, rows, _QUALITY_PAIRS, _loss_pair, at),
+        *(_ordered(text, rows, _QUALITY_PAIRS, compare, at) for text, compare in _qualities(section)),
         _ordered(_TIME, rows, _TIME_PAIRS, _time_pair, at),
         _swap(settings),
     )
+
+
+def _qualities(section: Section) -> tuple[tuple[str, _Compare], ...]:
+    """The claims about what is learnt, as far as the section's task has it."""
+    if section.score is None:
+        return ()
+    if section.score_words != "accuracy":
+        return ((_ERROR, _loss_pair),)
+    return (_ACCURACY, _accuracy_pair), (_LOSS, _loss_pair)
 
 
 @dataclass(frozen=True)
@@ -100,13 +112,14 @@ class _Pair:
 
 
 _Rows = Mapping[str, Row]
+_Compare = Callable[[Row, Row, float], _Pair]
 
 
 def _ordered(
     text: str,
     rows: _Rows,
     pairs: Sequence[tuple[str, str]],
-    compare: Callable[[Row, Row, float], _Pair],
+    compare: _Compare,
     at: str,
 ) -> Claim:
     bonferroni = 1 - (1 - CONFIDENCE) / len(pairs)

@@ -1,9 +1,9 @@
-"""Which row of a section leads in accuracy, training and inference, and how sure that is. Pure.
+"""Which row of a section leads in its score (accuracy, or error), training and inference, and how sure that is. Pure.
 
 A row is called the best only if its interval against every other row lies on its side. Whichever of k rows is the
 best, the other k - 1 are chances to call a wrong one, so each interval may leave 0.05 / (k - 1) on that side: then a
 wrong row is called the best with 5 % at most (Berger, 1982, for each row; Bonferroni over the rows). Of up to three
-rows those are intervals of 95 %, and leaders agree with the claims. Accuracies are compared seed by seed, times block
+rows those are intervals of 95 %, and leaders agree with the claims. Scores are compared seed by seed, times block
 by block. One seed or one block is never enough.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.records import RunRecord
-from bench.analysis.rows import Row, paired, paired_accuracies, paired_train_seconds
+from bench.analysis.rows import Row, paired, paired_scores, paired_train_seconds
 from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
 from bench.analysis.summary import Section
 
@@ -39,15 +39,18 @@ class Leader:
         return self.compared > 0 and not self.rivals
 
 
-def most_accurate(section: Section) -> Leader | None:
-    """The row with the highest mean test accuracy over seeds; None where none has one."""
+def best_scoring(section: Section) -> Leader | None:
+    """The row with the best mean score over seeds (`Section.score`); None where none has one."""
+    if section.score is None:
+        return None
+    metric, sign = section.score.name, -1 if section.score.lower_is_better else 1
 
     def beats(leader: Row, rival: Row, confidence: float) -> bool:
-        ours, theirs = paired_accuracies(leader, rival)
-        interval = mean_t([a - b for a, b in zip(ours, theirs, strict=True)], confidence).interval
+        ours, theirs = paired_scores(leader, rival, metric)
+        interval = mean_t([sign * (a - b) for a, b in zip(ours, theirs, strict=True)], confidence).interval
         return interval is not None and interval.low > 0
 
-    return _leader(section.rows, lambda row: row.estimates.get("accuracy"), -1, beats)
+    return _leader(section.rows, lambda row: row.estimates.get(metric), -sign, beats)
 
 
 def fastest_to_train(section: Section) -> Leader | None:
@@ -91,11 +94,14 @@ def _leader(
 
 
 def pareto(section: Section) -> tuple[Row, ...]:
-    """The rows that none beats in both mean accuracy and training time, fastest first."""
+    """The rows that none beats in both mean score and training time, fastest first; none without a score."""
+    if section.score is None:
+        return ()
+    sign = 1 if section.score.lower_is_better else -1
     known = [
-        (training_seconds(row), -accuracy.value, row)
+        (training_seconds(row), sign * score.value, row)
         for row in section.rows
-        if (accuracy := row.estimates.get("accuracy")) and row.estimates.get("train_seconds")
+        if (score := row.estimates.get(section.score.name)) and row.estimates.get("train_seconds")
     ]
     front = [
         (time, error, row)

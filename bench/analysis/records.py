@@ -37,7 +37,7 @@ NEEDED = tuple(
             *(case_field.name for case_field in fields(Case)),
             *("machine_fingerprint", "software_fingerprint", "machine_json", "software_json"),
             *("parameters", "forward_flops_per_sample", "training_flops_per_sample"),
-            *("attested_kernel", "attestation_json", "data_digest", "phase", "epoch", "cpu_seconds"),
+            *("attested_kernel", "attestation_json", "data_digest", "task_json", "phase", "epoch", "cpu_seconds"),
             *(column for metric in METRICS.values() for column in sorted(metric.source.columns)),
         )
     )

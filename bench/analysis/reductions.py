@@ -199,7 +199,8 @@ def _last(rows: pd.DataFrame, values: Floats) -> ByRun:
 
 def _proportion(rows: pd.DataFrame, values: Floats) -> ByRun:
     """Without float32's rounding, which would pass for a spread between seeds that are equal."""
-    samples = _numbers(rows, "samples")
+    targets = _numbers(rows, "targets")
+    samples = np.where(np.isfinite(targets), targets, _numbers(rows, "samples"))
     counts = values * samples
     near = np.isfinite(counts) & (samples > 0) & (np.abs(counts - np.round(counts)) < _COUNT_TOLERANCE)
     exact = np.divide(np.round(counts), samples, out=np.full(len(rows), math.nan), where=near)

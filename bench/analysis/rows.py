@@ -17,6 +17,7 @@ from bench.analysis.stats import Estimate, mean_t, median_runs, paired_ratio
 from bench.catalog import tasks
 from bench.catalog.kernels import KERNELS
 from bench.catalog.networks import NETWORKS
+from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.core.errors import BenchError
 from bench.core.metric import Metric
@@ -60,6 +61,8 @@ class Row:
     """One configuration: its figures over all its runs. What was not measured is None, or in no mapping."""
 
     configuration: Case
+    task: Task | None
+    """Its task, sized for it; None where it is neither known here nor described in the store."""
     axes: Mapping[str, Any]
     """The fields of the case that differ within the section, without the cell."""
     parameters: int | None
@@ -182,13 +185,15 @@ def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]
     return paired(new.runs, base.runs, _train_seconds)
 
 
-def paired_accuracies(new: Row, base: Row) -> tuple[list[float], list[float]]:
-    """The test accuracies of both rows, aligned seed by seed (see `paired`)."""
-    return paired(new.runs, base.runs, _accuracy, by="seed")
+def paired_scores(new: Row, base: Row, metric: str) -> tuple[list[float], list[float]]:
+    """A quality of both rows on the test set, aligned seed by seed (see `paired`).
 
-
-def _accuracy(run: RunRecord) -> float | None:
-    return run.figure("accuracy")
+    Args:
+        new: a row.
+        base: the row that it is compared with.
+        metric: the name of the quality, one of `bench.core.metrics.METRICS`.
+    """
+    return paired(new.runs, base.runs, lambda run: run.figure(metric), by="seed")
 
 
 def _train_seconds(run: RunRecord) -> float | None:
@@ -225,8 +230,11 @@ def _row(
         return over(_train_seconds, **base)
 
     keras = case.runtime == "keras"
+    description = next((run.stored["task_json"] for run in tried if run.stored["task_json"]), None)
+    task = tasks.known(case, description)
     return Row(
         configuration=case,
+        task=task,
         axes={name: getattr(case, name) for name in axes},
         parameters=int(parameters[0]) if parameters else None,
         estimates=estimates,
@@ -237,7 +245,7 @@ def _row(
         predict_ratio=_known(paired_ratio(*_latencies_of_both(runs))),
         keras_train_ratio=None if keras else over(_train_seconds, runtime="keras"),
         keras_latency_ratio=None if keras else over(RunRecord.latency, runtime="keras"),
-        efficiency=_efficiency(case, estimates.get("samples_per_second"), tried, ceilings),
+        efficiency=_efficiency(case, task, estimates.get("samples_per_second"), tried, ceilings),
         kernels_attested=tuple(sorted({run.kernel for run in good if run.kernel is not None})),
         runs=runs,
         excluded=tuple(
@@ -299,9 +307,9 @@ def _latencies_of_both(runs: Iterable[RunRecord]) -> tuple[list[float], list[flo
 
 
 def _efficiency(
-    case: Case, speed: Estimate | None, runs: Sequence[MeasuredRun], ceilings: KnownCeilings
+    case: Case, task: Task | None, speed: Estimate | None, runs: Sequence[MeasuredRun], ceilings: KnownCeilings
 ) -> Efficiency | None:
-    task, network = tasks.known(case), NETWORKS.get(case.network)
+    network = NETWORKS.get(case.network)
     needed = ("forward_flops_per_sample", "training_flops_per_sample")
     stored = next((run.stored for run in runs if all(run.stored[name] for name in needed)), None)
     if task is None or network is None or speed is None or stored is None:

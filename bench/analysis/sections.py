@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from bench.catalog.tasks import family_of
 from bench.core import code
 from bench.core.case import digest
 
@@ -18,6 +19,7 @@ class SectionKey(NamedTuple):
 
     task: str
     data_digest: str | None
+    """Digest of the data's content; where a recipe makes them, of the recipe (`bench.catalog.tasks.Task.family`)."""
     machine_fingerprint: str | None
     software_fingerprint: str | None
     code_digest: str
@@ -32,15 +34,18 @@ class SectionKey(NamedTuple):
 def section_keys(runs: pd.DataFrame) -> list[SectionKey]:
     """The section of each run, aligned with the rows.
 
-    A run that failed before it read the data belongs with the others of its task, machine and software.
+    A run that failed before it read the data belongs with the others of its task, machine and software. Data that one
+    recipe makes in several sizes are of one section, in which the size is an axis.
 
     Args:
         runs: a row for each run of a frame of observations, all of them: the others show what such a run would read.
     """
-    facts = [_texts(runs, name) for name in ("task", "data_digest", "machine_fingerprint", "software_fingerprint")]
+    names = ("task", "data_digest", "task_json", "machine_fingerprint", "software_fingerprint")
+    facts = [_texts(runs, name) for name in names]
+    families = {text: family_of(text) for text in set(facts[names.index("task_json")])}
     keys = [
-        SectionKey(task or "", data, machine, software, code)
-        for task, data, machine, software, code in zip(*facts, code_digests(runs), strict=True)
+        SectionKey(task or "", data and (families[described] or data), machine, software, code)
+        for task, data, described, machine, software, code in zip(*facts, code_digests(runs), strict=True)
     ]
     # sorted, since the order in which a store gives its runs depends on whether they are folded
     known = sorted({key for key in keys if key.data_digest is not None}, key=lambda key: key.order, reverse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,8 +13,11 @@ import pandas as pd
 from bench.analysis.records import MeasuredRun, RunRecord, measured_runs, stored_object
 from bench.analysis.rows import KnownCeilings, Row, make_rows
 from bench.analysis.sections import SectionKey
+from bench.catalog.tasks import SIZES
 from bench.core.axes import SETTING_FIELDS, varying
 from bench.core.case import Case
+from bench.core.metric import Metric
+from bench.core.metrics import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,35 @@ class Section:
     axes: tuple[str, ...]
     """The fields of the case that differ, without the cell."""
     rows: tuple[Row, ...]
+
+    @property
+    def score(self) -> Metric | None:
+        """What its rows are ranked by beside time: the accuracy, or the loss where targets are numbers.
+
+        None where neither means anything, as of noise.
+        """
+        task = self.rows[0].task
+        if task is not None and not task.scored:
+            return None
+        return METRICS["accuracy" if task is None or task.target.is_class else "loss"]
+
+    @property
+    def score_words(self) -> str:
+        """What the score is, in words: `mean squared error` for the loss of a task whose targets are numbers."""
+        return "mean squared error" if self.score is METRICS["loss"] else "accuracy"
+
+    @property
+    def by_size(self) -> Mapping[str, Section]:
+        """Its rows apart by the size of their data: more steps are another problem, and nothing is the best over all.
+
+        The values in which the sizes differ, `steps=50`, and the rows of that size; one entry, without a name, where
+        all have the same.
+        """
+        sized = [name for name in SIZES if name in self.axes]
+        groups: dict[str, list[Row]] = defaultdict(list)
+        for row in self.rows:
+            groups[", ".join(f"{name}={row.axes[name]}" for name in sized)].append(row)
+        return {name: replace(self, rows=tuple(rows)) for name, rows in groups.items()}
 
     @property
     def runs(self) -> Mapping[Case, tuple[RunRecord, ...]]:

@@ -19,7 +19,7 @@ _DEVIATIONS = 3.0
 _SEEDS = 3
 _FRACTION = 0.10
 _ACCURACY = 0.01
-_METRICS = ("loss", "accuracy")
+_METRICS = ("loss", "accuracy", "mae")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Check:
 
 
 def check(stored: pd.DataFrame, again: pd.DataFrame, seeds: pd.DataFrame, *, exact: bool) -> tuple[Check, ...]:
-    """Every loss and accuracy of a run against the same of its repetition, in the stored order.
+    """Every loss, accuracy and mean absolute error of a run against the same of its repetition, in the stored order.
 
     Args:
         stored: the observations of the stored run.

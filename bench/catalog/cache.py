@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
-from bench.catalog.tasks import Arrays, Report, SourceError, Task, WrongDataError, read_npz, write_npz
+from bench.catalog.tasks import Arrays, Report, SourceError, Task, WrongDataError, find, read_npz, write_npz
 from bench.core.errors import UsageError, system_refusal
 
 
@@ -34,8 +34,10 @@ class DataUnavailableError(UsageError):
 
 def obtain(
     task: Task, *, data_dir: Path | None, cache_dir: Path | None = None, offline: bool = False, report: Report
-) -> Path:
-    """The path of this task's verified data, got from the first source that has it.
+) -> Path | None:
+    """The path of this task's verified data, got from the first source that has it; None where no file is needed.
+
+    A recipe needs the file of the task that it starts from; one that generates its data needs none.
 
     A folder that the user named is always read and verified, even when the data is already cached. An embedded task
     needs no source: its file is the package's own.
@@ -51,6 +53,13 @@ def obtain(
         UsageError: the named folder or a file in it is wrong, or the cache cannot be written.
         DataUnavailableError: no source has it.
     """
+    if task.recipe:
+        source = task.recipe.source
+        return (
+            obtain(find(source), data_dir=data_dir, cache_dir=cache_dir, offline=offline, report=report)
+            if source
+            else None
+        )
     if task.embedded:
         return _packaged(task)
     named = _named_folder(task, data_dir)

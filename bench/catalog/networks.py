@@ -26,6 +26,13 @@ class Recurrent:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """A vector for each token, where the task's inputs are tokens; no network declares it."""
+
+    vocabulary: int
+
+
+@dataclass(frozen=True)
 class Dropout:
     """Drops this fraction of its inputs while training."""
 
@@ -45,7 +52,7 @@ class Output:
     """The fully connected output layer: its width and activation are the task's."""
 
 
-Layer = Recurrent | Dropout | Dense | Output
+Layer = Embedding | Recurrent | Dropout | Dense | Output
 
 
 @dataclass(frozen=True)
@@ -99,21 +106,27 @@ class Network:
         return tuple(f"recurrent_{ascii_lowercase[number]}" for number in range(len(self.activations)))
 
     def placed(self, units: int, task: Task) -> tuple[PlacedLayer, ...]:
-        """The layers with their shapes, for a cell of `units` and the sequences and targets of `task`."""
+        """The layers with their shapes, for a cell of `units` and the sequences and targets of `task`.
+
+        The last recurrent layer gives the sequence too where there is a target for each step.
+        """
         names = iter(self.recurrent_names)
         last = self.recurrent_names[-1]
         shape: tuple[int, ...] = (task.steps, task.features)
         placed = []
+        if task.vocabulary:
+            placed.append(PlacedLayer(Embedding(task.vocabulary), "", (task.steps,), shape))
         for layer in self.layers:
             name, inputs = "", shape
             match layer:
                 case Recurrent():
                     name = next(names)
-                    shape = (units,) if name == last else (task.steps, units)
+                    whole = name != last or task.target.per_step
+                    shape = (task.steps, units) if whole else (units,)
                 case Dense():
-                    shape = (layer.units,)
+                    shape = (*shape[:-1], layer.units)
                 case Output():
-                    shape = (task.outputs,)
+                    shape = (*shape[:-1], task.outputs)
             placed.append(PlacedLayer(layer, name, inputs, shape))
         return tuple(placed)
 
@@ -127,6 +140,11 @@ NETWORKS = {
             "notebook",
             "the notebook's network: relu in the second recurrent layer, which cuDNN cannot do",
             (Recurrent("tanh"), Dropout(0.2), Recurrent("relu"), Dropout(0.2), *_HEAD),
+        ),
+        Network(
+            "single",
+            "one recurrent layer with tanh, and the output: for tasks that are about the cell's memory alone",
+            (Recurrent("tanh"), Output()),
         ),
         Network(
             "cudnn_ready",
@@ -152,7 +170,7 @@ class Arithmetic:
 
     forward: float
     training: float
-    """Forward and backward, less the gradient with respect to the first layer's input, which nobody needs."""
+    """Forward and backward, less the gradient with respect to the network's inputs, which nobody needs."""
 
 
 def arithmetic(network: Network, gates: int, units: int, task: Task) -> Arithmetic:
@@ -170,7 +188,7 @@ def arithmetic(network: Network, gates: int, units: int, task: Task) -> Arithmet
     states = sum(2 * layer.positions * gates * units * units for layer in placed if isinstance(layer.layer, Recurrent))
     forward = sum(inputs) + states
     # backward is a product for the weights' gradient and one for the inputs', each as large as the forward one
-    first = next(operations for operations in inputs if operations)
+    first = 0 if task.vocabulary else next(operations for operations in inputs if operations)
     return Arithmetic(forward=forward, training=3 * forward - first)
 
 
@@ -181,13 +199,15 @@ def parameters(placed: PlacedLayer, cell: Cell) -> int | None:
             return None
         units = placed.outputs[-1]
         return _weights(placed, cell.gates) + cell.gates * units * (units + cell.biases)
+    if isinstance(placed.layer, Embedding):
+        return placed.layer.vocabulary * placed.outputs[-1]
     return _weights(placed, 1) + placed.outputs[-1] if _weights(placed, 1) else 0
 
 
 def _weights(placed: PlacedLayer, gates: int) -> int:
     """The elements of the matrices that the layer's inputs are multiplied by; a recurrent layer has one a gate."""
     match placed.layer:
-        case Dropout():
+        case Embedding() | Dropout():
             return 0
         case Recurrent():
             return gates * placed.inputs[-1] * placed.outputs[-1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench.catalog import dtypes, networks
+from bench.catalog import dtypes, networks, tasks
 from bench.catalog.cells import BUILT_IN
 from bench.core.case import Case
 
@@ -136,6 +136,16 @@ def _half_precision_refusal(case: Case) -> str | None:
     return None
 
 
+def _inputs_refusal(case: Case) -> str | None:
+    """What runtimes beside Keras are not given: padding, which Keras's layers skip, and tokens."""
+    task = tasks.known(case)
+    if task is not None and task.vocabulary:
+        return f"the inputs of {case.task} are tokens, and an embedding is trained in Keras alone"
+    if task is not None and task.mask_value is not None:
+        return f"sequences of {case.task} have padding, and masks are known to Keras alone"
+    return None
+
+
 def _onnx_refusal(case: Case) -> str | None:
     if case.backend != "tensorflow":
         return "tf2onnx exports TensorFlow's graph: ONNX Runtime needs the backend tensorflow"
@@ -151,7 +161,7 @@ def _onnx_refusal(case: Case) -> str | None:
         return "a scan's export is not attested: ask for the kernel generic or unrolled"
     if case.kernel == "generic" and case.cell == "lstm":
         return "tf2onnx makes an LSTM's loop one fused LSTM node: ask for the kernel auto, or unrolled"
-    return None
+    return _inputs_refusal(case)
 
 
 def _torch_refusal(case: Case) -> str | None:
@@ -166,4 +176,4 @@ def _torch_refusal(case: Case) -> str | None:
         return f"torch.nn picks its kernel by itself{' (cudnn on a GPU)' if on_gpu else ''}: ask for the kernel auto"
     if case.dtype not in ("float32", "float64"):
         return f"torch.nn is trained in float32 and float64 here, not in {case.dtype}"
-    return None
+    return _inputs_refusal(case)

@@ -29,4 +29,9 @@ def fetch(
 
     for task in [tasks.find(name, "on the command line") for name in names] if names else tasks.TASKS.values():
         path = obtain(task, data_dir=data_dir, report=lambda line: typer.echo(line, err=True))
-        typer.echo(f"{task.name}: {path} (sha256 of its content {task.digest[:12]}…)")
+        if path is None:
+            typer.echo(f"{task.name}: generated in each run, from a fixed seed")
+        elif task.recipe:
+            typer.echo(f"{task.name}: made in each run, of {path}")
+        else:
+            typer.echo(f"{task.name}: {path} (sha256 of its content {task.digest[:12]}…)")

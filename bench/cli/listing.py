@@ -37,11 +37,16 @@ def tasks() -> None:
     from bench.report.document import Column, Document, Notes, Table
 
     columns = (
-        *(Column("task"), Column("what it is", wrap=True), Column("train", left=False), Column("test", left=False)),
-        Column("steps × features"),
+        *(Column("task"), Column("what it is", wrap=True), Column("samples", left=False)),
+        *(Column("steps × features", left=False), Column("target"), Column("sized by", wrap=True)),
     )
     rows = tuple(
-        (task.name, task.title, f"{task.train_samples:,}", f"{task.test_samples:,}", f"{task.steps} × {task.features}")
+        (
+            *(task.name, task.title, f"{task.train_samples:,} + {task.test_samples:,}"),
+            f"{task.steps} × {task.features}",
+            task.target.name if task.scored else "",
+            ", ".join(task.recipe.takes) if task.recipe else "",
+        )
         for task in TASKS.values()
     )
     credits = tuple(f"{task.name}: {task.credit}; {task.licence}." for task in TASKS.values())

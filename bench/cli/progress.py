@@ -131,11 +131,15 @@ class CampaignProgress:
 
 
 def _result(run: Run) -> str:
-    accuracies = [o.accuracy for o in run.observations if o.phase == "evaluate" and o.accuracy is not None]
+    scores = [
+        f"{100 * o.accuracy:6.2f} %  " if o.accuracy is not None else f"loss {o.loss:.4f}  "
+        for o in run.observations
+        if o.phase == "evaluate" and (o.accuracy is not None or o.loss is not None)
+    ]
     epochs = [o.seconds for o in run.observations if o.phase == "train" and o.seconds is not None]
-    if not accuracies or not epochs:
+    if run.status is not Status.OK or not epochs:
         return run.status.value
-    return f"{100 * accuracies[-1]:6.2f} %  {epochs[-1]:5.3g} s/epoch  {run.metadata.attested_kernel}"
+    return f"{scores[-1] if scores else ''}{epochs[-1]:5.3g} s/epoch  {run.metadata.attested_kernel}"
 
 
 _DRAWN_COLUMNS = 25

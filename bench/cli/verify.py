@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 REFERENCE = Path("results/reference/mnist_rows")
 """What is verified if nothing is named."""
-_NEEDED = ("status", "machine_fingerprint", "software_fingerprint", "epoch", "loss", "accuracy", "seconds")
+_NEEDED = ("status", "machine_fingerprint", "software_fingerprint", "epoch", "loss", "accuracy", "mae", "seconds")
 
 
 def verify(

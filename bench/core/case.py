@@ -144,6 +144,37 @@ class Case:
         setting=True,
         zero="all",
     )
+    steps: int = axis(
+        plural="steps",
+        default=0,
+        doc="steps of a sequence, for the tasks that can be had of any length; 0 is the task's own number",
+        at_least=0,
+        at_most=1_000_000,
+        zero="the task's own",
+    )
+    features: int = axis(
+        plural="features",
+        default=0,
+        doc="values that a network reads at each step, for the tasks that can be had of any width; 0 is the task's own",
+        at_least=0,
+        at_most=1_000_000,
+        zero="the task's own",
+    )
+    classes: int = axis(
+        plural="classes",
+        default=0,
+        doc="classes of the task `noise`; 0 is the task's own number",
+        at_least=0,
+        at_most=1_000_000,
+        zero="the task's own",
+    )
+    coarse: int = axis(
+        plural="coarse",
+        default=1,
+        doc="side of the squares of pixels that are averaged, for digits read pixel by pixel: 1, 2 or 4",
+        at_least=1,
+        at_most=28,
+    )
     learning_rate: float = axis(
         plural="learning_rate", default=0.001, doc="Adam's learning rate at step 0", above=0, setting=True
     )

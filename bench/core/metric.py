@@ -56,7 +56,7 @@ class Reduction(StrEnum):
     FIRST_EPOCH = "epoch 1"
     SUM = "the sum"
     LAST = "the last row"
-    PROPORTION = "the last row, as a whole count of its samples over their number: without float32's rounding"
+    PROPORTION = "the last row, as a whole count of its targets over their number: without float32's rounding"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class FromPhase:
     @property
     def columns(self) -> frozenset[str]:
         """The columns of the store that it is made from."""
-        samples = {"samples"} if self.reduction is Reduction.PROPORTION else set()
+        samples = {"samples", "targets"} if self.reduction is Reduction.PROPORTION else set()
         return frozenset({self.column, self.per, *samples} - {""})
 
 

@@ -53,6 +53,8 @@ class Observation:
     samples: int | None = column("samples processed")
     loss: float | None = column("mean over the samples", at_least=None)
     accuracy: float | None = column("fraction of samples, 0 to 1", at_most=1, nan=True)
+    mae: float | None = column("mean absolute error over the targets, where they are numbers", nan=True)
+    targets: int | None = column("targets that the scores are over: samples, or their steps without padding")
     entry: str | None = column(
         "for predict: the call path, predict (model.predict) or compiled (the call that a service would use)"
     )
@@ -78,7 +80,17 @@ class RunMetadata:
         "SHA-256 of its content, distribution (bench.core.code); null for a run of schema 2 or older"
     )
     data_digest: str | None = column("digest of the data's content")
-    test_predictions: str | None = column("the test set's labels and predicted probabilities (bench.core.predictions)")
+    task_json: str | None = column(
+        "the task, JSON: its target, the size of its data, and `family`, what data of several sizes have in common "
+        "(bench.catalog.tasks.description); null for a run of schema 3 or older"
+    )
+    test_predictions: str | None = column(
+        "the test set's labels and predicted probabilities (bench.core.predictions), where a sample has a class"
+    )
+    r2: float | None = column(
+        "on the test set, where targets are numbers: 1 less the squared error over their variance, padding left out",
+        at_least=None,
+    )
     output_difference: float | None = column(
         "largest absolute difference of the runtime's outputs from Keras's, over the test set; null for Keras itself",
         at_least=None,
@@ -105,7 +117,7 @@ class RunMetadata:
 # Where code and data happen to lie in memory moves a program's time, and no repetition of the same layout shows it
 # (Mytkowicz et al., 2009; Curtsinger & Berger, 2013): hence the floor.
 _USUAL = Margins(tolerance=0.03, floor=0.005)
-# In fractions of the test set: of MNIST's 10,000 images 50, and 5.
+# R² and accuracy are both of 1 at most; in fractions of the test set: of MNIST's 10,000 images 50, and 5.
 _ACCURACY = Margins(tolerance=0.005, floor=0.0005)
 _LOSS = Margins(tolerance=0.10, floor=0.01)
 
@@ -232,6 +244,30 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 column=TableColumn("loss", NUMBER.scales, position=2, interval="half width"),
                 key="test_loss",
                 exported_unit="loss",
+            ),
+            Metric(
+                name="mae",
+                title="mean absolute error",
+                kind=MetricKind.QUALITY,
+                source=FromPhase("evaluate", "mae", Reduction.LAST),
+                unit=NUMBER,
+                margins=_LOSS,
+                column=TableColumn("MAE", NUMBER.scales, position=8, interval="half width", always=False, narrow=False),
+                key="test_mae",
+                exported_unit="mean absolute error",
+            ),
+            Metric(
+                name="r2",
+                title="R²",
+                kind=MetricKind.QUALITY,
+                source=FromMetadata("r2"),
+                unit=NUMBER,
+                margins=_ACCURACY,
+                lower_is_better=False,
+                as_ratio=False,
+                column=TableColumn("R²", NUMBER.scales, position=9, interval="half width", always=False, narrow=False),
+                key="test_r2",
+                exported_unit="1 - R²",
             ),
         )
     }

@@ -24,7 +24,8 @@ _FORMAT = "p1"
 _STEPS = 112
 _LEAST = 2.0**-149
 """The smallest float32 above 0, which stands for 0."""
-_CLASSES = 256
+MOST_CLASSES = 256
+"""Classes are bytes: no predictions are kept where there are more."""
 _MOST_BYTES = 256 << 20
 """What packed predictions may hold: a hundred test sets of 10,000 samples and 256 classes."""
 
@@ -58,7 +59,7 @@ def pack(labels: NDArray[Any], probabilities: NDArray[Any]) -> str:
         ValueError: their shapes don't belong together, a label is no class, or a probability is no number.
     """
     samples, classes = probabilities.shape
-    if labels.shape != (samples,) or not 1 < classes <= _CLASSES:
+    if labels.shape != (samples,) or not 1 < classes <= MOST_CLASSES:
         raise ValueError(f"labels {labels.shape} and probabilities {probabilities.shape} don't belong together")
     if samples and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels from {labels.min()} to {labels.max()}, and {classes} classes")
@@ -85,7 +86,7 @@ def unpack(text: str) -> Predictions:
         samples, classes = map(int, numbers)
         scale = float(low), float(high)
         held = samples * (2 + classes)
-        if kind != _FORMAT or not 1 < classes <= _CLASSES or not 0 <= held <= _MOST_BYTES:
+        if kind != _FORMAT or not 1 < classes <= MOST_CLASSES or not 0 <= held <= _MOST_BYTES:
             raise ValueError(f"no predictions of format {_FORMAT}: {text[:40]!r}")
         # no more than its header promises: a megabyte of text may unpack to a gigabyte
         unpacking = zlib.decompressobj()

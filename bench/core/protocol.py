@@ -64,8 +64,8 @@ class Request:
     """One run that a worker is to do."""
 
     case: Case
-    data: Path
-    """The verified data file of the case's task."""
+    data: Path | None
+    """The verified data file that the case's task is read from; None where its data are generated."""
     log: Path
     """The file that the run's standard output and error are appended to."""
     phase: TimedPhase = TimedPhase.TRAIN
@@ -77,7 +77,8 @@ class Request:
         """Encode for the worker's control socket."""
         # the canonical form: a duel's side may be an earlier commit, which doesn't know an axis that was added later
         case = json.loads(self.case.canonical)
-        values = {"case": case, "data": str(self.data), "log": str(self.log), "phase": self.phase}
+        data = str(self.data) if self.data else None
+        values = {"case": case, "data": data, "log": str(self.log), "phase": self.phase}
         model = {"model": asdict(self.model)} if self.model else {}
         return json.dumps(values | model).encode() + b"\n"
 
@@ -87,7 +88,7 @@ class Request:
         values = json.loads(line)
         return cls(
             case=Case(**values["case"]),
-            data=Path(values["data"]),
+            data=Path(values["data"]) if values["data"] else None,
             log=Path(values["log"]),
             phase=TimedPhase(values["phase"]),
             model=ModelRequest(**values["model"]) if "model" in values else None,

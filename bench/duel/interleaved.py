@@ -114,7 +114,7 @@ class InterleavedRunner:
         a: PreparedSide,
         b: PreparedSide,
         *,
-        data: Path,
+        data: Path | None,
         folder: Path,
         phase: TimedPhase = TimedPhase.TRAIN,
         cpus: tuple[int, ...] = (),

@@ -135,7 +135,7 @@ def _check_names(suite: Suite) -> None:
 
 
 def _check_sizes(case: Case, suite: Suite) -> None:
-    task = tasks.of(case, suite.origin("tasks"))
+    task = tasks.of(case, suite.origin)
     if case.train_samples > task.train_samples:
         raise UsageError(
             f"train_samples = {case.train_samples} ({suite.origin('train_samples')}) is more than the task {task.name} "

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from bench.catalog import tasks
 from bench.catalog.cells import BUILT_IN, Cell
-from bench.catalog.networks import NETWORKS, Dense, Dropout, Layer, Recurrent, parameters
+from bench.catalog.networks import NETWORKS, Dense, Dropout, Embedding, Layer, Recurrent, parameters
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.report.values import NONE, clean
@@ -25,15 +24,16 @@ class DrawnLayer:
     recurrent: bool = False
 
 
-def layers_of(case: Case) -> tuple[DrawnLayer, ...]:
+def layers_of(case: Case, task: Task | None) -> tuple[DrawnLayer, ...]:
     """The layers of a case, by formula; none for a task or a network that this version doesn't know."""
-    task, network = tasks.known(case), NETWORKS.get(case.network)
+    network = NETWORKS.get(case.network)
     if task is None or network is None:
         return ()
     # a store may name cells that aren't installed here
     cell = BUILT_IN.get(case.cell, Cell(case.cell, "", ""))
+    inputs = (task.steps,) if task.vocabulary else (task.steps, task.features)
     return (
-        DrawnLayer(f"Input: a {task.words.step} a step", (task.steps, task.features), 0),
+        DrawnLayer(f"Input: a {task.words.step} a step", inputs, 0),
         *(
             DrawnLayer(_title(placed.layer, cell, task), placed.outputs, parameters(placed, cell), bool(placed.name))
             for placed in network.placed(case.units, task)
@@ -45,6 +45,8 @@ def _title(layer: Layer, cell: Cell, task: Task) -> str:
     match layer:
         case Recurrent(activation):
             return f"{clean(cell.name)}, {activation}"
+        case Embedding(vocabulary):
+            return f"Embedding of {vocabulary:,} tokens"
         case Dropout(rate):
             return f"Dropout {rate:g}"
         case Dense(_, activation):

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Any
 
 from bench.analysis.comparison import Comparison
-from bench.analysis.leaders import pareto
 from bench.analysis.rows import Row
 from bench.analysis.summary import Section
 from bench.plan.gate import Gate
@@ -124,7 +123,7 @@ def _section(measured: Measured, section: Section, prefix: str) -> list[Block]:
 
 
 def _recommendation(_: Measured, section: Section) -> tuple[Block, ...]:
-    return (Callout(recommendation(section), exchange(pareto(section))),)
+    return (Callout(recommendation(section), exchange(section)),)
 
 
 def _comparison(_: Measured, section: Section) -> tuple[Block, ...]:
@@ -153,7 +152,7 @@ def _networks(_: Measured, section: Section) -> tuple[Block, ...]:
     drawings: dict[tuple[Any, ...], tuple[str, Table]] = {}
     for row in section.rows:
         case = row.configuration
-        if layers_of(case):
+        if layers_of(case, row.task):
             drawings.setdefault((case.cell, case.network, case.units), _network(row))
     if not drawings:
         return (Paragraph("This version knows neither the task nor the network."),)
@@ -162,7 +161,7 @@ def _networks(_: Measured, section: Section) -> tuple[Block, ...]:
 
 def _network(row: Row) -> tuple[str, Table]:
     case = row.configuration
-    layers = layers_of(case)
+    layers = layers_of(case, row.task)
     name = f"{case.cell}, {case.units} units, {case.network} network"
     rows = tuple((layer.name, " × ".join(map(str, layer.shape)), whole(layer.parameters)) for layer in layers)
     columns = (Column("layer"), Column("gives, a sample"), Column("parameters", left=False))

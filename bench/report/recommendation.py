@@ -6,16 +6,17 @@ Where a row can't be distinguished from the best, the sentence names it (`bench.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from bench.analysis.leaders import (
     Leader,
+    best_scoring,
     fastest_to_infer,
     fastest_to_train,
-    most_accurate,
+    pareto,
     training_seconds,
 )
-from bench.analysis.rows import Row, paired_accuracies, paired_train_seconds
+from bench.analysis.rows import paired_scores, paired_train_seconds
 from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
 from bench.analysis.summary import Section
 from bench.core.units import significant
@@ -26,38 +27,52 @@ _NAMED = 3
 
 
 def recommendation(section: Section) -> tuple[str, ...]:
-    """The sentences of a section; at least one."""
-    accurate, quick, inferring = most_accurate(section), fastest_to_train(section), fastest_to_infer(section)
+    """The sentences of a section; at least one. Where its data have several sizes, those of each size."""
+    sizes = section.by_size
+    if len(sizes) == 1:
+        return _sentences(section)
+    return tuple(f"{size}. {sentence}" for size, rows in sizes.items() for sentence in _sentences(rows))
+
+
+def _sentences(section: Section) -> tuple[str, ...]:
+    accurate, quick, inferring = best_scoring(section), fastest_to_train(section), fastest_to_infer(section)
     if accurate is None and quick is None:
         tried = sum(row.runs_tried for row in section.rows)
         return (f"No recommendation: none of {count(tried, 'run')} ended ok.",)
     sentences = []
     if accurate:
-        sentences.append(_sentence(accurate, "Most accurate", _accuracy(accurate.figure), "seed"))
+        best = "Most accurate" if section.score_words == "accuracy" else f"Lowest {section.score_words}"
+        sentences.append(_sentence(accurate, best, _score(accurate.figure, section), "seed"))
     if quick:
         sentences.append(_sentence(quick, "Fastest to train", _seconds(quick.figure, 1, "s an epoch"), "block"))
     if inferring:
         figure = _seconds(inferring.figure, 1000, "ms a call at batch 1")
         sentences.append(_sentence(inferring, "Fastest inference", figure, "block"))
     if accurate and quick:
-        sentences.append(_trade(accurate, quick))
+        sentences.append(_trade(accurate, quick, section))
     return tuple(sentences)
 
 
-def exchange(front: Sequence[Row]) -> tuple[str, ...]:
-    """What each step along the Pareto front buys: points of accuracy for times the training time.
+def exchange(section: Section) -> tuple[str, ...]:
+    """What each step along the Pareto front buys: points of accuracy, or less error, for times the training time."""
+    return tuple(step for rows in section.by_size.values() for step in _steps(rows))
 
-    Args:
-        front: the rows of `bench.analysis.leaders.pareto`, fastest first.
-    """
-    steps = []
-    for cheap, dear in itertools.pairwise(front):
-        before, after = cheap.estimates.get("accuracy"), dear.estimates.get("accuracy")
+
+def _steps(section: Section) -> Iterator[str]:
+    for cheap, dear in itertools.pairwise(pareto(section)):
+        assert section.score is not None
+        before, after = cheap.estimates.get(section.score.name), dear.estimates.get(section.score.name)
         if before and after:
-            points = 100 * (after.value - before.value)
+            gain = _gain(after.value - before.value, section)
             times = significant(training_seconds(dear) / training_seconds(cheap))
-            steps.append(f"{row_label(cheap)} to {row_label(dear)}: {points:+.2f} points for {times} × the time")
-    return tuple(steps)
+            yield f"{row_label(cheap)} to {row_label(dear)}: {gain} for {times} × the time"
+
+
+def _gain(difference: float, section: Section) -> str:
+    """A difference of scores: `+3.46 points`, `-0.0123 of mean squared error`."""
+    if section.score_words == "accuracy":
+        return f"{100 * difference:+.2f} points"
+    return f"{difference:+.4f} of {section.score_words}"
 
 
 def _sentence(leader: Leader, what: str, figure: str, unit: str) -> str:
@@ -79,38 +94,46 @@ def _level(leader: Leader) -> str:
     return f"its {100 * leader.confidence:.1f} % (95 % over all rows)"
 
 
-def _trade(accurate: Leader, quick: Leader) -> str:
+def _trade(accurate: Leader, quick: Leader, section: Section) -> str:
     if accurate.row is quick.row:
         held = "is" if accurate.clear and quick.clear else "may be"
-        return f"Best trade: {row_label(quick.row)} {held} both the most accurate and the fastest to train."
+        best = "the most accurate" if section.score_words == "accuracy" else f"of the lowest {section.score_words}"
+        return f"Best trade: {row_label(quick.row)} {held} both {best} and the fastest to train."
     dear, cheap = row_label(accurate.row), row_label(quick.row)
-    ours, theirs = paired_accuracies(accurate.row, quick.row)
-    points = mean_t([100 * (a - b) for a, b in zip(ours, theirs, strict=True)])
+    assert section.score is not None
+    pairs = zip(*paired_scores(accurate.row, quick.row, section.score.name), strict=True)
+    points, better = mean_t([ours - theirs for ours, theirs in pairs]), -1 if section.score.lower_is_better else 1
     times = paired_ratio(*paired_train_seconds(accurate.row, quick.row))
     if not points.n or not times.n:
         return f"Best trade: can't tell yet; {dear} and {cheap} have no seed or block in common."
     by, interval = ranged(times)
-    gain = f"{points.value:+.2f} points{_interval(points)}".replace("-", "−")
+    gain = f"{_gain(points.value, section)}{_interval(points, section)}".replace("-", "−")
     cost = f"{by} times" + (f" (95 % {interval})" if interval else "")
     certain = (
         points.interval is not None
-        and points.interval.low > 0
+        and min(better * points.interval.low, better * points.interval.high) > 0
         and times.interval is not None
         and times.interval.low > 1
     )
     start = "Best trade: your choice;" if certain else "Best trade: can't tell yet;"
-    return f"{start} {dear} gives {gain} of accuracy for {cost} the training time of {cheap}."
+    what = " of accuracy" if section.score_words == "accuracy" else ""
+    return f"{start} {dear} gives {gain}{what} for {cost} the training time of {cheap}."
 
 
-def _interval(points: Estimate) -> str:
-    return f" (95 % {points.interval.low:+.2f} to {points.interval.high:+.2f})" if points.interval else ""
+def _interval(points: Estimate, section: Section) -> str:
+    if points.interval is None:
+        return ""
+    scale, decimals = (100, 2) if section.score_words == "accuracy" else (1, 4)
+    low, high = (f"{scale * limit:+.{decimals}f}" for limit in (points.interval.low, points.interval.high))
+    return f" (95 % {low} to {high})"
 
 
-def _accuracy(figure: Estimate) -> str:
-    value, seeds = f"{100 * figure.value:.2f} %", count(figure.n, "seed")
+def _score(figure: Estimate, section: Section) -> str:
+    scale, decimals, unit = (100, 2, " %") if section.score_words == "accuracy" else (1, 4, "")
+    value, seeds = f"{scale * figure.value:.{decimals}f}{unit}", count(figure.n, "seed")
     if figure.interval is None:
         return f"{value} ({seeds}, no interval)"
-    return f"{value} ± {50 * (figure.interval.high - figure.interval.low):.2f} ({seeds})"
+    return f"{value} ± {scale * (figure.interval.high - figure.interval.low) / 2:.{decimals}f} ({seeds})"
 
 
 def _seconds(figure: Estimate, scale: float, unit: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from bench.analysis.quality import Quality, judge_quality
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
-from bench.catalog import tasks
+from bench.catalog.tasks import CLASS_LABEL
+from bench.core.predictions import MOST_CLASSES
 from bench.report.document import Block, Column, Details, Notes, Table
 from bench.report.measured import Measured
 from bench.report.values import NONE, row_label
@@ -54,6 +55,13 @@ def _scores(qualities: Sequence[Quality]) -> Table:
 def _why_none(section: Section) -> str:
     if not any(row.runs for row in section.rows):
         return "No run ended ok, so there is nothing to score."
+    task = section.rows[0].task
+    if task is not None and not task.scored:
+        return f"The task {section.task} is for speed alone: nothing is there to be learnt."
+    if task is not None and task.target is not CLASS_LABEL:
+        return f"These scores are of tasks with a class per sequence, and {section.task} has {task.target.title}."
+    if task is not None and task.outputs > MOST_CLASSES:
+        return f"No predictions are kept of more than {MOST_CLASSES} classes."
     return "These runs keep no predictions: they were measured before bench stored them (schema 1)."
 
 
@@ -84,7 +92,7 @@ def _confusion(quality: Quality) -> Table:
 
 def _label(qualities: Sequence[Quality]) -> str:
     """What the task calls one of its classes; a section has one task."""
-    task = tasks.known(qualities[0].row.configuration)
+    task = qualities[0].row.task
     return task.words.label if task else "class"
 
 

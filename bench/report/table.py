@@ -14,6 +14,7 @@ from bench.analysis.stalls import find_stalls
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
 from bench.analysis.trends import find_trends
+from bench.catalog.tasks import CLASS_LABEL
 from bench.core.axes import BY_FIELD
 from bench.core.metric import FromCalls, Metric, MetricKind
 from bench.core.metrics import METRICS
@@ -146,8 +147,16 @@ def _shown(section: Section) -> list[Metric]:
     return [
         metric
         for _, metric in sorted(placed, key=lambda pair: pair[0])
-        if metric.column and (metric.column.always or any(row.estimates.get(metric.name) for row in section.rows))
+        if metric.column
+        and (_means_something(metric, section) or any(metric.name in row.estimates for row in section.rows))
     ]
+
+
+def _means_something(metric: Metric, section: Section) -> bool:
+    """Whether a metric has its column although no row has it: no accuracy of numbers, and no loss of noise."""
+    if metric.kind is not MetricKind.QUALITY:
+        return metric.column is not None and metric.column.always
+    return section.score is not None and metric in (section.score, METRICS["loss"])
 
 
 def _has_interval(metric: Metric) -> bool:
@@ -235,7 +244,7 @@ def notes(section: Section) -> list[str]:
     texts: list[str] = []
     if any(row.runs for row in rows):
         texts += [
-            "Intervals are 95 %. Accuracy and loss, on the test set: mean over seeds, Student's t.",
+            f"Intervals are 95 %.{_scores_in_words(section)}",
             "s/epoch, training alone: each run's median over its epochs from 2 on, then the median over runs; the "
             "interval is between order statistics from 6 runs on, Student's t on the logarithms below.",
             "ratio to SimpleRNN: geometric mean of the ratios of s/epoch, all else equal, paired by block; Student's t "
@@ -262,6 +271,7 @@ def notes(section: Section) -> list[str]:
         texts.append(f"{_FIRST_ONLY} first epoch only: the runs had one epoch, which is not a steady one.")
     if any(row.ratio is None and row.estimates.get("train_seconds") for row in rows):
         texts.append(f"The ratio is {NONE} where SimpleRNN has no result at the same setting and block.")
+    texts += _baselines(section)
     texts += _what_is_missing(section)
     texts += [*stall_notes(section), *trend_notes(find_trends(section.runs), labels.__getitem__)]
     if len(section.commits) > 1:
@@ -269,6 +279,32 @@ def notes(section: Section) -> list[str]:
     texts += [INFERENCE_NOTE] if inference_table(section).rows else []
     texts += [ROOFLINE_NOTE] if roofline_table(section).rows else []
     return [*texts, *inference_findings(section)]
+
+
+def _scores_in_words(section: Section) -> str:
+    """What the scores are, and over what."""
+    task = section.rows[0].task
+    how = "on the test set: mean over seeds, Student's t."
+    if section.score is None:
+        return f" No score: {section.task} is for speed alone, and nothing is there to be learnt."
+    if task is None or task.target is CLASS_LABEL:
+        return f" Accuracy and loss, {how}"
+    over = " Over all steps that are no padding." if task.target.per_step else ""
+    if task.target.is_class:
+        return f" Accuracy (the fraction of steps) and loss, {how}{over}"
+    return f" loss is the mean squared error, MAE the mean absolute one (less is better), R² 1 at best; {how}{over}"
+
+
+def _baselines(section: Section) -> Iterator[str]:
+    """The loss of a network that has learnt nothing, for each size of the data."""
+    known = {
+        size: rows.rows[0].task.baseline
+        for size, rows in section.by_size.items()
+        if rows.rows[0].task and rows.rows[0].task.baseline
+    }
+    same = len(set(known.values())) == 1
+    for size, baseline in list(known.items())[:1] if same else known.items():
+        yield f"{f'{size}: ' if size and not same else ''}a loss of {baseline.loss:.4f} is that of {baseline.words}."
 
 
 def _what_is_missing(section: Section) -> Iterator[str]:

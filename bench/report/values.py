@@ -211,5 +211,7 @@ _UNITS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("samples", "samples", lambda number: f"{number:,.0f}"),
     ("accuracy", "accuracy", lambda fraction: f"{100 * fraction:.2f} %"),
     ("loss", "loss", lambda loss: f"{loss:.4f}"),
+    ("mae", "mean absolute error", lambda error: f"{error:.4f}"),
+    ("r2", "R²", lambda score: f"{score:.4f}"),
 )
 """By the end of a fact's name: what stands there instead, and how its value is written."""

@@ -27,7 +27,7 @@ _SILENCE_SECONDS = 600.0
 
 
 def probe(
-    cases: Iterable[Case], data: Path, report: Callable[[str], None], *, worker: str = WORKER
+    cases: Iterable[Case], data: Path | None, report: Callable[[str], None], *, worker: str = WORKER
 ) -> Iterator[tuple[Case, ProbeResult]]:
     """Run each configuration for a step, and yield its result as soon as it is there.
 

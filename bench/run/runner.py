@@ -85,8 +85,8 @@ class CampaignSettings:
     machine: Machine
     software: Mapping[str, Software]
     """Software by backend."""
-    data: Mapping[str, Path]
-    """The verified data file of each task."""
+    data: Mapping[str, Path | None]
+    """The verified data file of each task; None where its data are generated."""
     leases: Leases
     """Those of this harness in the store; the owner's among them, unless the harness has joined another."""
     cpus: tuple[int, ...] = ()

@@ -200,10 +200,10 @@ def _own(campaign: Campaign, leases: Leases, join: bool, reporter: SessionReport
 
 def _obtain_data(
     prepared: PreparedSuite, data_dir: Path | None, reporter: CampaignReporter
-) -> tuple[dict[str, Path], dict[str, str]]:
+) -> tuple[dict[str, Path | None], dict[str, str]]:
     """The data file of each task, and the tasks that stand in for others whose data can't be had."""
     origin, fallback = f"the suite {prepared.suite.name}", prepared.suite.settings.fallback_task
-    data: dict[str, Path] = {}
+    data: dict[str, Path | None] = {}
     substitutes: dict[str, str] = {}
     for name in prepared.suite.axes.tasks:
         try:

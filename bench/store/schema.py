@@ -14,6 +14,8 @@ History of the schema:
   `predict_batch`, `call`), and the test set's predictions (`test_predictions`). Only new columns.
 - version 3, 2026-11-27: the user's modules that a run imported (`code_json`), and the date and first parent of the
   commit (`committed_at`, `parent_commit`). Only new columns.
+- version 4, 2026-11-27: data of any size and kind of target (`steps`, `features`, `classes`, `coarse`, `task_json`,
+  `targets`, `mae`, `r2`). Only new columns.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import pyarrow.parquet as pq
 from bench.core.case import Case
 from bench.core.metrics import Observation, RunMetadata
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
 """By version: the step from a table of it to one of the next version. Columns that are merely new need none: they are

@@ -12,23 +12,32 @@ from bench.core.protocol import Began, Emit, FailedRun
 
 
 class Clock:
-    """Times phases on a synchronised device, and reports them."""
+    """Times phases on a synchronised device, and reports them; their scores too, unless these mean nothing."""
 
-    def __init__(self, emit: Emit) -> None:
-        self.emit = emit
+    def __init__(self, emit: Emit, *, scored: bool = True) -> None:
+        self.emit, self.scored = emit, scored
         self.synchronise: Callable[[], None] = lambda: None
         """Waits until the device has finished; there is nothing to wait for until a backend has one."""
 
-    def phase(self, name: str, epoch: int | None = None, samples: int | None = None) -> Phase:
-        """Time what is done in the context that this is, a phase of `bench.core.phases`."""
-        return Phase(self, PHASES[name].name, epoch, samples)
+    def phase(
+        self, name: str, epoch: int | None = None, samples: int | None = None, targets: int | None = None
+    ) -> Phase:
+        """Time what is done in the context that this is.
+
+        Args:
+            name: a phase of `bench.core.phases`.
+            epoch: from 1; None for a phase that belongs to none.
+            samples: how many are processed in it.
+            targets: how many targets the scores are over, where they are known and aren't the samples.
+        """
+        return Phase(self, PHASES[name].name, epoch, samples, targets)
 
 
 class Phase:
-    """One timed phase, as a context manager; its mapping takes the loss and the accuracy."""
+    """One timed phase, as a context manager; its mapping takes the scores: `loss`, and those of the task's target."""
 
-    def __init__(self, clock: Clock, name: str, epoch: int | None, samples: int | None) -> None:
-        self._clock, self._name, self._epoch, self._samples = clock, name, epoch, samples
+    def __init__(self, clock: Clock, name: str, epoch: int | None, samples: int | None, targets: int | None) -> None:
+        self._clock, self._name, self._epoch, self._samples, self._targets = clock, name, epoch, samples, targets
         self._results: dict[str, float] = {}
 
     def __enter__(self) -> dict[str, float]:
@@ -43,6 +52,7 @@ class Phase:
             return
         self._clock.synchronise()
         seconds = (time.perf_counter_ns() - self._start) / 1e9
+        scores = self._results if self._clock.scored else {}
         self._clock.emit(
             Observation(
                 phase=self._name,
@@ -50,8 +60,10 @@ class Phase:
                 seconds=seconds,
                 cpu_seconds=(time.process_time_ns() - self._cpu) / 1e9,
                 samples=self._samples,
-                loss=self._results.get("loss"),
-                accuracy=self._results.get("accuracy"),
+                targets=self._targets,
+                loss=scores.get("loss"),
+                accuracy=scores.get("accuracy"),
+                mae=scores.get("mae"),
             )
         )
         loss = self._results.get("loss")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, replace
+from typing import Any
 
 import keras
 
 from bench.catalog import cells, networks, tasks
 from bench.catalog.networks import Arithmetic, arithmetic
 from bench.catalog.runtimes import outputs_apart
+from bench.catalog.tasks import Task
 from bench.core import code, predictions
 from bench.core.case import Case
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import Began, Emit, InvalidRun, Request
 from bench.host import noise
 from bench.worker.clock import Clock
-from bench.worker.data import Data
+from bench.worker.data import Array, Data, r2
 from bench.worker.evidence.attestation import contradictions
 from bench.worker.evidence.code import imported_modules
 from bench.worker.inference import plan_calls, time_calls, warm_up
@@ -34,7 +36,7 @@ def measure(request: Request, emit: Emit) -> None:
             traced or compiled something.
     """
     case, task = request.case, tasks.of(request.case)
-    clock, earlier = Clock(emit), noise.read_cpu_times()
+    clock, earlier = Clock(emit, scored=task.scored), noise.read_cpu_times()
     with clock.phase("setup"):
         backend = start_session(case)
         clock.synchronise = backend.synchronise
@@ -42,7 +44,9 @@ def measure(request: Request, emit: Emit) -> None:
         runtime = load_runtime(case, task, data, backend)
     usage = noise.UsageMeter(earlier)
     phases: tuple[str, ...] = ("train", "evaluate")
-    metadata = RunMetadata(rss_start_bytes=noise.resident_bytes(), data_digest=task.digest)
+    metadata = RunMetadata(
+        rss_start_bytes=noise.resident_bytes(), data_digest=data.digest, task_json=tasks.to_json(task)
+    )
     try:
         keras.utils.set_random_seed(case.seed)
         before = frozenset(sys.modules)
@@ -62,14 +66,15 @@ def measure(request: Request, emit: Emit) -> None:
         noise.reset_peak()
         metadata = replace(metadata, rss_train_bytes=noise.resident_bytes())
         runtime.train(clock)
-        with clock.phase("evaluate", samples=len(data.x_test)) as results:
+        with clock.phase("evaluate", samples=len(data.x_test), targets=len(data.targets_test(data.y_test))) as results:
             results.update(runtime.evaluate())
         metadata = replace(metadata, peak_rss_bytes=noise.peak_bytes())
         if case.latency_calls:
             phases += _infer(runtime, data, case, clock)
             metadata = replace(metadata, output_difference=runtime.output_difference)
-        with clock.phase("outputs", samples=len(data.x_test)):
-            metadata = replace(metadata, test_predictions=predictions.pack(data.y_test, runtime.outputs()))
+        if task.scored:
+            with clock.phase("outputs", samples=len(data.x_test)):
+                metadata = replace(metadata, **_judged(task, data, runtime.outputs()))
         with clock.phase("attest"):
             attestation = runtime.attest(task.steps, phases)
         metadata = replace(
@@ -82,6 +87,15 @@ def measure(request: Request, emit: Emit) -> None:
         emit(replace(metadata, **asdict(usage.stop())))
     if problems := [*contradictions(case, attestation), *outputs_apart(case, runtime.output_difference)]:
         raise InvalidRun("; ".join(problems))
+
+
+def _judged(task: Task, data: Data, outputs: Array) -> dict[str, Any]:
+    """What is kept of the trained network's outputs for the test set, by the kind of target."""
+    if not task.target.is_class:
+        return {"r2": r2(data.targets_test(data.y_test), data.targets_test(outputs))}
+    if task.target.per_step or task.outputs > predictions.MOST_CLASSES:
+        return {}
+    return {"test_predictions": predictions.pack(data.y_test, outputs)}
 
 
 def _infer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tuple[str, ...]:
@@ -101,7 +115,7 @@ def _infer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tup
     return tuple(call_paths)
 
 
-def _arithmetic(case: Case, task: tasks.Task) -> Arithmetic | None:
+def _arithmetic(case: Case, task: Task) -> Arithmetic | None:
     """None for a cell whose arithmetic is unknown: it is not guessed."""
     gates = cells.find(case.cell).gates
     if gates is None:

@@ -10,7 +10,7 @@ import keras
 
 from bench.catalog import cells, kernels, networks
 from bench.catalog.kernels import Kernel, jit_compile
-from bench.catalog.networks import Dense, Dropout, Output, PlacedLayer, Recurrent
+from bench.catalog.networks import Dense, Dropout, Embedding, Output, PlacedLayer, Recurrent
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.core.protocol import FailedRun
@@ -53,22 +53,22 @@ def build(case: Case, task: Task) -> keras.Model:
     Raises:
         FailedRun: the factory cannot be imported, or what it returns isn't a layer of the right shape.
     """
-    inputs = _input(task)
+    inputs = keras.Input((task.steps,), dtype="int32") if task.vocabulary else keras.Input((task.steps, task.features))
     model = keras.Model(inputs, _layers(inputs, case, task))
     _compile(model, case, task)
     return model
 
 
-def _input(task: Task) -> Any:
-    return keras.Input((task.steps, task.features))
-
-
 def _layers(x: Any, case: Case, task: Task) -> Any:
     """The network's outputs for its input `x`."""
     factory = _factory(case.cell)
+    if task.mask_value is not None and not task.vocabulary:
+        x = keras.layers.Masking(task.mask_value)(x)
     # layer after layer, as in the notebook's Sequential: each draws its seeds from Python's random state when made
     for placed in networks.find(case.network).placed(case.units, task):
         match placed.layer:
+            case Embedding(vocabulary):
+                x = keras.layers.Embedding(vocabulary, task.features, mask_zero=task.mask_value is not None)(x)
             case Recurrent(activation):
                 x = _checked(_layer(factory, case, activation, placed)(x), case, placed)
             case Dropout(rate):

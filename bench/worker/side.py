@@ -24,6 +24,7 @@ from bench.core import code
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import CodeImported, Emit, InvalidRun, Request, TimedBatch, TimedPhase
 from bench.worker.backends import BackendAdapter
+from bench.worker.data import with_padding
 from bench.worker.evidence.attestation import attest, contradictions
 from bench.worker.evidence.code import imported_modules
 from bench.worker.model import build
@@ -76,7 +77,10 @@ def measure(request: Request, emit: Emit) -> None:
 def _batches(task: Task, arrays: Arrays, steps: int, batch_size: int, dtype: Dtype) -> tuple[Any, Any]:
     """The samples of so many full batches, from the first on, and round again: a partial one would compile again."""
     chosen = np.arange(steps * batch_size) % len(arrays.x_train)
-    return task.scaled(arrays.x_train[chosen], dtype.variables), arrays.y_train[chosen]
+    lengths = None if arrays.lengths_train is None else arrays.lengths_train[chosen]
+    x = with_padding(task.scaled(arrays.x_train[chosen], dtype.variables), lengths, task.mask_value)
+    y = arrays.y_train[chosen]
+    return x, y if task.target.is_class else y.astype(dtype.variables)
 
 
 class BatchTimer(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information

@@ -15,6 +15,7 @@ def rows(loss: float, *, epoch: int = 1) -> pd.DataFrame:
             "epoch": [epoch, float("nan")],
             "loss": [2 * loss, loss],
             "accuracy": [0.5, 0.9],
+            "mae": [float("nan")] * 2,
         }
     )
 

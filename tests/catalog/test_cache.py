@@ -96,7 +96,9 @@ class House:
         self.task = from_address(f"http://127.0.0.1:{closed_port()}/mnist.npz")
 
     def obtain(self, data_dir: Path | None = None, task: Task | None = None, offline: bool = False) -> Path:
-        return obtain(task or self.task, data_dir=data_dir, offline=offline, report=self.said.append)
+        path = obtain(task or self.task, data_dir=data_dir, offline=offline, report=self.said.append)
+        assert path is not None
+        return path
 
     def reason(self, source: str) -> str:
         """Why this source did not have the data, when none has."""

@@ -53,6 +53,7 @@ def test_the_parameters_are_those_that_keras_counts(cell: str, counts: tuple[int
 def test_networks_differ_in_the_second_activation_only() -> None:
     assert {name: network.activations for name, network in NETWORKS.items()} == {
         "notebook": ("tanh", "relu"),
+        "single": ("tanh",),
         "cudnn_ready": ("tanh", "tanh"),
     }
 
@@ -77,7 +78,7 @@ def test_a_third_recurrent_layer_is_one_row(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(NETWORKS, "deep", DEEP)
     assert DEEP.recurrent_names == ("recurrent_a", "recurrent_b", "recurrent_c")
     case = Case(cell="lstm", network="deep", units=8)
-    drawn = layers_of(case)
+    drawn = layers_of(case, MNIST)
     assert [layer.name for layer in drawn if layer.recurrent] == ["lstm, tanh"] * 3
     assert drawn[-2].parameters == (8 + 1) * 16
     two, three = (arithmetic(network, 4, 8, MNIST) for network in (NETWORKS["cudnn_ready"], DEEP))

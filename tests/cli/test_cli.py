@@ -100,7 +100,7 @@ def well_set(text: str) -> None:
         ("plan --set batch_size=60001", "batch_size = 60001 (--set batch_size=60001) is larger than the training data"),
         ("run quick --set batch_size=4001", "batch_size = 4001 (--set batch_size=4001) is larger than the training"),
         ("plan --set seeds=1,1", "1 stands there 2 times"),
-        ("plan --set networks=x", "unknown network 'x' (--set networks=x): known: cudnn_ready, notebook."),
+        ("plan --set networks=x", "unknown network 'x' (--set networks=x): known: cudnn_ready, notebook, single."),
         ("plan --set backends=x", "unknown backend 'x' (--set backends=x)"),
         ("plan --set devices=gpu", "unknown device 'gpu' (--set devices=gpu): did you mean 'gpu:0'?"),
         ("plan --set kernels=cuda", "unknown kernel 'cuda' (--set kernels=cuda): did you mean 'cudnn'?"),
@@ -461,7 +461,15 @@ def test_a_run_for_programs(run: Bench, store: Path) -> None:
     assert case_id == wanted.case.id
     assert content["facts"]["parameters"] == 57_450
     assert isinstance(content["facts"]["parameters"], int)
-    train = {"seconds": 12.3, "cpu_seconds": 20.0, "samples": 4000, "loss": 0.5, "accuracy": 0.85}
+    train = {
+        "seconds": 12.3,
+        "cpu_seconds": 20.0,
+        "samples": 4000,
+        "loss": 0.5,
+        "accuracy": 0.85,
+        "mae": None,
+        "targets": None,
+    }
     inference = dict.fromkeys(("entry", "predict_batch", "call"))
     assert content["phases"][2] == {"phase": "train", "epoch": 1, **train, **inference}
     assert content["machine"]["cpu_model"] == LAPTOP.cpu_model

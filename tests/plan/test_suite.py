@@ -64,7 +64,7 @@ def test_defaults_of_axes_and_settings_are_those_of_a_case() -> None:
     case = Case(cell="lstm")
     axes = {axis: values for axis, values in Axes().model_dump().items() if axis != "cells"}
     assert {axis: (getattr(case, AXES[axis].field),) for axis in axes} == axes
-    assert len(axes) == 16
+    assert len(axes) == 20
 
 
 # Files
@@ -178,7 +178,7 @@ def test_an_unknown_key_is_told_before_what_else_is_wrong(tmp_path: Path) -> Non
             "mnist_row",
             "unknown suite 'mnist_row' (a suite of one's own is named by its file, ending in .toml): did you",
         ),
-        ("x", "known: gpu, "),
+        ("x", "known: adding, gpu, "),
         ("", "unknown suite ''"),
         (
             "nowhere.toml",

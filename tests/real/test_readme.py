@@ -29,16 +29,20 @@ def commands() -> list[str]:
 
 
 def reduced(command: str) -> str:
-    """The same command with less to do: `--set` of the axes that cost time, in place of those that the README has."""
-    less = " ".join(f"--set {axis}={value}" for axis, value in LESS.items())
+    """The same command with less to do: `--set` of the axes that cost time, in place of those that the README has.
+
+    Other data than digits read by rows are kept: their sizes belong to them.
+    """
+    kept = {"tasks"} if re.search(r"--set tasks=(?!mnist)|bench run (?:adding|pixels)", command) else set()
+    less = " ".join(f"--set {axis}={value}" for axis, value in LESS.items() if axis not in kept)
     if command.startswith("make "):
         return f"{command} ARGS='{less}'" if command in ("make bench", "make quick") else command
     if not command.startswith("bench run"):
         return command
     words = [re.sub(r"^latency_calls=\d+$", "latency_calls=2", word) for word in shlex.split(command)]
-    for index in [i for i, word in enumerate(words) if word == "--set" and words[i + 1].partition("=")[0] in LESS][
-        ::-1
-    ]:
+    for index in [
+        i for i, word in enumerate(words) if word == "--set" and words[i + 1].partition("=")[0] in LESS.keys() - kept
+    ][::-1]:
         del words[index : index + 2]
     return f"{shlex.join(words)} {less}"
 

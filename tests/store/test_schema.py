@@ -55,6 +55,10 @@ units int64 required
 batch_size int64 required
 epochs int64 required
 train_samples int64 required
+steps int64 required
+features int64 required
+classes int64 required
+coarse int64 required
 learning_rate double required
 decay double required
 latency_calls int64 required
@@ -72,7 +76,9 @@ attested_kernel text null
 attestation_json text null
 code_json text null
 data_digest text null
+task_json text null
 test_predictions text null
+r2 double null
 output_difference double null
 rss_start_bytes int64 null
 rss_train_bytes int64 null
@@ -90,6 +96,8 @@ cpu_seconds double null
 samples int64 null
 loss double null
 accuracy double null
+mae double null
+targets int64 null
 entry text null
 predict_batch int64 null
 call int64 null
@@ -181,7 +189,8 @@ def test_an_older_part_is_upgraded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(finished(tmp_path, CAMPAIGN.id)) == 4
     frame = load([tmp_path])
     assert frame.loc[frame["phase"] == "train"].set_index("position")["seconds"].to_dict() == {0: 2, 1: 3, 2: 4, 3: 5}
-    assert set(frame["schema_version"]) == {3}
+    assert set(frame["schema_version"]) == {SCHEMA_VERSION}
     assert compact(tmp_path) == (4, 12)
-    assert pq.read_schema(next((tmp_path / "runs").iterdir())).metadata[b"bench_schema_version"] == b"3"
+    written = pq.read_schema(next((tmp_path / "runs").iterdir())).metadata
+    assert written[b"bench_schema_version"] == str(SCHEMA_VERSION).encode()
     assert not first.exists()

@@ -53,7 +53,7 @@ def measure(request: Request, emit: Emit) -> None:
             RunMetadata(
                 parameters=1_000 + len(case.cell),
                 attested_kernel="generic",
-                data_digest=request.data.name,
+                data_digest=request.data.name if request.data else "generated",
                 rss_start_bytes=2**20,
                 peak_rss_bytes=2**21,
                 load_start=0.5,

@@ -71,7 +71,7 @@ def write_npz(file: IO[bytes], arrays: Arrays, *, compressed: bool) -> None:
     save(file, x_train=arrays.x_train, y_train=arrays.y_train, x_test=arrays.x_test, y_test=arrays.y_test)
 
 
-def load(path: Path, task: Task) -> Arrays:
+def load_npz(path: Path, task: Task) -> Arrays:
     """Reads and verifies a file that `bench.catalog.cache.obtain` gave.
 
     Raises:

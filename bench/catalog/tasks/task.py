@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.catalog.tasks.target import CLASS_LABEL, Target
 from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")
@@ -35,17 +35,28 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """A task's data, all uint8: inputs (samples × steps × features), and labels from 0 (samples)."""
+    """A task's data. Inputs are samples × steps × features, or samples × steps where they are tokens.
 
-    x_train: NDArray[np.uint8]
-    y_train: NDArray[np.uint8]
-    x_test: NDArray[np.uint8]
-    y_test: NDArray[np.uint8]
+    Targets are those that `bench.catalog.tasks.target` describes. Steps beyond a sample's length are padding.
+    """
+
+    x_train: NDArray[Any]
+    y_train: NDArray[Any]
+    x_test: NDArray[Any]
+    y_test: NDArray[Any]
+    x_validation: NDArray[Any] | None = None
+    """None where the test set is validated on, as the protocol does."""
+    y_validation: NDArray[Any] | None = None
+    lengths_train: NDArray[Any] | None = None
+    """Steps of each sample, n_samples; None where all have all of them."""
+    lengths_test: NDArray[Any] | None = None
+    lengths_validation: NDArray[Any] | None = None
 
     @property
-    def parts(self) -> dict[str, NDArray[np.uint8]]:
-        """The arrays by name, in the order of `PARTS`."""
-        return {name: getattr(self, name) for name in PARTS}
+    def parts(self) -> dict[str, NDArray[Any]]:
+        """The arrays that there are, by name: those of `PARTS` in their order, then the others."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in arrays.items() if array is not None}
 
 
 class Source(Protocol):
@@ -84,23 +95,33 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a network is asked about a sample: its output layer, and what training lowers and counts."""
+class Baseline:
+    """The loss of somebody who knows nothing of the inputs: a network that has no less has learnt nothing."""
 
-    activation: str
-    """The output layer's."""
-    loss: str
-    """Keras's name of it."""
-    metrics: tuple[str, ...]
+    loss: float
+    words: str
+    """What gives it: "always giving the mean"."""
 
 
-CLASS_LABEL = Target("softmax", "sparse_categorical_crossentropy", ("accuracy",))
-"""Each sample belongs to one of the classes, and its label is that one's number."""
+@dataclass(frozen=True)
+class Recipe:
+    """How data that no file holds are made, and which axes set their size."""
+
+    version: int
+    """Counted up where the same axes give other data than before: runs of different versions are never compared."""
+    make: Callable[[Task, Arrays | None], Arrays]
+    """The data of a task, from those of the task `source`."""
+    takes: tuple[str, ...] = ()
+    """The fields of `Case` that it can be sized by."""
+    sized: Callable[[Task, Mapping[str, Any]], Task] = lambda task, axes: replace(task, **axes)
+    """The task of these axes, which are among `takes`; raises `ValueError` with the reason where there is none."""
+    source: str = ""
+    """The task whose data they are made of; empty where they come from a generator of random numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is to be learnt, and the one content that its data may have."""
+    """What is to be learnt, from which data: those of one content, proved by hash, or those that a recipe makes."""
 
     name: str
     title: str
@@ -110,15 +131,24 @@ class Task:
     features: int
     """Values that a network reads at each step."""
     outputs: int
-    """Values that a network gives: the classes of a label."""
+    """Values that a network gives, at each step where the target has one for each: classes, or numbers."""
     target: Target = CLASS_LABEL
-    scale: float
+    scale: float = 1.0
     """Inputs are divided by it: 255 makes 0 … 1 of bytes."""
+    vocabulary: int = 0
+    """Where inputs are tokens: how many there are. They are embedded in `features` values. 0 for inputs of numbers."""
+    mask_value: float | None = None
+    """What stands in every feature of a step that is padding, so that the layers skip it; None without padding."""
+    scored: bool = True
+    """Whether a loss or an accuracy means anything; of noise neither does, and none is kept."""
+    baseline: Baseline | None = None
     train_samples: int
     test_samples: int
-    digest: str
+    recipe: Recipe | None = None
+    """How the data are made; None where they have one content, `digest`."""
+    digest: str = ""
     """SHA-256, in hex, of the bytes of `PARTS` one after the other: uint8, C order, no headers."""
-    part_digests: tuple[str, str, str, str]
+    part_digests: tuple[str, str, str, str] = ("", "", "", "")
     """SHA-256, in hex, of each of `PARTS` alone, so that a refusal can name the file that is wrong."""
     embedded: bool = False
     """Whether the data comes with the package, as `bench/catalog/data/NAME.npz`."""
@@ -131,36 +161,54 @@ class Task:
     credit: str
     licence: str
 
+    @property
+    def family(self) -> str | None:
+        """What data of several sizes have in common, as a digest: the recipe's name and version.
+
+        None for data of one content.
+        """
+        if self.recipe is None:
+            return None
+        return hashlib.sha256(f"{self.name} {self.recipe.version}".encode()).hexdigest()
+
     def shape(self, part: str) -> tuple[int, ...]:
         """The shape of one of `PARTS`: samples × steps × features for inputs, samples for labels."""
         samples = self.train_samples if part.endswith("train") else self.test_samples
         return (samples, self.steps, self.features) if part.startswith("x") else (samples,)
 
-    def scaled(self, inputs: NDArray[np.uint8], dtype: str) -> NDArray[np.floating[Any]]:
-        """Inputs as a network is given them: divided by `scale`, in `dtype`, of the same shape."""
+    def scaled(self, inputs: NDArray[Any], dtype: str) -> NDArray[Any]:
+        """Inputs as a network is given them, of the same shape: divided by `scale`, in `dtype`; tokens as int32."""
         import numpy as np
 
-        return np.divide(inputs, self.scale, dtype=np.dtype(dtype))
+        if self.vocabulary:
+            return inputs.astype(np.int32)
+        scaled: NDArray[Any] = np.divide(inputs, self.scale, dtype=np.dtype(dtype))
+        return scaled
 
 
 def part_digests(arrays: Arrays) -> tuple[str, str, str, str]:
     """SHA-256, in hex, of each of `PARTS` alone: uint8, C order."""
-    x_train, y_train, x_test, y_test = (hashlib.sha256(_content(part)).hexdigest() for part in arrays.parts.values())
+    x_train, y_train, x_test, y_test = (hashlib.sha256(_content(arrays.parts[name])).hexdigest() for name in PARTS)
     return x_train, y_train, x_test, y_test
 
 
 def content_digest(arrays: Arrays) -> str:
-    """SHA-256, in hex, of the bytes of all of `PARTS`, one after the other: uint8, C order."""
+    """SHA-256, in hex, of the content of all parts, in C order.
+
+    Of bytes alone, one part after the other. Before a part of another type stand its name, type and shape.
+    """
     whole = hashlib.sha256()
-    for part in arrays.parts.values():
+    for name, part in arrays.parts.items():
+        if part.dtype != "uint8":
+            whole.update(f"{name} {part.dtype.str} {part.shape}\n".encode())
         whole.update(_content(part))
     return whole.hexdigest()
 
 
-def _content(part: NDArray[np.uint8]) -> memoryview:
+def _content(part: NDArray[Any]) -> memoryview:
     import numpy as np
 
-    return np.ascontiguousarray(part).reshape(-1).data  # hashlib wants one dimension
+    return np.ascontiguousarray(part).reshape(-1).view(np.uint8).data  # hashlib wants one dimension, and bytes
 
 
 def verify(parts: Mapping[str, NDArray[Any]], task: Task, files: Mapping[str, str]) -> Arrays:

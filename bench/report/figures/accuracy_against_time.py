@@ -1,4 +1,4 @@
-"""Test accuracy against the time of the whole training, with the Pareto front."""
+"""The test score (accuracy, or error) against the time of the whole training, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -30,68 +30,76 @@ _Box = tuple[float, float, float, float]
 
 
 def draw_accuracy_against_time(_: Measured, section: Section) -> style.Drawing:
-    """Every row with its accuracy and time, the intervals of both, and the Pareto front.
+    """Every row with its score and time, the intervals of both, and the Pareto front of each size of the data.
 
     Raises:
         NothingToShowError: the section has nothing of it.
     """
-    rows = [row for row in section.rows if row.estimates.keys() >= {"accuracy", "train_seconds"}]
+    if section.score is None:
+        raise style.NothingToShowError(style.no_score(section))
+    score, words = section.score.name, section.score_words
+    scale, unit = (100, "%") if words == "accuracy" else (1, "")
+    rows = [row for row in section.rows if row.estimates.keys() >= {score, "train_seconds"}]
     if not rows:
         raise style.NothingToShowError(style.no_runs(section))
     fig, ax = style.axes(height=3.4)
-    colours, front = style.colours_of(section), pareto(section)
+    colours, fronts = style.colours_of(section), [pareto(rows) for rows in section.by_size.values()]
+    front = tuple(itertools.chain.from_iterable(fronts))
     data: list[dict[str, Any]] = []
-    names: list[tuple[float, float, str]] = []
+    points: list[tuple[float, float, str]] = []
     markers = itertools.cycle("osD^vP*X")
     kinds: dict[str, str] = {}
     for row in rows:
         kind = _kind(row)
         kinds.setdefault(kind, next(markers) if kind not in kinds else "")
         time = row.estimates["train_seconds"].scaled(row.configuration.epochs)
-        accuracy = row.estimates["accuracy"].scaled(100)
+        shown = row.estimates[score].scaled(scale)
         colour = colours[row.cell]
         if time.interval:
-            ax.plot([time.interval.low, time.interval.high], [accuracy.value] * 2, color=colour, lw=1, alpha=0.6)
-        if accuracy.interval:
+            ax.plot([time.interval.low, time.interval.high], [shown.value] * 2, color=colour, lw=1, alpha=0.6)
+        if shown.interval:
             ax.plot(
                 [time.value] * 2,
-                [accuracy.interval.low, min(accuracy.interval.high, 100)],
+                [shown.interval.low, min(shown.interval.high, 100) if unit else shown.interval.high],
                 color=colour,
                 lw=1,
                 alpha=0.6,
             )
-        ax.plot([time.value], [accuracy.value], marker=kinds[kind], color=colour, markersize=7, linestyle="none")
-        names.append((time.value, accuracy.value, style.short(row_label(row), 24)))
+        ax.plot([time.value], [shown.value], marker=kinds[kind], color=colour, markersize=7, linestyle="none")
+        points.append((time.value, shown.value, row_label(row)))
         data.append(
             style.record(
                 row,
                 time,
                 unit="s",
-                accuracy_percent=accuracy.value,
+                **{"accuracy_percent" if unit else score: shown.value},
                 on_front=any(row is best for best in front),
             )
         )
-    ax.step(
-        [training_seconds(row) for row in front],
-        [100 * row.estimates["accuracy"].value for row in front],
-        where="post", color=FIGURE_INK, lw=1, linestyle=":", zorder=1,
-    )  # fmt: skip
+    for best in fronts:
+        ax.step(
+            [training_seconds(row) for row in best],
+            [scale * row.estimates[score].value for row in best],
+            where="post", color=FIGURE_INK, lw=1, linestyle=":", zorder=1,
+        )  # fmt: skip
     ax.set_xscale("log")
     style.plain_numbers(ax.xaxis)
     ax.set_xlabel("training seconds of a run, all its epochs (log)")
-    ax.set_ylabel("test accuracy, %")
+    ax.set_ylabel("test accuracy, %" if unit else f"test loss, {words}")
     if len(rows) <= style.MOST_LINES:
-        _label_points(ax, names)
-    best = ", ".join(row_label(row) for row in front[:4]) + (f" and {len(front) - 4} more" if len(front) > 4 else "")
-    title = f"{best} {'is' if len(front) == 1 else 'are'} on the Pareto front of accuracy and training time"
+        _label_points(ax, [(x, y, style.short(name, 24)) for x, y, name in points])
+    leading = ", ".join(row_label(row) for row in front[:4]) + (f" and {len(front) - 4} more" if len(front) > 4 else "")
+    title = f"{leading} {'is' if len(front) == 1 else 'are'} on the Pareto front of {words} and training time"
+    better = "" if unit else " (less is better)"
     caption = (
-        f"Mean test accuracy over seeds, median training time over runs, 95 % intervals as lines; the dotted line is "
-        f"the Pareto front of the estimates, whatever their intervals. {style.runs_in(rows)}."
+        f"Mean test {words} over seeds{better}, median training time over runs, 95 % intervals as lines; the dotted "
+        f"line is the Pareto front of the estimates, whatever their intervals. {style.runs_in(rows)}."
     )
     listed = "; ".join(
-        f"{each['row']} {each['accuracy_percent']:.2f} % in {significant(each['value'])} s" for each in data[:12]
+        f"{name} {f'{value:.2f} %' if unit else significant(value)} in {significant(time)} s"
+        for time, value, name in points[:12]
     )
-    return style.Drawing(title, caption, f"Test accuracy against training time: {listed}.", fig, data)
+    return style.Drawing(title, caption, f"Test {words} against training time: {listed}.", fig, data)
 
 
 def _label_points(ax: Any, points: Sequence[tuple[float, float, str]]) -> None:

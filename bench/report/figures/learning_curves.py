@@ -1,4 +1,4 @@
-"""Validation accuracy after each epoch."""
+"""Validation accuracy, or error, after each epoch."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     Raises:
         NothingToShowError: the section has nothing of it.
     """
-    rows = [row for row in section.rows if row.runs and row.estimates.get("accuracy")]
+    if section.score is None:
+        raise style.NothingToShowError(style.no_score(section))
+    score, words = section.score.name, section.score_words
+    scale, unit, sign = (100, "%", 1) if words == "accuracy" else (1, "", -1)
+    rows = [row for row in section.rows if row.runs and row.estimates.get(score)]
     seen = measured.frame[(measured.frame["phase"] == "validate") & (measured.frame["status"] == "ok")]
     if not rows or seen.empty:
         raise style.NothingToShowError(style.no_runs(section) if not rows else "no run was validated after its epochs")
-    drawn = sorted(rows, key=lambda row: -row.estimates["accuracy"].value)[: style.MOST_LINES]
+    drawn = sorted(rows, key=lambda row: -sign * row.estimates[score].value)[: style.MOST_LINES]
     fig, ax = style.axes(height=3.4)
     styles, data = style.line_styles(section, drawn), []
     by_run = dict(iter(seen.groupby("run_id", observed=True)))
-    leader, lead = "", -1.0
+    leader, lead = "", -math.inf
     for row in [row for row in rows if row in drawn]:
         values: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for run in row.runs:
             validated = by_run.get(run.run_id)
             if validated is None:
                 continue
-            for epoch, accuracy in zip(validated["epoch"], validated["accuracy"], strict=True):
-                if math.isfinite(epoch) and math.isfinite(accuracy):
-                    values[int(epoch)][run.seed].append(100 * accuracy)
+            for epoch, value in zip(validated["epoch"], validated[score], strict=True):
+                if math.isfinite(epoch) and math.isfinite(value):
+                    values[int(epoch)][run.seed].append(scale * value)
         epochs = sorted(values)
         if not epochs:
             continue
@@ -49,23 +53,24 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
         banded = [(epoch, mean.interval) for epoch, mean in zip(epochs, means, strict=True) if mean.interval]
         if banded:
             lows = [interval.low for _, interval in banded]
-            highs = np.minimum([interval.high for _, interval in banded], 100)
+            highs = np.minimum([interval.high for _, interval in banded], 100 if unit else math.inf)
             colour = styles[id(row)]["color"]
             ax.fill_between([epoch for epoch, _ in banded], lows, highs, color=colour, alpha=0.15, lw=0)
-        if means[-1].value > lead:
-            leader, lead = row_label(row), means[-1].value
-        data += [style.record(row, mean, epoch=epoch, unit="%") for epoch, mean in zip(epochs, means, strict=True)]
+        if sign * means[-1].value > lead:
+            leader, lead = row_label(row), sign * means[-1].value
+        data += [style.record(row, mean, epoch=epoch, unit=unit) for epoch, mean in zip(epochs, means, strict=True)]
     if not data:
         raise style.NothingToShowError("no run was validated after its epochs")
     ax.set_xlabel("epoch")
-    ax.set_ylabel("validation accuracy, %")
+    ax.set_ylabel("validation accuracy, %" if unit else f"validation loss, {words}")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right" if unit else "upper right")
     last = max(each["epoch"] for each in data)
-    title = f"After {count(last, 'epoch')} {leader} has the highest mean validation accuracy, {lead:.2f} %"
+    best = f"highest mean validation accuracy, {lead:.2f} %" if unit else f"lowest {words}, {-lead:.4f}"
+    title = f"After {count(last, 'epoch')} {leader} has the {best}"
     most = style.MOST_LINES
-    thinned = f" The {most} most accurate of {len(rows)} rows are drawn." if len(rows) > most else ""
+    thinned = f" The {most} best of {len(rows)} rows are drawn." if len(rows) > most else ""
     caption = f"Mean over seeds, with the 95 % interval (Student's t) as a band. {style.seeds_in(drawn)}.{thinned}"
     final = [each for each in data if each["epoch"] == last]
-    alt = f"Validation accuracy after {last} epochs: {style.values_in_words(final, '%')}."
+    alt = f"Validation {words} after {last} epochs: {style.values_in_words(final, unit)}."
     return style.Drawing(title, caption, alt, fig, data)

@@ -197,6 +197,13 @@ def no_runs(section: Section) -> str:
     return f"none of {count(tried, 'run')} ended ok"
 
 
+def no_score(section: Section) -> str:
+    """Why there is no accuracy to show."""
+    if section.score is None:
+        return f"the task {section.task} is for speed alone: nothing is there to be learnt"
+    return f"the targets of {section.task} are numbers: there is no accuracy to reach"
+
+
 def line_styles(section: Section, rows: Sequence[Row]) -> dict[int, dict[str, Any]]:
     """A colour for each cell, and a dash for each row of the same cell."""
     dashes = ["-", "--", ":", "-.", (0, (5, 1)), (0, (1, 3)), (0, (3, 1, 1, 1)), (0, (8, 3))]

@@ -21,6 +21,8 @@ def draw_time_to_accuracy(measured: Measured, section: Section) -> style.Drawing
     Raises:
         NothingToShowError: the section has nothing of it.
     """
+    if section.score_words != "accuracy" or section.score is None:
+        raise style.NothingToShowError(style.no_score(section))
     rows = [row for row in section.rows if row.runs]
     if not rows:
         raise style.NothingToShowError(style.no_runs(section))

@@ -36,7 +36,7 @@ class RuntimeAdapter(Protocol):
         """Train and validate, epoch by epoch."""
 
     def evaluate(self) -> Mapping[str, float]:
-        """`loss` and `accuracy` on the test set."""
+        """The test set's `loss`, and the scores of the task's target: `accuracy`, or `mae`."""
 
     def outputs(self) -> Outputs:
         """The trained network's outputs for the test set."""

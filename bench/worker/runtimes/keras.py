@@ -12,7 +12,7 @@ from bench.core.case import Case
 from bench.core.protocol import InvalidRun
 from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
-from bench.worker.data import Data
+from bench.worker.data import Array, Data
 from bench.worker.evidence.attestation import Attestation, attest
 from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
 from bench.worker.model import build
@@ -37,11 +37,13 @@ class KerasRuntime:
 
     def warm_up(self, clock: Clock) -> None:
         model, data, batch_size = self.model, self.data, self.case.batch_size
-        train, test = warm_size(len(data.x_train), batch_size), warm_size(len(data.x_test), batch_size)
+        train = warm_size(len(data.x_train), batch_size)
 
         def one_pass() -> None:
             model.fit(data.x_train[:train], data.y_train[:train], batch_size, epochs=1, verbose=0)
-            model.evaluate(data.x_test[:test], data.y_test[:test], batch_size, verbose=0)
+            for x, y in self._evaluated():
+                test = warm_size(len(x), batch_size)
+                model.evaluate(x[:test], y[:test], batch_size, verbose=0)
 
         with clock.phase("compile"):
             self.backend.build_symbolically(model, data.x_train, data.y_train, batch_size)
@@ -50,6 +52,12 @@ class KerasRuntime:
         with clock.phase("warmup"):
             one_pass()
             snapshot.restore()
+
+    def _evaluated(self) -> list[tuple[Array, Array]]:
+        """What is evaluated in the run: the test set, and where the task has one, a validation set."""
+        data = self.data
+        apart = [(data.x_validation, data.y_validation)] if data.x_validation is not data.x_test else []
+        return [(data.x_test, data.y_test), *apart]
 
     def train(self, clock: Clock) -> None:
         epochs = _Epochs(self, clock)
@@ -65,9 +73,14 @@ class KerasRuntime:
         )
 
     def evaluate(self) -> Mapping[str, float]:
-        results: dict[str, float] = self.model.evaluate(
-            self.data.x_test, self.data.y_test, self.case.batch_size, verbose=0, return_dict=True
-        )
+        return self._scores(self.data.x_test, self.data.y_test)
+
+    def validate(self) -> Mapping[str, float]:
+        """The scores on what the task validates on."""
+        return self._scores(self.data.x_validation, self.data.y_validation)
+
+    def _scores(self, x: Array, y: Array) -> Mapping[str, float]:
+        results: dict[str, float] = self.model.evaluate(x, y, self.case.batch_size, verbose=0, return_dict=True)
         return results
 
     def outputs(self) -> Outputs:
@@ -115,7 +128,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._results.update(logs or {})
         self._phase.__exit__(None, None, None)
-        with self._clock.phase("validate", epoch + 1, len(self._runtime.data.x_test)) as results:
-            results.update(self._runtime.evaluate())
+        with self._clock.phase("validate", epoch + 1, len(self._runtime.data.x_validation)) as results:
+            results.update(self._runtime.validate())
         if self._runtime.programs() != self._programs:
             raise InvalidRun(f"something was traced or compiled inside the timed epoch {epoch + 1}")

@@ -97,9 +97,15 @@ class TorchRuntime:
     def __init__(self, case: Case, task: Task, data: Data, backend: BackendAdapter) -> None:
         self._case, self._task, self._backend = case, task, backend
         self._device = torch.device(case.device.replace("gpu", "cuda"))
-        self._x, self._y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train).long()
-        self._x_test, self._y_test = torch.from_numpy(data.x_test), torch.from_numpy(data.y_test).long()
+        self._x, self._x_test, self._x_validation = map(
+            torch.from_numpy, (data.x_train, data.x_test, data.x_validation)
+        )
+        self._y, self._y_test, self._y_validation = map(self._targets, (data.y_train, data.y_test, data.y_validation))
         self._inference: CallPath | None = None
+
+    def _targets(self, y: Outputs) -> Any:
+        targets = torch.from_numpy(y)
+        return targets.long() if self._task.target.is_class else targets
 
     def build(self) -> int:
         case = self._case
@@ -131,8 +137,8 @@ class TorchRuntime:
         for epoch in range(1, self._case.epochs + 1):
             with clock.phase("train", epoch, len(self._x)) as results:
                 results.update(self._train_epoch(self._x, self._y))
-            with clock.phase("validate", epoch, len(self._x_test)) as results:
-                results.update(self.evaluate())
+            with clock.phase("validate", epoch, len(self._x_validation)) as results:
+                results.update(self._evaluated(self._x_validation, self._y_validation))
 
     def evaluate(self) -> Mapping[str, float]:
         return self._evaluated(self._x_test, self._y_test)
@@ -169,11 +175,12 @@ class TorchRuntime:
         )
 
     def _compiled_call(self) -> Callable[[Inputs], Outputs]:
-        network, device = self._network.eval(), self._device
+        network, device, is_class = self._network.eval(), self._device, self._task.target.is_class
 
         def infer(inputs: Inputs) -> Outputs:
             with torch.inference_mode():
-                outputs: Outputs = torch.softmax(network(torch.from_numpy(inputs).to(device)), dim=1).cpu().numpy()
+                given = network(torch.from_numpy(inputs).to(device))
+                outputs: Outputs = (torch.softmax(given, dim=-1) if is_class else given).cpu().numpy()
             return outputs
 
         return infer
@@ -185,34 +192,38 @@ class TorchRuntime:
         for picked in order.split(self._case.batch_size):
             labels = y[picked].to(self._device)
             self._optimizer.zero_grad()
-            logits = self._network(x[picked].to(self._device))
-            loss = nn.functional.cross_entropy(logits, labels)
+            given = self._network(x[picked].to(self._device))
+            loss = self._loss(given, labels)
             loss.backward()
             self._optimizer.step()
             self._schedule.step()
-            totals += _totals(loss.detach(), logits.detach(), labels)
-        return _means(totals, len(x))
+            totals += self._totals(loss.detach(), given.detach(), labels)
+        return self._means(totals, len(x))
 
     def _evaluated(self, x: Any, y: Any) -> dict[str, float]:
         self._network.eval()
         totals = torch.zeros(2, dtype=torch.float64, device=self._device)
         with torch.inference_mode():
             for some_x, some_y in self._batches(x, y):
-                logits = self._network(some_x)
-                totals += _totals(nn.functional.cross_entropy(logits, some_y), logits, some_y)
-        return _means(totals, len(x))
+                given = self._network(some_x)
+                totals += self._totals(self._loss(given, some_y), given, some_y)
+        return self._means(totals, len(x))
 
     def _batches(self, x: Any, y: Any) -> Iterator[tuple[Any, Any]]:
         for some_x, some_y in zip(x.split(self._case.batch_size), y.split(self._case.batch_size), strict=True):
             yield some_x.to(self._device), some_y.to(self._device)
 
+    def _loss(self, given: Any, targets: Any) -> Any:
+        if self._task.target.is_class:
+            return nn.functional.cross_entropy(given.flatten(0, -2), targets.flatten())
+        return nn.functional.mse_loss(given, targets)
 
-def _totals(loss: Any, logits: Any, labels: Any) -> Any:
-    """Sums over the batch, on the device: nothing waits for it before the epoch's end."""
-    correct = (logits.argmax(dim=1) == labels).sum()
-    return torch.stack([loss * len(labels), correct.to(loss.dtype)]).to(torch.float64)
+    def _totals(self, loss: Any, given: Any, targets: Any) -> Any:
+        """Sums over the batch, on the device: nothing waits for it before the epoch's end."""
+        of_target = given.argmax(dim=-1) == targets if self._task.target.is_class else (given - targets).abs()
+        score = of_target.to(torch.float64).mean()
+        return torch.stack([loss.to(torch.float64), score]) * len(targets)
 
-
-def _means(totals: Any, samples: int) -> dict[str, float]:
-    loss, correct = (totals / samples).tolist()
-    return {"loss": loss, "accuracy": correct}
+    def _means(self, totals: Any, samples: int) -> dict[str, float]:
+        loss, score = (totals / samples).tolist()
+        return {"loss": loss, **dict.fromkeys(self._task.target.metrics, score)}
