@@ -110,7 +110,7 @@ def run_campaign(
     Whatever interrupts this call, what has been stored stays, and a later call goes on from there. Other harnesses, of
     this machine or of others that share the store, may work on the same campaign: each takes a block at a time, by its
     lease. The campaign's owner stays until all blocks are done, and takes over those whose holder has died; one that
-    has joined leaves when no block is free.
+    has joined leaves when no block is free, unless the owner has gone.
 
     Raises:
         UsageError: the store cannot be written to.
@@ -185,7 +185,9 @@ class _Harness:
                     leases.release(lease)
                 progressed = True
             if pending and not progressed:
-                if not leases.holds(owner_lease(campaign)):
+                owner = owner_lease(campaign)
+                # an owner that has died or was interrupted has a successor in who had joined it
+                if not leases.holds(owner) and leases.take(owner) is not None:
                     left = ", ".join(str(block + 1) for block in sorted(pending))
                     self._reporter.note(f"no block is free any more; by other harnesses are being measured: {left}")
                     return

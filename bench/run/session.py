@@ -182,7 +182,7 @@ def _own(campaign: Campaign, leases: Leases, join: bool, reporter: SessionReport
     """
     watching = functools.cache(reporter.note)
     while (owner := leases.take(owner_lease(campaign.id))) is not None:
-        if join:
+        if owner.seen_alive and join:
             reporter.note(f"joining {owner}, which owns the campaign")
             return False
         if owner.seen_alive:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -94,11 +95,12 @@ def create(path: Path, content: bytes) -> bool:
 def replace_file(path: Path, content: bytes) -> None:
     """Gives the file `path` its content in one step and durably: a reader sees the old or the new one, whole.
 
-    A file that is there already keeps its permissions.
+    A file that is there already keeps its permissions. What killed writers of this file have left beside it is removed.
 
     Raises:
         OSError: the folder or the file cannot be written to.
     """
+    sweep(path.parent, f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}.tmp")
     with _temporary(path) as (temporary, file):
         file.write(content)
         file.flush()
@@ -109,15 +111,17 @@ def replace_file(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def sweep(folder: Path) -> int:
+def sweep(folder: Path, pattern: str = ".*.tmp") -> int:
     """Removes the temporary files that killed writers left in `folder`, and returns how many.
+
+    `pattern` is that of their names: a folder that isn't the store's has files of others, too.
 
     A writer holds a lock on its temporary file for as long as it lives, and the kernel drops it when the writer dies,
     however it dies. So a file that can be locked is nobody's: unlike a process id in the name this survives reused ids
     and containers, and unlike an age it needs no guess about how slow a writer can be.
     """
     removed = 0
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(pattern):
         try:
             with path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,7 +134,7 @@ def sweep(folder: Path) -> int:
 
 def remove_stale(store: Path) -> int:
     """Removes the temporary files of writers that were killed, never those of a living one; returns how many."""
-    return sweep(store / "runs") + sweep(store / "campaigns")
+    return sum(sweep(store / name) for name in ("runs", "campaigns", "bounds"))
 
 
 def sync_folder(folder: Path) -> None:

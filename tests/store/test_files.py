@@ -110,3 +110,12 @@ def test_a_file_that_cannot_be_replaced_is_as_it_was(tmp_path: Path, monkeypatch
         replace_file(tmp_path / "README.md", b"new")
     assert (tmp_path / "README.md").read_bytes() == b"old"
     assert names(tmp_path) == ["README.md"]
+
+
+def test_what_killed_writers_of_a_replaced_file_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    left = tmp_path / ".page.md.0123456789abcdef.tmp"
+    kept = [tmp_path / name for name in (".page.md.swp.tmp", ".another.md.0123456789abcdef.tmp", ".x.tmp")]
+    for path in (left, *kept):
+        path.write_text("x")
+    replace_file(tmp_path / "page.md", b"new")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "page.md"])

@@ -1,6 +1,6 @@
 """`bench` with the fake worker, as a process of its own (`python -m tests.support.harness run ...`), and who kills it.
 
-`BenchProcess` is what tests/test_kills.py and scripts/kill_100.py share: it kills, and says what is wrong afterwards.
+`BenchProcess` is what tests/test_kills.py and scripts/kills.py share: it kills, and says what is wrong afterwards.
 """
 
 from __future__ import annotations

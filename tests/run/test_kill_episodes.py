@@ -1,0 +1,34 @@
+"""A small share of `scripts/kills.py`: signals at random moments and at named steps, and what is kept after them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.kills import episode
+from tests.support.zygote import Zygote
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    with Zygote() as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed", "fewest"),
+    [
+        ("run", "0/3", 3),
+        ("two machines", "1/0", 3),  # left leases of the killed owner, who was joined
+        ("compact", "compact/1", 2),  # left temporary files of killed calls
+        ("table --write", "table --write/3", 3),  # left them beside the user's file
+    ],
+)
+def test_signals_leave_nothing_half_done_and_nothing_behind(
+    tmp_path: Path, zygote: Zygote, kind: str, seed: str, fewest: int
+) -> None:
+    kills = episode(kind, seed, tmp_path / "episode", zygote)
+    assert [(kill.target, kill.signal, kill.moment, kill.wrong) for kill in kills if kill.wrong] == []
+    assert len(kills) >= fewest
