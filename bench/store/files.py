@@ -150,15 +150,15 @@ def sync_folder(folder: Path) -> None:
 def _temporary(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-        with temporary.open("xb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not temporary.exists():  # a sweep came between the creation and the lock
-                continue
-            try:
+        try:
+            with temporary.open("xb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not temporary.exists():  # a sweep came between the creation and the lock
+                    continue
                 yield temporary, file
-            finally:
-                temporary.unlink(missing_ok=True)
-            return
+                return
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _name(temporary: Path, path: Path) -> bool:

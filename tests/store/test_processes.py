@@ -84,12 +84,15 @@ def test_a_kill_at_each_stage(tmp_path: Path, zygote: Zygote, stage: str, whole:
 
 def test_random_kills_of_writers_leave_whole_parts_only(tmp_path: Path, zygote: Zygote) -> None:
     draw = random.Random(2)
-    killed = stale = 0
+    killed = stale = kills = 0
     wait = threading.Event()
-    for _ in range(30):
+    while kills < 30 or not (
+        stale and list(tmp_path.glob("runs/*.parquet"))
+    ):  # on a busy machine nothing is written in a few milliseconds
+        kills += 1
         done = len(finished(tmp_path, CAMPAIGN.id))
         child = zygote.start("write_some", str(tmp_path), done, done + 1000)
-        wait.wait(draw.uniform(0.001, 0.04))
+        wait.wait(draw.uniform(0.001, 0.04) * (1 + kills // 10))
         os.kill(child, signal.SIGKILL)
         killed += zygote.wait() == -signal.SIGKILL
         stale += remove_stale(tmp_path)
@@ -98,8 +101,7 @@ def test_random_kills_of_writers_leave_whole_parts_only(tmp_path: Path, zygote: 
             frame = load([tmp_path], warn=pytest.fail)
             assert (frame.groupby("run_id").size() == 3).all()
             assert frame["position"].nunique() == len(parts_now)
-    assert killed == 30
-    assert stale > 0
+    assert killed == kills
     written = len(parts(tmp_path))
     assert sorted(load([tmp_path])["position"].unique()) == list(range(written))
     count = f"select count(distinct run_id), count(*) from '{tmp_path}/runs/*.parquet'"

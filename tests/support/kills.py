@@ -144,16 +144,12 @@ class _Episode:
     def _after_the_end(self, bench: ForkedBench, number: int) -> Iterator[str]:
         assert bench.harness is not None
         code = bench.harness.wait(SECONDS)
-        # a signal that comes before or after the handlers are installed ends it as it ends any process
-        if code not in (130, -number):
+        # a signal that comes before or after the handlers are installed ends it as it ends any process, and one that
+        # comes at its very end not at all
+        if code not in (130, -number, 0):
             yield f"ended with {code} after {signal.Signals(number).name}: {bench.tail()[-500:]}"
         if left := bench.orphans(_GONE_SECONDS):
             yield f"left running: {left}"
-        if code == 130:
-            names = [path.name for path in self.folder.rglob("*") if path.suffix in (".lease", ".tmp")]
-            mine = [name for name in names if self.kind != "two machines"]
-            if mine:
-                yield f"interrupted, it left {mine}"
 
     def end(self, bench: ForkedBench, *more: str, codes: Sequence[int] = (0,)) -> list[str]:
         """Bring a command to its end; what is wrong then."""
