@@ -1,6 +1,6 @@
 """Breaks stores on purpose, and checks that every command that reads one gives the figures of what is sound.
 
-    python scripts/broken_stores.py [--count 1000] [--seed 0] [--out FILE]
+    python scripts/broken_stores.py [--count 1000] [--seed 0] [--two-hosts] [--out FILE]
 
 Store number n is made by the seed n: one file of a sound store, of parts or folded, is mutated, byte by byte, field by
 field, or as a whole. Then `table`, `report`, `compare`, `gate`, `history`, `show`, `export` and `compact` are run on it
@@ -46,11 +46,13 @@ from bench import cli
 from bench.core.case import Case, Status
 from bench.core.metrics import Observation
 from bench.core.predictions import pack
+from bench.host.hardware import Machine
 from bench.store.campaign import Campaign, open_campaign
 from bench.store.ceilings import Ceilings, ProductShape, save
 from bench.store.compact import compact
 from bench.store.parts import read_part, write_run
 from bench.store.schema import BY_NAME, COLUMNS, TEXT, TIME
+from tests.support.roots import LAPTOP
 from tests.support.stored import CAMPAIGN, a_run
 
 CHUNK = 100
@@ -73,12 +75,18 @@ Outcome = tuple[int, str]
 # --- the sound store ---
 
 
-def make_store(folder: Path, *, slower: float = 1.0, year: int = 2026) -> None:
+def make_store(folder: Path, *, slower: float = 1.0, year: int = 2026, two_hosts: bool = False) -> None:
     """A store of two campaigns of a year, with inference, predictions, a failed run, a manifest each and ceilings."""
     draw = np.random.default_rng(1)
     labels = draw.integers(0, 10, 50)
     for number, began in enumerate(("01-02T03:04:05.000006+00:00", "01-03T03:04:05.000006+00:00")):
-        campaign = replace(CAMPAIGN, started_at=f"{year}-{began}", project_commit=f"{number:040d}")
+        machine = replace(LAPTOP, cpu_model="another") if two_hosts and number else LAPTOP
+        campaign = replace(
+            CAMPAIGN,
+            machine_fingerprint=machine.fingerprint,
+            started_at=f"{year}-{began}",
+            project_commit=f"{number:040d}",
+        )
         cases = [
             Case(cell=cell, task="mnist_5k", epochs=2, seed=seed, latency_calls=3)
             for seed in (0, 1)
@@ -86,7 +94,7 @@ def make_store(folder: Path, *, slower: float = 1.0, year: int = 2026) -> None:
         ]
         open_campaign(folder, campaign, _plan(campaign, cases), lambda _: (), new=True)
         for position, case in enumerate(cases):
-            write_run(folder, _run(campaign, position, case, slower, draw, labels))
+            write_run(folder, _run(campaign, machine, position, case, slower, draw, labels))
     shape = ProductShape(
         backend="tensorflow", device="cpu", dtype="float32", threads=0, gates=3, units=128, batch_size=32, steps=28,
         features=28,
@@ -112,6 +120,7 @@ def _plan(campaign: Campaign, cases: Sequence[Case]) -> dict[str, Any]:
 
 def _run(
     campaign: Campaign,
+    machine: Machine,
     position: int,
     case: Case,
     slower: float,
@@ -136,7 +145,13 @@ def _run(
         code_json=json.dumps([{"name": "my.cells", "file": "/p/my/cells.py", "sha256": "0" * 64, "distribution": ""}]),
     )
     observations = (*base.observations[:4], second, *calls, *base.observations[4:])
-    changes: dict[str, Any] = {"campaign": campaign, "metadata": metadata, "observations": observations}
+    changes: dict[str, Any] = {
+        "campaign": campaign,
+        "machine_json": machine.to_json(),
+        "machine_fingerprint": machine.fingerprint,
+        "metadata": metadata,
+        "observations": observations,
+    }
     if position == 3:
         changes |= {"status": Status.FAILED, "error": "ValueError: no", "log": "logs/x.log"}
     return replace(base, **changes)
@@ -280,8 +295,10 @@ def _columns(path: Path, draw: random.Random) -> Mutation:
         table = table.select(draw.sample(table.column_names, len(table.column_names)))
     elif kind == "no rows":
         table = table.slice(0, 0)
+        detectable = True
     elif kind == "rows twice":
         table = pa.concat_tables([table, table])
+        detectable = True
     elif kind == "large text":
         texts = [pa.large_string() if field.type == TEXT else field.type for field in table.schema]
         table = table.cast(pa.schema(list(zip(table.column_names, texts, strict=True)), table.schema.metadata))
@@ -390,14 +407,15 @@ class Breaker:
 
     Args:
         folder: an empty one.
+        two_hosts: whether the second of the store's campaigns was measured on another machine.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, two_hosts: bool = False) -> None:
         self._folder, self._base, self._store = folder, folder / "base", folder / "store"
-        make_store(self._base, slower=1.01, year=2025)
+        make_store(self._base, slower=1.01, year=2025, two_hosts=two_hosts)
         self._sound = {"parts": folder / "sound-parts", "compacted": folder / "sound-compacted"}
         for sound in self._sound.values():
-            make_store(sound)
+            make_store(sound, two_hosts=two_hosts)
         compact(self._sound["compacted"])
         self._expected: dict[tuple[str, str, frozenset[str], str], Outcome] = {}
 
@@ -496,10 +514,10 @@ class Breaker:
             yield "compact: changed the table"
 
 
-def _chunk(first: int, stop: int, skip: set[int]) -> Iterator[Mapping[str, Any]]:
+def _chunk(first: int, stop: int, skip: set[int], two_hosts: bool) -> Iterator[Mapping[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder  # the logs of faults
-        breaker = Breaker(Path(folder))
+        breaker = Breaker(Path(folder), two_hosts=two_hosts)
         for seed in range(first, stop):
             if seed in skip:
                 continue
@@ -519,6 +537,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the first store; the others follow")
     parser.add_argument("--out", type=Path, default=Path("results/local/broken_stores.jsonl"))
+    parser.add_argument("--two-hosts", action="store_true", help="half of each store's runs are another machine's")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -526,13 +545,22 @@ def main() -> int:
     if given.here:
         done = {result["seed"] for result in _read(given.out)}
         with given.out.open("a") as out:
-            for result in _chunk(given.seed, stop, done):
+            for result in _chunk(given.seed, stop, done, given.two_hosts):
                 print(json.dumps(result), file=out, flush=True)
         return 0
     died = []
     for first in range(given.seed, stop, CHUNK):
         count = min(CHUNK, stop - first)
-        command = [sys.executable, __file__, "--here", "--seed", str(first), "--count", str(count)]
+        command = [
+            sys.executable,
+            __file__,
+            "--here",
+            *(["--two-hosts"] if given.two_hosts else []),
+            "--seed",
+            str(first),
+            "--count",
+            str(count),
+        ]
         code = subprocess.run([*command, "--out", str(given.out)], check=False).returncode
         if code:
             died.append(f"the process of stores {first} to {first + count - 1} ended with {code}")

@@ -195,7 +195,9 @@ def _check_file(path: Path) -> None:
 
 
 def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
-    """A few bytes that unpack to a full memory are no part of ours."""
+    """A few bytes that unpack to a full memory are no part of ours, nor is one without a row."""
+    if not metadata.num_rows:
+        raise ValueError("it holds no rows")
     size = path.stat().st_size
     unpacked = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
     if metadata.num_rows > size or unpacked > max(_UNPACKED_BYTES, _MOST_PACKED * size):

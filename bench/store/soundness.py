@@ -34,6 +34,14 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "predict": ("entry", "predict_batch", "seconds"),
 }
 """By phase: what its rows are of no use without."""
+_ONCE: Mapping[str, tuple[str, ...]] = {
+    "train": ("epoch",),
+    "validate": ("epoch",),
+    "evaluate": (),
+    "predict": ("entry", "predict_batch", "call"),
+    "run": (),
+}
+"""By phase: what a run has only one row of. A part that was written twice over would count each epoch twice."""
 _LONGEST_NAME = 1_000
 """Characters. Names stand in headings; what may be longer is an error, JSON, or packed predictions."""
 _LONG = frozenset({"error", "test_predictions", *JSON_COLUMNS})
@@ -61,6 +69,7 @@ def faults(table: pa.Table, run: Numbers, first: Numbers) -> Iterator[Fault]:
             yield from _of_whole_run(table[name], name, run, first)
     if "phase" in table.column_names:
         yield from _of_phases(table)
+        yield from _of_repeated_rows(table, run)
     yield from _of_ids(table, run, first)
 
 
@@ -152,6 +161,29 @@ def _of_phases(table: pa.Table) -> Iterator[Fault]:
             if phase in phases and name in table.column_names and table[name].null_count:
                 lacking = (codes == phases.index(phase)) & _mask(pc.is_null(table[name]))
                 yield lacking, f"a row of its phase {phase} has no {name}"
+
+
+def _of_repeated_rows(table: pa.Table, run: Numbers) -> Iterator[Fault]:
+    codes, phases = codes_of(table["phase"])
+    for phase, names in _ONCE.items():
+        if phase not in phases or not set(names) <= set(table.column_names):
+            continue
+        rows = np.flatnonzero(codes == phases.index(phase))
+        keys = [run[rows], *(_numbers(table[name])[rows] for name in names)]
+        order = np.lexsort(keys)
+        repeated = np.logical_and.reduce([key[order][1:] == key[order][:-1] for key in keys])
+        if repeated.any():
+            mask = np.zeros(len(codes), bool)
+            mask[rows[order[1:][repeated]]] = True
+            yield mask, f"it has a row of its phase {phase} twice"
+
+
+def _numbers(values: pa.ChunkedArray) -> Numbers:
+    """A column as whole numbers that are equal where its values are; -1 for null."""
+    if values.type == TEXT:
+        return codes_of(values)[0]
+    numbers: Numbers = values.fill_null(-1).to_numpy()
+    return numbers
 
 
 def _of_ids(table: pa.Table, run: Numbers, first: Numbers) -> Iterator[Fault]:

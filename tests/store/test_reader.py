@@ -119,7 +119,8 @@ def test_a_part_without_rows_is_nothing_measured(tmp_path: Path) -> None:
     with pytest.raises(NoVerdictError):
         load([tmp_path])
     assert finished(tmp_path, CAMPAIGN.id) == {}
-    assert compact(tmp_path) == (1, 0)
+    assert compact(tmp_path) == (0, 0)
+    assert path.exists()
 
 
 def test_paths_that_are_no_results(tmp_path: Path) -> None:

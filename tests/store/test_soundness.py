@@ -128,6 +128,15 @@ def a_dead_link(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
+def rows_twice(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(pa.concat_tables([table, table.slice(1, 1)]), path)
+
+
+def no_rows(path: Path) -> None:
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+
+
 def many_rows(path: Path) -> None:
     pq.write_table(pq.read_table(path).take(pa.array([0] * 3_000_000, pa.int32())), path, compression="ZSTD")
 
@@ -143,6 +152,8 @@ def many_rows(path: Path) -> None:
         as_version("x"),
         a_pipe,
         a_dead_link,
+        rows_twice,
+        no_rows,
         many_rows,
     ],
 )
