@@ -447,7 +447,7 @@ def _judged(program: dict[str, Evidence]) -> str:
 
 
 def _read_hlo(data: bytes, folder: Path) -> str:
-    return _judged(dict(read_hlo(data.decode("utf-8", "replace"), _SCOPES_OF_LAYERS)))
+    return _judged(dict(read_hlo(data.decode("utf-8", "replace"), "", _SCOPES_OF_LAYERS)))
 
 
 def _hlo_texts() -> Iterable[bytes]:

@@ -22,7 +22,7 @@ FOLDERS = ("core", "catalog", "host", "plan", "store", "worker", "run", "analysi
 FRAMEWORKS = {"keras", "tensorflow", "jax", "jaxlib", "torch", "onnx", "onnxruntime", "tf2onnx"}
 OWN_FRAMEWORKS = {
     "backends.tensorflow": {"tensorflow"},
-    "backends.jax": {"jax"},
+    "backends.jax": {"jax", "jaxlib"},
     "backends.torch": {"torch"},
     "runtimes.torch_nn": {"torch"},
     "runtimes.onnx": {"tensorflow", "onnx", "onnxruntime", "tf2onnx"},

@@ -143,7 +143,7 @@ def series(
     rows: dict[tuple[Case, SectionKey], list[tuple[Section, Row]]] = defaultdict(list)
     for section in summarise(frame):  # a users' cell is one series, whatever the versions of its source
         for row in section.rows:
-            rows[row.configuration, section.key._replace(code_digest="")].append((section, row))
+            rows[row.configuration, section.key.whatever_code].append((section, row))
     of_metric = []
     for (case, _), versions in rows.items():
         groups: dict[str, list[RunRecord]] = defaultdict(list)

@@ -37,7 +37,8 @@ NEEDED = tuple(
             *(case_field.name for case_field in fields(Case)),
             *("machine_fingerprint", "software_fingerprint", "machine_json", "software_json"),
             *("parameters", "forward_flops_per_sample", "training_flops_per_sample"),
-            *("attested_kernel", "attestation_json", "data_digest", "task_json", "phase", "epoch", "cpu_seconds"),
+            *("configuration_id", "attested_kernel", "attestation_json", "data_digest", "task_json"),
+            *("phase", "epoch", "cpu_seconds"),
             *(column for metric in METRICS.values() for column in sorted(metric.source.columns)),
         )
     )
@@ -141,7 +142,7 @@ def measured_runs(frame: pd.DataFrame, calls: pd.DataFrame) -> tuple[MeasuredRun
     records = stored.where(stored.notna(), None).to_dict("records")
     return tuple(
         _measured_run(row, key, by_metric, inference, first_epoch_only, epochs)
-        for row, key in zip(records, section_keys(runs), strict=True)
+        for row, key in zip(records, section_keys(runs, frame), strict=True)
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from bench.analysis.same_programs import executed_by_run, versions_as_executed
 from bench.catalog.tasks import family_of
 from bench.core import code
 from bench.core.case import digest
@@ -24,21 +25,31 @@ class SectionKey(NamedTuple):
     software_fingerprint: str | None
     code_digest: str
     """Digest of the users' code; empty where there is none. Two versions of a cell are two cells."""
+    same_programs: tuple[str, ...] = ()
+    """Other digests of the users' code, whose runs are here too because they executed the same programs."""
 
     @property
     def order(self) -> tuple[str, ...]:
         """What sections are sorted by."""
-        return tuple(part or "" for part in self)
+        facts = (self.task, self.data_digest, self.machine_fingerprint, self.software_fingerprint, self.code_digest)
+        return tuple(part or "" for part in facts)
+
+    @property
+    def whatever_code(self) -> SectionKey:
+        """The same for all versions of the users' code."""
+        return self._replace(code_digest="", same_programs=())
 
 
-def section_keys(runs: pd.DataFrame) -> list[SectionKey]:
-    """The section of each run, aligned with the rows.
+def section_keys(runs: pd.DataFrame, frame: pd.DataFrame) -> list[SectionKey]:
+    """The section of each run, aligned with `runs`.
 
     A run that failed before it read the data belongs with the others of its task, machine and software. Data that one
-    recipe makes in several sizes are of one section, in which the size is an axis.
+    recipe makes in several sizes are of one section, in which the size is an axis. Two versions of the users' code that
+    executed the same programs are one (`bench.analysis.same_programs`).
 
     Args:
         runs: a row for each run of a frame of observations, all of them: the others show what such a run would read.
+        frame: the observations.
     """
     names = ("task", "data_digest", "task_json", "machine_fingerprint", "software_fingerprint")
     facts = [_texts(runs, name) for name in names]
@@ -50,12 +61,44 @@ def section_keys(runs: pd.DataFrame) -> list[SectionKey]:
     # sorted, since the order in which a store gives its runs depends on whether they are folded
     known = sorted({key for key in keys if key.data_digest is not None}, key=lambda key: key.order, reverse=True)
     data = {(key.task, key.machine_fingerprint, key.software_fingerprint): key.data_digest for key in known}
-    return [
+    keys = [
         key
         if key.data_digest is not None
         else key._replace(data_digest=data.get((key.task, key.machine_fingerprint, key.software_fingerprint)))
         for key in keys
     ]
+    return _joined(keys, runs, frame)
+
+
+def _joined(keys: list[SectionKey], runs: pd.DataFrame, frame: pd.DataFrame) -> list[SectionKey]:
+    """The keys with those made equal whose versions of the users' code executed the same programs."""
+    versions: dict[SectionKey, list[str]] = defaultdict(list)
+    started = runs["started_at"].to_numpy()
+    # by time and digest, since the order in which a store gives its runs depends on whether they are folded
+    for place in sorted(range(len(keys)), key=lambda place: (started[place], keys[place].code_digest)):
+        known = versions[keys[place].whatever_code]
+        if keys[place].code_digest and keys[place].code_digest not in known:
+            known.append(keys[place].code_digest)
+    several = {environment for environment, digests in versions.items() if len(digests) > 1}
+    if not several:
+        return keys
+    executed = executed_by_run(runs, frame)
+    joined: dict[SectionKey, SectionKey] = {}
+    for environment in several:
+        of_version = {
+            version: [
+                run
+                for key, run in zip(keys, executed, strict=True)
+                if run is not None and key.code_digest == version and key.whatever_code == environment
+            ]
+            for version in versions[environment]
+        }
+        for first, *later in versions_as_executed(of_version):
+            for version in (first, *later):
+                joined[environment._replace(code_digest=version)] = environment._replace(
+                    code_digest=first, same_programs=tuple(later)
+                )
+    return [joined.get(key, key) for key in keys]
 
 
 def code_digests(runs: pd.DataFrame) -> list[str]:

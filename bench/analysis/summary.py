@@ -94,6 +94,11 @@ class Section:
         """Digest of the source of the users' cells; empty where there are none."""
         return self.key.code_digest
 
+    @property
+    def code_versions(self) -> tuple[str, ...]:
+        """Digests of all versions of the users' code here: several where they execute the same programs."""
+        return (self.key.code_digest, *self.key.same_programs)
+
 
 def summarise(
     frame: pd.DataFrame, calls: pd.DataFrame | None = None, *, ceilings: KnownCeilings = MappingProxyType({})

@@ -29,6 +29,8 @@ class Backend:
     """Distributions that bring it: the usual one first, then its builds for other hardware."""
     libraries: tuple[str, ...]
     """Distributions beside its own that hold the kernels it runs."""
+    programs_are_all: bool = True
+    """Whether what trains is in the executed programs alone. torch runs Python at each step, which no program shows."""
     extra: str = ""
     """The extra of this program's package that asks for it; empty for the backend that is always asked for."""
     costs: Mapping[str, KernelCost] = field(default_factory=dict)
@@ -85,6 +87,7 @@ BACKENDS = {
             adapter="bench.worker.backends.torch:TorchBackend",
             distributions=("torch",),
             libraries=("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
+            programs_are_all=False,
             extra="torch",
             costs={"generic": KernelCost(3.0, 2.0)},
         ),

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.same_programs import executed_programs
 from bench.duel.code import identical_code
 from bench.duel.procedure import DuelResult
 from bench.duel.sequential import CONFIDENCE, Round, SideRound
@@ -113,9 +114,19 @@ def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, A
         },
         "different_packages": {name: list(versions) for name, versions in differing(a.packages, b.packages).items()},
         "same_code": identical_code(*result.code) if a.commit else None,
+        "same_programs": _same_programs(specification, result) if a.commit else None,
         "machine_fingerprint": specification.machine.fingerprint,
         "machine": json.loads(specification.machine.to_json()),
     }
+
+
+def _same_programs(specification: DuelSpecification, result: DuelResult) -> bool:
+    """Whether it is shown that both sides executed equal programs."""
+    a, b = (
+        executed_programs(metadata.attestation_json or "", side.case.backend)
+        for side, metadata in zip(specification.sides, result.metadata, strict=True)
+    )
+    return a is not None and a == b
 
 
 def keep(folder: Path, record: Mapping[str, Any], rounds: Iterable[Round]) -> None:

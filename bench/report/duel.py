@@ -98,6 +98,8 @@ def notes(record: Mapping[str, Any]) -> list[str]:
     texts.append("Time alone: whether accuracy has changed was not measured (`bench gate` compares it).")
     if record.get("same_code"):
         texts.append("Both commits execute the same program: no module that either side imported differs.")
+    elif record.get("same_programs"):
+        texts.append("Both commits execute the same program: what differs in their code is in no compiled program.")
     variables = record["sides"]["a"]["variables"]
     if variables:
         texts.append(f"Set on both sides: {', '.join(f'{name}={value}' for name, value in variables.items())}.")

@@ -54,7 +54,7 @@ class Measured:
     def runs_of(self, section: Section) -> pd.DataFrame:
         """A row for each run of a section, those that failed too."""
         runs = self.frame.drop_duplicates("run_id")
-        in_section = [key == section.key for key in section_keys(runs)]
+        in_section = [key == section.key for key in section_keys(runs, self.frame)]
         return runs[in_section].sort_values(["started_at", "run_id"])
 
 

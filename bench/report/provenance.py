@@ -35,7 +35,7 @@ def _environment(section: Section) -> Table:
         ("measured by commits", ", ".join(section.commits) or NONE),
     ]
     if section.code_digest:
-        rows.append(("users' code (digest)", section.code_digest))
+        rows.append(("users' code (digest)", ", ".join(section.code_versions)))
     return Table((Column("fact"), Column("value", wrap=True)), tuple(rows), caption="Environment")
 
 

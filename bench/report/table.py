@@ -221,7 +221,7 @@ def subheadings(section: Section) -> tuple[str, ...]:
         " · ".join(_setting(section, rest)),
         machine_words(section.machine),
         software_words(section.software),
-        f"users' code {section.code_digest}" if section.code_digest else "",
+        f"users' code {' and '.join(section.code_versions)}" if section.code_digest else "",
     )
 
 
@@ -276,6 +276,11 @@ def notes(section: Section) -> list[str]:
     texts += [*stall_notes(section), *trend_notes(find_trends(section.runs), labels.__getitem__)]
     if len(section.commits) > 1:
         texts.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
+    if section.key.same_programs:
+        texts.append(
+            f"The versions {' and '.join(section.code_versions)} of the users' code execute the same programs, and "
+            "gave the same losses for equal seeds: they are one here."
+        )
     texts += [INFERENCE_NOTE] if inference_table(section).rows else []
     texts += [ROOFLINE_NOTE] if roofline_table(section).rows else []
     return [*texts, *inference_findings(section)]

@@ -64,7 +64,7 @@ def test_older_runs_are_told_apart_by_the_source_of_their_cells() -> None:
 def test_a_record_that_bench_did_not_write_decides_nothing() -> None:
     observed = frame(run(CELL, code={"my": "1"}, cells="aaaa"))
     observed["code_json"] = pd.Categorical(['{"not": "ours"}'] * len(observed))
-    (key,) = section_keys(observed.drop_duplicates("run_id"))
+    (key,) = section_keys(observed.drop_duplicates("run_id"), observed)
     assert key.code_digest == "aaaa"
 
 

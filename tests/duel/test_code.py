@@ -67,6 +67,21 @@ def test_a_duel_whose_side_imported_other_code_is_refused_by_name() -> None:
     check_own_code(settings, settings, mine, mine)
 
 
+def test_an_unrelated_function_or_file_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    sides, codes = [], []
+    for name in "ab":
+        tree = tmp_path / name
+        (tree / "my").mkdir(parents=True)
+        (tree / "my" / "cells.py").write_text(f"# {name}")
+        (tree / "README").write_text(name)
+        sides.append(a_side(name, tree))
+        codes.append([a_module("my.cells", tree / "my" / "cells.py", name * 64)])
+    check_own_code(sides[0], sides[1], codes[0], codes[1])
+    for name in "ab":
+        (tmp_path / name / "my" / "cells.py").write_text("# the same")
+    check_own_code(sides[0], sides[1], codes[0], [replace(codes[1][0], sha256="a" * 64)])  # the README alone differs
+
+
 def test_a_package_that_only_the_other_commit_has_is_not_taken_from_where_it_is_installed() -> None:
     a, b = a_side("HEAD~1", TREE), a_side("HEAD", Path("/tmp/b"))
     assert a.commit is not None

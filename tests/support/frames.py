@@ -49,17 +49,21 @@ def run(
     code: Mapping[str, str] | None = None,
     calls: Mapping[tuple[str, int], Sequence[float]] = MappingProxyType({}),
     evidence: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    program: str | None = None,
 ) -> Rows:
     """The rows of one run. One that failed has only its `run` row, and no metadata.
 
     `code` is the content of the user's modules by name; `calls` are the seconds of inference by call path and batch;
-    `evidence` is the kernel by phase and layer.
+    `evidence` is the kernel by phase and layer, and `program` the digest of the program that was read for it.
     """
     failed = status in ("failed", "timeout")
     facts = RunMetadata() if failed else RunMetadata(
         parameters=PARAMETERS.get(case.cell), attested_kernel=ran, data_digest=data,
         attestation_json=json.dumps(
-            {phase: {layer: {"kernel": name} for layer, name in layers.items()} for phase, layers in evidence.items()}
+            {
+                phase: {layer: {"kernel": name, "artefact": program} for layer, name in layers.items()}
+                for phase, layers in evidence.items()
+            }
         ),
         code_json=None if code is None else to_json(
             ImportedModule(name=name, file=f"/{campaign}/{name}.py", sha256=content) for name, content in code.items()

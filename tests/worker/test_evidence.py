@@ -151,7 +151,7 @@ CUDNN = """\
 
 
 def kernels(text: str) -> list[str]:
-    return [read_hlo(text, SCOPES)[layer].kernel for layer in LAYERS]
+    return [read_hlo(text, "", SCOPES)[layer].kernel for layer in LAYERS]
 
 
 def test_a_scan_in_hlo_is_told_by_its_halvings() -> None:
@@ -160,7 +160,7 @@ def test_a_scan_in_hlo_is_told_by_its_halvings() -> None:
     assert kernels(without_last) == ["none", "none"]
     summed = '  %r = f32[32,28,8]{2,1,0} reduce-window(%x), metadata={op_name="jit(f)/jvp(recurrent_b)/cumsum"}'
     assert kernels(summed) == ["none", "parallel"]
-    assert set(read_hlo(SCANNED, Scopes.of_names(LAYERS, STEPS))) == set(
+    assert set(read_hlo(SCANNED, "", Scopes.of_names(LAYERS, STEPS))) == set(
         LAYERS
     )  # what lies outside the layers doesn't count
 
@@ -181,20 +181,20 @@ def test_what_a_compiled_program_shows() -> None:
 
 
 def test_a_product_inside_a_loop_is_the_loop_s() -> None:
-    assert read_hlo(SCAN, SCOPES)["recurrent_a"].operations == {"while": 1}
+    assert read_hlo(SCAN, "", SCOPES)["recurrent_a"].operations == {"while": 1}
 
 
 @pytest.mark.parametrize("scope", ["jvp(dropout)", "jvp(recurrent_a)"])
 def test_a_random_generators_own_loop_is_nobodys(scope: str) -> None:
     """A dropout's, and a recurrent dropout's too."""
     text = f'%w.1 = (s32[]) while(%t), metadata={{op_name="jit(train_step)/{scope}/jit(_bernoulli)/while"}}'
-    shown = read_hlo(text, SCOPES)
+    shown = read_hlo(text, "", SCOPES)
     assert [one.kernel for one in shown.values()] == ["none", "none"]
 
 
 def test_what_a_compiled_program_does_besides_is_seen() -> None:
     elsewhere = UNROLLED + '\n %w.1 = (s32[]) while(%t), metadata={op_name="jit(train_step)/jvp(mine)/while"}'
-    assert {layer: one.kernel for layer, one in read_hlo(elsewhere, SCOPES).items()} == {
+    assert {layer: one.kernel for layer, one in read_hlo(elsewhere, "", SCOPES).items()} == {
         "recurrent_a": "unrolled",
         "recurrent_b": "unrolled",
         OUTSIDE: "generic",
@@ -245,7 +245,7 @@ def test_what_only_some_programs_show_outside_the_layers_is_kept() -> None:
 def test_a_long_line_takes_no_quadratic_time(piece: str) -> None:
     def seconds(length: int) -> float:
         began = time.process_time()
-        read_hlo(piece * length, SCOPES)
+        read_hlo(piece * length, "", SCOPES)
         return time.process_time() - began
 
     assert seconds(8_000) < 20 * seconds(1_000) + 0.05  # 64 times as long, if it were
@@ -259,7 +259,7 @@ RECORDINGS = Path(__file__).parents[1] / "recordings"
 @pytest.mark.parametrize(("cell", "kernel"), [("simple_rnn", "generic"), ("lstm", "cudnn"), ("gru", "generic")])
 def test_what_jax_is_given_for_a_gpu(cell: str, kernel: str) -> None:
     """Its GRU takes `use_cudnn`, and is a scan."""
-    program = read_hlo((RECORDINGS / f"jax_cuda_{cell}.hlo").read_text(), SCOPES)
+    program = read_hlo((RECORDINGS / f"jax_cuda_{cell}.hlo").read_text(), "", SCOPES)
     assert {layer: one.kernel for layer, one in program.items()} == dict.fromkeys(LAYERS, kernel)
     if kernel == "cudnn":
         assert program["recurrent_a"].operations == {"cudnn_rnn_ffi": 1, "cudnn_rnn_bwd_ffi": 1}

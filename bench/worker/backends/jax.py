@@ -11,9 +11,11 @@ import jax
 import keras
 import numpy as np
 from jax._src.lib import cuda_versions
+from jaxlib._hlo import HloPrintOptions
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
 from bench.core.protocol import FailedRun
+from bench.worker.evidence.canonical import hlo_digest
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import Program, Scopes, agreed_by_layer, read_hlo
 from bench.worker.inference import CallPath
@@ -86,7 +88,7 @@ class JaxBackend:
 
     def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
         loaded = {
-            phase: [read_hlo(module.to_string(), scopes) for module in _modules(name)]
+            phase: [read_hlo(module.to_string(), hlo_digest(_bare_text(module)), scopes) for module in _modules(name)]
             for phase, name in _PROGRAMS.items()
         }
         return {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}
@@ -134,3 +136,13 @@ def _threads() -> int | None:
 def _modules(name: str) -> list[Any]:
     modules = (module for executable in _client().live_executables() for module in executable.hlo_modules())
     return [module for module in modules if module.name == name]
+
+
+def _bare_text(module: Any) -> str:
+    """An HLO module as text without the lines of source that it comes from, and with its constants in full."""
+    options = HloPrintOptions()
+    options.print_metadata = False
+    options.print_program_shape = False
+    options.print_large_constants = True
+    text: str = module.to_string(options)
+    return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from bench.core.protocol import FailedRun
+from bench.worker.evidence.canonical import graph_digest
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import BY_TWO, Node, Program, Scopes, agreed_by_layer, is_loop, read_graph
 from bench.worker.inference import CallPath
@@ -153,7 +153,6 @@ def _operation(node: Any, constants: Mapping[str, Any]) -> str:
 
 def _read_trace(function: Any, scopes: Scopes) -> Program:
     graph_def = function.graph.as_graph_def()
-    artefact = hashlib.sha256(graph_def.SerializeToString(deterministic=True)).hexdigest()[:16]
     # the mark of a compiled function is its own, not its nodes'
     whole_in_xla = function.function_def.attr["_XlaMustCompile"].b
-    return read_graph(_nodes(graph_def, whole_in_xla), artefact, scopes)
+    return read_graph(_nodes(graph_def, whole_in_xla), graph_digest(graph_def), scopes)

@@ -255,7 +255,7 @@ _RANDOM = re.compile(r"threefry|random_bits|jit\(_(?:bernoulli|uniform|normal|ra
 """In the scope of a random generator's own loop."""
 
 
-def read_hlo(text: str, scopes: Scopes) -> Program:
+def read_hlo(text: str, artefact: str, scopes: Scopes) -> Program:
     """What an HLO module shows of each layer: its loops, its products, cuDNN's custom calls."""
     counts = scopes.counts()
     for instruction in _INSTRUCTION.finditer(text):
@@ -264,7 +264,6 @@ def read_hlo(text: str, scopes: Scopes) -> Program:
         operation = _hlo_operation(instruction["opcode"], instruction["rest"], scope)
         if operation:
             scopes.count(counts, scope, operation, scan=operation in _HLO_SCANS)
-    artefact = hashlib.sha256(text.encode()).hexdigest()[:16]
     return scopes.program(counts, artefact, _judge_hlo)
 
 
