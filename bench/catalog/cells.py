@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint
 
-from bench.catalog import factories
 from bench.catalog.factories import FACTORY, check_factory
 from bench.core.errors import UsageError, unknown
 
@@ -148,6 +147,6 @@ def find(name: str, origin: str = "a case") -> Cell:
     return Cell(name, name, "named on the command line or in the suite")
 
 
-def sources_digest(names: Iterable[str]) -> str:
-    """A digest of the source files of those of `names` that are users' cells; empty where none is."""
-    return factories.sources_digest(cell.factory for cell in map(find, set(names)) if not cell.built_in)
+def users_factories(names: Iterable[str]) -> list[str]:
+    """The `module:factory` of those of `names` that are users' cells."""
+    return [cell.factory for cell in map(find, set(names)) if not cell.built_in]

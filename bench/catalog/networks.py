@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
+from bench.catalog.factories import check_factory
 from bench.core.errors import named
 
 if TYPE_CHECKING:
@@ -80,13 +82,18 @@ class PlacedLayer:
 
 @dataclass(frozen=True)
 class Network:
-    """A stack of layers around the case's cell, from the sequence to the task's outputs."""
+    """A stack of layers around the case's cell, from the sequence to the task's outputs; or a user's factory."""
 
     name: str
     title: str
     layers: tuple[Layer, ...]
+    """None of a user's network: nothing follows from it by formula, and its layers are known when it is built."""
+    factory: str = ""
+    """`module:factory` of a user's network (`bench.worker.users_network`)."""
 
     def __post_init__(self) -> None:
+        if self.factory:
+            return
         kinds: list[type[Layer]] = [type(layer) for layer in self.layers if not isinstance(layer, Dropout)]
         recurrent = kinds.count(Recurrent)
         dense = len(kinds) - recurrent - 1
@@ -156,12 +163,20 @@ NETWORKS = {
 
 
 def find(name: str, origin: str = "a case") -> Network:
-    """The network of that name.
+    """The network of that name, or the one that `module:factory` names, of which only the module is looked for here.
 
     Raises:
         UsageError: there is none; the message gives the nearest one.
     """
+    if ":" in name:
+        return _of_user(name, origin)
     return named("network", name, NETWORKS, origin)
+
+
+@lru_cache(maxsize=64)
+def _of_user(name: str, origin: str) -> Network:
+    check_factory("network", name, origin)
+    return Network(name, "named on the command line or in the suite", (), factory=name)
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,8 @@ def _onnx_refusal(case: Case) -> str | None:
         return f"ONNX Runtime is driven on the CPU here, and the device is {case.device}"
     if not case.latency_calls:
         return "ONNX Runtime only does inference, and none is timed: ask for it with --set latency_calls=500"
+    if networks.find(case.network).factory:
+        return "the export is checked for the networks that come with the program, not for one of your own"
     if case.dtype not in ("float32", "float64"):
         return f"the export is checked in float32 and float64 only, not in {case.dtype}"
     if case.kernel == "xla":
@@ -167,6 +169,8 @@ def _onnx_refusal(case: Case) -> str | None:
 def _torch_refusal(case: Case) -> str | None:
     if case.backend != "torch":
         return "torch.nn is torch's own: it needs the backend torch"
+    if networks.find(case.network).factory:
+        return "torch.nn has no peer of a network of your own, which is made of Keras's layers"
     if set(networks.find(case.network).activations) != {"tanh"}:
         return "torch.nn's LSTM and GRU know tanh only: use the network cudnn_ready"
     if case.cell not in ("simple_rnn", "lstm", "gru"):

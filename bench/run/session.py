@@ -15,9 +15,10 @@ from types import FrameType
 from typing import Protocol
 
 import bench
-from bench.catalog import tasks
+from bench.catalog import networks, tasks
 from bench.catalog.cache import DataUnavailableError, obtain
-from bench.catalog.cells import sources_digest
+from bench.catalog.cells import users_factories
+from bench.catalog.factories import sources_digest
 from bench.core.case import Status, digest
 from bench.core.code import ImportedModule
 from bench.core.errors import NoVerdictError, UsageError
@@ -255,7 +256,12 @@ def campaign_of(plan: Plan, machine: Machine, software: Mapping[str, Software]) 
         program_version=bench.__version__,
         program_commit=commit_of(Path(bench.__file__).parent),
         project_commit=commit_of(Path.cwd()),
-        cells_digest=sources_digest({p.case.cell for p in plan.scheduled}),
+        cells_digest=sources_digest(
+            [
+                *users_factories({p.case.cell for p in plan.scheduled}),
+                *filter(None, (networks.find(name).factory for name in {p.case.network for p in plan.scheduled})),
+            ]
+        ),
         started_at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
 

@@ -52,13 +52,13 @@ class ProductShape:
 
     @classmethod
     def of(cls, case: Case, task: Task) -> Self | None:
-        """The shape of a case's products; None for a cell whose arithmetic is unknown.
+        """The shape of a case's products; None for a cell or a network whose arithmetic is unknown.
 
         Raises:
             UsageError: the case's cell or network is not known here.
         """
-        gates = cells.find(case.cell).gates
-        if gates is None:
+        gates, network = cells.find(case.cell).gates, networks.find(case.network)
+        if gates is None or network.factory:
             return None
         return cls(
             backend=case.backend,
@@ -70,7 +70,7 @@ class ProductShape:
             batch_size=case.batch_size,
             steps=task.steps,
             features=task.features,
-            layers=len(networks.find(case.network).activations),
+            layers=len(network.activations),
         )
 
     @property

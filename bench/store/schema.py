@@ -119,7 +119,7 @@ _HEADER = (
         "the committer's date, UTC, of project_commit; of program_commit where there is none and no code of the user's",
     ),
     StoredColumn("parent_commit", TEXT, "the first parent of that commit; null for a root"),
-    _required("cells_digest", TEXT, "digest of the source of the user's own cells; empty for none"),
+    _required("cells_digest", TEXT, "digest of the source of the user's own cells and networks; empty for none"),
     _required("isolation", TEXT, "how the run's process was started: fork or spawn"),
 )
 

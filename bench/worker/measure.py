@@ -116,8 +116,8 @@ def _infer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tup
 
 
 def _arithmetic(case: Case, task: Task) -> Arithmetic | None:
-    """None for a cell whose arithmetic is unknown: it is not guessed."""
-    gates = cells.find(case.cell).gates
-    if gates is None:
+    """None for a cell or a network whose arithmetic is unknown: it is not guessed."""
+    gates, network = cells.find(case.cell).gates, networks.find(case.network)
+    if gates is None or network.factory:
         return None
-    return arithmetic(networks.find(case.network), gates, case.units, task)
+    return arithmetic(network, gates, case.units, task)

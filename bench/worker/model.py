@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
+from string import ascii_lowercase
 from typing import Any
 
 import keras
@@ -14,6 +16,7 @@ from bench.catalog.networks import Dense, Dropout, Embedding, Output, PlacedLaye
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.core.protocol import FailedRun
+from bench.worker.failure import failure_reason
 from bench.worker.users_code import load_factory
 
 
@@ -53,10 +56,81 @@ def build(case: Case, task: Task) -> keras.Model:
     Raises:
         FailedRun: the factory cannot be imported, or what it returns isn't a layer of the right shape.
     """
-    inputs = keras.Input((task.steps,), dtype="int32") if task.vocabulary else keras.Input((task.steps, task.features))
-    model = keras.Model(inputs, _layers(inputs, case, task))
+    if networks.find(case.network).factory:
+        model = _users_network(case, task)
+    else:
+        inputs = _input(task)
+        model = keras.Model(inputs, _layers(inputs, case, task))
     _compile(model, case, task)
     return model
+
+
+class CellMaker:
+    """Makes the case's recurrent layers in a user's network, with the kernel that the case asks for."""
+
+    def __init__(self, case: Case) -> None:
+        self._case, self._factory = case, _factory(case.cell)
+        self.names: list[str] = []
+        """Those of the layers that were made."""
+
+    def __call__(
+        self, units: int, *, return_sequences: bool = False, name: str | None = None, activation: str = "tanh"
+    ) -> keras.layers.Layer:
+        """A recurrent layer of the case's cell.
+
+        Args:
+            units: its width.
+            return_sequences: whether it gives an output for each step.
+            name: what the evidence calls it; `recurrent_a`, `recurrent_b`, … where it has none.
+            activation: that of its outputs.
+
+        Raises:
+            FailedRun: the name is taken, or what the cell's factory returns isn't a layer of that name.
+        """
+        name = name or f"recurrent_{ascii_lowercase[len(self.names)]}"
+        if name in self.names:
+            raise FailedRun(f"the network {self._case.network!r} made two recurrent layers of the name {name!r}")
+        self.names.append(name)
+        placed = PlacedLayer(Recurrent(activation), name, (), (0, units) if return_sequences else (units,))
+        return _layer(self._factory, replace(self._case, units=units), activation, placed)
+
+
+def _users_network(case: Case, task: Task) -> keras.Model:
+    """What the user's factory `build(cell, task, units)` returns, once it is seen to be a model for the task."""
+    what, cell = f"the network {case.network!r}", CellMaker(case)
+    factory = load_factory(what, networks.find(case.network).factory, "a Keras model")
+    try:
+        model = factory(cell, task, case.units)
+    except FailedRun:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise FailedRun(
+            f"{what} can't be built: {failure_reason(error)} (it is called as build(cell, task, units))"
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise FailedRun(f"{what} returned a {type(model).__name__}, not a keras.Model")
+    if not cell.names:
+        raise FailedRun(f"{what} made no layer with `cell`: whatever the cell, it would be the same model")
+    taken = (task.steps,) if task.vocabulary else (task.steps, task.features)
+    expected = (task.steps, task.outputs) if task.target.per_step else (task.outputs,)
+    try:
+        given = tuple(model.compute_output_shape((1, *taken)))[1:]
+    except Exception as error:  # whatever the user's code raises
+        raise FailedRun(
+            f"{what} doesn't take inputs of the shape {_sizes(taken)}, those of the task {case.task}: "
+            f"{failure_reason(error)}"
+        ) from error
+    if given != expected:
+        raise FailedRun(f"{what} gives {_sizes(given)} outputs, where the task {case.task} has {_sizes(expected)}")
+    return model
+
+
+def _sizes(shape: tuple[int | None, ...]) -> str:
+    return " × ".join(map(str, shape)) or "no"
+
+
+def _input(task: Task) -> Any:
+    return keras.Input((task.steps,), dtype="int32") if task.vocabulary else keras.Input((task.steps, task.features))
 
 
 def _layers(x: Any, case: Case, task: Task) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,6 @@ from bench.core.metrics import RunMetadata
 from bench.core.protocol import Emit, FailedRun, ModelRequest, Request
 from bench.worker.evidence.code import imported_modules
 from bench.worker.evidence.marks import Marks
-from bench.worker.evidence.programs import OUTSIDE, Program
 from bench.worker.failure import failure_reason
 from bench.worker.random_data import fitting_losses, open_sizes, random_inputs, random_targets
 from bench.worker.session import preload as preload
@@ -61,7 +60,7 @@ def measure(request: Request, emit: Emit) -> None:
     if missing := [phase for phase in phases if phase not in evidence]:
         why = "it was compiled with run_eagerly=True" if model.run_eagerly else "Keras kept none"
         raise FailedRun(f"no program is left to show what ran in {' and '.join(missing)}: {why}")
-    shown = _by_path(evidence, marks)
+    shown = marks.by_path(evidence)
     facts = {
         "layers": {path: _facts(marks, mark) for mark, path in marks.paths.items() if path in shown["train"]},
         "loss": loss,
@@ -127,22 +126,6 @@ def _data(asked: ModelRequest, model: keras.Model) -> dict[str, Any]:
     except Exception as error:  # whatever the user's code raises
         raise FailedRun(f"the data {asked.data_factory!r} can't be made: {failure_reason(error)}") from error
     return dict(zip(("x", "y", "sample_weight"), made if isinstance(made, tuple) else (made,), strict=False))
-
-
-def _by_path(evidence: Mapping[str, Program], marks: Marks) -> dict[str, Program]:
-    """phase → path of a layer → evidence: of all recurrent layers, and of others where a recurrence is seen in them."""
-    telling = {
-        mark
-        for mark in marks.paths
-        if (marks.certain(mark) and marks.scopes.shapes[mark])
-        or all(mark in program and program[mark].kernel != "none" for program in evidence.values())
-    }
-    return {
-        phase: {
-            marks.paths.get(mark, mark): shown for mark, shown in program.items() if mark in telling or mark == OUTSIDE
-        }
-        for phase, program in evidence.items()
-    }
 
 
 def _facts(marks: Marks, mark: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from bench.core.metrics import RunMetadata
 from bench.core.protocol import CodeImported, Emit, InvalidRun, Request, TimedBatch, TimedPhase
 from bench.worker.backends import BackendAdapter
 from bench.worker.data import with_padding
-from bench.worker.evidence.attestation import attest, contradictions
+from bench.worker.evidence.attestation import attest, contradictions, watch
 from bench.worker.evidence.code import imported_modules
 from bench.worker.model import build
 from bench.worker.session import preload as preload
@@ -50,6 +50,7 @@ def measure(request: Request, emit: Emit) -> None:
     keras.utils.set_random_seed(case.seed)
     before = frozenset(sys.modules)
     model = build(case, task)
+    layers = watch(model, backend, case) or networks.find(case.network).recurrent_names
     emit(CodeImported(code.to_json(imported_modules(before, with_bench=True))))
     backend.build_symbolically(model, *_batches(task, arrays, 1, case.batch_size, dtype), case.batch_size)
     timer = BatchTimer(backend, emit)
@@ -61,7 +62,7 @@ def measure(request: Request, emit: Emit) -> None:
             while not timer.changed:
                 model.predict(x, case.batch_size, verbose=0, callbacks=[timer])
         timer.changed = False
-    evidence = attest(model, backend, networks.find(case.network).recurrent_names, task.steps, (request.phase.value,))
+    evidence = attest(model, backend, layers, task.steps, (request.phase.value,))
     emit(
         RunMetadata(
             parameters=model.count_params(),

@@ -4,18 +4,25 @@ import importlib
 import itertools
 import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from bench.catalog import cells, check
-from bench.catalog.cells import BUILT_IN, registered, sources_digest
+from bench.catalog.cells import BUILT_IN, registered, users_factories
+from bench.catalog.factories import sources_digest
 from bench.catalog.kernels import KERNELS
 from bench.core.axes import AXES
 from bench.core.errors import UsageError
 
 FACTORY = "def factory(units, activation, return_sequences, name): ...\n"
 POISON = "raise SystemExit('imported')\n"
+
+
+def digest(names: Iterable[str]) -> str:
+    """That of the sources of the users' cells among `names`."""
+    return sources_digest(users_factories(names))
 
 
 @pytest.fixture
@@ -187,35 +194,34 @@ def test_a_factory_whose_module_is_not_there(here: Path, name: str) -> None:
 
 def test_the_digest_changes_with_the_source(here: Path) -> None:
     source = write(here / "mine.py")
-    digests = {sources_digest(["mine:factory"])}
+    digests = {digest(["mine:factory"])}
     for text in (FACTORY + "#\n", "", FACTORY.replace("units", "n")):
         source.write_text(text)
-        digests.add(sources_digest(["mine:factory"]))
+        digests.add(digest(["mine:factory"]))
     assert len(digests) == 4
     source.write_text(FACTORY)
-    assert sources_digest(["mine:factory"]) in digests
+    assert digest(["mine:factory"]) in digests
 
 
 def test_the_digest_is_of_own_cells_only_and_of_no_order(here: Path) -> None:
     write(here / "mine.py")
     write(here / "other.py")
-    assert sources_digest(["lstm", "gru"]) == sources_digest([]) == ""
+    assert digest(["lstm", "gru"]) == digest([]) == ""
     both = {
-        sources_digest(names)
-        for names in itertools.permutations(["mine:factory", "other:factory", "lstm", "mine:factory"])
+        digest(names) for names in itertools.permutations(["mine:factory", "other:factory", "lstm", "mine:factory"])
     }
     assert len(both) == 1
-    assert both != {sources_digest(["mine:factory"])}
-    assert sources_digest(["mine:factory"]) != sources_digest(["mine:another"])
+    assert both != {digest(["mine:factory"])}
+    assert digest(["mine:factory"]) != digest(["mine:another"])
 
 
 def test_the_digest_of_an_entry_points_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "fancy", "sru = fancy:sru")
     source = write(tmp_path / "fancy.py")
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = sources_digest(["sru"])
+    before = digest(["sru"])
     source.write_text("# changed\n")
-    assert before != sources_digest(["sru"]) != ""
+    assert before != digest(["sru"]) != ""
 
 
 def test_a_factory_in_a_zip_file_is_read_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +232,7 @@ def test_a_factory_in_a_zip_file_is_read_there(tmp_path: Path, monkeypatch: pyte
             content.writestr("zipped.py", f"# {number}\n")
         with monkeypatch.context() as patch:
             patch.syspath_prepend(str(archive))
-            digests.add(sources_digest(["zipped:factory"]))
+            digests.add(digest(["zipped:factory"]))
     assert len(digests) == 2
 
 

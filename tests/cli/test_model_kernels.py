@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from bench.cli import main
+from bench.core.case import Case
+from bench.run import model_probe
+from bench.run.model_probe import ModelAttestation
 
 
 @pytest.mark.parametrize(
@@ -30,3 +35,19 @@ def test_what_cannot_be_asked_for_ends_in_a_sentence(
     said = capsys.readouterr().err
     assert words in said
     assert "Traceback" not in said
+
+
+def test_a_model_that_could_not_be_trained_somewhere_ends_with_4(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(cases: list[Case], *_: object) -> list[ModelAttestation]:
+        return [ModelAttestation(case=c, error="it is none", evidence={}, facts={}, parameters=None) for c in cases]
+
+    monkeypatch.setattr(model_probe, "attest_model", refused)
+    monkeypatch.setattr("sys.argv", ["bench", "kernels", "json:loads", "--format", "json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4
+    written = capsys.readouterr()
+    assert json.loads(written.out)["attestations"][0]["error"] == "it is none"
+    assert "json:loads × tensorflow × cpu: it is none" in written.err

@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bench.store import load
 
 pytestmark = pytest.mark.real
 
@@ -64,7 +67,9 @@ def attested(backend: str, *names: str) -> dict[str, dict[str, Any]]:
     ],
 )
 def test_each_layer_of_a_users_model_is_attested(backend: str, models: dict[str, dict[str, list[str]]]) -> None:
-    seen = attested(backend, *models)
+    seen = attested(backend, *models, "not_a_model", "texts")
+    assert seen.pop("not_a_model")["error"] == f"'{MODELS}:not_a_model' returned a int, not a keras.Model"
+    assert "takes texts, which can't be made up: give data of your own" in seen.pop("texts")["error"]
     assert {name: one.get("error") or one["kernels"] for name, one in seen.items()} == models
     assert all(one["phases"] == ["train", "evaluate", "predict"] for one in seen.values())
     words = seen["text_classification"]["facts"]
@@ -79,24 +84,58 @@ def test_each_layer_of_a_users_model_is_attested(backend: str, models: dict[str,
         assert seen["own_loop"]["facts"]["layers"]["own"]["class"] == f"{MODELS}.OwnLoop"
 
 
-def test_the_command_shows_a_users_model_and_what_is_no_model_ends_in_a_sentence(tmp_path: Path) -> None:
-    def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from bench.cli import main; main()", "kernels", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-
-    done = bench(f"{MODELS}:masked", "--steps", "4")
+def test_the_command_shows_a_users_model() -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from bench.cli import main; main()"),
+            *("kernels", f"{MODELS}:masked", "--steps", "4"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
     assert "reader  LSTM   4 × 3  generic  generic   generic" in done.stdout
     assert "on random data; what the model leaves open was 4 (--steps)" in done.stdout
     assert "reader: not cuDNN (activation=relu, and cuDNN's kernels have tanh)" in done.stdout
-    refused = bench(f"{MODELS}:not_a_model", "--format", "json")
-    assert refused.returncode == 4
-    assert f"'{MODELS}:not_a_model' returned a int, not a keras.Model" in refused.stderr
-    assert json.loads(refused.stdout)["attestations"][0]["layers"] == []
-    assert "Traceback" not in done.stderr + refused.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_users_network_is_run_with_the_kernel_asked_for_and_a_wrong_one_ends_in_a_sentence(tmp_path: Path) -> None:
+    networks = ("network", "network_with_a_layer_of_its_own", "network_without_the_cell", "network_that_is_too_narrow")
+    axes = {
+        "networks": ",".join(f"{MODELS}:{name}" for name in networks),
+        **{"cells": "lstm", "kernels": "unrolled", "units": "3", "epochs": "1", "train_samples": "64", "seeds": "0"},
+    }
+    overrides = [word for axis, value in axes.items() for word in ("--set", f"{axis}={value}")]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from bench.cli import main; main()", "run", "quick", *overrides),
+            *("--results", str(tmp_path / "results")),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 4, done.stderr
+    runs = load([tmp_path / "results"], phases=("run",)).set_index("network")
+    ran = runs.loc[f"{MODELS}:network"]
+    assert ran["status"] == "ok", ran["error"]
+    assert ran["attested_kernel"] == "unrolled"
+    layers = {"both/forward_wide", "both/backward_wide", "inner/recurrent_b"}
+    assert {phase: set(shown) for phase, shown in json.loads(str(ran["attestation_json"])).items()} == {
+        "train": layers,
+        "evaluate": layers,
+    }
+    assert MODELS in {module["name"] for module in json.loads(str(ran["code_json"]))}
+    assert float(str(ran["parameters"])) > 0
+    assert isnan(float(str(ran["forward_flops_per_sample"])))
+    errors = {name: str(runs.loc[f"{MODELS}:{name}"]["error"]) for name in networks[1:]}
+    assert "other ran generic in train and evaluate" in errors["network_with_a_layer_of_its_own"]
+    assert "made no layer with `cell`" in errors["network_without_the_cell"]
+    assert "gives 7 outputs, where the task mnist_5k has 10" in errors["network_that_is_too_narrow"]
+    assert runs.loc[f"{MODELS}:{networks[1]}"]["status"] == "invalid"

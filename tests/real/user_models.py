@@ -126,3 +126,27 @@ def forecasting_data() -> tuple[Any, Any]:
     """What `fit` takes for `forecasting`."""
     generator = np.random.default_rng(0)
     return generator.random((20, STEPS, 7)), generator.random((20, 1))
+
+
+def network(cell: Any, task: Any, units: int) -> keras.Model:
+    """A network for `bench run`: a wrapper that copies its layer, and a submodel."""
+    x = inputs = keras.Input((task.steps, task.features))
+    x = layers.Bidirectional(cell(units, return_sequences=True, name="wide"), name="both")(x)
+    x = keras.Sequential([keras.Input(x.shape[1:]), layers.AveragePooling1D(7), cell(units)], name="inner")(x)
+    return keras.Model(inputs, layers.Dense(task.outputs, activation="softmax")(x))
+
+
+def network_with_a_layer_of_its_own(cell: Any, task: Any, units: int) -> keras.Model:
+    inputs = keras.Input((task.steps, task.features))
+    x = layers.AveragePooling1D(7)(layers.GRU(units, return_sequences=True, name="other")(inputs))
+    return keras.Model(inputs, layers.Dense(task.outputs)(cell(units)(x)))
+
+
+def network_without_the_cell(cell: Any, task: Any, units: int) -> keras.Model:
+    inputs = keras.Input((task.steps, task.features))
+    return keras.Model(inputs, layers.Dense(task.outputs)(layers.LSTM(units)(inputs)))
+
+
+def network_that_is_too_narrow(cell: Any, task: Any, units: int) -> keras.Model:
+    inputs = keras.Input((task.steps, task.features))
+    return keras.Model(inputs, layers.Dense(7)(cell(units)(inputs)))

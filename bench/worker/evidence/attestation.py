@@ -16,6 +16,7 @@ from bench.catalog import dtypes, kernels, networks
 from bench.catalog.kernels import jit_compile
 from bench.core.case import Case
 from bench.worker.backends import BackendAdapter
+from bench.worker.evidence.marks import Marks
 from bench.worker.evidence.programs import Program, Scopes
 from bench.worker.model import takes_kernel
 
@@ -49,26 +50,47 @@ class Attestation:
         return json.dumps(self.settings, sort_keys=True)
 
 
+def watch(model: keras.Model, backend: BackendAdapter, case: Case) -> Marks | None:
+    """Mark the recurrent layers of a user's network, before anything is traced.
+
+    None for the networks that come with the program: there each layer's name is a scope that nothing else has.
+    """
+    if not networks.find(case.network).factory:
+        return None
+    marks = Marks(model)
+    backend.mark(marks.layers, marks.scopes)
+    return marks
+
+
 def attest(
-    model: keras.Model, backend: BackendAdapter, layers: tuple[str, ...], steps: int, phases: tuple[str, ...]
+    model: keras.Model,
+    backend: BackendAdapter,
+    layers: Marks | tuple[str, ...],
+    steps: int,
+    phases: tuple[str, ...],
 ) -> Attestation:
     """Read what has been executed of `model`, and how it is set. It doesn't get to know which kernel was asked for.
 
     Args:
         model: after its run.
         backend: the one that it ran on.
-        layers: the names of its recurrent layers.
-        steps: of a sequence.
+        layers: its recurrent layers: their marks, or their names.
+        steps: of a sequence, where the layers have names.
         phases: those that were executed, and so have to have evidence.
     """
+    if isinstance(layers, Marks):
+        evidence = layers.by_path(backend.attest(model, layers.layers, layers.scopes))
+        shown = {path for program in evidence.values() for path in program}
+        recurrent = {path: layers.layers[mark] for mark, path in layers.paths.items() if path in shown}
+    else:
+        recurrent = {name: model.get_layer(name) for name in layers}
+        evidence = backend.attest(model, recurrent, Scopes.of_names(layers, steps))
     return Attestation(
-        evidence=backend.attest(
-            model, {name: model.get_layer(name) for name in layers}, Scopes.of_names(layers, steps)
-        ),
+        evidence=evidence,
         phases=phases,
         settings={
             "jit_compile": model.jit_compile,
-            **{name: _switches(model.get_layer(name)) for name in layers},
+            **{name: _switches(layer) for name, layer in recurrent.items()},
             **backend.read_back(model),
         },
     )
@@ -111,18 +133,23 @@ def _of_switches(case: Case, settings: Mapping[str, Any]) -> list[str]:
     if asked != "auto" and settings["jit_compile"] != asked:
         problems.append(f"asked for jit_compile={asked}, but Keras reads back {settings['jit_compile']}")
     if takes_kernel(case.cell):
-        for layer in networks.find(case.network).recurrent_names:
+        for layer in _layers(settings):
             has = settings[layer]["use_cudnn"]
             if has is not None and has != kernel.use_cudnn:
                 problems.append(f"asked for use_cudnn={kernel.use_cudnn}, but {layer} reads back {has}")
     return problems
 
 
+def _layers(settings: Mapping[str, Any]) -> list[str]:
+    """The recurrent layers: those settings that are a mapping of a layer's switches."""
+    return [name for name, value in settings.items() if isinstance(value, Mapping)]
+
+
 def _of_settings(case: Case, settings: Mapping[str, Any]) -> list[str]:
     compute = dtypes.find(case.dtype).compute
     problems = [
         f"asked for {case.dtype}, but {layer} computes in {settings[layer]['dtype']}"
-        for layer in networks.find(case.network).recurrent_names
+        for layer in _layers(settings)
         if settings[layer]["dtype"] != compute
     ]
     threads = settings["threads"]

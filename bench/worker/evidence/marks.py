@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from bench.worker.evidence.programs import NOT_UNROLLED, Scopes, Shape
+from bench.worker.evidence.programs import NOT_UNROLLED, OUTSIDE, Program, Scopes, Shape
 
 
 class Marks:
@@ -29,9 +29,21 @@ class Marks:
         self.layers = dict(zip(self.paths, recurrent, strict=True))
         self.scopes = Scopes(dict.fromkeys(self.paths, NOT_UNROLLED), unique=True)
 
-    def certain(self, mark: str) -> bool:
-        """Whether the layer is a recurrent one whatever it executes."""
-        return isinstance(self.layers[mark], keras.layers.RNN)
+    def by_path(self, evidence: Mapping[str, Program]) -> dict[str, Program]:
+        """phase → path of a layer → evidence: of all recurrent layers that were called, and of those others in which a
+        recurrence is seen in every phase."""
+        shown = {
+            mark
+            for mark, layer in self.layers.items()
+            if (isinstance(layer, keras.layers.RNN) and self.scopes.shapes[mark])
+            or all(mark in program and program[mark].kernel != "none" for program in evidence.values())
+        }
+        return {
+            phase: {
+                self.paths.get(mark, mark): ran for mark, ran in program.items() if mark in shown or mark == OUTSIDE
+            }
+            for phase, program in evidence.items()
+        }
 
 
 def _walk(parent: keras.Layer, path: str) -> Iterator[tuple[keras.Layer, str]]:

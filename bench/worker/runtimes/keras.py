@@ -13,7 +13,7 @@ from bench.core.protocol import InvalidRun
 from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Array, Data
-from bench.worker.evidence.attestation import Attestation, attest
+from bench.worker.evidence.attestation import Attestation, attest, watch
 from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
 from bench.worker.model import build
 from bench.worker.warmup import Snapshot, warm_size
@@ -33,6 +33,7 @@ class KerasRuntime:
 
     def build(self) -> int:
         self.model = build(self.case, self.task)
+        self._marks = watch(self.model, self.backend, self.case)
         return int(self.model.count_params())
 
     def warm_up(self, clock: Clock) -> None:
@@ -103,7 +104,8 @@ class KerasRuntime:
         return self.backend.programs(self.model)
 
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
-        return attest(self.model, self.backend, networks.find(self.case.network).recurrent_names, steps, phases)
+        layers = self._marks or networks.find(self.case.network).recurrent_names
+        return attest(self.model, self.backend, layers, steps, phases)
 
 
 class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
