@@ -25,7 +25,7 @@ from bench.analysis.reductions import (
 )
 from bench.analysis.sections import SectionKey, section_keys
 from bench.core.case import Case, Status
-from bench.core.metric import FromCalls, FromPhase
+from bench.core.metric import FromPhase
 from bench.core.metrics import CALL_PATHS, METRICS
 
 NEEDED = tuple(
@@ -46,7 +46,10 @@ NEEDED = tuple(
 """The columns of the store that `summarise` and whoever narrows its frame read: `load` them alone."""
 PHASES = frozenset(metric.source.phase for metric in METRICS.values() if isinstance(metric.source, FromPhase))
 """The phases whose rows metrics are made from, calls of inference apart."""
-CALLS = ("phase", *sorted(FromCalls.columns))
+CALLS = (
+    "phase",
+    *sorted({column for metric in METRICS.values() if metric.of_calls for column in metric.source.columns}),
+)
 """The columns that single calls of inference need, by far the most rows of a large store."""
 
 

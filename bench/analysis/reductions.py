@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from bench.analysis.stats import Floats, quantile_of_sorted
-from bench.core.metric import FromCalls, FromMetadata, FromPhase, Reduction
+from bench.core.metric import FromCallMemory, FromCalls, FromMetadata, FromPhase, Reduction
 from bench.core.metrics import METRICS
 
 ByRun = Mapping[str, float]
@@ -120,6 +120,7 @@ def call_figures(calls: pd.DataFrame) -> dict[str, dict[str, CallPathFigures]]:
         return {}
     kept = calls.loc[(calls["phase"] == FromCalls.phase) & calls["entry"].notna(), ["run_id", *_CALL_COLUMNS]]
     kept = kept[np.isfinite(_numbers(kept, "seconds"))]
+    memory = {name: _memory_growth(calls, source) for name, source in _OF_CALL_MEMORY}
     figures: dict[str, dict[str, CallPathFigures]] = defaultdict(dict)
     for (run_id, path), batches in _sorted_seconds(kept).items():
         at_batch_1 = {name: _quantile(batches.get(1), source) for name, source in _OF_CALLS if not source.by_batch}
@@ -132,6 +133,7 @@ def call_figures(calls: pd.DataFrame) -> dict[str, dict[str, CallPathFigures]]:
             for name, source in _OF_CALLS
             if source.by_batch
         }
+        at_batch_1 |= {name: grown.get((run_id, path)) for name, grown in memory.items()}
         known = {name: value for name, value in at_batch_1.items() if value is not None}
         figures[run_id][path] = CallPathFigures(known, by_batch)
     return figures
@@ -139,6 +141,37 @@ def call_figures(calls: pd.DataFrame) -> dict[str, dict[str, CallPathFigures]]:
 
 _CALL_COLUMNS = ("entry", "predict_batch", "seconds")
 _OF_CALLS = [(name, metric.source) for name, metric in METRICS.items() if isinstance(metric.source, FromCalls)]
+
+_OF_CALL_MEMORY = [
+    (name, metric.source) for name, metric in METRICS.items() if isinstance(metric.source, FromCallMemory)
+]
+
+
+def call_memory_growth(calls: pd.DataFrame, source: FromCallMemory) -> dict[tuple[str, str], list[float]]:
+    """How much memory grew from the first to the last reading of each series of calls at batch 1, per so many calls.
+
+    Args:
+        calls: observations; those of other phases are passed over.
+        source: the column, and the number of calls that the growth is given for.
+
+    Returns:
+        By run id and call path; a series of one reading shows nothing.
+    """
+    if not set(source.columns) <= set(calls):
+        return {}
+    read = (calls["phase"] == source.phase) & (calls["predict_batch"] == 1) & calls[source.column].notna()
+    kept = calls.loc[read & calls["series"].notna()].sort_values("call", kind="stable")
+    growth: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for (run_id, path, _), series in kept.groupby(["run_id", "entry", "series"], observed=True):
+        call, size = _numbers(series, "call"), _numbers(series, source.column)
+        if call[-1] > call[0]:
+            growth[str(run_id), str(path)].append(float(size[-1] - size[0]) / (call[-1] - call[0]) * source.per_calls)
+    return growth
+
+
+def _memory_growth(calls: pd.DataFrame, source: FromCallMemory) -> dict[tuple[str, str], float]:
+    """The median over the series: a heap that is extended once has grown in one of them."""
+    return {of: float(np.median(growth)) for of, growth in call_memory_growth(calls, source).items()}
 
 
 def _quantile(seconds: Floats | None, source: FromCalls) -> float | None:

@@ -151,12 +151,12 @@ def _sample(base: Sequence[Reading], new: Sequence[Reading], *, paired: bool, un
 def _figures(metric: Metric, runs: Sequence[RunRecord]) -> Iterator[tuple[str, Callable[[RunRecord], float | None]]]:
     """How a metric is read from a run: once, or for each call path, or for each call path and batch."""
     name = metric.name
-    if not isinstance(metric.source, FromCalls):
+    if not metric.of_calls:
         yield "", functools.partial(RunRecord.figure, metric=name)
         return
     for path in CALL_PATHS:
         figure = functools.partial(RunRecord.call_figure, metric=name, call_path=path)
-        if not metric.source.by_batch:
+        if not (isinstance(metric.source, FromCalls) and metric.source.by_batch):
             yield path, figure
             continue
         timed = [run.inference[path] for run in runs if path in run.inference]

@@ -102,6 +102,22 @@ class FromCalls:
 
 
 @dataclass(frozen=True)
+class FromCallMemory:
+    """A run's figure for each call path: the median growth of memory over its series of calls at batch 1."""
+
+    column: str
+    per_calls: int
+    """The number of calls that the growth is given for."""
+
+    phase: ClassVar[str] = "predict"
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns of the store that it is made from."""
+        return frozenset({"entry", "predict_batch", "call", "series", self.column})
+
+
+@dataclass(frozen=True)
 class TableColumn:
     """A metric's column in the comparison table."""
 
@@ -127,7 +143,7 @@ class Metric:
     title: str
     """In words, as verdicts and exports name it."""
     kind: MetricKind
-    source: FromPhase | FromMetadata | FromCalls
+    source: FromPhase | FromMetadata | FromCalls | FromCallMemory
     unit: Unit
     margins: Margins | None = None
     """What a change is judged by where the user names nothing; None for a metric that is shown but not compared."""
@@ -161,4 +177,4 @@ class Metric:
     @property
     def of_calls(self) -> bool:
         """Whether a run has the figure for each call path (and batch), and not once."""
-        return isinstance(self.source, FromCalls)
+        return isinstance(self.source, FromCalls | FromCallMemory)

@@ -13,7 +13,17 @@ from types import MappingProxyType
 from typing import Any
 
 from bench.core.errors import unknown
-from bench.core.metric import FromCalls, FromMetadata, FromPhase, Margins, Metric, MetricKind, Reduction, TableColumn
+from bench.core.metric import (
+    FromCallMemory,
+    FromCalls,
+    FromMetadata,
+    FromPhase,
+    Margins,
+    Metric,
+    MetricKind,
+    Reduction,
+    TableColumn,
+)
 from bench.core.phases import PHASES, WHOLE_RUN
 from bench.core.units import BYTES, FRACTION, NUMBER, PER_SECOND, SECONDS, Scale
 
@@ -60,6 +70,15 @@ class Observation:
     )
     predict_batch: int | None = column("for predict: samples a call", at_least=1)
     call: int | None = column("for predict: from 1, in the order of the calls of this call path and batch", at_least=1)
+    series: int | None = column(
+        "for predict: which series of calls in a row through this call path and batch, from 1", at_least=1
+    )
+    rss_bytes: int | None = column(
+        "for predict: resident memory after the call; read after a series' first, last and every tenth call", "bytes"
+    )
+    device_bytes: int | None = column(
+        "for predict: memory in use on the device then, where the backend reports it", "bytes"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +142,7 @@ _LOSS = Margins(tolerance=0.10, floor=0.01)
 
 _PLAIN = (Scale(),)
 _MILLI = (Scale(factor=1e3),)
+_MEGA = (Scale(factor=1e-6, decimals=2),)
 _RATE = (Scale(decimals=0, rounded=True),)
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -209,6 +229,22 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 column=TableColumn("samples/s", _RATE, position=4),
                 key="samples_per_second",
                 exported_unit="s/sample",
+            ),
+            Metric(
+                name="call_memory_bytes",
+                title="memory growth per 1,000 calls",
+                kind=MetricKind.RESOURCE,
+                source=FromCallMemory("rss_bytes", per_calls=1_000),
+                unit=BYTES,
+                column=TableColumn("MB/1,000 calls", _MEGA, position=5, interval="range", always=False),
+            ),
+            Metric(
+                name="call_device_memory_bytes",
+                title="device memory growth per 1,000 calls",
+                kind=MetricKind.RESOURCE,
+                source=FromCallMemory("device_bytes", per_calls=1_000),
+                unit=BYTES,
+                column=TableColumn("device MB/1,000 calls", _MEGA, position=6, interval="range", always=False),
             ),
             Metric(
                 name="memory_bytes",

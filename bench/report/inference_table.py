@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.analysis.rows import InferenceFigures
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
-from bench.core.metric import FromCalls, Metric, TableColumn
+from bench.core.metric import FromCallMemory, FromCalls, Metric, TableColumn
 from bench.core.metrics import METRICS
 from bench.report.document import Column, Table
 from bench.report.values import NONE, broken, figure_in, ranged, row_label, together
@@ -18,6 +18,9 @@ INFERENCE_NOTE = (
     "ONNX session). p50, p95, p99: of a call at batch 1, each run's, then the median over runs, its interval as of "
     "s/epoch. samples/s: the batch over the run's median call, median over runs."
 )
+
+_LEAST_GROWTH_BYTES = 100_000
+"""The least growth over 1,000 calls that is remarked: 100 bytes a call, which an allocator's own books may take."""
 
 
 def inference_table(section: Section) -> Table:
@@ -58,7 +61,7 @@ def _columns(timed: Sequence[InferenceFigures]) -> Iterator[tuple[Metric, TableC
         if isinstance(metric.source, FromCalls) and metric.source.by_batch:
             batches = {batch for figures in timed for batch in figures.by_batch.get(metric.name, ())}
             yield from ((metric, column, batch) for batch in sorted(batches))
-        else:
+        elif column.always or any(metric.name in figures.estimates for figures in timed):
             yield metric, column, 0
 
 
@@ -88,7 +91,23 @@ def inference_findings(section: Section) -> list[str]:
                 f"{name}: trains an epoch in {_times(row.keras_train_ratio, 'blocks')} Keras's time; "
                 f"it ran {', '.join(row.kernels_attested) or 'an unknown kernel'}."
             )
+        for figures in row.inference:
+            findings += [f"{name}: {growth}" for growth in _memory_growth(figures)]
     return findings
+
+
+def _memory_growth(figures: InferenceFigures) -> Iterator[str]:
+    """Where memory clearly grows with the calls."""
+    for metric in METRICS.values():
+        grown = figures.estimates.get(metric.name)
+        if not isinstance(metric.source, FromCallMemory) or not metric.column or not grown or not grown.interval:
+            continue
+        if grown.interval.low > _LEAST_GROWTH_BYTES:
+            value, interval = figure_in(grown, metric.column)
+            yield (
+                f"{metric.title} of {figures.call_path}: {value} MB (95 % {interval}, {grown.n} runs; the median over "
+                "a run's series of calls at batch 1). It leaks, or fills a cache."
+            )
 
 
 def _times(ratio: Estimate, unit: str) -> str:

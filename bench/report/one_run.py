@@ -10,13 +10,15 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.records import stored_object
-from bench.analysis.stats import quantiles
+from bench.analysis.reductions import call_memory_growth
+from bench.analysis.stats import median_runs, quantiles
 from bench.core import code
 from bench.core.axes import AXES
 from bench.core.case import Case
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.metric import FromCallMemory
+from bench.core.metrics import METRICS, Observation, RunMetadata
 from bench.report.document import Block, Column, Document, Facts, Heading, Table
-from bench.report.values import NONE, in_words, known_facts, measured_time, worded
+from bench.report.values import NONE, figure_in, in_words, known_facts, measured_time, together, worded
 
 _HEADER = (
     "run_id",
@@ -118,13 +120,30 @@ def _calls(calls: Sequence[Mapping[str, Any]]) -> Table:
     seconds: dict[tuple[int, str], list[float]] = {}
     for call in calls:
         seconds.setdefault((call["predict_batch"], call["entry"]), []).append(call["seconds"])
+    grown = _memory_growth(calls)
+    heads = ("batch", "calls", "p50", "p95", "p99", *grown)
     return Table(
-        (Column("call path"), *(Column(head, left=False) for head in ("batch", "calls", "p50", "p95", "p99"))),
+        (Column("call path"), *(Column(head, left=False) for head in heads)),
         tuple(
-            (call_path, str(batch), str(len(times)), *map(measured_time, quantiles(times, 0.5, 0.95, 0.99)))
+            (
+                *(call_path, str(batch), str(len(times)), *map(measured_time, quantiles(times, 0.5, 0.95, 0.99))),
+                *(by_path.get(call_path, NONE) if batch == 1 else "" for by_path in grown.values()),
+            )
             for (batch, call_path), times in seconds.items()
         ),
     )
+
+
+def _memory_growth(calls: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """By heading and call path: the median over the run's series of calls, with its interval."""
+    frame, shown = pd.DataFrame(calls).assign(run_id=""), {}
+    for metric in METRICS.values():
+        if isinstance(metric.source, FromCallMemory) and metric.column:
+            growth = call_memory_growth(frame, metric.source)
+            if growth:
+                by_path = {path: figure_in(median_runs(values), metric.column) for (_, path), values in growth.items()}
+                shown[metric.column.heading] = {path: together(*figure) for path, figure in by_path.items()}
+    return shown
 
 
 def _modules(modules: Sequence[Mapping[str, str]]) -> Table:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.core.metrics import Observation
+from bench.host.noise import resident_bytes
 
 BATCHES = (32, 256, 1024)
 """Batches whose throughput is measured, those that are smaller than the test set."""
@@ -18,6 +19,9 @@ THROUGHPUT_CALLS = 20
 _ROUND_CALLS = 50
 """A call path's calls in a row: many, so that the median call follows one of its kind."""
 _WARM_CALLS = 3
+_MEMORY_CALLS = 10
+"""Memory is read after every so many calls of a series: often enough to see it grow, and seldom enough to cost nothing
+that could be seen (20 to 50 µs a reading, between two calls)."""
 
 Inputs = np.ndarray[Any, np.dtype[Any]]
 Outputs = np.ndarray[Any, np.dtype[Any]]
@@ -56,39 +60,56 @@ def infer_all(infer: Callable[[Inputs], Outputs], x: Inputs, batch: int) -> Outp
     return np.concatenate([*outputs[:-1], outputs[-1][batch * (len(starts) - 1) - starts[-1] :]])
 
 
-def time_calls(call_paths: Mapping[str, CallPath], x: Inputs, batch: int, calls: int) -> list[Observation]:
+def time_calls(
+    call_paths: Mapping[str, CallPath],
+    x: Inputs,
+    batch: int,
+    calls: int,
+    device_bytes: Callable[[], int | None] = lambda: None,
+) -> list[Observation]:
     """Time single calls at one batch size; an observation for each, in the order in which they were made.
 
     The call paths alternate in the order A B B A, so that what drifts hits all alike. Each call gets other inputs than
     the one before, and every call path the same ones. Nothing but the call is between two readings of the clock, and
     nothing is reported until all is done.
 
+    Memory is read between calls, after the first and the last of each series of calls in a row and some in between: it
+    belongs to the process, so what grows within a series is its call path's.
+
     Args:
         call_paths: by name (`predict`, `compiled`).
         x: the test set's inputs, samples × steps × features.
         batch: samples a call.
         calls: how many through each call path.
+        device_bytes: memory in use on the device; None where that can't be read.
     """
     names, starts = tuple(call_paths), _starts(len(x), batch, calls)
-    taken: list[tuple[str, int, int]] = []
+    taken: list[tuple[str, int, int, int]] = []
+    memory: dict[tuple[str, int], tuple[int, int | None]] = {}
     for number, first in enumerate(range(0, calls, _ROUND_CALLS)):
         for name in names if number % 2 == 0 else reversed(names):
             predict = call_paths[name]
-            for call in range(first, min(calls, first + _ROUND_CALLS)):
+            after = min(calls, first + _ROUND_CALLS)
+            for call in range(first, after):
                 inputs = x[starts[call] : starts[call] + batch]
                 begun = time.perf_counter_ns()
                 predict(inputs)
-                taken.append((name, call + 1, time.perf_counter_ns() - begun))
+                taken.append((name, number + 1, call + 1, time.perf_counter_ns() - begun))
+                if (call - first) % _MEMORY_CALLS == 0 or call == after - 1:
+                    memory[name, call + 1] = resident_bytes(), device_bytes()
     return [
         Observation(
             phase="predict",
             entry=name,
             predict_batch=batch,
             call=call,
+            series=series,
             seconds=nanoseconds / 1e9,
             samples=batch,
+            rss_bytes=memory.get((name, call), (None, None))[0],
+            device_bytes=memory.get((name, call), (None, None))[1],
         )
-        for name, call, nanoseconds in taken
+        for name, series, call, nanoseconds in taken
     ]
 
 

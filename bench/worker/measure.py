@@ -108,7 +108,7 @@ def _infer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tup
     programs = runtime.programs()
     clock.emit(Began("predict"))
     for batch, count in calls.items():
-        for observation in time_calls(call_paths, x, batch, count):
+        for observation in time_calls(call_paths, x, batch, count, runtime.device_bytes):
             clock.emit(observation)
     if runtime.programs() != programs:
         raise InvalidRun("something was traced or compiled inside the timed calls of inference")

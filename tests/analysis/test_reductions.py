@@ -88,7 +88,8 @@ def test_calls_give_latency_at_batch_1_and_throughput_above() -> None:
 
 
 def test_every_metric_is_made_by_a_reduction_that_is_there() -> None:
-    observed = frame(run(Case(cell="gru"), calls={("compiled", 1): (0.1,), ("compiled", 2): (0.1,)}))
+    taken = {("compiled", 1): (0.1, 0.1), ("compiled", 2): (0.1,)}
+    observed = frame(run(Case(cell="gru"), calls=taken, rss_growth={"compiled": 1})).assign(device_bytes=1e9)
     once = {**phase_figures(observed), **metadata_figures(observed.drop_duplicates("run_id"))}
     assert set(once) == {
         name for name, metric in METRICS.items() if isinstance(metric.source, FromPhase | FromMetadata)

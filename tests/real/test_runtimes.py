@@ -29,6 +29,7 @@ def calls(frame: pd.DataFrame, runtime: str) -> dict[tuple[str, int], int]:
     timed = frame[(frame["phase"] == "predict") & (frame["runtime"] == runtime)]
     assert (timed["seconds"] > 0).all()
     assert (timed["samples"] == timed["predict_batch"]).all()
+    assert (timed.loc[timed["call"].isin([1, CALLS]), "rss_bytes"] > 100e6).all()
     last = timed.groupby(["entry", "predict_batch"], observed=True)["call"].max().reset_index()
     return {(str(one.entry), int(one.predict_batch)): int(one.call) for one in last.itertuples()}  # type: ignore[arg-type]
 

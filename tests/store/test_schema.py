@@ -101,6 +101,9 @@ targets int64 null
 entry text null
 predict_batch int64 null
 call int64 null
+series int64 null
+rss_bytes int64 null
+device_bytes int64 null
 """.splitlines()
 
 

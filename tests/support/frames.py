@@ -50,11 +50,13 @@ def run(
     calls: Mapping[tuple[str, int], Sequence[float]] = MappingProxyType({}),
     evidence: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     program: str | None = None,
+    rss_growth: Mapping[str, int] = MappingProxyType({}),
 ) -> Rows:
     """The rows of one run. One that failed has only its `run` row, and no metadata.
 
     `code` is the content of the user's modules by name; `calls` are the seconds of inference by call path and batch;
     `evidence` is the kernel by phase and layer, and `program` the digest of the program that was read for it.
+    `rss_growth` is the bytes by which memory grows with a call, by call path.
     """
     failed = status in ("failed", "timeout")
     facts = RunMetadata() if failed else RunMetadata(
@@ -81,7 +83,10 @@ def run(
         *(Observation(phase="validate", epoch=e, seconds=99.0, samples=1000) for e in range(1, len(epoch_seconds) + 1)),
         Observation(phase="evaluate", seconds=0.4, samples=1000, loss=loss, accuracy=accuracy),
         *(
-            Observation(phase="predict", entry=entry, predict_batch=batch, call=call, seconds=s, samples=batch)
+            Observation(
+                phase="predict", entry=entry, predict_batch=batch, call=call, series=(call + 49) // 50, seconds=s,
+                samples=batch, rss_bytes=10**9 + rss_growth[entry] * call if entry in rss_growth else None,
+            )
             for (entry, batch), seconds in calls.items() for call, s in enumerate(seconds, 1)
         ),
     ]  # fmt: skip

@@ -5,17 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from bench.analysis.reductions import call_memory_growth
 from bench.analysis.stats import Estimate, median_runs, paired_ratio
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
+from bench.core.metric import FromCallMemory
 from bench.worker.inference import Inputs, Outputs, infer_all, plan_calls, time_calls, warm_up
 from tests.support.frames import Rows, frame, run
 from tests.support.rendering import table_in
@@ -103,6 +107,32 @@ def test_the_warm_up_shows_each_entry_every_batch() -> None:
     }
 
 
+def test_memory_that_calls_keep_is_seen_and_is_that_of_their_call_path() -> None:
+    kept: list[bytes] = []
+
+    def leaking(inputs: Inputs) -> None:
+        kept.append(b"x" * 2**18)
+
+    def sound(inputs: Inputs) -> None:
+        assert len(b"x" * 2**18)
+
+    observed = time_calls({"predict": leaking, "compiled": sound}, TEST_SET, 1, 120, lambda: len(kept))
+    read = [o for o in observed if o.rss_bytes is not None]
+    assert [(o.call, o.series) for o in read if o.entry == "predict"] == [
+        *((call, 1) for call in (1, 11, 21, 31, 41, 50)),
+        *((call, 2) for call in (51, 61, 71, 81, 91, 100)),
+        *((call, 3) for call in (101, 111, 120)),
+    ]
+    calls = pd.DataFrame(map(asdict, observed)).assign(run_id="r")
+    grown = call_memory_growth(calls, FromCallMemory("rss_bytes", per_calls=1_000))
+    assert len(grown["r", "predict"]) == len(grown["r", "compiled"]) == 3
+    assert np.median(grown["r", "predict"]) == pytest.approx(2**18 * 1_000, rel=0.1)
+    assert np.median(grown["r", "compiled"]) < 2**18 * 1_000 / 20
+    on_device = call_memory_growth(calls, FromCallMemory("device_bytes", per_calls=1_000))
+    assert on_device["r", "predict"] == [1_000, 1_000, 1_000]
+    assert on_device["r", "compiled"] == [0, 0, 0]
+
+
 # What the summary makes of it
 
 GENERIC = {"recurrent_a": "generic", "recurrent_b": "generic"}
@@ -187,6 +217,25 @@ def test_the_table_shows_each_runtime_with_its_kernel_and_what_predict_costs() -
     assert row["inference"][0]["kernels_attested"] == ["fused + generic"]
     assert row["inference"][0]["samples_per_second"]["32"]["n"] == 3
     assert row["compiled_latency_over_keras"]["value"] == pytest.approx(0.25)
+
+
+def test_growing_memory_is_in_the_table_and_remarked_and_steady_memory_is_not() -> None:
+    calls = {("predict", 1): [0.1] * 120, ("compiled", 1): [0.01] * 120}
+    runs = [
+        run(Case(cell="gru", seed=seed), calls=calls, rss_growth={"predict": 15_000 + 300 * seed, "compiled": 0})
+        for seed in range(3)
+    ]
+    (section,) = summarise(frame(*runs))
+    predict, compiled = section.rows[0].inference
+    assert predict.estimates["call_memory_bytes"].value == pytest.approx(15_300_000)
+    assert compiled.estimates["call_memory_bytes"].value == 0
+    text = " ".join(table_in([section], "text", 200).split())
+    assert "MB/1,000 calls" in text
+    assert text.count("memory growth per 1,000 calls of") == 1
+    assert "gru: memory growth per 1,000 calls of predict: 15.30 MB (95 % 14.6–16.1, 3 runs;" in text
+    (row,) = json.loads(table_in([section], "json"))["sections"][0]["rows"]
+    assert row["inference"][0]["call_memory_bytes"]["n"] == 3
+    assert "MB/1,000 calls" not in table_in([measured()], "text", 200)  # an older store has no such readings
 
 
 def test_another_runtime_that_trains_is_held_against_keras_too() -> None:

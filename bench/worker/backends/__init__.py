@@ -30,6 +30,9 @@ class BackendAdapter(Protocol):
     def synchronise(self) -> None:
         """Wait until the device has finished."""
 
+    def device_bytes(self) -> int | None:
+        """Memory in use on the device; None on a processor, where it is the process's."""
+
     def random_state(self) -> Any:
         """The backend's own random state."""
 

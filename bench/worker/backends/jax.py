@@ -57,6 +57,10 @@ class JaxBackend:
         jax.block_until_ready(jax.live_arrays())
         jax.effects_barrier()
 
+    def device_bytes(self) -> int | None:
+        in_use = (jax.config.jax_default_device.memory_stats() or {}).get("bytes_in_use")
+        return None if in_use is None else int(in_use)
+
     def random_state(self) -> Any:
         return None  # Keras keeps its keys in seed generators, which are variables
 

@@ -45,6 +45,11 @@ class TensorFlowBackend:
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()
 
+    def device_bytes(self) -> int | None:
+        if not tf.config.get_visible_devices("GPU"):
+            return None
+        return int(tf.config.experimental.get_memory_info("GPU:0")["current"])  # the only one that is visible
+
     def random_state(self) -> Any:
         # the source of op seeds: every dataset that the warm-up makes draws from it
         return context.context()._rng.getstate()

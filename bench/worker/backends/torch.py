@@ -48,6 +48,9 @@ class TorchBackend:
         if _in_cuda():
             torch.cuda.synchronize()
 
+    def device_bytes(self) -> int | None:
+        return int(torch.cuda.memory_allocated()) if _in_cuda() else None
+
     def random_state(self) -> Any:
         return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
 

@@ -44,6 +44,9 @@ class RuntimeAdapter(Protocol):
     def call_paths(self) -> dict[str, CallPath]:
         """The call paths of inference by name; each calls the trained network."""
 
+    def device_bytes(self) -> int | None:
+        """Memory in use on the device where inference runs; None where it is the processor, or can't be read."""
+
     def programs(self) -> int:
         """How many programs have been traced or compiled so far."""
 

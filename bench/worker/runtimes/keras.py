@@ -100,6 +100,9 @@ class KerasRuntime:
             "compiled": self.backend.compile_inference(self.model),
         }
 
+    def device_bytes(self) -> int | None:
+        return self.backend.device_bytes()
+
     def programs(self) -> int:
         return self.backend.programs(self.model)
 

@@ -151,6 +151,9 @@ class TorchRuntime:
         self._inference = self._compiled_call()
         return {"compiled": self._inference}
 
+    def device_bytes(self) -> int | None:
+        return self._backend.device_bytes()
+
     def programs(self) -> int:
         return 0  # nothing is compiled
 
