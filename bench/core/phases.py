@@ -37,6 +37,8 @@ PHASES: Mapping[str, RunPhase] = MappingProxyType(
             RunPhase("prepare", "preparing the training", measured=False),
             RunPhase("train", "training"),
             RunPhase("validate", "validating"),
+            # `fit` after its last epoch: TensorFlow ends the iterator that Keras began for an epoch that never comes
+            RunPhase("finish", "finishing the training", measured=False),
             RunPhase("evaluate", "evaluating"),
             RunPhase("predict", "timing inference"),
             RunPhase("outputs", "predicting the test set"),

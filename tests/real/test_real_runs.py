@@ -93,6 +93,7 @@ def test_an_observation_of_every_phase_with_its_figures(
         ("validate", 1),
         ("train", 2),
         ("validate", 2),
+        ("finish", 0),
         ("evaluate", 0),
         ("outputs", 0),
         ("attest", 0),

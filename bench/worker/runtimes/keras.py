@@ -72,6 +72,7 @@ class KerasRuntime:
             verbose=0,
             callbacks=[epochs],
         )
+        epochs.after.__exit__(None)
 
     def evaluate(self) -> Mapping[str, float]:
         return self._scores(self.data.x_test, self.data.y_test)
@@ -114,18 +115,18 @@ class KerasRuntime:
 class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information
     """Times each epoch's training, from its begin hook to its end hook, then validates. Nothing runs per batch.
 
-    Made just before `fit`: what that does until its first epoch is a phase too.
+    What `fit` does before the first epoch, since this was made, and after the last are phases too.
     """
 
     def __init__(self, runtime: KerasRuntime, clock: Clock) -> None:
         super().__init__()
         self._runtime, self._clock = runtime, clock
-        self._prepare = clock.phase("prepare")
-        self._prepare.__enter__()
+        self._before, self.after = clock.phase("prepare"), clock.phase("finish")
+        self._before.__enter__()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if epoch == 0:
-            self._prepare.__exit__(None, None, None)
+            self._before.__exit__(None)
         self._programs = self._runtime.programs()
         self._phase = self._clock.phase("train", epoch + 1, len(self._runtime.data.x_train))
         self._results = self._phase.__enter__()
@@ -137,3 +138,6 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
             results.update(self._runtime.validate())
         if self._runtime.programs() != self._programs:
             raise InvalidRun(f"something was traced or compiled inside the timed epoch {epoch + 1}")
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self.after.__enter__()
