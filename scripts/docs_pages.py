@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.core.axes import AXES, Axis
+from bench.core.case import written
 from bench.report.markdown import escaped
 from bench.store.schema import COLUMNS, SCHEMA_VERSION
 from scripts import results_page
@@ -81,7 +82,7 @@ def axes() -> str:
     """The axes, as a table: the name in suites and in `--set`, what it means, its values and its default."""
     lines = ["| axis | meaning | values | default |", "|---|---|---|---|"]
     for axis in AXES.values():
-        default = ", ".join(f"`{value}`" for value in axis.default)
+        default = ", ".join(f"`{written(value)}`" for value in axis.default)
         name = f"`{axis.plural}`{' (setting)' if axis.setting else ''}"
         lines.append(f"| {name} | {escaped(axis.doc)} | {_values(axis)} | {default} |")
     return "\n".join(lines)
@@ -94,6 +95,8 @@ def _values(axis: Axis) -> str:
         if entries is None:  # open: a cell of the user's, any number of GPUs
             return ", ".join([*(f"`{name}`" for name in axis.default), "…"])
         return ", ".join(f"`{name}`" for name, entry in entries.items() if not getattr(entry, "problem", None))
+    if axis.type is bool:
+        return "`true`, `false`"
     kind = "whole number" if axis.type is int else "number"
     lowest = f"from {axis.at_least:g}" if axis.at_least is not None else f"above {axis.above:g}"
     return f"{kind} {lowest}"

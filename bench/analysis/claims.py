@@ -25,7 +25,7 @@ from bench.analysis.rows import Row, paired, paired_train_seconds
 from bench.analysis.stats import CONFIDENCE, Estimate, Interval, mean_t, paired_ratio
 from bench.analysis.summary import Section
 from bench.core.axes import SETTING_FIELDS
-from bench.core.case import Case
+from bench.core.case import Case, written
 
 
 class ClaimVerdict(StrEnum):
@@ -255,4 +255,4 @@ def _from_protocol(setting: Case) -> tuple[int, float, str]:
 
 def _deviations(setting: Case) -> str:
     differing = _differing(setting)
-    return f"; at {', '.join(f'{name}={getattr(setting, name)}' for name in differing)}" if differing else ""
+    return f"; at {', '.join(f'{name}={written(getattr(setting, name))}' for name in differing)}" if differing else ""

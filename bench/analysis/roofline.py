@@ -29,8 +29,7 @@ def efficiency(
     forward_flops: float,
     training_flops: float,
     batch_size: int,
-    steps: int,
-    layers: int,
+    dependent_steps: int,
     ceilings: Ceilings | None,
 ) -> Efficiency:
     """The efficiency of a training speed.
@@ -43,8 +42,7 @@ def efficiency(
         forward_flops: operations of one sample's forward pass.
         training_flops: operations of one sample's forward and backward pass.
         batch_size: samples a training step.
-        steps: of a sequence.
-        layers: recurrent layers.
+        dependent_steps: products of a training step that wait for each other.
         ceilings: those of this shape, machine and software; None where none were measured.
     """
     achieved = samples_per_second * training_flops
@@ -52,7 +50,7 @@ def efficiency(
     chain_seconds = ceilings and ceilings.serial_seconds * training_flops / forward_flops
     return Efficiency(
         flops_per_second=achieved,
-        seconds_per_dependent_step=step_seconds / (2 * layers * steps),
+        seconds_per_dependent_step=step_seconds / dependent_steps,
         peak_fraction=achieved / ceilings.peak_flops_per_second if ceilings else None,
         serial_fraction=chain_seconds / step_seconds if chain_seconds else None,
     )

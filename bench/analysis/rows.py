@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from bench.analysis.records import MeasuredRun, RunRecord, in_order
 from bench.analysis.roofline import Efficiency, efficiency
 from bench.analysis.stats import Estimate, mean_t, median_runs, paired_ratio
-from bench.catalog import tasks
+from bench.catalog import networks, tasks
 from bench.catalog.kernels import KERNELS
 from bench.catalog.networks import NETWORKS
 from bench.catalog.tasks import Task
@@ -309,10 +309,10 @@ def _latencies_of_both(runs: Iterable[RunRecord]) -> tuple[list[float], list[flo
 def _efficiency(
     case: Case, task: Task | None, speed: Estimate | None, runs: Sequence[MeasuredRun], ceilings: KnownCeilings
 ) -> Efficiency | None:
-    network = NETWORKS.get(case.network)
+    known = case.network in NETWORKS
     needed = ("forward_flops_per_sample", "training_flops_per_sample")
     stored = next((run.stored for run in runs if all(run.stored[name] for name in needed)), None)
-    if task is None or network is None or speed is None or stored is None:
+    if task is None or not known or speed is None or stored is None:
         return None
     try:
         shape = ProductShape.of(case, task)
@@ -324,8 +324,7 @@ def _efficiency(
         forward_flops=float(stored["forward_flops_per_sample"]),
         training_flops=float(stored["training_flops_per_sample"]),
         batch_size=case.batch_size,
-        steps=task.steps,
-        layers=len(network.activations),
+        dependent_steps=networks.of(case).dependent_steps(task),
         ceilings=ceilings.get((shape, *where)) if shape else None,
     )
 

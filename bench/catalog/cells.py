@@ -38,6 +38,8 @@ class Cell:
     gates: int | None = None
     biases: int = 1
     """Vectors of biases a gate."""
+    has_options: bool = False
+    """Whether its layers take the options of Keras's (`bench.catalog.support.OPTIONS`)."""
     scannable: bool = False
     """Whether it can be computed by an associative scan: no gate of it sees the state."""
 
@@ -50,9 +52,11 @@ class Cell:
 BUILT_IN = {
     cell.name: cell
     for cell in (
-        Cell("simple_rnn", "bench.worker.model:simple_rnn", "keras.layers.SimpleRNN", gates=1),
-        Cell("lstm", "bench.worker.model:lstm", "keras.layers.LSTM", gates=4),
-        Cell("gru", "bench.worker.model:gru", "keras.layers.GRU (reset_after=True)", gates=3, biases=2),
+        Cell("simple_rnn", "bench.worker.model:simple_rnn", "keras.layers.SimpleRNN", gates=1, has_options=True),
+        Cell("lstm", "bench.worker.model:lstm", "keras.layers.LSTM", gates=4, has_options=True),
+        Cell(
+            "gru", "bench.worker.model:gru", "keras.layers.GRU (reset_after=True)", gates=3, biases=2, has_options=True
+        ),
         Cell(
             "min_gru", "bench.worker.min_gru:min_gru", "minGRU (Feng et al. 2024), as a scan or a loop", scannable=True
         ),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.catalog import networks
+from bench.catalog import networks, tasks
 from bench.catalog.cells import BUILT_IN
+from bench.catalog.networks import Recurrent
 from bench.core.case import Case
 from bench.core.errors import named
 
@@ -54,18 +55,56 @@ def default_kernels(case: Case) -> tuple[str, ...]:
     """What Keras picks by itself for the recurrent layers, by its own rules; empty for a cell whose rules are unknown.
 
     On a GPU each backend has a rule of its own, so that the defaults of two backends, or of two cells on one, are not
-    like for like.
+    like for like. The phases of a run don't differ: no rule asks whether the layer is being trained.
     """
     if case.cell not in BUILT_IN:
         return ()
-    activations = networks.find(case.network).activations
+    layers = networks.of(case).recurrent
     if BUILT_IN[case.cell].scannable:
         in_xla = case.device != "cpu" and case.backend == "tensorflow"
-        return ("parallel_xla" if in_xla else "parallel",) * len(activations)
+        return ("parallel_xla" if in_xla else "parallel",) * len(layers)
     if case.device == "cpu":
-        return ("generic",) * len(activations)
-    has_cudnn = case.cell == "lstm" or (case.cell == "gru" and case.backend != "jax")
-    in_cudnn = [has_cudnn and activation == "tanh" for activation in activations]
-    # TensorFlow compiles the whole model with XLA, unless one layer takes cuDNN
-    loop = "xla" if case.backend == "tensorflow" and not any(in_cudnn) else "generic"
-    return tuple("cudnn" if fused else loop for fused in in_cudnn)
+        return ("generic",) * len(layers)
+    # TensorFlow compiles the whole model with XLA, unless a layer was made such that cuDNN could take it: recurrent
+    # dropout and masks are seen only when it is called
+    made_for_cudnn = any(cudnn_obstacle_when_made(case, layer) is None for layer in layers)
+    loop = "xla" if case.backend == "tensorflow" and not made_for_cudnn else "generic"
+    return tuple("cudnn" if cudnn_obstacle(case, layer) is None else loop for layer in layers)
+
+
+def cudnn_obstacle(case: Case, layer: Recurrent) -> str | None:
+    """What keeps a recurrent layer of a built-in cell out of cuDNN on a GPU, as a sentence; None where nothing does.
+
+    Read off `LSTM.inner_loop`, `GRU.inner_loop` and `backend/*/rnn.py` of Keras 3.15; a test asks Keras the same.
+    """
+    if reason := cudnn_obstacle_when_made(case, layer):
+        return reason
+    if layer.recurrent_dropout:
+        return (
+            f"recurrent_dropout={layer.recurrent_dropout:g} rules cuDNN out, in evaluation and prediction too: Keras "
+            "takes the loop wherever it isn't 0"
+        )
+    task = tasks.known(case)
+    if case.backend != "tensorflow" and (case.mask != "none" or (task is not None and task.mask_value is not None)):
+        cause = f"mask={case.mask}" if case.mask != "none" else f"the padding of {case.task}"
+        return f"{cause} rules cuDNN out: Keras takes the loop on {case.backend} wherever there is a mask"
+    if case.mask == "gaps":
+        return "mask=gaps rules cuDNN out: TensorFlow's cuDNN takes right padding alone"
+    return None
+
+
+def cudnn_obstacle_when_made(case: Case, layer: Recurrent) -> str | None:
+    """The part of `cudnn_obstacle` that a layer knows when it is made: all but recurrent dropout and masks."""
+    if case.cell == "simple_rnn":
+        return "Keras has no cuDNN path for SimpleRNN on any backend"
+    if case.cell == "gru" and case.backend == "jax":
+        return "Keras's JAX backend has no cuDNN GRU"
+    if not layer.bias:
+        return "bias=false rules cuDNN out: Keras takes it for layers with biases alone"
+    if case.cell == "gru" and not layer.reset_after:
+        return "reset_after=false rules cuDNN out: its GRU has the reset gate after the product with the state"
+    if layer.recurrent_activation != "sigmoid":
+        return f"recurrent_activation={layer.recurrent_activation} rules cuDNN out: its gates have sigmoid"
+    if layer.activation != "tanh":
+        return f"the activation {layer.activation} rules cuDNN out: its kernels have tanh"
+    return None

@@ -1,4 +1,4 @@
-"""Cells × kernels × backends × devices on this machine: what runs, and what can't and why. Pure.
+"""Cells × kernels × backends × devices, and cells × options of layers: what runs, and what can't and why. Pure.
 
 Availability is *assumed*, by Keras's rules (`bench.catalog.support`), until the configuration has been *probed*
 (`bench.run.probe`).
@@ -6,14 +6,36 @@ Availability is *assumed*, by Keras's rules (`bench.catalog.support`), until the
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from bench.catalog.kernels import default_kernels
-from bench.core.case import Case, Status
+from bench.catalog import networks
+from bench.catalog.cells import BUILT_IN
+from bench.catalog.kernels import cudnn_obstacle, default_kernels
+from bench.core.axes import changed
+from bench.core.case import Case, Status, written
 
 PROBE_TASK = "mnist_5k"
 """What a probe trains on: data that comes with the package."""
+_PROBE_BATCH = 200
+
+OPTIONS_TRIED: tuple[dict[str, Any], ...] = (
+    {},
+    {"bidirectional": True},
+    {"dropout": 0.2},
+    {"recurrent_dropout": 0.2},
+    {"mask": "right"},
+    {"mask": "gaps"},
+    {"stateful": True},
+    {"reset_after": False},
+    {"bias": False},
+    {"activation": "relu"},
+    {"recurrent_activation": "hard_sigmoid"},
+)
+"""The rows of the matrix of options: no option, then each by itself."""
+PHASES = ("train", "evaluate", "predict")
+"""The phases whose kernels the matrix of options gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +48,8 @@ class ProbeResult:
     error: str | None
     probed_at: str
     """UTC, ISO 8601, to the second."""
+    phases: Mapping[str, str] = field(default_factory=dict)
+    """By phase that was executed: the kernel that its programs showed, `a + b` where layers differ."""
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able, as it is kept."""
@@ -52,33 +76,58 @@ class Availability:
     """None where it is assumed."""
     surprise: bool
     """Whether the probe contradicts what was assumed."""
+    phases: Mapping[str, str] = field(default_factory=dict)
+    """By phase: the kernel that its programs showed; empty where it is assumed."""
+    absent: str | None = None
+    """What this machine lacks for it, so that it can only be assumed; None where it is all there."""
+
+    @property
+    def not_cudnn(self) -> str | None:
+        """Why Keras doesn't pick cuDNN, named by the option; None where it does, and on a processor."""
+        if self.case.device == "cpu" or self.case.cell not in BUILT_IN or self.case.kernel != "auto":
+            return None
+        obstacles = (cudnn_obstacle(self.case, layer) for layer in networks.of(self.case).recurrent)
+        return next((obstacle for obstacle in obstacles if obstacle), None)
+
+
+def with_each_option(case: Case) -> tuple[Case, ...]:
+    """The rows of the matrix of options for a configuration, with a batch size that stateful layers can have."""
+    return tuple(replace(case, task=PROBE_TASK, batch_size=_PROBE_BATCH, **options) for options in OPTIONS_TRIED)
+
+
+def option_of(case: Case) -> str:
+    """The option of a row of the matrix: `recurrent_dropout=0.2`; empty for none."""
+    names = [name for options in OPTIONS_TRIED for name in options]
+    return ", ".join(f"{name}={written(value)}" for name, value in changed(case, dict.fromkeys(names)))
 
 
 def probe_case(case: Case) -> Case:
     """What is run to probe a configuration: the same kernel, in one step of training on as little as shows it.
 
-    Of one size of batch, 200, so that each function is compiled once.
+    Of one size of batch, so that each function is compiled once. Predictions are made where Keras picks the kernel; an
+    unrolled layer would take minutes to compile for each of their batches.
     """
     return replace(
         case,
         task=PROBE_TASK,
         units=8,
-        batch_size=200,
-        train_samples=200,
+        batch_size=_PROBE_BATCH,
+        train_samples=_PROBE_BATCH,
         epochs=1,
-        latency_calls=0,
+        latency_calls=1 if case.kernel == "auto" and not case.stateful else 0,
         seed=0,
         repeat=0,
     )
 
 
-def availability(case: Case, reason: str | None, probed: ProbeResult | None) -> Availability:
+def availability(case: Case, reason: str | None, probed: ProbeResult | None, absent: str | None = None) -> Availability:
     """Whether a configuration runs here: as its probe showed, else as the rules have it.
 
     Args:
         case: the configuration.
-        reason: why it can't be had, by Keras's rules and this machine's means; None where it can.
+        reason: why it can't be had, by Keras's rules; None where it can.
         probed: the result of its probe; None where there was none.
+        absent: what this machine lacks for it; None where it is all there.
     """
     if probed is None:
         picked = " + ".join(dict.fromkeys(default_kernels(case))) or None
@@ -90,6 +139,7 @@ def availability(case: Case, reason: str | None, probed: ProbeResult | None) -> 
             reason=reason,
             probed_at=None,
             surprise=False,
+            absent=absent,
         )
     runs = probed.status is Status.OK
     return Availability(
@@ -100,4 +150,6 @@ def availability(case: Case, reason: str | None, probed: ProbeResult | None) -> 
         reason=None if runs else reason or probed.error or "the probe failed without an error message",
         probed_at=probed.probed_at,
         surprise=runs is not (reason is None),
+        phases=probed.phases if runs else {},
+        absent=absent,
     )

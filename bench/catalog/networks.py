@@ -7,12 +7,14 @@ the serial chain and the attestation all read the tuple. A network more is one r
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from string import ascii_lowercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bench.catalog.activations import DEFAULT
 from bench.catalog.factories import check_factory
+from bench.core.case import Case
 from bench.core.errors import named
 
 if TYPE_CHECKING:
@@ -22,9 +24,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recurrent:
-    """The case's cell, as wide as the case's `units`. It returns the sequence where another one follows."""
+    """The case's cell, as wide as the case's `units`. It returns the sequence where another one follows.
+
+    A row of `NETWORKS` gives the activation; the rest are the case's options (`of`).
+    """
 
     activation: str
+    recurrent_activation: str = "sigmoid"
+    """That of the gates; SimpleRNN has none."""
+    bias: bool = True
+    reset_after: bool = True
+    """Whether a GRU's reset gate stands after the product with the state."""
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    stateful: bool = False
+    bidirectional: bool = False
+    """Whether a second layer like it reads the sequence backwards; both outputs stand beside each other."""
+
+    @property
+    def directions(self) -> int:
+        """The chains of steps in it, which don't wait for each other."""
+        return 2 if self.bidirectional else 1
 
 
 @dataclass(frozen=True)
@@ -103,14 +123,39 @@ class Network:
             )
 
     @property
+    def recurrent(self) -> tuple[Recurrent, ...]:
+        """The recurrent layers, in the order in which the data goes through them."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Recurrent))
+
+    @property
     def activations(self) -> tuple[str, ...]:
         """The activation of each recurrent layer."""
-        return tuple(layer.activation for layer in self.layers if isinstance(layer, Recurrent))
+        return tuple(layer.activation for layer in self.recurrent)
 
     @property
     def recurrent_names(self) -> tuple[str, ...]:
         """The name of each recurrent layer, in the order in which the data goes through them."""
-        return tuple(f"recurrent_{ascii_lowercase[number]}" for number in range(len(self.activations)))
+        return tuple(f"recurrent_{ascii_lowercase[number]}" for number in range(len(self.recurrent)))
+
+    def dependent_steps(self, task: Task) -> int:
+        """Products of a training step that wait for each other: a sequence's steps in each layer, forward and back.
+
+        A reset gate before the product with the state makes two of each. Two directions don't wait for each other.
+        """
+        return sum(2 * task.steps * (1 if layer.reset_after else 2) for layer in self.recurrent)
+
+    def with_depth(self, layers: int) -> Network:
+        """The network with so many recurrent layers: its first ones, then its last one again, with the dropout behind.
+
+        Args:
+            layers: how many, at least 1.
+        """
+        starts = [place for place, layer in enumerate(self.layers) if isinstance(layer, Recurrent)]
+        head = next(place for place, layer in enumerate(self.layers) if isinstance(layer, Dense | Output))
+        groups = [self.layers[start:end] for start, end in zip(starts, [*starts[1:], head], strict=True)]
+        groups = [*groups[:layers], *[groups[-1]] * (layers - len(groups))]
+        kept = (*self.layers[: starts[0]], *(layer for group in groups for layer in group), *self.layers[head:])
+        return replace(self, layers=kept)
 
     def placed(self, units: int, task: Task) -> tuple[PlacedLayer, ...]:
         """The layers with their shapes, for a cell of `units` and the sequences and targets of `task`.
@@ -127,9 +172,9 @@ class Network:
             name, inputs = "", shape
             match layer:
                 case Recurrent():
-                    name = next(names)
+                    name, width = next(names), layer.directions * units
                     whole = name != last or task.target.per_step
-                    shape = (task.steps, units) if whole else (units,)
+                    shape = (task.steps, width) if whole else (width,)
                 case Dense():
                     shape = (*shape[:-1], layer.units)
                 case Output():
@@ -179,6 +224,41 @@ def _of_user(name: str, origin: str) -> Network:
     return Network(name, "named on the command line or in the suite", (), factory=name)
 
 
+def of(case: Case) -> Network:
+    """The network that a case names, with the case's number of recurrent layers, and its options in each of them.
+
+    A user's network is what it is.
+
+    Raises:
+        UsageError: there is none; the message gives the nearest one.
+    """
+    return _with_options(
+        find(case.network),
+        case.layers,
+        case.activation,
+        recurrent_activation="sigmoid" if case.recurrent_activation == DEFAULT else case.recurrent_activation,
+        bias=case.bias,
+        reset_after=case.reset_after,
+        dropout=case.dropout,
+        recurrent_dropout=case.recurrent_dropout,
+        stateful=case.stateful,
+        bidirectional=case.bidirectional,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _with_options(network: Network, layers: int, activation: str, **options: Any) -> Network:
+    if network.factory:
+        return network
+    if activation != DEFAULT:
+        options["activation"] = activation
+    deep = network.with_depth(layers) if layers else network
+    return replace(
+        deep,
+        layers=tuple(replace(layer, **options) if isinstance(layer, Recurrent) else layer for layer in deep.layers),
+    )
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """Floating-point operations for one sample, 2 per multiply-add; element-wise work is not counted."""
@@ -200,7 +280,11 @@ def arithmetic(network: Network, gates: int, units: int, task: Task) -> Arithmet
     placed = network.placed(units, task)
     # per position: the products with the layer's inputs, and those with a recurrent layer's state
     inputs = [2 * layer.positions * _weights(layer, gates) for layer in placed]
-    states = sum(2 * layer.positions * gates * units * units for layer in placed if isinstance(layer.layer, Recurrent))
+    states = sum(
+        2 * layer.positions * layer.layer.directions * gates * units * units
+        for layer in placed
+        if isinstance(layer.layer, Recurrent)
+    )
     forward = sum(inputs) + states
     # backward is a product for the weights' gradient and one for the inputs', each as large as the forward one
     first = 0 if task.vocabulary else next(operations for operations in inputs if operations)
@@ -212,8 +296,11 @@ def parameters(placed: PlacedLayer, cell: Cell) -> int | None:
     if isinstance(placed.layer, Recurrent):
         if cell.gates is None:
             return None
-        units = placed.outputs[-1]
-        return _weights(placed, cell.gates) + cell.gates * units * (units + cell.biases)
+        layer = placed.layer
+        units = placed.outputs[-1] // layer.directions
+        # the second vector of biases is the one that a reset gate multiplies after the product with the state
+        biases = (cell.biases if layer.reset_after else 1) if layer.bias else 0
+        return _weights(placed, cell.gates) + layer.directions * cell.gates * units * (units + biases)
     if isinstance(placed.layer, Embedding):
         return placed.layer.vocabulary * placed.outputs[-1]
     return _weights(placed, 1) + placed.outputs[-1] if _weights(placed, 1) else 0

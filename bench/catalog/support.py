@@ -6,12 +6,33 @@ planning: what really ran is read from the executed program (`bench.worker`). Wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bench.catalog import dtypes, networks, tasks
+from bench.catalog.activations import DEFAULT
+from bench.catalog.backends import BACKENDS
 from bench.catalog.cells import BUILT_IN
-from bench.core.case import Case
+from bench.catalog.kernels import cudnn_obstacle, default_kernels
+from bench.catalog.runtimes import RUNTIMES
+from bench.core.axes import changed
+from bench.core.case import Case, written
+
+OPTIONS = (
+    "bidirectional",
+    "dropout",
+    "recurrent_dropout",
+    "mask",
+    "stateful",
+    "reset_after",
+    "bias",
+    "activation",
+    "recurrent_activation",
+)
+"""The fields of a case that are options of recurrent layers."""
+_OPTIONS_OF_KERAS = tuple(name for name in OPTIONS if name != "activation")
+"""Those that a factory isn't given: only Keras's own layers have them."""
 
 _CUDNN_HAS_NO_MIN_GRU = "cuDNN has no minGRU"
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
@@ -34,9 +55,22 @@ def refusal(case: Case, host: Capabilities) -> str | None:
     return (
         host.backends[case.backend]
         or host.device_problem(case.device)
+        or option_refusal(case)
         or runtime_refusal(case)
         or host.runtimes.get(case.runtime)
         or kernel_refusal(case)
+    )
+
+
+def missing(case: Case, host: Capabilities) -> str | None:
+    """What this host lacks for a case: its backend, device or runtime; None where it is all there."""
+    return host.backends[case.backend] or host.device_problem(case.device) or host.runtimes.get(case.runtime)
+
+
+def ideal_host() -> Capabilities:
+    """A host that has everything: what is refused there is refused by the rules alone."""
+    return Capabilities(
+        backends=dict.fromkeys(BACKENDS), runtimes=dict.fromkeys(RUNTIMES), device_problem=lambda device: None
     )
 
 
@@ -56,9 +90,65 @@ def probe_refusal(case: Case, host: Capabilities) -> str | None:
     return (
         host.backends[case.backend]
         or host.device_problem(case.device)
+        or option_refusal(case)
         or runtime_refusal(case)
         or host.runtimes.get(case.runtime)
         or dtypes.find(case.dtype).problem
+    )
+
+
+def changed_options(case: Case, options: Sequence[str] = OPTIONS) -> list[str]:
+    """Those of a case's options that are not at their default, each with its value: `recurrent_dropout=0.2`."""
+    return [f"{name}={written(value)}" for name, value in changed(case, options)]
+
+
+def option_refusal(case: Case) -> str | None:
+    """Why this case's cell can't have its options on any machine; None where it can."""
+    if networks.find(case.network).factory and (case.layers or changed_options(case)):
+        return f"the network {case.network} has the layers that it makes: layers and their options are for those here"
+    has_options = case.cell in BUILT_IN and BUILT_IN[case.cell].has_options
+    options = changed_options(case, OPTIONS if has_options else _OPTIONS_OF_KERAS)
+    if not options:
+        return None
+    if not has_options:
+        return f"{options[0]} is an option of Keras's layers: the layers of {case.cell} are made without"
+    if not case.reset_after and case.cell != "gru":
+        return "only a GRU has reset_after"
+    if case.recurrent_activation != DEFAULT and case.cell == "simple_rnn":
+        return "SimpleRNN has no gates, and so no recurrent_activation"
+    return _mask_refusal(case) or (_stateful_refusal(case) if case.stateful else None)
+
+
+def _mask_refusal(case: Case) -> str | None:
+    task = tasks.known(case)
+    if case.mask == "none" or task is None:
+        return None
+    if task.vocabulary:
+        return f"the inputs of {case.task} are tokens, which padding would be one of"
+    if task.mask_value is not None:
+        return f"the sequences of {case.task} have lengths of their own, and are masked by them: set masks=none"
+    if task.target.per_step:
+        return f"{case.task} has a target for each step, and padding would hide some: set masks=none"
+    return None
+
+
+def _stateful_refusal(case: Case) -> str | None:
+    if case.backend == "jax":
+        return "Keras on JAX carries no state from one batch to the next in fit, evaluate and predict"
+    if case.backend == "torch" and case.cell != "simple_rnn" and case.kernel != "generic":
+        # the states that the fast path kept for the gradients are assigned to before the backward pass
+        return "Keras on torch can't train a stateful LSTM or GRU on its fast path: ask for the kernel generic"
+    if case.latency_calls:
+        return "a stateful network takes batches of one size, and inference is timed at several: set latency_calls=0"
+    task = tasks.of(case)
+    counts = (case.train_samples or task.train_samples, task.test_samples)
+    if not any(count % case.batch_size for count in counts):
+        return None
+    common = math.gcd(*counts)
+    fits = min((n for n in range(1, common + 1) if common % n == 0), key=lambda n: (abs(n - case.batch_size), n))
+    return (
+        f"a stateful network takes whole batches alone, and batches of {case.batch_size} don't divide "
+        f"{counts[0]:,} training and {counts[1]:,} test samples: set batch_size={fits}"
     )
 
 
@@ -69,6 +159,7 @@ def kernel_refusal(case: Case) -> str | None:
         or _double_precision_refusal(case)
         or (_cudnn_refusal(case) if case.kernel == "cudnn" else _switch_refusal(case))
         or _half_precision_refusal(case)
+        or _gaps_refusal(case)
     )
 
 
@@ -106,19 +197,29 @@ def _scan_refusal(case: Case) -> str | None:
 def _cudnn_refusal(case: Case) -> str | None:
     if case.cell == "min_gru":
         return _CUDNN_HAS_NO_MIN_GRU
-    if case.cell == "simple_rnn":
-        return "Keras has no cuDNN path for SimpleRNN on any backend"
-    if case.cell == "gru" and case.backend == "jax":
-        return "Keras's JAX backend has no cuDNN GRU"
+    network = networks.of(case)
+    obstacles = [cudnn_obstacle(case, layer) for layer in network.recurrent]
+    if case.cell == "simple_rnn" or (case.cell == "gru" and case.backend == "jax"):
+        return obstacles[0]
     if case.device == "cpu":
         return f"cuDNN runs on NVIDIA GPUs only, and the device is {case.device}"
-    activations = networks.find(case.network).activations
+    activations = network.activations
     fused = [str(number) for number, activation in enumerate(activations, start=1) if activation == "tanh"]
-    if len(fused) < len(activations):
+    if case.activation == DEFAULT and len(fused) < len(activations):
         number, activation = next((n, name) for n, name in enumerate(activations) if name != "tanh")
         left = f"layer {' and '.join(fused)} only" if fused else "no layer is left"
-        return f"the {_ORDINALS[number]} layer's {activation} rules cuDNN out: {left}; use the network cudnn_ready"
-    return None
+        ordinal = _ORDINALS[number] if number < len(_ORDINALS) else f"{number + 1}th"
+        return f"the {ordinal} layer's {activation} rules cuDNN out: {left}; use the network cudnn_ready"
+    return next((obstacle for obstacle in obstacles if obstacle), None)
+
+
+def _gaps_refusal(case: Case) -> str | None:
+    """TensorFlow's cuDNN is picked by Keras whatever the mask, and then ends the run where that isn't right padding."""
+    if case.mask != "gaps" or case.backend != "tensorflow" or case.kernel != "auto":
+        return None
+    if "cudnn" not in default_kernels(replace(case, mask="none")):
+        return None
+    return "mask=gaps rules cuDNN out, and Keras on TensorFlow picks it all the same: the run ends; use generic"
 
 
 def _double_precision_refusal(case: Case) -> str | None:
@@ -157,6 +258,8 @@ def _onnx_refusal(case: Case) -> str | None:
         return "the export is checked for the networks that come with the program, not for one of your own"
     if case.dtype not in ("float32", "float64"):
         return f"the export is checked in float32 and float64 only, not in {case.dtype}"
+    if options := changed_options(case):
+        return f"the export is checked for layers without options, and not with {options[0]}"
     if case.kernel == "xla":
         return "the export leaves XLA behind: ask for the kernel auto or generic"
     if case.kernel == "parallel" or (case.kernel == "auto" and case.cell == "min_gru"):
@@ -171,13 +274,29 @@ def _torch_refusal(case: Case) -> str | None:
         return "torch.nn is torch's own: it needs the backend torch"
     if networks.find(case.network).factory:
         return "torch.nn has no peer of a network of your own, which is made of Keras's layers"
-    if set(networks.find(case.network).activations) != {"tanh"}:
+    if set(networks.of(case).activations) != {"tanh"}:
         return "torch.nn's LSTM and GRU know tanh only: use the network cudnn_ready"
     if case.cell not in ("simple_rnn", "lstm", "gru"):
         return f"torch.nn has LSTM, GRU and RNN: {case.cell} has no peer there"
+    if reason := _torch_option_refusal(case):
+        return reason
     on_gpu = case.device != "cpu"
     if case.kernel not in (("auto", "cudnn") if on_gpu else ("auto",)):
         return f"torch.nn picks its kernel by itself{' (cudnn on a GPU)' if on_gpu else ''}: ask for the kernel auto"
     if case.dtype not in ("float32", "float64"):
         return f"torch.nn is trained in float32 and float64 here, not in {case.dtype}"
     return _inputs_refusal(case)
+
+
+def _torch_option_refusal(case: Case) -> str | None:
+    if case.dropout or case.recurrent_dropout:
+        return "torch.nn's layers drop nothing inside themselves: their dropout lies between layers"
+    if case.mask != "none":
+        return "torch.nn's layers take no mask: packed sequences have lengths alone"
+    if case.stateful:
+        return "torch.nn's layers carry no state from call to call by themselves"
+    if not case.reset_after:
+        return "torch.nn's GRU has its reset gate after the product with the state"
+    if case.recurrent_activation not in (DEFAULT, "sigmoid"):
+        return "torch.nn's gates have sigmoid"
+    return None

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from bench.catalog.support import Capabilities
     from bench.core.case import Case
     from bench.host.hardware import Machine
-    from bench.plan.prepare import PreparedSuite
-    from bench.plan.suite import Axes
+    from bench.plan.suite import Axes, Suite
     from bench.run.probe import ProbeCache
 
 
@@ -41,9 +40,15 @@ def kernels(
             "--steps", metavar="N", min=1, help="The length of random data where the model leaves it open: 16."
         ),
     ] = None,
+    options: Annotated[
+        bool,
+        typer.Option("--options", help="The matrix of the options of layers: which kernel Keras picks with each."),
+    ] = False,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
-    """The matrix of cells × kernels × backends × devices: what runs here, and what can't and why.
+    """The matrix of cells × kernels × backends × devices: what can be had, and what can't and why.
+
+    What this machine lacks is shown as assumed, from Keras's rules.
 
     With MODULE:BUILD, which kernel each recurrent layer of that Keras model runs in training, evaluation and
     prediction, read from the programs of a step. Ends with 4 if it could not be trained.
@@ -56,6 +61,7 @@ def kernels(
 
       bench kernels --set devices=gpu:0 --set networks=notebook,cudnn_ready
 
+      bench kernels --options --set backends=tensorflow --set cells=lstm,gru
       bench kernels my_module:build_model --set backends=tensorflow,jax,torch
     """
     if model is not None:
@@ -69,19 +75,17 @@ def kernels(
                 f"{option} is for a model: name its function, as in `bench kernels my_module:build_model`."
             )
     from bench.catalog.matrix import availability
+    from bench.catalog.support import missing
     from bench.host.capabilities import read_capabilities
     from bench.host.hardware import read_machine
     from bench.host.software import read_software
     from bench.report.kernel_matrix import matrix_data, matrix_document
+    from bench.report.option_matrix import option_data, option_document
     from bench.run.probe import ProbeCache
 
     machine = read_machine()
     host = read_capabilities(machine)
-    prepared = _crossed(overrides or (), machine)
-    plan, axes = prepared.plan(), prepared.suite.axes
-    reasons: dict[Case, str | None] = {out.configuration: out.reason for out in plan.excluded}
-    reasons |= {scheduled.case.configuration: None for scheduled in plan.scheduled}
-    reasons = dict(sorted(reasons.items(), key=lambda item: _place(item[0], axes)))
+    reasons = _reasons(overrides or (), machine, options=options)
     known = {
         backend: ProbeCache(machine.fingerprint, read_software(backend).fingerprint)
         for backend, problem in host.backends.items()
@@ -90,19 +94,39 @@ def kernels(
     if probe:
         _probe(list(reasons), host, known)
     known_cases = [
-        availability(case, reason, known[case.backend].get(case) if case.backend in known else None)
+        availability(
+            case, reason, known[case.backend].get(case) if case.backend in known else None, missing(case, host)
+        )
         for case, reason in reasons.items()
     ]
-    put(fmt, lambda: matrix_document(known_cases), lambda: matrix_data(known_cases))
+    if options:
+        put(fmt, lambda: option_document(known_cases), lambda: option_data(known_cases))
+    else:
+        put(fmt, lambda: matrix_document(known_cases), lambda: matrix_data(known_cases))
 
 
-def _crossed(overrides: Sequence[str], machine: Machine) -> PreparedSuite:
+def _reasons(overrides: Sequence[str], machine: Machine, *, options: bool) -> dict[Case, str | None]:
+    """Each configuration that is shown, in order, and why it can't be had by the rules; None where it can."""
+    from bench.catalog.matrix import with_each_option
+    from bench.catalog.support import ideal_host, refusal
+    from bench.plan.plan import make_plan
+
+    suite = _crossed(overrides, machine, options=options)
+    host = ideal_host()
+    plan = make_plan(suite, order_seed=0, host=host)
+    cases = [out.configuration for out in plan.excluded] + [each.case.configuration for each in plan.scheduled]
+    in_order = sorted(dict.fromkeys(cases), key=lambda case: _place(case, suite.axes))
+    if options:
+        in_order = [each for case in in_order for each in with_each_option(case)]
+    return {case: refusal(case, host) for case in in_order}
+
+
+def _crossed(overrides: Sequence[str], machine: Machine, *, options: bool) -> Suite:
     """All that this program knows, crossed, unless the overrides name other values."""
     from bench.catalog.backends import BACKENDS
-    from bench.catalog.cells import registered
+    from bench.catalog.cells import BUILT_IN, registered
     from bench.catalog.kernels import KERNELS
     from bench.catalog.networks import NETWORKS
-    from bench.plan.prepare import PreparedSuite
     from bench.plan.suite import crossed
 
     axes: dict[str, Sequence[str]] = {
@@ -113,7 +137,15 @@ def _crossed(overrides: Sequence[str], machine: Machine) -> PreparedSuite:
         "kernels": list(KERNELS),
         "devices": ["cpu", *(f"gpu:{number}" for number in range(len(machine.gpus)))],
     }
-    return PreparedSuite(crossed("kernels", axes, overrides), machine, order_seed=0)
+    if options:
+        # tanh in both layers, so that the option alone decides; and a GPU, which is where it does
+        axes |= {
+            "cells": [cell.name for cell in BUILT_IN.values() if cell.has_options],
+            "networks": ["cudnn_ready"],
+            "kernels": ["auto"],
+        }
+        axes |= {"devices": axes["devices"] if machine.gpus else ["cpu", "gpu:0"]}
+    return crossed("kernels", axes, overrides)
 
 
 def _place(case: Case, axes: Axes) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import get_type_hints
 
-from bench.core.case import Case
+from bench.core.case import Case, written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Axis:
     """The field of `Case`: `cell`."""
     plural: str
     """The name in suites and in `--set`: `cells`."""
-    type: type[str] | type[int] | type[float]
+    type: type[str] | type[int] | type[float] | type[bool]
     doc: str
     default: tuple[str | int | float, ...]
     """The values that a suite crosses if it names none."""
@@ -33,12 +33,12 @@ class Axis:
     @property
     def is_number(self) -> bool:
         """Whether its values are numbers: `units = [64, 128]`."""
-        return self.type is not str
+        return self.type in (int, float)
 
     def in_words(self, value: object) -> str:
-        """A value as headings write it: `64 units`, `1 epoch`, `dtype=float16`."""
+        """A value as headings write it: `64 units`, `1 epoch`, `dtype=float16`, `bias=false`."""
         if not self.words:
-            return f"{self.field}={value}"
+            return f"{self.field}={written(value)}"
         text = self.words.format(value)
         return text.removesuffix("s") if value == 1 else text
 
@@ -60,6 +60,12 @@ BY_FIELD: Mapping[str, Axis] = MappingProxyType({axis.field: axis for axis in AX
 
 SETTING_FIELDS = tuple(f.name for f in fields(Case) if f.name not in {"cell", "seed", "repeat"})
 """The fields of `Case` that make up the setting that a cell is measured in."""
+
+
+def changed(case: Case, names: Iterable[str]) -> list[tuple[str, str | int | float]]:
+    """Those of a case's fields `names` that are not at their default, and their values."""
+    values = [(name, getattr(case, name)) for name in names]
+    return [(name, value) for name, value in values if value not in BY_FIELD[name].default]
 
 
 def varying(cases: Iterable[Case]) -> tuple[str, ...]:

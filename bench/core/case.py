@@ -28,6 +28,11 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def written(value: object) -> str:
+    """A value of an axis as `--set` and suites write it: `true`, `0.2`, `lstm`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 _LARGEST_COUNT = 2**31 - 1
 """Backends keep shapes and counts in 32 bits."""
 
@@ -124,6 +129,62 @@ class Case:
         at_least=1,
         at_most=_LARGEST_COUNT,
         words="{} units",
+    )
+    layers: int = axis(
+        plural="layers",
+        default=0,
+        doc="recurrent layers; 0 is as many as the network has. More of them are like its last one, dropout included",
+        at_least=0,
+        at_most=26,
+        zero="the network's own number",
+    )
+    bidirectional: bool = axis(
+        plural="bidirectional",
+        default=False,
+        doc="whether each recurrent layer reads the sequence in both directions, `units` wide in each",
+    )
+    dropout: float = axis(
+        plural="dropout",
+        default=0.0,
+        doc="fraction of its inputs that a recurrent layer itself drops in training",
+        at_least=0,
+        at_most=0.99,
+    )
+    recurrent_dropout: float = axis(
+        plural="recurrent_dropout",
+        default=0.0,
+        doc="fraction of its state that a recurrent layer drops in training",
+        at_least=0,
+        at_most=0.99,
+    )
+    mask: str = axis(
+        plural="masks",
+        default="none",
+        doc="which steps are padding, and masked: none, right (all from some step on), gaps (any but the first)",
+        catalogue="masks",
+    )
+    stateful: bool = axis(
+        plural="stateful",
+        default=False,
+        doc="whether recurrent layers carry their state from one batch to the next",
+    )
+    reset_after: bool = axis(
+        plural="reset_after",
+        default=True,
+        doc="whether a GRU applies its reset gate after the product with the state, which is cuDNN's form, or before",
+    )
+    bias: bool = axis(plural="bias", default=True, doc="whether recurrent layers add biases")
+    activation: str = axis(
+        plural="activations",
+        default="default",
+        doc="the activation of all recurrent layers; default is the network's own in each",
+        catalogue="activations",
+    )
+    recurrent_activation: str = axis(
+        plural="recurrent_activations",
+        default="default",
+        doc="the activation of the gates of LSTM and GRU; default is sigmoid",
+        catalogue="activations",
     )
     batch_size: int = axis(
         plural="batch_size",
@@ -245,5 +306,5 @@ class Case:
 
     def label(self, shown: Collection[str] = ()) -> str:
         """The name of this case in messages: its cell, the fields `shown` with their values, then seed and repeat."""
-        extra = [f"{name}={getattr(self, name)}" for name in shown]
+        extra = [f"{name}={written(getattr(self, name))}" for name in shown]
         return " ".join([self.cell, *extra, f"seed={self.seed}", *([f"repeat={self.repeat}"] if self.repeat else [])])

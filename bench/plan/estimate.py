@@ -26,7 +26,7 @@ def estimate_seconds(case: Case) -> float:
     """
     task = tasks.of(case)
     gates = BUILT_IN[case.cell].gates if case.cell in BUILT_IN else _UNKNOWN_GATES
-    network = networks.find(case.network)
+    network = networks.of(case)
     if network.factory:
         network = networks.NETWORKS["notebook"]  # whose cost stands for what is unknown
     flops = arithmetic(network, gates or _UNKNOWN_GATES, case.units, task)

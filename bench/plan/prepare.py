@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bench.core.case import written
 from bench.host.capabilities import read_capabilities
 from bench.host.hardware import Machine, read_machine
 from bench.plan.plan import Plan, make_plan
@@ -49,7 +50,7 @@ def excluded_by_reason(plan: Plan) -> list[tuple[str, str]]:
     by_reason: dict[str, list[str]] = {}
     for out in plan.excluded:
         values = [(field, getattr(out.configuration, field)) for field in plan.varying]
-        words = [value if isinstance(value, str) else f"{field}={value}" for field, value in values]
+        words = [value if isinstance(value, str) else f"{field}={written(value)}" for field, value in values]
         by_reason.setdefault(out.reason, []).append(" × ".join([out.configuration.cell, *words]))
     lines = []
     for reason, names in by_reason.items():

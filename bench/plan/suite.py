@@ -31,6 +31,8 @@ def _axis_field(axis: Axis) -> tuple[Any, tuple[str | int | float, ...]]:
     if axis.is_number:
         infinite = False if axis.type is float else None
         rule = Field(ge=axis.at_least, gt=axis.above, le=axis.at_most, allow_inf_nan=infinite)
+    elif axis.type is bool:
+        rule = Field()
     else:
         rule = Field(min_length=1)
     return Annotated[tuple[Annotated[axis.type, rule], ...], Len(min_length=1)], axis.default  # type: ignore[name-defined]
@@ -220,6 +222,8 @@ def _axis_values(axis: Axis, text: str, origin: str) -> list[Any]:
         return [value for part in parts for value in _whole_numbers(part, origin)]
     if axis.type is float:
         return [_number(axis.plural, part, origin) for part in parts]
+    if axis.type is bool:
+        return [_truth(axis.plural, part, origin) for part in parts]
     return parts
 
 
@@ -253,10 +257,14 @@ def _scalar(key: str, text: str, origin: str) -> Any:
         except ValueError:
             raise UsageError(f"{key} = {_short(text)!r} ({origin}) is not a whole number.") from None
     if _SCALARS[key] is bool:
-        if text not in ("true", "false"):
-            raise UsageError(f"{key} = {_short(text)!r} ({origin}) is neither true nor false.")
-        return text == "true"
+        return _truth(key, text, origin)
     return text
+
+
+def _truth(key: str, text: str, origin: str) -> bool:
+    if text not in ("true", "false"):
+        raise UsageError(f"{key} = {_short(text)!r} ({origin}) is neither true nor false.")
+    return text == "true"
 
 
 def _validated(raw: Mapping[str, Any], origins: Mapping[str, str]) -> Suite:
@@ -302,6 +310,7 @@ def _as_usage_error(error: ErrorDetails, origins: Mapping[str, str]) -> UsageErr
         "too_short": "there must be at least one value",
         "int_type": "it must be a whole number",
         "float_type": "it must be a number",
+        "bool_type": "it must be true or false",
         "finite_number": "it must be a finite number",
         "string_type": "it must be text",
         "string_too_short": "it must not be empty",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.analysis.rows import InferenceFigures
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
+from bench.core.case import written
 from bench.core.metric import FromCallMemory, FromCalls, Metric, TableColumn
 from bench.core.metrics import METRICS
 from bench.report.document import Column, Table
@@ -31,7 +32,7 @@ def inference_table(section: Section) -> Table:
     heads = [f"{column.heading} at {batch}" if batch else column.heading for _, column, batch in columns]
     rows, narrow_rows = [], []
     for row, figures in timed:
-        who = (row.cell, *(str(row.axes[name]) for name in axes))
+        who = (row.cell, *(written(row.axes[name]) for name in axes))
         how = (figures.call_path, ", ".join(figures.kernels_attested) or NONE)
         shown = [figure_in(_estimate(figures, metric, batch), column) for metric, column, batch in columns]
         rows.append((*who, *how, *(together(*figure) for figure in shown)))

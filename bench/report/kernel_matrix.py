@@ -11,7 +11,7 @@ from bench.report.document import Block, Column, Document, Heading, Notes, Parag
 MATRIX_FIELDS = ("backend", "device", "network", "dtype", "threads")
 """The fields of a case whose values have a matrix each."""
 
-_PROBED = "✓"
+PROBED = "✓"
 _Rows = Mapping[str, Mapping[str, Availability]]
 """cell → kernel → its availability."""
 
@@ -21,17 +21,18 @@ def matrix_document(matrix: Sequence[Availability]) -> Document:
 
     The reasons why something can't be had stand below the tables, numbered in the order in which they are met.
     """
-    reasons = _Reasons(matrix)
+    reasons = Reasons(matrix, ("cell", "kernel", *MATRIX_FIELDS))
     blocks: list[Block] = []
     for group, rows in _grouped(matrix).items():
-        blocks.append(Heading(_heading(group)))
+        blocks.append(Heading(group_heading(group)))
+        blocks += [Paragraph(text, indent=1) for text in absence(next(iter(next(iter(rows.values())).values())))]
         if problem := _common_reason(rows):
             blocks.append(Paragraph(problem, indent=1))
         else:
             blocks.append(_table(rows, reasons))
     if lines := reasons.lines():
         blocks.append(Notes(lines, bullet=""))
-    blocks.append(Notes(_legend(matrix)))
+    blocks.append(Notes(legend(matrix)))
     return Document(tuple(blocks))
 
 
@@ -47,24 +48,23 @@ def matrix_data(matrix: Sequence[Availability]) -> dict[str, Any]:
                 "basis": "probed" if availability.probed_at else "assumed",
                 "probed_at": availability.probed_at,
                 "surprise": availability.surprise,
+                "absent": availability.absent,
             }
             for availability in matrix
         ]
     }
 
 
-class _Reasons:
+class Reasons:
     """Why what can't be had; numbered in the order in which they are first met."""
 
-    def __init__(self, matrix: Sequence[Availability]) -> None:
-        self._refused = [availability for availability in matrix if availability.reason]
-        self._values = {
-            name: {getattr(availability.case, name) for availability in matrix}
-            for name in ("cell", "kernel", *MATRIX_FIELDS)
-        }
+    def __init__(self, matrix: Sequence[Availability], names: Sequence[str]) -> None:
+        self._matrix = matrix
+        self._values = {name: {getattr(availability.case, name) for availability in matrix} for name in names}
         self._texts: list[str] = []
 
     def number(self, text: str) -> int:
+        """The number that a reason has from now on."""
         if text not in self._texts:
             self._texts.append(text)
         return self._texts.index(text) + 1
@@ -73,7 +73,7 @@ class _Reasons:
         """Each reason behind what it is about: `(4) gru × cudnn × jax: Keras's JAX backend has no cuDNN GRU`."""
         lines = []
         for number, text in enumerate(self._texts, start=1):
-            cases = [availability.case for availability in self._refused if availability.reason == text]
+            cases = [each.case for each in self._matrix if text in (each.reason, each.not_cudnn)]
             names = []
             for name, everywhere in self._values.items():
                 here = list(dict.fromkeys(getattr(case, name) for case in cases))
@@ -91,7 +91,8 @@ def _grouped(matrix: Sequence[Availability]) -> dict[tuple[Any, ...], _Rows]:
     return dict(groups)
 
 
-def _heading(group: tuple[Any, ...]) -> str:
+def group_heading(group: tuple[Any, ...]) -> str:
+    """The heading of a matrix: the values of `MATRIX_FIELDS` that it is of."""
     backend, device, network, dtype, threads = group
     words = [backend, device, f"{network} network", *([dtype] if dtype != "float32" else [])]
     return " · ".join([*words, *([f"{threads} threads"] if threads else [])])
@@ -103,7 +104,7 @@ def _common_reason(rows: _Rows) -> str | None:
     return reasons.pop() if len(reasons) == 1 else None
 
 
-def _table(rows: _Rows, reasons: _Reasons) -> Table:
+def _table(rows: _Rows, reasons: Reasons) -> Table:
     kernels = list(dict.fromkeys(kernel for row in rows.values() for kernel in row))
     heads = ["cell", *("auto (default)" if name == "auto" else name for name in kernels)]
     return Table(
@@ -112,23 +113,29 @@ def _table(rows: _Rows, reasons: _Reasons) -> Table:
     )
 
 
-def _cell(availability: Availability, reasons: _Reasons) -> str:
+def _cell(availability: Availability, reasons: Reasons) -> str:
     runs = f"→ {availability.kernel or '?'}" if availability.case.kernel == "auto" else "runs"
-    mark = f" {_PROBED}{'!' if availability.surprise else ''}" if availability.probed_at else ""
+    mark = f" {PROBED}{'!' if availability.surprise else ''}" if availability.probed_at else ""
     reason = f" ({reasons.number(availability.reason)})" if availability.reason else ""
     return f"{runs if availability.runs else 'no'}{mark}{reason}"
 
 
-def _legend(matrix: Sequence[Availability]) -> tuple[str, ...]:
+def absence(availability: Availability) -> tuple[str, ...]:
+    """What stands above a matrix of what this machine lacks."""
+    return (f"not on this machine, and so assumed: {availability.absent}",) if availability.absent else ()
+
+
+def legend(matrix: Sequence[Availability]) -> tuple[str, ...]:
+    """What the marks of a matrix mean."""
     probed = sorted(availability.probed_at[:10] for availability in matrix if availability.probed_at)
     lines = ["auto: what Keras picks by itself, which is what people get; generic everywhere is the fair comparison."]
     if len(probed) < len(matrix):
         lines.append("Without a mark: assumed, from Keras's rules.")
     if probed:
         dates = probed[0] if probed[0] == probed[-1] else f"{probed[0]} to {probed[-1]}"
-        lines.append(f"{_PROBED}: probed ({dates}), run for a step on this machine, its program read.")
+        lines.append(f"{PROBED}: probed ({dates}), run for a step on this machine, its program read.")
     else:
         lines.append("bench kernels --probe runs each for a step and reads its program.")
     if any(availability.surprise for availability in matrix):
-        lines.append(f"{_PROBED}!: the probe contradicts Keras's rules as this program knows them.")
+        lines.append(f"{PROBED}!: the probe contradicts Keras's rules as this program knows them.")
     return tuple(lines)

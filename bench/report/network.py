@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
+from bench.catalog import networks
 from bench.catalog.cells import BUILT_IN, Cell
 from bench.catalog.networks import NETWORKS, Dense, Dropout, Embedding, Layer, Recurrent, parameters
 from bench.catalog.tasks import Task
@@ -26,8 +27,7 @@ class DrawnLayer:
 
 def layers_of(case: Case, task: Task | None) -> tuple[DrawnLayer, ...]:
     """The layers of a case, by formula; none for a task or a network that this version doesn't know."""
-    network = NETWORKS.get(case.network)
-    if task is None or network is None:
+    if task is None or case.network not in NETWORKS:
         return ()
     # a store may name cells that aren't installed here
     cell = BUILT_IN.get(case.cell, Cell(case.cell, "", ""))
@@ -36,7 +36,7 @@ def layers_of(case: Case, task: Task | None) -> tuple[DrawnLayer, ...]:
         DrawnLayer(f"Input: a {task.words.step} a step", inputs, 0),
         *(
             DrawnLayer(_title(placed.layer, cell, task), placed.outputs, parameters(placed, cell), bool(placed.name))
-            for placed in network.placed(case.units, task)
+            for placed in networks.of(case).placed(case.units, task)
         ),
     )
 
@@ -44,7 +44,8 @@ def layers_of(case: Case, task: Task | None) -> tuple[DrawnLayer, ...]:
 def _title(layer: Layer, cell: Cell, task: Task) -> str:
     match layer:
         case Recurrent(activation):
-            return f"{clean(cell.name)}, {activation}"
+            both = "2 × " if layer.bidirectional else ""
+            return f"{both}{clean(cell.name)}, {activation}"
         case Embedding(vocabulary):
             return f"Embedding of {vocabulary:,} tokens"
         case Dropout(rate):

@@ -15,6 +15,7 @@ from typing import Any
 from bench.analysis.comparison import Comparison
 from bench.analysis.rows import Row
 from bench.analysis.summary import Section
+from bench.core.axes import BY_FIELD, changed
 from bench.plan.gate import Gate
 from bench.report.document import (
     Block,
@@ -152,8 +153,8 @@ def _networks(_: Measured, section: Section) -> tuple[Block, ...]:
     drawings: dict[tuple[Any, ...], tuple[str, Table]] = {}
     for row in section.rows:
         case = row.configuration
-        if layers_of(case, row.task):
-            drawings.setdefault((case.cell, case.network, case.units), _network(row))
+        if drawn_layers := layers_of(case, row.task):
+            drawings.setdefault((case.cell, drawn_layers), _network(row))
     if not drawings:
         return (Paragraph("This version knows neither the task nor the network."),)
     return (Diagrams(tuple(drawings.values())),)
@@ -162,7 +163,9 @@ def _networks(_: Measured, section: Section) -> tuple[Block, ...]:
 def _network(row: Row) -> tuple[str, Table]:
     case = row.configuration
     layers = layers_of(case, row.task)
-    name = f"{case.cell}, {case.units} units, {case.network} network"
+    of_layers = ("layers", "bidirectional", "reset_after", "bias", "activation")
+    options = [f", {BY_FIELD[name].in_words(value)}" for name, value in changed(case, of_layers)]
+    name = f"{case.cell}, {case.units} units, {case.network} network{''.join(options)}"
     rows = tuple((layer.name, " × ".join(map(str, layer.shape)), whole(layer.parameters)) for layer in layers)
     columns = (Column("layer"), Column("gives, a sample"), Column("parameters", left=False))
     return drawn(layers, name), Table(columns, rows, caption=f"{name}: {whole(row.parameters)} parameters")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.analysis.summary import Section
+from bench.core.case import written
 from bench.core.units import significant
 from bench.report.document import Column, Table
 from bench.report.values import NONE, broken, percent
@@ -25,7 +26,7 @@ def roofline_table(section: Section) -> Table:
     axes = [name for name in section.axes if name != "kernel"]
     rows = [
         (
-            (row.cell, *(str(row.axes[name]) for name in axes)),
+            (row.cell, *(written(row.axes[name]) for name in axes)),
             (
                 ", ".join(row.kernels_attested) or NONE,
                 significant(reached.flops_per_second / 1e9),

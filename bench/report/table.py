@@ -16,6 +16,7 @@ from bench.analysis.summary import Section
 from bench.analysis.trends import find_trends
 from bench.catalog.tasks import CLASS_LABEL
 from bench.core.axes import BY_FIELD
+from bench.core.case import written
 from bench.core.metric import FromCalls, Metric, MetricKind
 from bench.core.metrics import METRICS
 from bench.report.document import Block, Cell, Column, Document, Either, Facts, Heading, Lines, Notes, Paragraph, Table
@@ -115,7 +116,7 @@ def _narrow(section: Section) -> Table:
     names = _axes(section)
     if not names:
         return Table(heads, tuple(rows))
-    groups = [" · ".join(f"{name} = {row.axes[name]}" for name in names) for row in section.rows]
+    groups = [" · ".join(f"{name} = {written(row.axes[name])}" for name in names) for row in section.rows]
     in_order = sorted(zip(groups, rows, strict=True), key=lambda pair: groups.index(pair[0]))
     return Table((Column("", group=True), *heads), tuple((group, *row) for group, row in in_order))
 
@@ -138,7 +139,7 @@ def _axes(section: Section) -> list[str]:
 
 
 def _axis(name: str, section: Section) -> _Part:
-    return _Part(name, lambda row: (str(row.axes[name]), ""), left=isinstance(section.rows[0].axes[name], str))
+    return _Part(name, lambda row: (written(row.axes[name]), ""), left=isinstance(section.rows[0].axes[name], str))
 
 
 def _shown(section: Section) -> list[Metric]:

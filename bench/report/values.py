@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.core.case import written
 from bench.core.units import scale_of, significant
 
 if TYPE_CHECKING:
@@ -83,13 +84,13 @@ def percent(fraction: float | None) -> str:
 def row_label(row: Row) -> str:
     """A row among those of its section: its cell, its kernel where one was asked for, and what else differs."""
     kernel = [row.configuration.kernel] if row.configuration.kernel != "auto" else []
-    axes = [f"{name}={value}" for name, value in row.axes.items() if name != "kernel"]
+    axes = [f"{name}={written(value)}" for name, value in row.axes.items() if name != "kernel"]
     return " × ".join([row.cell, *kernel, *axes])
 
 
 def case_label(case: Case, axes: Sequence[str]) -> str:
     """A configuration among others: its cell, and the fields (`axes`) in which they differ."""
-    return " × ".join([case.cell, *(f"{name}={getattr(case, name)}" for name in axes)])
+    return " × ".join([case.cell, *(f"{name}={written(getattr(case, name))}" for name in axes)])
 
 
 def clean(text: str) -> str:

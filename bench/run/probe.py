@@ -16,9 +16,10 @@ from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, Workers
 from bench.store.files import make_folder, refused, replace_file
 
-VERSION = 1
+VERSION = 2
 """The version of the files that keep results, and of how programs are judged. Results of another one are forgotten.
 
+2 (2026-11): the kernel of each phase, predictions too.
 1 (2026-11): the first.
 """
 
@@ -54,9 +55,17 @@ def probe(
                     status=outcome.status,
                     attested=outcome.metadata.attested_kernel,
                     error=outcome.error,
+                    phases=_by_phase(outcome.metadata.attestation_json),
                     probed_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 ),
             )
+
+
+def _by_phase(attestation_json: str | None) -> dict[str, str]:
+    """The kernel that each phase's programs showed."""
+    evidence = json.loads(attestation_json or "{}")
+    shown = {phase: dict.fromkeys(layer["kernel"] for layer in layers.values()) for phase, layers in evidence.items()}
+    return {phase: " + ".join(kernels) for phase, kernels in shown.items()}
 
 
 class ProbeCache:

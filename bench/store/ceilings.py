@@ -49,16 +49,19 @@ class ProductShape:
     features: int
     layers: int = 2
     """Recurrent layers. A file written before it was recorded has two."""
+    directions: int = 1
+    """Chains of steps in each layer, which don't wait for each other. A file written before has one."""
 
     @classmethod
     def of(cls, case: Case, task: Task) -> Self | None:
-        """The shape of a case's products; None for a cell or a network whose arithmetic is unknown.
+        """The shape of a case's products; None for a cell or a network whose arithmetic is unknown, and for a GRU that
+        resets before the product, which has two products that wait for each other at each step.
 
         Raises:
             UsageError: the case's cell or network is not known here.
         """
-        gates, network = cells.find(case.cell).gates, networks.find(case.network)
-        if gates is None or network.factory:
+        gates, network = cells.find(case.cell).gates, networks.of(case)
+        if gates is None or network.factory or not case.reset_after:
             return None
         return cls(
             backend=case.backend,
@@ -70,13 +73,14 @@ class ProductShape:
             batch_size=case.batch_size,
             steps=task.steps,
             features=task.features,
-            layers=len(network.activations),
+            layers=len(network.recurrent),
+            directions=network.recurrent[0].directions,
         )
 
     @property
     def input_widths(self) -> tuple[int, ...]:
-        """What each recurrent layer reads at a step: the task's features, then the layer before's units."""
-        return (self.features, *[self.units] * (self.layers - 1))
+        """What each recurrent layer reads at a step: the task's features, then what the layer before gives."""
+        return (self.features, *[self.directions * self.units] * (self.layers - 1))
 
 
 CeilingsKey = tuple[ProductShape, str, str]
@@ -103,10 +107,12 @@ class Ceilings:
         return self.shape, self.machine_fingerprint, self.software_fingerprint
 
     def to_data(self) -> dict[str, Any]:
-        """As it stands in a store: two layers go unsaid, so that what was written before stays what it was."""
+        """As it stands in a store: two layers of one direction go unsaid, so that what was written before stays what it
+        was."""
         content = asdict(self)
-        if self.shape.layers == 2:
-            del content["shape"]["layers"]
+        for name, usual in (("layers", 2), ("directions", 1)):
+            if content["shape"][name] == usual:
+                del content["shape"][name]
         return {"bounds_version": CEILINGS_VERSION, **content}
 
 

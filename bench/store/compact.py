@@ -159,7 +159,7 @@ def _same(written: pa.Table, table: pa.Table) -> bool:
         elif not left.is_null().equals(right.is_null()):
             return False
         else:
-            plain = pa.int64() if column.type == TIME else column.type
+            plain = pa.int64() if column.type in (TIME, pa.bool_()) else column.type
             left_numbers, right_numbers = (side.cast(plain).fill_null(0).to_numpy() for side in (left, right))
             if not np.array_equal(left_numbers, right_numbers, equal_nan=True):
                 return False

@@ -15,8 +15,9 @@ History of the schema:
 - version 3, 2026-11-27: the user's modules that a run imported (`code_json`), and the date and first parent of the
   commit (`committed_at`, `parent_commit`). Only new columns.
 - version 4, 2026-11-27: data of any size and kind of target (`steps`, `features`, `classes`, `coarse`, `task_json`,
-  `targets`, `mae`, `r2`), and memory over the calls of inference (`series`, `rss_bytes`, `device_bytes`). Only new
-  columns.
+  `targets`, `mae`, `r2`), memory over the calls of inference (`series`, `rss_bytes`, `device_bytes`), and options of
+  recurrent layers (`layers`, `bidirectional`, `dropout`, `recurrent_dropout`, `mask`, `stateful`, `reset_after`,
+  `bias`, `activation`, `recurrent_activation`). Only new columns.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _VERSION_KEY = b"bench_schema_version"
 TEXT = pa.dictionary(pa.int32(), pa.string())
 TIME = pa.timestamp("us", tz="UTC")
 
-_TYPES = {str: TEXT, int: pa.int64(), float: pa.float64()}
+_TYPES = {str: TEXT, int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 """The type of the column that a field of this type is kept in."""
 
 
@@ -218,6 +219,8 @@ def _may_become(stored: pa.DataType, wanted: pa.DataType) -> bool:
         return bool(types.is_string(stored) or types.is_large_string(stored) or stored == pa.string_view())
     if wanted == TIME:
         return bool(types.is_timestamp(stored))
+    if wanted == pa.bool_():
+        return bool(types.is_boolean(stored))
     return bool(types.is_integer(stored) or types.is_floating(stored))
 
 

@@ -146,7 +146,7 @@ def _of_whole_run(values: pa.ChunkedArray, name: str, run: Numbers, first: Numbe
     if BY_NAME[name].type == TEXT:
         numbers, _ = codes_of(values)
     else:
-        plain = values.cast(pa.int64()) if BY_NAME[name].type == TIME else values
+        plain = values.cast(pa.int64()) if BY_NAME[name].type in (TIME, pa.bool_()) else values
         numbers = plain.fill_null(-1).to_numpy()
     with np.errstate(invalid="ignore"):
         same = (numbers == numbers[first][run]) | (numbers != numbers)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from bench.catalog import dtypes, tasks
+from bench.catalog import dtypes, masks, tasks
 from bench.catalog.tasks import Task
 from bench.core.protocol import Request
 
@@ -39,11 +39,12 @@ class Data:
     def load(cls, request: Request, task: Task) -> Self:
         """Read or make the data of a request's case."""
         arrays = tasks.load(request.data, task)
-        count = request.case.train_samples or task.train_samples
-        dtype = dtypes.find(request.case.dtype).variables
+        case = request.case
+        count = case.train_samples or task.train_samples
+        dtype = dtypes.find(case.dtype).variables
 
         def inputs(x: Array, lengths: Array | None) -> Array:
-            return with_padding(task.scaled(x, dtype), lengths, task.mask_value)
+            return masks.padded(with_padding(task.scaled(x, dtype), lengths, task.mask_value), case.mask)
 
         def targets(y: Array) -> Array:
             return y if task.target.is_class else y.astype(dtype)

@@ -117,7 +117,7 @@ def _infer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tup
 
 def _arithmetic(case: Case, task: Task) -> Arithmetic | None:
     """None for a cell or a network whose arithmetic is unknown: it is not guessed."""
-    gates, network = cells.find(case.cell).gates, networks.find(case.network)
+    gates, network = cells.find(case.cell).gates, networks.of(case)
     if gates is None or network.factory:
         return None
     return arithmetic(network, gates, case.units, task)

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from bench.catalog import cells, kernels, networks
+from bench.catalog import cells, kernels, masks, networks
 from bench.catalog.kernels import Kernel, jit_compile
 from bench.catalog.networks import Dense, Dropout, Embedding, Output, PlacedLayer, Recurrent
 from bench.catalog.tasks import Task
@@ -20,34 +20,36 @@ from bench.worker.failure import failure_reason
 from bench.worker.users_code import load_factory
 
 
-def simple_rnn(units: int, activation: str, return_sequences: bool, name: str, kernel: Kernel) -> keras.layers.Layer:
+def simple_rnn(layer: Recurrent, kernel: Kernel, **given: Any) -> keras.layers.Layer:
     """Keras's SimpleRNN. It has no cuDNN path and rejects the argument."""
-    return keras.layers.SimpleRNN(
-        units, activation=activation, return_sequences=return_sequences, unroll=kernel.unroll, name=name
-    )
+    return keras.layers.SimpleRNN(unroll=kernel.unroll, **_options(layer), **given)
 
 
-def lstm(units: int, activation: str, return_sequences: bool, name: str, kernel: Kernel) -> keras.layers.Layer:
+def lstm(layer: Recurrent, kernel: Kernel, **given: Any) -> keras.layers.Layer:
     """Keras's LSTM, forget bias 1 (its default)."""
-    return _gated(keras.layers.LSTM, units, activation, return_sequences, name, kernel)
+    return keras.layers.LSTM(**_gates(layer, kernel), **_options(layer), **given)
 
 
-def gru(units: int, activation: str, return_sequences: bool, name: str, kernel: Kernel) -> keras.layers.Layer:
-    """Keras's GRU, reset after the matrix product (its default, and cuDNN's form)."""
-    return _gated(keras.layers.GRU, units, activation, return_sequences, name, kernel)
+def gru(layer: Recurrent, kernel: Kernel, **given: Any) -> keras.layers.Layer:
+    """Keras's GRU, reset after the matrix product (its default, and cuDNN's form) unless the case asks otherwise."""
+    return keras.layers.GRU(**_gates(layer, kernel), reset_after=layer.reset_after, **_options(layer), **given)
 
 
-def _gated(
-    kind: type[Any], units: int, activation: str, return_sequences: bool, name: str, kernel: Kernel
-) -> keras.layers.Layer:
-    return kind(
-        units,
-        activation=activation,
-        return_sequences=return_sequences,
-        use_cudnn=kernel.use_cudnn,
-        unroll=kernel.unroll,
-        name=name,
-    )
+def _gates(layer: Recurrent, kernel: Kernel) -> dict[str, Any]:
+    return {
+        "recurrent_activation": layer.recurrent_activation,
+        "use_cudnn": kernel.use_cudnn,
+        "unroll": kernel.unroll,
+    }
+
+
+def _options(layer: Recurrent) -> dict[str, Any]:
+    return {
+        "use_bias": layer.bias,
+        "dropout": layer.dropout,
+        "recurrent_dropout": layer.recurrent_dropout,
+        "stateful": layer.stateful,
+    }
 
 
 def build(case: Case, task: Task) -> keras.Model:
@@ -59,7 +61,7 @@ def build(case: Case, task: Task) -> keras.Model:
     if networks.find(case.network).factory:
         model = _users_network(case, task)
     else:
-        inputs = _input(task)
+        inputs = _input(case, task)
         model = keras.Model(inputs, _layers(inputs, case, task))
     _compile(model, case, task)
     return model
@@ -92,7 +94,7 @@ class CellMaker:
             raise FailedRun(f"the network {self._case.network!r} made two recurrent layers of the name {name!r}")
         self.names.append(name)
         placed = PlacedLayer(Recurrent(activation), name, (), (0, units) if return_sequences else (units,))
-        return _layer(self._factory, replace(self._case, units=units), activation, placed)
+        return _recurrent(self._factory, replace(self._case, units=units), Recurrent(activation), placed)
 
 
 def _users_network(case: Case, task: Task) -> keras.Model:
@@ -129,8 +131,11 @@ def _sizes(shape: tuple[int | None, ...]) -> str:
     return " × ".join(map(str, shape)) or "no"
 
 
-def _input(task: Task) -> Any:
-    return keras.Input((task.steps,), dtype="int32") if task.vocabulary else keras.Input((task.steps, task.features))
+def _input(case: Case, task: Task) -> Any:
+    batch_size = case.batch_size if case.stateful else None
+    if task.vocabulary:
+        return keras.Input((task.steps,), batch_size=batch_size, dtype="int32")
+    return keras.Input((task.steps, task.features), batch_size=batch_size)
 
 
 def _layers(x: Any, case: Case, task: Task) -> Any:
@@ -138,13 +143,15 @@ def _layers(x: Any, case: Case, task: Task) -> Any:
     factory = _factory(case.cell)
     if task.mask_value is not None and not task.vocabulary:
         x = keras.layers.Masking(task.mask_value)(x)
+    if case.mask != "none":
+        x = keras.layers.Masking(masks.PADDING)(x)
     # layer after layer, as in the notebook's Sequential: each draws its seeds from Python's random state when made
-    for placed in networks.find(case.network).placed(case.units, task):
+    for placed in networks.of(case).placed(case.units, task):
         match placed.layer:
             case Embedding(vocabulary):
                 x = keras.layers.Embedding(vocabulary, task.features, mask_zero=task.mask_value is not None)(x)
-            case Recurrent(activation):
-                x = _checked(_layer(factory, case, activation, placed)(x), case, placed)
+            case Recurrent() as layer:
+                x = _checked(_recurrent(factory, case, layer, placed)(x), case, placed)
             case Dropout(rate):
                 x = keras.layers.Dropout(rate)(x)
             case Dense(units, activation):
@@ -174,30 +181,44 @@ def takes_kernel(cell: str) -> bool:
     return cells.find(cell).built_in or _takes_kernel(_factory(cell))
 
 
-def _layer(factory: Callable[..., Any], case: Case, activation: str, placed: PlacedLayer) -> keras.layers.Layer:
+def _recurrent(factory: Callable[..., Any], case: Case, layer: Recurrent, placed: PlacedLayer) -> keras.layers.Layer:
+    made = _made(factory, case, layer, placed)
+    if not layer.bidirectional:
+        return made
+    both = keras.layers.Bidirectional(made, name=placed.name)
+    for direction in (both.forward_layer, both.backward_layer):
+        # they are made anew from a configuration that lacks `use_cudnn`, as for "auto", which on a GPU rules XLA out
+        direction.supports_jit = made.supports_jit
+    return both
+
+
+def _made(factory: Callable[..., Any], case: Case, layer: Recurrent, placed: PlacedLayer) -> keras.layers.Layer:
     name = placed.name
     options: dict[str, Any] = {
         "units": case.units,
-        "activation": activation,
+        "activation": layer.activation,
         "return_sequences": placed.returns_sequence,
         "name": name,
     }
-    if cells.find(case.cell).built_in:
+    cell = cells.find(case.cell)
+    if cell.has_options:
+        options["layer"] = layer
+    if cell.built_in:
         options["kernel"] = kernels.find(case.kernel)
     elif _takes_kernel(factory):
         options["kernel"] = case.kernel
-    layer = factory(**options)
-    if not isinstance(layer, keras.layers.Layer):
+    made = factory(**options)
+    if not isinstance(made, keras.layers.Layer):
         raise FailedRun(
-            f"the cell {case.cell!r} returned a {type(layer).__name__}, not a Keras layer: a bare cell goes into "
+            f"the cell {case.cell!r} returned a {type(made).__name__}, not a Keras layer: a bare cell goes into "
             f"keras.layers.RNN(cell, return_sequences=return_sequences, name=name)"
         )
-    if layer.name != name:
+    if made.name != name:
         raise FailedRun(
-            f"the cell {case.cell!r} named its layer {layer.name!r} where {name!r} was asked: pass `name` on to the "
+            f"the cell {case.cell!r} named its layer {made.name!r} where {name!r} was asked: pass `name` on to the "
             f"layer, because the kernel that ran is looked up by it"
         )
-    return layer
+    return made
 
 
 def _takes_kernel(factory: Callable[..., Any]) -> bool:
@@ -209,7 +230,8 @@ def _takes_kernel(factory: Callable[..., Any]) -> bool:
 
 
 def _checked(output: Any, case: Case, placed: PlacedLayer) -> Any:
-    expected, shape = (None, *placed.outputs), getattr(output, "shape", None)
+    expected = (case.batch_size if case.stateful else None, *placed.outputs)
+    shape = getattr(output, "shape", None)
     if shape is None or tuple(shape) != expected:
         why = "a sequence, because the next layer reads one" if placed.returns_sequence else "the last step's output"
         wanted, got = (

@@ -50,20 +50,27 @@ def measure(request: Request, emit: Emit) -> None:
     wide = shape.gates * shape.units
     # every step's inputs of a layer in one product: hoisted out of the chain, as Keras's layers do it where they can
     inputs = [matrix(shape.batch_size * shape.steps, width) for width in shape.input_widths]
-    kernels = [matrix(width, wide) for width in shape.input_widths]
-    state, recurrent = matrix(shape.batch_size, shape.units), matrix(shape.units, wide)
+    kernels = [matrix(width, shape.directions * wide) for width in shape.input_widths]
+    chains = range(shape.directions)
+    states = [matrix(shape.batch_size, shape.units) for _ in chains]
+    recurrents = [matrix(shape.units, wide) for _ in chains]
 
-    def forward(state: Any, recurrent: Any, *hoisted: Any) -> Any:
+    def step(state: Any, recurrent: Any) -> Any:
+        # every column is used, so that no compiler leaves any out
+        gates = state @ recurrent
+        return sum(gates[:, gate * shape.units : (gate + 1) * shape.units] for gate in range(shape.gates))
+
+    def forward(*matrices: Any) -> Any:
+        states, recurrents = list(matrices[: len(chains)]), matrices[len(chains) : 2 * len(chains)]
+        hoisted = matrices[2 * len(chains) :]
         products = [x @ kernel for x, kernel in zip(hoisted[: shape.layers], hoisted[shape.layers :], strict=True)]
         for _ in range(shape.layers * shape.steps):
-            # every column is used, so that no compiler leaves any out
-            gates = state @ recurrent
-            state = sum(gates[:, gate * shape.units : (gate + 1) * shape.units] for gate in range(shape.gates))
-        return state, products
+            states = [step(state, recurrent) for state, recurrent in zip(states, recurrents, strict=True)]
+        return states, products
 
     chain = backend.compiled(forward)
     emit(Began("serial"))
-    seconds = _least(lambda: chain(state, recurrent, *inputs, *kernels), backend.synchronise)
+    seconds = _least(lambda: chain(*states, *recurrents, *inputs, *kernels), backend.synchronise)
     emit(Observation(phase="serial", seconds=seconds))
 
 

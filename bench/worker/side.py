@@ -17,10 +17,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench.catalog import dtypes, networks, tasks
+from bench.catalog import dtypes, masks, networks, tasks
 from bench.catalog.dtypes import Dtype
 from bench.catalog.tasks import Arrays, Task
 from bench.core import code
+from bench.core.case import Case
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import CodeImported, Emit, InvalidRun, Request, TimedBatch, TimedPhase
 from bench.worker.backends import BackendAdapter
@@ -50,12 +51,12 @@ def measure(request: Request, emit: Emit) -> None:
     keras.utils.set_random_seed(case.seed)
     before = frozenset(sys.modules)
     model = build(case, task)
-    layers = watch(model, backend, case) or networks.find(case.network).recurrent_names
+    layers = watch(model, backend, case) or networks.of(case).recurrent_names
     emit(CodeImported(code.to_json(imported_modules(before, with_bench=True))))
-    backend.build_symbolically(model, *_batches(task, arrays, 1, case.batch_size, dtype), case.batch_size)
+    backend.build_symbolically(model, *_batches(case, task, arrays, 1, dtype), case.batch_size)
     timer = BatchTimer(backend, emit)
     while timer.steps:
-        x, y = _batches(task, arrays, timer.steps_per_epoch + 1, case.batch_size, dtype)
+        x, y = _batches(case, task, arrays, timer.steps_per_epoch + 1, dtype)
         if request.phase is TimedPhase.TRAIN:
             model.fit(x, y, case.batch_size, epochs=_MANY_EPOCHS, verbose=0, callbacks=[timer])
         else:
@@ -75,13 +76,13 @@ def measure(request: Request, emit: Emit) -> None:
         raise InvalidRun("; ".join(problems))
 
 
-def _batches(task: Task, arrays: Arrays, steps: int, batch_size: int, dtype: Dtype) -> tuple[Any, Any]:
+def _batches(case: Case, task: Task, arrays: Arrays, steps: int, dtype: Dtype) -> tuple[Any, Any]:
     """The samples of so many full batches, from the first on, and round again: a partial one would compile again."""
-    chosen = np.arange(steps * batch_size) % len(arrays.x_train)
+    chosen = np.arange(steps * case.batch_size) % len(arrays.x_train)
     lengths = None if arrays.lengths_train is None else arrays.lengths_train[chosen]
     x = with_padding(task.scaled(arrays.x_train[chosen], dtype.variables), lengths, task.mask_value)
     y = arrays.y_train[chosen]
-    return x, y if task.target.is_class else y.astype(dtype.variables)
+    return masks.padded(x, case.mask), y if task.target.is_class else y.astype(dtype.variables)
 
 
 class BatchTimer(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information

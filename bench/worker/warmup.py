@@ -19,7 +19,10 @@ class Snapshot:
 
     def __init__(self, model: keras.Model, backend: BackendAdapter) -> None:
         self._backend = backend
-        self._variables = {id(v): v for v in (*model.variables, *model.metrics_variables, *model.optimizer.variables)}
+        # Keras doesn't count the states of stateful layers among its variables
+        states = [v for layer in model._flatten_layers() for v in getattr(layer, "states", None) or ()]
+        counted = (*model.variables, *model.metrics_variables, *model.optimizer.variables)
+        self._variables = {id(v): v for v in (*counted, *(v for v in states if isinstance(v, keras.Variable)))}
         # copies, because a backend may give a view of what the warm-up then writes to
         self._values = {key: np.array(v) for key, v in self._variables.items()}
         self._python, self._numpy = random.getstate(), np.random.get_state()

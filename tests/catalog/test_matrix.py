@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.catalog.matrix import ProbeResult, availability, probe_case
+from bench.catalog.matrix import OPTIONS_TRIED, ProbeResult, availability, option_of, probe_case, with_each_option
+from bench.catalog.support import OPTIONS, option_refusal
 from bench.core.case import Case, Status
 
 RAN = ProbeResult(status=Status.OK, attested="generic", error=None, probed_at="2026-11-24T22:00:00+00:00")
@@ -31,6 +32,20 @@ def test_what_was_probed_is_reported_and_a_contradiction_too() -> None:
     foreseen = availability(case, "it has no XLA", FELL_BACK)
     assert (foreseen.runs, foreseen.reason, foreseen.surprise) == (False, "it has no XLA", False)
     assert availability(case, "it has no XLA", RAN).surprise
+
+
+def test_a_probe_predicts_where_keras_picks_the_kernel() -> None:
+    calls = {kernel: probe_case(Case(cell="lstm", kernel=kernel)).latency_calls for kernel in ("auto", "unrolled")}
+    assert calls == {"auto": 1, "unrolled": 0}
+    assert probe_case(Case(cell="lstm", stateful=True)).latency_calls == 0
+
+
+def test_each_option_is_a_row_and_can_be_probed() -> None:
+    rows = with_each_option(Case(cell="gru", network="cudnn_ready"))
+    assert [option_of(row) for row in rows][:3] == ["", "bidirectional=true", "dropout=0.2"]
+    assert len(set(rows)) == len(OPTIONS_TRIED) == 11
+    assert {name for options in OPTIONS_TRIED for name in options} == set(OPTIONS)
+    assert all(option_refusal(probe_case(row)) is None for row in rows)
 
 
 def test_a_probe_is_the_same_configuration_on_little_data() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.catalog import support
+from bench.catalog import networks, support
 from bench.catalog.cells import BUILT_IN
 from bench.catalog.kernels import default_kernels
 from bench.catalog.networks import NETWORKS, Dense, Dropout, Layer, Network, Output, Recurrent, arithmetic, parameters
@@ -148,3 +148,73 @@ def test_the_arithmetic_by_counting_each_product(
 )
 def test_what_keras_picks_by_itself(axes: dict[str, Any], picked: tuple[str, ...]) -> None:
     assert default_kernels(Case(**{"cell": "lstm", **axes})) == picked
+
+
+@pytest.mark.parametrize(
+    ("layers", "activations", "drops"),
+    [(0, ("tanh", "relu"), 3), (1, ("tanh",), 2), (2, ("tanh", "relu"), 3), (4, ("tanh", "relu", "relu", "relu"), 5)],
+)
+def test_more_recurrent_layers_are_like_the_last(layers: int, activations: tuple[str, ...], drops: int) -> None:
+    network = networks.of(Case(cell="lstm", layers=layers))
+    assert network.activations == activations
+    assert sum(isinstance(layer, Dropout) for layer in network.layers) == drops
+    assert network.layers[-3:] == NETWORKS["notebook"].layers[-3:]
+
+
+def test_the_options_of_a_case_are_in_each_of_its_recurrent_layers() -> None:
+    assert networks.of(Case(cell="lstm")) == NETWORKS["notebook"]
+    case = Case(cell="gru", activation="elu", recurrent_activation="relu", bias=False, reset_after=False, layers=3)
+    assert set(networks.of(case).recurrent) == {Recurrent("elu", "relu", bias=False, reset_after=False)}
+    both = networks.of(Case(cell="gru", bidirectional=True, dropout=0.1, recurrent_dropout=0.2, stateful=True))
+    assert both.recurrent[1] == Recurrent("relu", bidirectional=True, dropout=0.1, recurrent_dropout=0.2, stateful=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    # as Keras 3.15 counts them, for 28 features and 8 units; `tests/real/test_options.py` asks it again
+    [
+        ({"cell": "simple_rnn"}, (296, 136)),
+        ({"cell": "lstm", "bidirectional": True}, (2 * 1184, 2 * 800)),
+        ({"cell": "gru", "bias": False}, (864, 384)),
+        ({"cell": "gru", "reset_after": False}, (888, 408)),
+        ({"cell": "gru"}, (912, 432)),
+    ],
+)
+def test_options_change_the_parameters(options: dict[str, Any], counts: tuple[int, ...]) -> None:
+    case = Case(**options, units=8)
+    placed = [layer for layer in networks.of(case).placed(8, MNIST) if layer.name]
+    assert tuple(parameters(layer, BUILT_IN[case.cell]) for layer in placed) == counts
+
+
+def test_both_directions_are_counted_and_do_not_wait_for_each_other() -> None:
+    one_way, both = (networks.of(Case(cell="lstm", units=8, bidirectional=both)) for both in (False, True))
+    first, second = (2 * 28 * 4 * 8 * (28 + 8)), (2 * 28 * 4 * 8 * (8 + 8))
+    assert arithmetic(one_way, 4, 8, MNIST).forward == first + second + 2 * (8 * 32 + 32 * 10)
+    wider = 2 * 28 * 4 * 8 * (16 + 8)
+    assert arithmetic(both, 4, 8, MNIST).forward == 2 * first + 2 * wider + 2 * (16 * 32 + 32 * 10)
+    assert one_way.dependent_steps(MNIST) == both.dependent_steps(MNIST) == 4 * 28
+    assert networks.of(Case(cell="gru", reset_after=False, layers=3)).dependent_steps(MNIST) == 2 * 3 * 2 * 28
+
+
+@pytest.mark.parametrize(
+    ("axes", "picked"),
+    [
+        # XLA is off as soon as a layer was made such that cuDNN could have taken it
+        ({"recurrent_dropout": 0.1}, "generic"),
+        ({"recurrent_dropout": 0.1, "bias": False}, "xla"),
+        ({"dropout": 0.1}, "cudnn"),
+        ({"bias": False}, "xla"),
+        ({"activation": "elu"}, "xla"),
+        ({"recurrent_activation": "hard_sigmoid"}, "xla"),
+        ({"recurrent_activation": "sigmoid", "bidirectional": True, "stateful": True}, "cudnn"),
+        ({"mask": "right"}, "cudnn"),
+        ({"mask": "right", "backend": "jax"}, "generic"),
+        ({"mask": "right", "backend": "torch"}, "generic"),
+        ({"cell": "gru", "reset_after": False}, "xla"),
+        ({"cell": "gru", "reset_after": False, "backend": "torch"}, "generic"),
+    ],
+)
+def test_what_keras_picks_with_options(axes: dict[str, Any], picked: str) -> None:
+    case = Case(**{"cell": "lstm", "network": "cudnn_ready", "device": "gpu:0", **axes})
+    assert set(default_kernels(case)) == {picked}
+    assert set(default_kernels(replace(case, device="cpu"))) == {"generic"}

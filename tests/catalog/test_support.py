@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.catalog.support import kernel_refusal, probe_refusal, refusal, runtime_refusal
+from bench.catalog.support import kernel_refusal, option_refusal, probe_refusal, refusal, runtime_refusal
 from bench.core.case import Case
 from tests.support.hosts import a_host
 
@@ -110,6 +110,14 @@ def test_kernels_that_cannot_be_had(case: Case, said: str | None) -> None:
         ({"runtime": "torch.nn", "kernel": "unrolled"}, "picks its kernel by itself: ask for the kernel auto"),
         ({"runtime": "torch.nn", "kernel": "cudnn"}, "picks its kernel by itself: ask for the kernel auto"),
         ({"runtime": "torch.nn", "dtype": "mixed_float16"}, "float32 and float64 here"),
+        ({"runtime": "torch.nn", "recurrent_dropout": 0.1}, "drop nothing inside themselves"),
+        ({"runtime": "torch.nn", "dropout": 0.1}, "drop nothing inside themselves"),
+        ({"runtime": "torch.nn", "mask": "right"}, "take no mask"),
+        ({"runtime": "torch.nn", "stateful": True}, "carry no state"),
+        ({"runtime": "torch.nn", "cell": "gru", "reset_after": False}, "its reset gate after the product"),
+        ({"runtime": "torch.nn", "recurrent_activation": "relu"}, "gates have sigmoid"),
+        ({"runtime": "torch.nn", "activation": "relu"}, "know tanh only"),
+        ({"runtime": "onnxruntime", "bidirectional": True}, "without options, and not with bidirectional=true"),
     ],
 )
 def test_what_a_runtime_cannot_do_has_its_reason(asked: dict[str, Any], reason: str) -> None:
@@ -120,6 +128,82 @@ def test_what_a_runtime_cannot_do_has_its_reason(asked: dict[str, Any], reason: 
     assert reason in (runtime_refusal(Case(**{"cell": "lstm", **possible[asked["runtime"]], **asked})) or "")
 
 
+@pytest.mark.parametrize(
+    ("axes", "reason"),
+    [
+        (
+            {"cell": "my:cell", "recurrent_dropout": 0.2},
+            "recurrent_dropout=0.2 is an option of Keras's layers",
+        ),
+        ({"cell": "min_gru", "bias": False}, "bias=false is an option of Keras's layers"),
+        ({"reset_after": False}, "only a GRU has reset_after"),
+        ({"cell": "simple_rnn", "recurrent_activation": "relu"}, "SimpleRNN has no gates"),
+        ({"stateful": True, "backend": "jax"}, "Keras on JAX carries no state"),
+        ({"stateful": True, "backend": "torch"}, "can't train a stateful LSTM or GRU on its fast path"),
+        ({"stateful": True, "latency_calls": 1, "batch_size": 40}, "set latency_calls=0"),
+        (
+            {"stateful": True, "task": "mnist_5k"},
+            "batches of 32 don't divide 4,000 training and 1,000 test samples: set batch_size=25",
+        ),
+        ({"stateful": True, "task": "mnist_5k", "train_samples": 900, "batch_size": 64}, "set batch_size=50"),
+    ],
+)
+def test_an_option_that_cannot_be_had_has_its_reason(axes: dict[str, Any], reason: str) -> None:
+    case = Case(**{"cell": "lstm", **axes})
+    host = a_host(backends={"tensorflow": None, "jax": None, "torch": None})
+    assert reason in (refusal(case, host) or "")
+    assert probe_refusal(case, host) == option_refusal(case)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"cell": "my:cell", "layers": 3, "activation": "elu"},
+        {"cell": "min_gru", "layers": 3, "activation": "elu"},
+        {"cell": "gru", "reset_after": False, "bias": False, "recurrent_activation": "relu", "activation": "elu"},
+        {"cell": "simple_rnn", "bidirectional": True, "mask": "gaps", "dropout": 0.1, "recurrent_dropout": 0.1},
+        {"stateful": True, "task": "mnist_5k", "batch_size": 40, "backend": "torch", "kernel": "generic"},
+        {"stateful": True, "task": "mnist_5k", "batch_size": 40, "backend": "torch", "cell": "simple_rnn"},
+    ],
+)
+def test_an_option_that_can_be_had_is_not_refused(axes: dict[str, Any]) -> None:
+    assert refusal(Case(**{"cell": "lstm", **axes}), a_host(backends={"tensorflow": None, "torch": None})) is None
+
+
+@pytest.mark.parametrize(
+    ("axes", "reason"),
+    [
+        ({"recurrent_dropout": 0.25}, "recurrent_dropout=0.25 rules cuDNN out, in evaluation and prediction too"),
+        ({"bias": False}, "bias=false rules cuDNN out"),
+        ({"recurrent_activation": "relu"}, "recurrent_activation=relu rules cuDNN out: its gates have sigmoid"),
+        ({"activation": "relu", "network": "notebook"}, "the activation relu rules cuDNN out: its kernels have tanh"),
+        ({"cell": "gru", "reset_after": False}, "reset_after=false rules cuDNN out"),
+        ({"mask": "gaps"}, "mask=gaps rules cuDNN out: TensorFlow's cuDNN takes right padding alone"),
+        ({"mask": "gaps", "kernel": "auto"}, "Keras on TensorFlow picks it all the same: the run ends; use generic"),
+        ({"mask": "right", "backend": "torch"}, "mask=right rules cuDNN out: Keras takes the loop on torch wherever"),
+        ({"layers": 9, "network": "notebook"}, "the second layer's relu rules cuDNN out"),
+    ],
+)
+def test_the_option_that_rules_cudnn_out_is_named(axes: dict[str, Any], reason: str) -> None:
+    case = Case(**{"cell": "lstm", "kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready", **axes})
+    assert reason in (kernel_refusal(case) or "")
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"activation": "tanh", "network": "notebook"},
+        {"mask": "right"},
+        {"mask": "gaps", "kernel": "generic"},
+        {"mask": "gaps", "kernel": "auto", "bias": False},
+        {"dropout": 0.5, "bidirectional": True, "stateful": True, "layers": 4, "recurrent_activation": "sigmoid"},
+    ],
+)
+def test_options_that_cudnn_can_have(axes: dict[str, Any]) -> None:
+    case = Case(**{"cell": "lstm", "kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready", **axes})
+    assert kernel_refusal(case) is None
+
+
 def test_what_a_runtime_can_do_is_not_refused() -> None:
     native: dict[str, Any] = {"runtime": "torch.nn", "backend": "torch", "network": "cudnn_ready"}
     for asked in (
@@ -128,6 +212,9 @@ def test_what_a_runtime_can_do_is_not_refused() -> None:
         {"cell": "gru", "runtime": "onnxruntime", "latency_calls": 1, "kernel": "generic"},
         {"cell": "lstm", "runtime": "onnxruntime", "latency_calls": 1, "kernel": "unrolled"},
         {"cell": "gru", **native},
+        {"cell": "gru", **native, "network": "notebook", "activation": "tanh"},
+        {"cell": "lstm", **native, "bidirectional": True, "bias": False, "layers": 3},
+        {"cell": "lstm", "runtime": "onnxruntime", "latency_calls": 1, "layers": 3},
         {"cell": "lstm", **native, "device": "gpu:0", "kernel": "cudnn"},
     ):
         assert runtime_refusal(Case(**asked)) is None

@@ -54,7 +54,7 @@ def test_the_matrix_as_it_is_shown(
     assert "\nmin_gru     → parallel      runs     runs      runs  no (4)  runs\n" in out
     assert "runs ✓" in out
     assert "probed (2026-11-24)" in out
-    assert "torch · cpu · notebook network\n  torch: install it\n" in out
+    assert "torch · cpu · notebook network\n  not on this machine, and so assumed: torch: install it\n" in out
     assert "(6) gru × cudnn × jax: Keras's JAX backend has no cuDNN GRU" in out
     md = shown(capsys, monkeypatch, "--format", "md")
     assert "| lstm | → generic | runs | runs | runs | no (3) | no (2) |" in md
@@ -64,7 +64,7 @@ def test_with_a_gpu_both_networks_matter(capsys: pytest.CaptureFixture[str], mon
     with_gpu = Machine.from_json(LAPTOP.to_json().replace('"gpus": []', '"gpus": ["H100"]'))
     entries = json.loads(shown(capsys, monkeypatch, "--format", "json", machine=with_gpu))["entries"]
     by = {(e["cell"], e["kernel"], e["backend"], e["device"], e["network"]): e for e in entries}
-    assert len(by) == len(entries) == 4 * 6 * 3 * 2 * 2
+    assert len(by) == len(entries) == 4 * 6 * 3 * 2 * 3
     refused = by["lstm", "cudnn", "tensorflow", "gpu:0", "notebook"]
     assert refused["reason"].startswith("the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn")
     assert by["lstm", "cudnn", "tensorflow", "gpu:0", "cudnn_ready"]["runs"]
@@ -74,6 +74,62 @@ def test_with_a_gpu_both_networks_matter(capsys: pytest.CaptureFixture[str], mon
     # every impossible one has a reason, and no possible one has
     assert all(bool(e["reason"]) is not e["runs"] for e in entries)
     for e in entries:
-        if e["backend"] != "torch":  # which isn't installed here
-            case = Case(**{name: e[name] for name in ("cell", "kernel", "backend", "device", "network")})
-            assert e["reason"] == kernel_refusal(case)
+        case = Case(**{name: e[name] for name in ("cell", "kernel", "backend", "device", "network")})
+        assert e["reason"] == kernel_refusal(case)
+        assert e["absent"] == ("torch: install it" if e["backend"] == "torch" else None)
+
+
+def test_a_device_that_is_not_here_is_assumed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("--set", "devices=gpu:0", "--set", "backends=tensorflow", "--set", "cells=lstm,gru")
+    out = shown(capsys, monkeypatch, *asked, "--set", "networks=cudnn_ready")
+    assert "tensorflow · gpu:0 · cudnn_ready network\n  not on this machine, and so assumed: gpu:0: no Nvidia" in out
+    assert "\nlstm  → cudnn         runs     runs      runs  runs" in out
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_matrix_of_options_names_what_rules_cudnn_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    asked = ("--options", "--set", "backends=tensorflow,jax")
+    out = shown(capsys, monkeypatch, *asked)
+    assert all(len(line) <= width for line in out.splitlines())
+    assert "tensorflow · gpu:0 · cudnn_ready network\n  not on this machine, and so assumed: gpu:0" in out
+    assert "\ndropout=0.2                        xla (3)     cudnn        cudnn\n" in out
+    assert "\nrecurrent_dropout=0.2              xla (3)     generic (4)  generic (4)\n" in out
+    assert "(4) lstm, gru × gpu:0: recurrent_dropout=0.2 rules cuDNN out, in evaluation and prediction too" in " ".join(
+        out.split()
+    )
+    assert "| recurrent_dropout=0.2 | xla (3) | generic (4) |" in shown(capsys, monkeypatch, *asked, "--format", "md")
+
+
+def test_the_matrix_of_options_for_programs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = json.loads(shown(capsys, monkeypatch, "--options", "--format", "json"))["entries"]
+    assert len(entries) == 11 * 3 * 3 * 2
+    by = {(e["option"], e["cell"], e["backend"], e["device"]): e for e in entries}
+    plain = by[None, "lstm", "jax", "gpu:0"]
+    assert (plain["comes_to"], plain["not_cudnn"], plain["basis"], plain["phases"]) == ("cudnn", None, "assumed", None)
+    masked = by["mask=right", "lstm", "jax", "gpu:0"]
+    assert (masked["comes_to"], masked["runs"]) == ("generic", True)
+    assert masked["not_cudnn"].startswith("mask=right rules cuDNN out: Keras takes the loop on jax")
+    refused = by["mask=gaps", "gru", "tensorflow", "gpu:0"]
+    assert (refused["runs"], refused["comes_to"]) == (False, None)
+    assert by["stateful=true", "lstm", "tensorflow", "cpu"]["runs"]
+    assert by["reset_after=false", "lstm", "tensorflow", "cpu"]["reason"] == "only a GRU has reset_after"
+    assert not any(e["not_cudnn"] for e in entries if e["device"] == "cpu")
+
+
+def test_a_probe_of_an_option_gives_the_kernel_of_each_phase(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases = {"train": "generic", "evaluate": "generic", "predict": "unrolled", "compiled": "generic"}
+    ProbeCache(LAPTOP.fingerprint, bench.host.software.read_software("jax").fingerprint).put(
+        Case(cell="gru", backend="jax", network="cudnn_ready", dropout=0.2),
+        ProbeResult(status=Status.OK, attested="mixed", error=None, probed_at="2026-11-24T22:00", phases=phases),
+    )
+    asked = ("--options", "--set", "backends=jax", "--set", "cells=gru", "--set", "devices=cpu")
+    assert "\ndropout=0.2                        generic / generic / unrolled ✓\n" in shown(capsys, monkeypatch, *asked)

@@ -30,9 +30,10 @@ def test_an_axis_keeps_its_declaration() -> None:
     threads = AXES["threads"]
     assert (threads.field, threads.type, threads.at_least, threads.at_most) == ("threads", int, 0, 4096)
     assert AXES["cells"].default == ("simple_rnn", "lstm", "gru")
-    assert {axis.catalogue for axis in AXES.values() if not axis.is_number} == {
-        *("cells", "tasks", "networks", "backends", "kernels", "devices", "dtypes", "runtimes")
+    assert {axis.catalogue for axis in AXES.values() if axis.type is str} == {
+        *("cells", "tasks", "networks", "backends", "kernels", "devices", "dtypes", "runtimes", "masks", "activations")
     }
+    assert (AXES["bias"].type, AXES["bias"].default, AXES["bias"].is_number) == (bool, (True,), False)
 
 
 def test_values_are_written_as_their_axis_declares() -> None:
@@ -41,6 +42,7 @@ def test_values_are_written_as_their_axis_declares() -> None:
     ]
     assert [AXES["batch_size"].in_words(1), AXES["networks"].in_words("notebook")] == ["batch 1", "notebook network"]
     assert AXES["dtypes"].in_words("float16") == "dtype=float16"
+    assert AXES["bidirectional"].in_words(True) == "bidirectional=true"
 
 
 configurations = st.builds(

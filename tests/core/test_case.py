@@ -14,6 +14,7 @@ from bench.core.case import Case
 
 VALUES: dict[object, st.SearchStrategy[Any]] = {
     "str": st.text(max_size=10),
+    "bool": st.booleans(),
     "int": st.integers(0, 2**31),
     "float": st.floats(0, 1, allow_nan=False),
 }
@@ -37,6 +38,16 @@ def test_the_defaults_are_the_protocols_and_never_change() -> None:
         "threads": 0,
         "runtime": "keras",
         "units": 128,
+        "layers": 0,
+        "bidirectional": False,
+        "dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "mask": "none",
+        "stateful": False,
+        "reset_after": True,
+        "bias": True,
+        "activation": "default",
+        "recurrent_activation": "default",
         "batch_size": 32,
         "epochs": 3,
         "train_samples": 0,

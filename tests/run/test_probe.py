@@ -40,7 +40,7 @@ def test_a_result_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     cache = ProbeCache("m", "s")
     cache.put(case, RAN)
     (file,) = (tmp_path / "cache" / "probes" / "m-s").glob("*.json")
-    for content in ("", "[]", '{"version": 0}', file.read_text().replace('"version": 1', '"version": 99')):
+    for content in ("", "[]", '{"version": 0}', file.read_text().replace('"version": 2', '"version": 99')):
         file.write_text(content)
         assert cache.get(case) is None
 

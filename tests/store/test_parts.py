@@ -70,6 +70,7 @@ number = st.floats()
 
 KINDS: dict[object, st.SearchStrategy[Any]] = {
     "str": text,
+    "bool": st.booleans(),
     "int": whole,
     "float": number,
     "str | None": maybe_text,

@@ -52,6 +52,16 @@ dtype text required
 threads int64 required
 runtime text required
 units int64 required
+layers int64 required
+bidirectional bool required
+dropout double required
+recurrent_dropout double required
+mask text required
+stateful bool required
+reset_after bool required
+bias bool required
+activation text required
+recurrent_activation text required
 batch_size int64 required
 epochs int64 required
 train_samples int64 required

@@ -36,6 +36,8 @@ SCOPES = Scopes.of_names(LAYERS, STEPS)
     ("operations", "kernel"),
     [
         ({"MatMul in a loop": 12, "MatMul": 4, "StatelessWhile": 2, "While": 2}, "generic"),  # lstm, training
+        # an LSTM with recurrent dropout, in both directions: each gate's products once more before the loop
+        ({"MatMul in a loop": 32, "MatMul": 32, "While": 4}, "generic"),
         ({"MatMul in a loop": 60, "While": 2}, "generic"),  # a loop's products are the loop's, however many
         ({"MatMul in a loop in XLA": 8, "While in XLA": 2}, "xla"),
         ({"MatMul": 56}, "unrolled"),

@@ -219,7 +219,9 @@ def judge_graph(operations: Mapping[str, int], steps: int) -> str:
         elif kind in _TF_LOOPS:
             seen.add("xla" if in_xla else "generic")
         elif looped:
-            continue  # it is the loop that counts
+            # it is the loop that counts; Keras traces the products of a step once more before it, to know its shapes
+            if kind in _TF_PRODUCTS:
+                products["unrolled_xla" if in_xla else "unrolled"] -= count
         elif kind in _TF_TRANSFORMS:
             seen.add("parallel_xla" if in_xla else "parallel")
         elif kind == _TF_HALVING:

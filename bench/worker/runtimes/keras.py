@@ -93,7 +93,7 @@ class KerasRuntime:
             outputs: Outputs = keras.ops.convert_to_numpy(program(self.backend.array(batch, batch.dtype.name)))
             return outputs
 
-        return infer_all(infer, self.data.x_test, OUTPUT_BATCH)
+        return infer_all(infer, self.data.x_test, self.case.batch_size if self.case.stateful else OUTPUT_BATCH)
 
     def call_paths(self) -> dict[str, CallPath]:
         return {
@@ -108,7 +108,7 @@ class KerasRuntime:
         return self.backend.programs(self.model)
 
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
-        layers = self._marks or networks.find(self.case.network).recurrent_names
+        layers = self._marks or networks.of(self.case).recurrent_names
         return attest(self.model, self.backend, layers, steps, phases)
 
 

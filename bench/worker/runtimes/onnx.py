@@ -44,7 +44,7 @@ class OnnxRuntime(KerasRuntime):
         nodes = [(node.op_type, node.name) for node in self._executed.graph.node]
         artefact = hashlib.sha256(self._executed.SerializeToString(deterministic=True)).hexdigest()[:16]
         versions = {module.__name__: module.__version__ for module in (onnxruntime, onnx, tf2onnx)}
-        layers = networks.find(self.case.network).recurrent_names
+        layers = networks.of(self.case).recurrent_names
         keras = super().attest(steps, phases)
         return Attestation(
             evidence={**keras.evidence, "compiled": read_nodes(nodes, layers, steps, artefact)},

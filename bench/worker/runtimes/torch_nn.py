@@ -37,8 +37,8 @@ class _Network(nn.Module):  # type: ignore[misc] # torch has no type information
 
     def __init__(self, case: Case, task: Task) -> None:
         super().__init__()
-        self._placed = networks.find(case.network).placed(case.units, task)
-        layers = [_layer(placed, case.cell) for placed in self._placed]
+        self._placed = networks.of(case).placed(case.units, task)
+        layers = [_layer(placed, case) for placed in self._placed]
         self.layers = nn.ModuleList(layers)
         for layer in layers:
             _initialise(layer, case.units)
@@ -51,8 +51,8 @@ class _Network(nn.Module):  # type: ignore[misc] # torch has no type information
         for placed, layer in zip(self._placed, self.layers, strict=True):
             match placed.layer:
                 case Recurrent():
-                    sequence, _ = layer(x)
-                    x = sequence if placed.returns_sequence else sequence[:, -1]
+                    sequence, state = layer(x)
+                    x = sequence if placed.returns_sequence else _last(sequence, state)
                 case Dense(_, activation):
                     x = _ACTIVATIONS[activation](layer(x))
                 case _:
@@ -60,10 +60,18 @@ class _Network(nn.Module):  # type: ignore[misc] # torch has no type information
         return x
 
 
-def _layer(placed: PlacedLayer, cell: str) -> nn.Module:
+def _last(sequence: Any, state: Any) -> Any:
+    """The output of the last step; of a layer in both directions that of each one's last step, beside each other."""
+    hidden = state[0] if isinstance(state, tuple) else state
+    return sequence[:, -1] if len(hidden) == 1 else torch.cat([hidden[0], hidden[1]], dim=1)
+
+
+def _layer(placed: PlacedLayer, case: Case) -> nn.Module:
     match placed.layer:
-        case Recurrent():
-            return _RECURRENT[cell](placed.inputs[-1], placed.outputs[-1], batch_first=True)
+        case Recurrent() as layer:
+            return _RECURRENT[case.cell](
+                placed.inputs[-1], case.units, bias=layer.bias, batch_first=True, bidirectional=layer.bidirectional
+            )
         case Dropout(rate):
             return nn.Dropout(rate)
     return nn.Linear(placed.inputs[-1], placed.outputs[-1])
@@ -80,7 +88,9 @@ def _initialise(layer: nn.Module, units: int) -> None:
             nn.init.zeros_(weight)
     if isinstance(layer, nn.LSTM):
         with torch.no_grad():
-            layer.bias_ih_l0[units : 2 * units] = 1.0  # torch's order of the gates: input, forget, cell, output
+            for name, bias in layer.named_parameters():
+                if name.startswith("bias_ih"):
+                    bias[units : 2 * units] = 1.0  # torch's order of the gates: input, forget, cell, output
 
 
 def _switches(layer: nn.Module) -> dict[str, Any]:

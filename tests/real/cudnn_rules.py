@@ -1,0 +1,102 @@
+"""Asks Keras itself, over all combinations of options, whether it would take cuDNN; prints where the rules differ.
+
+    KERAS_BACKEND=jax python tests/real/cudnn_rules.py
+
+A GPU is pretended, and what would call cuDNN only notes that it was reached. The last line gives how many combinations
+were asked, and in how many cuDNN was reached.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from typing import Any, NoReturn
+
+import keras
+import numpy as np
+
+from bench.catalog import kernels, masks, networks
+from bench.catalog.kernels import cudnn_obstacle, cudnn_obstacle_when_made
+from bench.core.case import Case
+from bench.worker.model import gru, lstm
+
+BACKEND = keras.backend.backend()
+SAMPLES, STEPS, FEATURES, UNITS = 4, 5, 3, 2
+OPTIONS: dict[str, tuple[Any, ...]] = {
+    "cell": ("lstm", "gru"),
+    "activation": ("tanh", "relu"),
+    "recurrent_activation": ("sigmoid", "hard_sigmoid"),
+    "bias": (True, False),
+    "reset_after": (True, False),
+    "dropout": (0.0, 0.3),
+    "recurrent_dropout": (0.0, 0.3),
+    "mask": tuple(masks.MASKS),
+}
+reached: list[str] = []
+
+
+def pretend() -> Any:
+    """Makes Keras see a GPU; what turns an array into one of it."""
+    # the module: the package has a function of that name
+    rnn: Any = importlib.import_module(f"keras.src.backend.{BACKEND}.rnn")
+    rnn._is_gpu_available = rnn._is_cuda_cudnn_available = lambda: True
+
+    def reach(*_: Any, **__: Any) -> NoReturn:
+        reached.append("cudnn")
+        raise NotImplementedError
+
+    rnn._cudnn_lstm = rnn._cudnn_gru = reach
+    if BACKEND == "jax":
+        importlib.import_module("jax.experimental.rnn").lstm = reach  # type: ignore[attr-defined]
+    if BACKEND == "torch":
+        import torch
+
+        class OnCuda(torch.Tensor):  # type: ignore[misc] # torch has no type information here
+            device = property(lambda self: torch.device("cuda"))
+
+        return lambda values: torch.from_numpy(values).as_subclass(OnCuda)
+    return keras.ops.convert_to_tensor
+
+
+def main() -> None:
+    to_device = pretend()
+    inputs = np.random.default_rng(0).random((SAMPLES, STEPS, FEATURES), dtype=np.float32)
+    asked, in_cudnn = 0, 0
+    for values in itertools.product(*OPTIONS.values()):
+        case = Case(backend=BACKEND, device="gpu:0", layers=1, **dict(zip(OPTIONS, values, strict=True)))
+        if case.cell == "lstm" and not case.reset_after:
+            continue
+        (described,) = networks.of(case).recurrent
+        given: dict[str, Any] = {"units": UNITS, "activation": described.activation, "return_sequences": True}
+        layer = (lstm if case.cell == "lstm" else gru)(described, kernels.find("auto"), name="recurrent_a", **given)
+        if BACKEND == "tensorflow" and layer.supports_jit is (cudnn_obstacle_when_made(case, described) is None):
+            print(f"made for cuDNN: {values}")
+        layer.build((SAMPLES, STEPS, FEATURES))
+        kept = masks.kept_steps(case.mask, SAMPLES, STEPS)
+        kept[0, 1] = case.mask != "gaps"  # a gap at least
+        states = [keras.ops.zeros((SAMPLES, UNITS))] * (2 if case.cell == "lstm" else 1)
+        reached.clear()
+        mask = None if case.mask == "none" else keras.ops.convert_to_tensor(kept)
+        try:
+            layer.inner_loop(to_device(inputs), states, mask, training=True)
+        except Exception:
+            if not reached:  # behind it, tensors of two devices meet
+                raise
+        obstacle = cudnn_obstacle(case, described)
+        # with gaps TensorFlow takes cuDNN, and its own check of the mask ends the run
+        picked = obstacle is None or (BACKEND == "tensorflow" and obstacle.startswith("mask=gaps"))
+        if picked is not bool(reached):
+            print(f"picked: {values}: {obstacle}")
+        asked, in_cudnn = asked + 1, in_cudnn + bool(reached)
+    if BACKEND == "tensorflow":
+        from keras.src.backend.tensorflow.rnn import _is_sequence_right_padded
+
+        for name in ("right", "gaps"):
+            padded = bool(_is_sequence_right_padded(keras.ops.convert_to_tensor(masks.kept_steps(name, 64, STEPS))))
+            if padded is not (name == "right"):
+                print(f"right padding: {name}")
+    print(f"{asked} asked, {in_cudnn} in cuDNN")
+
+
+if __name__ == "__main__":
+    main()
