@@ -21,9 +21,7 @@ class Dtype:
     """Why nothing can be run in it; None where it can."""
 
 
-_HALF = (
-    "Keras cannot make an orthogonal recurrent kernel in {0}, and {1}: use mixed_{0}, which keeps weights in float32"
-)
+_HALF = "{1}: use mixed_{0}, which keeps weights in float32"
 
 DTYPES = {
     dtype.name: dtype
@@ -37,14 +35,14 @@ DTYPES = {
             "half precision throughout",
             "float16",
             "float16",
-            _HALF.format("float16", "Adam's epsilon of 1e-7 is 0 in it"),
+            _HALF.format("float16", "squares of gradients below 1e-4 are 0 in float16, and Adam divides by them"),
         ),
         Dtype(
             "bfloat16",
             "bfloat16 throughout",
             "bfloat16",
             "bfloat16",
-            _HALF.format("bfloat16", "a weight's update is lost in its 8 bits"),
+            _HALF.format("bfloat16", "a weight's update is lost in bfloat16's 8 bits"),
         ),
     )
 }

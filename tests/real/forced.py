@@ -1,0 +1,85 @@
+"""Does what the catalogue says can't be done, with plain Keras, and prints what came of it as a line of JSON.
+
+KERAS_BACKEND=… python tests/real/forced.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import keras
+import numpy as np
+from keras.src.backend.common.dtypes import result_type
+
+X = np.random.default_rng(0).random((4, 6, 3), np.float32)
+Y = np.zeros(4, np.int32)
+
+
+def tried(action: Callable[[], Any]) -> str:
+    """What an action gives, as text, or the kind of its exception."""
+    try:
+        return str(action())
+    except Exception as error:  # whatever Keras or the backend raises
+        return type(error).__name__
+
+
+def outputs(cell: str, **switches: Any) -> Any:
+    """A layer's outputs; the weights are those of its seed."""
+    keras.utils.set_random_seed(1)
+    layer = {"simple_rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[cell](
+        4, **switches
+    )
+    return keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(X, dtype=layer.compute_dtype)))
+
+
+def forced(cell: str) -> str:
+    """What `use_cudnn=True` does: the same numbers as without, or an exception."""
+    return tried(lambda: np.allclose(outputs(cell, use_cudnn=True), outputs(cell, use_cudnn=False), atol=1e-6))
+
+
+def compiled_by_torch() -> int:
+    """How many functions `fit` gives to torch.compile where XLA is asked for."""
+    import torch
+
+    model = keras.Sequential([keras.Input((6, 3)), keras.layers.SimpleRNN(4), keras.layers.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=True)
+    with mock.patch.object(torch, "compile", side_effect=lambda function, *_, **__: function) as compiling:
+        model.fit(X, Y, verbose=0)
+    return compiling.call_count
+
+
+def operations(unroll: bool) -> list[tuple[str, int]]:
+    """What torch executes in an LSTM's forward pass, counted."""
+    from torch.profiler import ProfilerActivity, profile
+
+    layer = keras.layers.LSTM(4, unroll=unroll)
+    layer(keras.ops.convert_to_tensor(X))
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        layer(keras.ops.convert_to_tensor(X))
+    return sorted((event.key, event.count) for event in profiler.key_averages())
+
+
+def main() -> None:
+    """Print what came of everything."""
+    backend = keras.config.backend()
+    results: dict[str, Any] = {f"cudnn {cell}": forced(cell) for cell in ("simple_rnn", "lstm", "gru")}
+    results["square float16"] = str(float(keras.ops.square(keras.ops.convert_to_tensor(1e-4, dtype="float16"))))
+    results["update bfloat16"] = str(float(keras.ops.convert_to_tensor(1.0, dtype="bfloat16") - 0.001))
+    results["float64"] = result_type("float64", float), result_type("int64", float)
+    if backend == "torch":
+        results["torch.compile"] = compiled_by_torch()
+        results["unroll is ignored"] = operations(unroll=True) == operations(unroll=False)
+    if backend == "jax":
+        model = keras.Sequential([keras.Input((6, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])
+        model.compile("sgd", "mse")
+        results["jit_compile"] = model.jit_compile
+    print(json.dumps(results), flush=True)
+    os._exit(0)  # a backend takes its time to end in order
+
+
+if __name__ == "__main__":
+    main()
