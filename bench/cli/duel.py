@@ -72,25 +72,27 @@ def duel(
     base, new = _given("A", a, a_option), _given("B", b, b_option)
     if budget <= 0 or not math.isfinite(budget):
         raise UsageError(f"--budget {budget:g} is no time: write minutes, as in --budget 10.")
-    settings = procedure.DuelSettings(
-        a=base,
-        b=new,
-        results=results,
-        margins=_margins(tolerance, floor),
-        overrides=tuple(overrides or ()),
-        build=build,
-        phase=phase,
-        budget_seconds=60 * budget,
-        data_dir=data_dir,
-        cpus=parse_cpus(cpus),
-    )
-    try:
-        ended = procedure.run_duel(settings, DuelProgress(sys.stderr))
-    except KeyboardInterrupt:
-        notify("interrupted; an unfinished duel has no verdict, and nothing of it is kept.")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    facts = record.to_data(ended.specification, ended.result)
-    kept = _kept(ended, facts)
+    margins, processors = _margins(tolerance, floor), parse_cpus(cpus)
+    with record.duel_folder(results) as folder:
+        settings = procedure.DuelSettings(
+            a=base,
+            b=new,
+            folder=folder,
+            margins=margins,
+            overrides=tuple(overrides or ()),
+            build=build,
+            phase=phase,
+            budget_seconds=60 * budget,
+            data_dir=data_dir,
+            cpus=processors,
+        )
+        try:
+            ended = procedure.run_duel(settings, DuelProgress(sys.stderr))
+        except KeyboardInterrupt:
+            notify("interrupted; an unfinished duel has no verdict, and nothing of it is kept.")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        facts = record.to_data(ended.specification, ended.result)
+        kept = _kept(ended, facts)
     put(fmt, lambda: duel_document(facts, marked=fmt is Format.MD), lambda: facts)
     if kept is not None:
         raise kept

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -107,8 +106,8 @@ class DuelSettings:
     """The base, as the user named it."""
     b: str
     """What is compared with it."""
-    results: Path
-    """The store: the duel's files lie in its folder `duels`."""
+    folder: Path
+    """Where its files lie, and the logs meanwhile."""
     margins: Margins
     overrides: tuple[str, ...] = ()
     build: bool = False
@@ -149,7 +148,7 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
     cases = cases_of(settings.a, settings.b, kind, settings.overrides)
     data = obtain(tasks.of(cases[0], "a duel"), data_dir=settings.data_dir, report=reporter.note)
     machine = read_machine(settings.cpus)
-    folder = settings.results / "duels" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    folder = settings.folder
     logs = folder / "logs"
     with refused(logs):
         make_folder(logs)

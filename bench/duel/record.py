@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,11 @@ from bench.duel.procedure import DuelResult
 from bench.duel.sequential import CONFIDENCE, Round, SideRound
 from bench.duel.sides import differing
 from bench.duel.specification import DuelSpecification
-from bench.store.files import publish
+from bench.store.files import publish, sweep
+from bench.store.lease import Leases
 
+RECORD_FILE = "duel.json"
+"""Written last: a folder without it holds no whole duel."""
 ROUNDS_FILE = "slices.parquet"
 
 
@@ -129,6 +135,29 @@ def _same_programs(specification: DuelSpecification, result: DuelResult) -> bool
     return a is not None and a == b
 
 
+@contextmanager
+def duel_folder(results: Path) -> Iterator[Path]:
+    """The folder for the files of a duel that begins now, leased while it is under way; it is made by who fills it.
+
+    What killed duels have left half done in the store is removed.
+
+    Raises:
+        UsageError: the store cannot be written to.
+    """
+    with Leases(results) as leases:
+        sweep(results / "duels")
+        for name in leases.names():
+            folder = results / name
+            if folder.parent.name == "duels" and leases.take(name) is None:  # who held it was killed
+                sweep(folder)
+                if not (folder / RECORD_FILE).exists():
+                    shutil.rmtree(folder, ignore_errors=True)
+                leases.release(name)
+        name = f"duels/{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%fZ')}"
+        leases.take(name)
+        yield results / name
+
+
 def keep(folder: Path, record: Mapping[str, Any], rounds: Iterable[Round]) -> None:
     """Write a duel's files.
 
@@ -139,7 +168,7 @@ def keep(folder: Path, record: Mapping[str, Any], rounds: Iterable[Round]) -> No
 
     frame = pd.DataFrame(rows_of(rounds))
     publish(folder / ROUNDS_FILE, lambda file: frame.to_parquet(file, index=False))
-    publish(folder / "duel.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
+    publish(folder / RECORD_FILE, lambda file: file.write(json.dumps(record, indent=1).encode()))
 
 
 def _step_seconds(result: DuelResult, side: int) -> float:

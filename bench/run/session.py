@@ -122,7 +122,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
         return not edited
 
     with terminated_as_interrupted(), Leases(settings.results) as leases:
-        leases.sweep()
+        leases.sweep("campaigns", "runs")
         content = {"command": settings.command, **plan.to_data()}
         with leases.exclusively(opening_lease(wanted)):
             campaign, resumed = open_campaign(

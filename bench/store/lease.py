@@ -181,14 +181,14 @@ class Leases:
         paths = (path.relative_to(self._store) for path in self._store.glob("*/.*.*.lease"))
         return sorted({path.with_name(path.name[1:].rsplit(".", 2)[0]).as_posix() for path in paths})
 
-    def sweep(self) -> None:
-        """Remove the leases that killed processes of this machine have left in the store.
+    def sweep(self, *folders: str) -> None:
+        """Remove the leases that killed processes of this machine have left in some folders of the store.
 
         Raises:
             UsageError: the store cannot be written to.
         """
         for name in self.names():
-            if name not in self._held and self.take(name) is None:
+            if name.partition("/")[0] in folders and name not in self._held and self.take(name) is None:
                 self.release(name)
 
     def _generations(self, name: str) -> dict[int, Path]:

@@ -24,6 +24,7 @@ def zygote() -> Iterator[Zygote]:
         ("two machines", "1/0"),  # left leases of the killed owner, who was joined
         ("compact", "compact/1"),  # left temporary files of killed calls
         ("table --write", "table --write/3"),  # left them beside the user's file
+        ("duel", "duel/1"),  # left half a duel
     ],
 )
 def test_signals_leave_nothing_half_done_and_nothing_behind(

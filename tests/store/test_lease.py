@@ -93,7 +93,7 @@ def test_a_sweep_removes_what_killed_processes_of_this_machine_left_and_no_more(
     leave(tmp_path, ENDED)
     Leases(tmp_path, process=ELSEWHERE).take("campaigns/c-owner")
     leases.take("runs/mine")
-    leases.sweep()
+    leases.sweep("campaigns", "runs")
     assert leases.names() == ["campaigns/c-owner", "runs/mine"]
     assert leases.holds("runs/mine")
 
@@ -240,7 +240,7 @@ def test_of_several_that_take_over_from_the_dead_at_once_one_succeeds(tmp_path: 
     assert len(files(tmp_path)) == races
     # they have ended without giving back
     with Leases(tmp_path) as leases:
-        leases.sweep()
+        leases.sweep("campaigns", "runs")
     assert files(tmp_path) == []
 
 

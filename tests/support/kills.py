@@ -283,7 +283,7 @@ def _duels(episode: _Episode) -> list[Kill]:
             bench.harness.wait(SECONDS)
     wrong = episode.end(bench, codes=(1,))
     whole = 0
-    for folder in (episode.results / "duels").iterdir():
+    for folder in filter(Path.is_dir, (episode.results / "duels").iterdir()):
         names = sorted(path.name for path in folder.iterdir())
         whole += names == ["duel.json", "slices.parquet"]
         # what a failed side has printed is kept
