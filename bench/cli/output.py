@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bench.core.errors import system_refusal
+from bench.report.values import printable_lines
 
 if TYPE_CHECKING:
     from bench.cli.options import DataFormat, Format
@@ -72,8 +73,11 @@ def width() -> int:
 
 
 def notify(line: str) -> None:
-    """Write a line about what goes on to standard error, beside the output."""
-    typer.echo(f"bench: {line}", err=True)
+    """Write a line about what goes on to standard error, beside the output.
+
+    It may name what a store or a repository of a stranger holds, which must not drive the terminal.
+    """
+    typer.echo(printable_lines(f"bench: {line}"), err=True)
 
 
 class LogOutput(logging.Handler):

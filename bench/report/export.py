@@ -43,7 +43,10 @@ def pytest_benchmark(sections: Sequence[Section], began: str) -> dict[str, Any]:
                 "group": metric.title,
                 "name": name,
                 "fullname": f"bench::{name}",
-                "params": asdict(row.configuration),
+                "params": {
+                    axis: _inert(value) if isinstance(value, str) else value
+                    for axis, value in asdict(row.configuration).items()
+                },
                 "param": None,
                 "extra_info": {"kernels_attested": list(row.kernels_attested), "unit": "seconds"},
                 "options": {"timer": "perf_counter_ns", "disable_gc": False, "warmup": True},
@@ -90,11 +93,17 @@ def _benchmarks(sections: Sequence[Section]) -> Iterator[tuple[str, Metric, Row,
         for (metric, detail), measured in readings(row.runs).items():
             values = [_smaller_is_better(metric, reading.value) for reading in measured]
             yield (
-                " · ".join(filter(None, [case_label(row.configuration, axes), metric.title, detail])),
+                _inert(" · ".join(filter(None, [case_label(row.configuration, axes), metric.title, detail]))),
                 metric,
                 row,
                 values,
             )
+
+
+def _inert(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: these tools write tables of them."""
+    cleaned = clean(text)
+    return f"'{cleaned}" if cleaned.startswith(("=", "+", "-", "@")) else cleaned
 
 
 def _smaller_is_better(metric: Metric, value: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,16 @@ if TYPE_CHECKING:
 
 
 def render_json(value: object, indent: int = 2) -> str:
-    """A JSON-able object as text, with null for every number that is not finite; ends with a newline."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+    """A JSON-able object as text, with null for every number that is not finite; ends with a newline.
+
+    Characters that could drive a terminal are escaped, and read back as they were.
+    """
+    text = json.dumps(_finite(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    return _UNSEEN.sub(lambda char: json.dumps(char[0])[1:-1] if not char[0].isprintable() else char[0], text) + "\n"
+
+
+_UNSEEN = re.compile(r"[^\n -~]")
+"""Characters beyond ASCII's printable ones, which may be unprintable: C1 codes, bidirectional controls, surrogates."""
 
 
 def interval_object(interval: Interval | None) -> dict[str, float] | None:

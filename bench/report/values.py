@@ -104,6 +104,11 @@ def printable(line: str) -> str:
     return "".join(char if char.isprintable() else " " for char in line)
 
 
+def printable_lines(text: str) -> str:
+    """The same of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def commit_words(commit: str | None) -> str:
     """A commit by its first digits, with the mark of uncommitted changes where it has one."""
     if commit is None:
