@@ -139,3 +139,22 @@ def test_a_users_network_is_run_with_the_kernel_asked_for_and_a_wrong_one_ends_i
     assert "made no layer with `cell`" in errors["network_without_the_cell"]
     assert "gives 7 outputs, where the task mnist_5k has 10" in errors["network_that_is_too_narrow"]
     assert runs.loc[f"{MODELS}:{networks[1]}"]["status"] == "invalid"
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.extra("jax"))])
+def test_a_trace_inside_a_timed_epoch_is_named_with_its_shapes_and_those_of_before(backend: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.real.retracing_run", backend],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    message = done.stdout.strip()
+    traced = "something was traced or compiled inside the timed epoch 1: for arguments of the shapes "
+    assert message.startswith(traced), message + done.stderr
+    new, _, old = message.partition(", where until then they were ")
+    # TensorFlow leaves open from then on what it has seen to vary
+    assert ("? × ? × 3" if backend == "tensorflow" else "32 × 7 × 3") in new
+    assert ("? × 5 × 3" if backend == "tensorflow" else "32 × 5 × 3") in old

@@ -150,3 +150,9 @@ def network_without_the_cell(cell: Any, task: Any, units: int) -> keras.Model:
 def network_that_is_too_narrow(cell: Any, task: Any, units: int) -> keras.Model:
     inputs = keras.Input((task.steps, task.features))
     return keras.Model(inputs, layers.Dense(7)(cell(units)(inputs)))
+
+
+def any_length(cell: Any, task: Any, units: int) -> keras.Model:
+    """A network for sequences of any length."""
+    inputs = keras.Input((None, task.features))
+    return keras.Model(inputs, layers.Dense(task.outputs, activation="softmax")(cell(units)(inputs)))

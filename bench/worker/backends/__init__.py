@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.catalog import backends
 from bench.worker.evidence.programs import Program, Scopes
+from bench.worker.evidence.retracing import Signature
 from bench.worker.inference import CallPath
 
 
@@ -41,6 +42,9 @@ class BackendAdapter(Protocol):
 
     def programs(self, model: keras.Model) -> int:
         """How many programs have been traced or compiled for this model so far."""
+
+    def signatures(self, model: keras.Model) -> list[Signature]:
+        """The shapes of the arguments of each of these programs, oldest first."""
 
     def compile_inference(self, model: keras.Model) -> CallPath:
         """The call that a service would make: compiled where the backend compiles. `programs` counts it from then on,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bench.core.protocol import FailedRun
 from bench.worker.evidence.canonical import hlo_digest
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import Program, Scopes, agreed_by_layer, read_hlo
+from bench.worker.evidence.retracing import Signature, shape_text
 from bench.worker.inference import CallPath
 
 _PROGRAMS = {
@@ -69,6 +71,10 @@ class JaxBackend:
 
     def programs(self, model: keras.Model) -> int:
         return sum(len(_modules(name)) for name in _PROGRAMS.values())
+
+    def signatures(self, model: keras.Model) -> list[Signature]:
+        # the client gives the newest first
+        return [_signature(module.to_string()) for module in reversed(_modules(*_PROGRAMS.values()))]
 
     def compile_inference(self, model: keras.Model) -> CallPath:
         def infer_of_bench(trainable: Any, fixed: Any, x: Any) -> Any:
@@ -137,9 +143,16 @@ def _threads() -> int | None:
     return names.count("tf_XLAEigen") or None
 
 
-def _modules(name: str) -> list[Any]:
+def _signature(text: str) -> Signature:
+    """The shapes of an HLO module's parameters."""
+    layout = text.partition("entry_computation_layout={(")[2].partition(")->")[0]
+    sizes = re.findall(r"\b[a-z]+[0-9]*\[([0-9,]*)\]", layout)
+    return tuple(shape_text([int(size) for size in shape.split(",") if size]) for shape in sizes)
+
+
+def _modules(*names: str) -> list[Any]:
     modules = (module for executable in _client().live_executables() for module in executable.hlo_modules())
-    return [module for module in modules if module.name == name]
+    return [module for module in modules if module.name in names]
 
 
 def _bare_text(module: Any) -> str:

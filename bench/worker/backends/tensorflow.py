@@ -15,6 +15,7 @@ from bench.core.protocol import FailedRun
 from bench.worker.evidence.canonical import graph_digest
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import BY_TWO, Node, Program, Scopes, agreed_by_layer, is_loop, read_graph
+from bench.worker.evidence.retracing import Signature, shape_text
 from bench.worker.inference import CallPath
 
 _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
@@ -59,6 +60,12 @@ class TensorFlowBackend:
 
     def programs(self, model: keras.Model) -> int:
         return sum(len(functions) for functions in self._executed(model).values())
+
+    def signatures(self, model: keras.Model) -> list[Signature]:
+        functions = [function for executed in self._executed(model).values() for function in executed]
+        # the number behind a function's name is drawn when it is traced
+        functions.sort(key=lambda function: int(function.name.rpartition(b"_")[2]))
+        return [tuple(map(shape_text, _shapes(function.structured_input_signature))) for function in functions]
 
     def compile_inference(self, model: keras.Model) -> CallPath:
         compiled = self._compiled = tf.function(lambda x: model(x, training=False), jit_compile=model.jit_compile)
@@ -108,6 +115,15 @@ class TensorFlowBackend:
             "cudnn_version": build.get("cudnn_version"),
             "cuda_version": build.get("cuda_version"),
         }
+
+
+def _shapes(signature: Any) -> Iterator[list[int | None]]:
+    """The shapes of a function's arguments: those of an iterator are its elements'."""
+    for spec in tf.nest.flatten(signature):
+        if isinstance(spec, tf.data.IteratorSpec):
+            yield from _shapes(spec._element_spec)
+        elif isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None:
+            yield spec.shape.as_list()
 
 
 def _concrete(model: keras.Model, attribute: str) -> list[Any]:

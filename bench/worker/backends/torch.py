@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from bench.core.protocol import FailedRun
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import BY_TWO, Program, Scopes, agreed_by_layer, read_profile
+from bench.worker.evidence.retracing import Signature
 from bench.worker.inference import CallPath, Inputs
 from bench.worker.warmup import Snapshot
 
@@ -62,6 +63,9 @@ class TorchBackend:
 
     def programs(self, model: keras.Model) -> int:
         return 0  # nothing is compiled
+
+    def signatures(self, model: keras.Model) -> list[Signature]:
+        return []
 
     def compile_inference(self, model: keras.Model) -> CallPath:
         device = next(model.parameters()).device

@@ -14,6 +14,7 @@ from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Array, Data
 from bench.worker.evidence.attestation import Attestation, attest, watch
+from bench.worker.evidence.retracing import retraced
 from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
 from bench.worker.model import build
 from bench.worker.warmup import Snapshot, warm_size
@@ -137,7 +138,8 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
         with self._clock.phase("validate", epoch + 1, len(self._runtime.data.x_validation)) as results:
             results.update(self._runtime.validate())
         if self._runtime.programs() != self._programs:
-            raise InvalidRun(f"something was traced or compiled inside the timed epoch {epoch + 1}")
+            shapes = retraced(self._runtime.backend.signatures(self._runtime.model), self._programs)
+            raise InvalidRun(f"something was traced or compiled inside the timed epoch {epoch + 1}{shapes}")
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self.after.__enter__()

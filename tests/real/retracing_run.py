@@ -1,0 +1,54 @@
+"""Trains a real model whose epoch has longer sequences than the warm-up had; prints how the run ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+
+
+def main(backend: str) -> None:
+    os.environ["KERAS_BACKEND"] = backend
+    import keras
+    import numpy as np
+
+    from bench.catalog import tasks
+    from bench.core.case import Case
+    from bench.core.protocol import InvalidRun
+    from bench.worker.clock import Clock
+    from bench.worker.data import Data
+    from bench.worker.runtimes.keras import KerasRuntime
+    from bench.worker.session import start_session
+
+    case = Case(
+        cell="simple_rnn", task="noise", network="tests.real.user_models:any_length", backend=backend, units=3, epochs=1
+    )
+    task = replace(tasks.of(case), steps=5, features=3)
+    x, y = np.zeros((40, 5, 3), "float32"), np.zeros(40, "uint8")
+    adapter = start_session(case)
+    data = Data(
+        x_train=x,
+        y_train=y,
+        x_test=x,
+        y_test=y,
+        x_validation=x,
+        y_validation=y,
+        lengths_test=None,
+        per_step=False,
+        digest="",
+    )
+    keras.utils.set_random_seed(0)
+    runtime = KerasRuntime(case, task, data, adapter)
+    clock = Clock(lambda event: None)
+    clock.synchronise = adapter.synchronise
+    runtime.build()
+    runtime.warm_up(clock)
+    runtime.data = replace(data, x_train=np.zeros((40, 7, 3), "float32"))
+    try:
+        runtime.train(clock)
+    except InvalidRun as reason:
+        print(reason)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
