@@ -489,6 +489,16 @@ def test_the_calls_of_inference_are_a_row_for_each_entry_and_batch(run: Bench, t
     assert [phase["seconds"] for phase in content["phases"] if phase["call"]] == [0.001, 0.002, 0.003]
 
 
+def test_the_last_of_two_runs_that_began_at_once_is_no_matter_of_their_parts(run: Bench, tmp_path: Path) -> None:
+    began = a_run(0, Case(cell="lstm")).started_at
+    cases = (Case(cell="lstm"), Case(cell="gru"))
+    paths = [write_run(tmp_path / "s", a_run(n, case, started_at=began)) for n, case in enumerate(cases)]
+    before = run("show", "last", tmp_path / "s").out
+    for path, name in zip(sorted(paths), "ba", strict=True):
+        path.rename(path.with_name(f"{name}.parquet"))
+    assert run("show", "last", tmp_path / "s").out == before
+
+
 def test_evidence_that_names_no_program_is_shown(run: Bench, tmp_path: Path) -> None:
     evidence = {"train": {"recurrent_a": {"kernel": "generic", "operations": {"While": 2}}}}
     good = a_run(0, Case(cell="lstm"))
