@@ -30,7 +30,8 @@ def estimate_seconds(case: Case) -> float:
     if network.factory:
         network = networks.NETWORKS["notebook"]  # whose cost stands for what is unknown
     flops = arithmetic(network, gates or _UNKNOWN_GATES, case.units, task)
-    serial = _SECONDS_PER_DEPENDENT_STEP * 2 * len(network.activations) * task.steps  # forward and backward
+    chains = max(layer.directions for layer in network.recurrent)  # which take their time one after another
+    serial = _SECONDS_PER_DEPENDENT_STEP * network.dependent_steps(task) * chains
     train = case.train_samples or task.train_samples
     steps, test_steps = math.ceil(train / case.batch_size), math.ceil(task.test_samples / case.batch_size)
     step = serial + case.batch_size * flops.training / _FLOPS_PER_SECOND

@@ -32,6 +32,7 @@ from bench.report.document import (
     Table,
 )
 from bench.report.figures import draw_all
+from bench.report.growth import growth_blocks
 from bench.report.html import render_html
 from bench.report.inference_table import INFERENCE_NOTE, inference_findings, inference_table
 from bench.report.jsonout import render_json
@@ -64,6 +65,7 @@ def report_document(measured: Measured, compared: tuple[Comparison, Gate] | None
     many = len(measured.sections) > 1
     for number, section in enumerate(measured.sections, 1):
         blocks += _section(measured, section, f"s{number}-" if many else "")
+    blocks += growth_blocks(measured.sections)
     if not measured.sections:
         blocks.append(Paragraph("Nothing was measured."))
     blocks += [Heading("How to make it again", level=2), *plan_blocks(measured)]

@@ -193,6 +193,8 @@ def test_both_directions_are_counted_and_do_not_wait_for_each_other() -> None:
     wider = 2 * 28 * 4 * 8 * (16 + 8)
     assert arithmetic(both, 4, 8, MNIST).forward == 2 * first + 2 * wider + 2 * (16 * 32 + 32 * 10)
     assert one_way.dependent_steps(MNIST) == both.dependent_steps(MNIST) == 4 * 28
+    seconds = [estimate_seconds(Case(cell="lstm", bidirectional=both, latency_calls=0)) for both in (False, True)]
+    assert seconds[1] > 1.6 * seconds[0]
     assert networks.of(Case(cell="gru", reset_after=False, layers=3)).dependent_steps(MNIST) == 2 * 3 * 2 * 28
 
 

@@ -1,0 +1,90 @@
+"""How training time grows with steps, units, batch and layers, and where one kernel or cell overtakes another. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bench.analysis.scaling import SIZES, Crossover, ScalingLaw, SizeSeries, find_crossovers, find_series, fit
+from bench.analysis.summary import Section
+from bench.core.axes import varying
+from bench.core.units import significant
+from bench.report.document import Block, Column, Heading, Notes, Paragraph, Table
+from bench.report.values import NONE, case_label, ranged, together
+
+SCALING_NOTE = (
+    "Exponent of the power law of seconds an epoch, least squares on the logarithms over all runs, 95 % interval "
+    "(Student's t). Law: of constant, log n, linear, n log n, quadratic and cubic the one with the least root mean "
+    "square error, given as a fraction of the mean time (Google Benchmark's rule). A crossover is where the line "
+    "through the logarithms of the paired ratios is 1; its interval holds the sizes at which the 95 % band contains 1."
+)
+
+
+def growth_blocks(sections: Iterable[Section]) -> list[Block]:
+    """The laws and the crossovers; nothing where no size has three values or more."""
+    groups = find_series(sections)
+    if not groups:
+        return []
+    blocks: list[Block] = [Heading("How training time grows", level=2, anchor="scaling")]
+    for all_series in groups:
+        laws = [law for series in all_series if (law := fit(series))]
+        shared = varying(law.series.case for law in laws)
+        blocks.append(_laws_table(laws, shared))
+        crossovers = find_crossovers(all_series)
+        blocks.append(_crossovers_table(crossovers, shared) if crossovers else Paragraph("None overtakes another."))
+    return [*blocks, Notes((SCALING_NOTE,))]
+
+
+def _laws_table(laws: list[ScalingLaw], shared: tuple[str, ...]) -> Table:
+    heads = ("grows with", "configuration", "values", "exponent", "law", "error", "s/epoch", "µs a dependent step")
+    return Table(
+        tuple(Column(head, left=place < 3) for place, head in enumerate(heads)),
+        tuple(
+            (
+                law.series.size,
+                _label(law.series, shared),
+                ", ".join(map(str, law.series.rows)),
+                together(*ranged(law.exponent)),
+                law.law,
+                f"{significant(100 * law.error_fraction)} %",
+                _ends(law.series),
+                _dependent_steps(law.series),
+            )
+            for law in laws
+        ),
+        caption="Laws that the seconds an epoch follow",
+    )
+
+
+def _crossovers_table(crossovers: list[Crossover], shared: tuple[str, ...]) -> Table:
+    heads = ("size", "faster below", "faster above", "from")
+    return Table(
+        tuple(Column(head, left=place < 3) for place, head in enumerate(heads)),
+        tuple(
+            (
+                each.size,
+                case_label(each.smaller, [name for name in shared if name != each.size]),
+                case_label(each.larger, [name for name in shared if name != each.size]),
+                together(*ranged(each.at)),
+            )
+            for each in crossovers
+        ),
+        caption="Where one overtakes another, within what was measured",
+    )
+
+
+def _label(series: SizeSeries, shared: tuple[str, ...]) -> str:
+    names = [name for name in shared if name != series.size and (name not in SIZES or getattr(series.case, name))]
+    return case_label(series.case, names)
+
+
+def _ends(series: SizeSeries) -> str:
+    """The time at the smallest size and at the largest."""
+    seconds = [row.estimates.get("train_seconds") for row in series.rows.values()]
+    return " → ".join(significant(each.value) if each else NONE for each in (seconds[0], seconds[-1]))
+
+
+def _dependent_steps(series: SizeSeries) -> str:
+    reached = [row.efficiency for row in series.rows.values()]
+    return " → ".join(
+        significant(1e6 * each.seconds_per_dependent_step) if each else NONE for each in (reached[0], reached[-1])
+    )
