@@ -266,7 +266,7 @@ def tried(trials: Trials, scenario: Scenario, folder: Path, failure: Failure, nu
 
 def _general(trial: Trial, scenario: Scenario, folder: Path, failure: Failure) -> list[str]:
     wrong = []
-    if trial.code not in {scenario.code, 2} and not (scenario.arguments[0] == "run" and trial.code == 4):
+    if trial.code not in {scenario.code, 2} and not (scenario.arguments[0] in {"run", "duel"} and trial.code == 4):
         wrong.append(f"it ended with {trial.code}")
     if "Traceback" in trial.printed or "a fault of bench" in trial.printed:
         wrong.append("a traceback")
@@ -274,7 +274,9 @@ def _general(trial: Trial, scenario: Scenario, folder: Path, failure: Failure) -
         why = os.strerror(failure.error).lower()
         wrong += [] if why in trial.printed.lower() else [f"it does not say {why!r}"]
         paths = (str(folder), "standard output", *scenario.arguments[1:])
-        wrong += [] if any(path in trial.printed.splitlines()[-1] for path in paths) else ["it names no path"]
+        named = any(path in trial.printed.splitlines()[-1] for path in paths)
+        # a pipe has no path
+        wrong += [] if named or trial.failed.startswith("descriptor") else ["it names no path"]
     return wrong
 
 

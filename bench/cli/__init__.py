@@ -30,7 +30,7 @@ from bench.cli import (
     verify,
 )
 from bench.cli.output import LogOutput, guard_streams, notify
-from bench.core.errors import BenchError, ExitCode, system_refusal
+from bench.core.errors import BenchError, ExitCode, UsageError, system_refusal
 
 app = typer.Typer(
     name="bench",
@@ -101,6 +101,10 @@ def main() -> None:
 
 def _refusal(error: OSError) -> BenchError | None:
     """The user's error for what the system refused where no command foresaw it; None for a fault of the program."""
+    if error.errno == errno.ENOENT and str(error.filename).startswith(("/proc", "/sys")):
+        return UsageError(
+            f"cannot read {error.filename}, where bench reads what this machine is: mount /proc and /sys."
+        )
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return None  # a path that the program made wrongly
     return system_refusal(error, f"cannot use {error.filename}" if error.filename else "the system refuses to go on")

@@ -52,7 +52,19 @@ class _Output(io.FileIO):
 
 
 def guard_streams() -> None:
-    """Let standard output and error of this process bear a terminal without "×", a full disk and a closed pipe."""
+    """Let standard output and error of this process bear a terminal without "×", a full disk and a closed pipe.
+
+    Where one of the three standard streams is closed (`>&-`), the null device takes its place: the next file that is
+    opened would, and get what a child prints.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - as long as the process
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):

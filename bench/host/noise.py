@@ -290,7 +290,10 @@ def _turbo(sys: Path) -> bool | None:
 
 def _on_battery() -> bool | None:
     read = getattr(psutil, "sensors_battery", None)  # psutil leaves it out where the platform has no such thing
-    battery = read() if read else None
+    try:
+        battery = read() if read else None
+    except OSError:  # a container without /sys/class
+        return None
     return None if battery is None or battery.power_plugged is None else not battery.power_plugged
 
 

@@ -159,7 +159,10 @@ def _facts(facts: Facts) -> RenderableType:
 
 
 def _table(table: Table, console: Console) -> RenderableType:
-    """The first arrangement that fits the width; where none does, the last one with its texts folded."""
+    """The first arrangement that fits the width; where none does, the last one with its texts folded.
+
+    Where that is still too wide, its rows are records, a line for each column: a figure is never cut.
+    """
     if not table.rows:
         return _text(f"{table.caption}: {table.empty}" if table.caption else table.empty)
     arrangements = [arranged for each in (table, table.narrow) if each for arranged in _arrangements(each)]
@@ -170,7 +173,9 @@ def _table(table: Table, console: Console) -> RenderableType:
     columns, groups = arrangements[-1]
     widths = _widths(columns, groups)
     gap = 2 if sum(widths) - _spare(columns, widths) + 2 * (len(widths) - 1) <= console.width else 1
-    return _laid_out(columns, groups, _narrowed(columns, widths, console.width - gap * (len(widths) - 1)), gap)
+    available = console.width - gap * (len(widths) - 1)
+    narrowed = _narrowed(columns, widths, available)
+    return _records(columns, groups) if sum(narrowed) > available else _laid_out(columns, groups, narrowed, gap)
 
 
 _Rows = Sequence[Sequence[Cell]]
@@ -244,6 +249,22 @@ def _laid_out(columns: Sequence[Column], groups: _Groups, widths: Sequence[int],
         parts += [_text(name)] if name else []
         parts.append(grid)
     return Group(*parts)
+
+
+def _records(columns: Sequence[Column], groups: _Groups) -> RenderableType:
+    """Each row below the one before, as the heads of the columns with its values beside them."""
+    records: list[RenderableType] = []
+    for name, rows in groups:
+        for number, row in enumerate(rows):
+            grid = RichTable.grid(padding=(0, 2, 0, 0))
+            grid.add_column(no_wrap=True)
+            grid.add_column(overflow="fold")
+            for column, cell in zip(columns, row, strict=True):
+                grid.add_row(_cell(column.head), _cell(cell))
+            records += [""] if records else []
+            records += [_text(name)] if name and not number else []
+            records.append(grid)
+    return Group(*records)
 
 
 def _cell(cell: Cell) -> Text:

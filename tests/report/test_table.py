@@ -352,7 +352,7 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UsageError, match=r"can't write .*README\.md \(No space left on device\)"):
+    with pytest.raises(UsageError, match=r"cannot write to .*README\.md \(no space left on device\)"):
         write_between_markers(readme, "new")
     assert readme.read_text() == f"{BEGIN}\nold\n{END}\n"
     assert [p.name for p in tmp_path.iterdir()] == ["README.md"]
