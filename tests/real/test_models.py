@@ -37,6 +37,7 @@ ELSEWHERE: dict[str, dict[str, list[str]]] = {
     "subclassed": {"first": GENERIC, "second": GENERIC},
     "masked": {"reader": GENERIC},
     "own_loop": {"own": GENERIC},
+    "made_when_called": {"maker": GENERIC},
 }
 
 

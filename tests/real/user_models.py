@@ -107,6 +107,23 @@ class OwnLoop(layers.Layer):  # type: ignore[misc] # keras has no type informati
         return keras.ops.scan(step, start, keras.ops.transpose(x, (1, 0, 2)))[0]
 
 
+class MadeWhenCalled(layers.Layer):  # type: ignore[misc] # keras has no type information
+    """Keeps a recurrent layer that it never calls, and calls another one that it doesn't keep, as keras-lmu does."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.unused = layers.SimpleRNN(2)
+        self.cell = layers.SimpleRNNCell(3)
+
+    def call(self, x: Any) -> Any:
+        return layers.RNN(self.cell)(x)
+
+
+def made_when_called() -> keras.Model:
+    inputs = keras.Input((STEPS, 3))
+    return keras.Model(inputs, MadeWhenCalled(name="maker")(inputs))
+
+
 def own_loop() -> keras.Model:
     """A layer of the user's own with a loop in it."""
     inputs = keras.Input((STEPS, 3))

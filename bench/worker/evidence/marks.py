@@ -19,15 +19,16 @@ from bench.worker.evidence.programs import NOT_UNROLLED, OUTSIDE, Program, Scope
 class Marks:
     """The recurrent layers of a model by their marks, and where in the model each is.
 
-    Those are Keras's and their subclasses, and `Bidirectional`, which may compute both directions itself; of layers
-    that Keras has not, those without such a layer inside them, because they may have a loop of their own.
+    Those are Keras's and their subclasses, and `Bidirectional`, which may compute both directions itself; and all
+    layers that Keras has not, because they may have a loop of their own, or call a layer that they don't keep.
     """
 
     def __init__(self, model: keras.Model) -> None:
         recurrent = dict(_walk(model, ""))
         self.paths = {f"bench-{number}-": path for number, path in enumerate(recurrent.values())}
         self.layers = dict(zip(self.paths, recurrent, strict=True))
-        self.scopes = Scopes(dict.fromkeys(self.paths, NOT_UNROLLED), unique=True)
+        around = [mark for mark, layer in self.layers.items() if not _is_recurrent(layer) and _holds_recurrent(layer)]
+        self.scopes = Scopes(dict.fromkeys(self.paths, NOT_UNROLLED), unique=True, around=around)
 
     def by_path(self, evidence: Mapping[str, Program]) -> dict[str, Program]:
         """phase → path of a layer → evidence: of all recurrent layers that were called, and of those others in which a
@@ -35,7 +36,7 @@ class Marks:
         shown = {
             mark
             for mark, layer in self.layers.items()
-            if (isinstance(layer, keras.layers.RNN) and self.scopes.shapes[mark])
+            if (_is_recurrent(layer) and self.scopes.shapes[mark])
             or all(mark in program and program[mark].kernel != "none" for program in evidence.values())
         }
         return {
@@ -50,17 +51,20 @@ def _walk(parent: keras.Layer, path: str) -> Iterator[tuple[keras.Layer, str]]:
     """The layers to mark, each with the names on the way to it; one that is used at several places has the first."""
     for layer in _children(parent):
         place = f"{path}/{layer.name}" if path else layer.name
-        if isinstance(layer, keras.layers.RNN):
-            yield layer, place
-            continue
-        inside = list(_walk(layer, place))
         foreign = type(layer).__module__.partition(".")[0] != "keras"
-        if isinstance(layer, keras.layers.Bidirectional):
+        if _is_recurrent(layer) or foreign or isinstance(layer, keras.layers.Bidirectional):
             yield layer, place
-        elif foreign and not any(isinstance(inner, keras.layers.RNN) for inner, _ in inside):
-            yield layer, place
-            continue
-        yield from inside
+        # what a recurrent layer holds is its cell, and what a layer without a recurrent one holds is its own affair
+        if not _is_recurrent(layer) and (not foreign or _holds_recurrent(layer)):
+            yield from _walk(layer, place)
+
+
+def _is_recurrent(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.layers.RNN)
+
+
+def _holds_recurrent(layer: keras.Layer) -> bool:
+    return any(_is_recurrent(inner) for inner in layer._flatten_layers(include_self=False))
 
 
 def _children(layer: keras.Layer) -> list[keras.Layer]:

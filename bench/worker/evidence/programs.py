@@ -9,7 +9,7 @@ import hashlib
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -77,10 +77,13 @@ class Scopes:
         unique: whether no other layer can have the scopes, as `bench.worker.evidence.marks` makes them: then the
             innermost decides whose an operation is. Where they are names of layers the outermost does, because a layer
             inside another may have been given any, that of the other recurrent layer too.
+        around: the scopes of layers that hold recurrent ones: however many products they have beside, those are no sign
+            of a recurrence.
     """
 
-    def __init__(self, steps: Mapping[str, int], *, unique: bool = False) -> None:
+    def __init__(self, steps: Mapping[str, int], *, unique: bool = False, around: Collection[str] = ()) -> None:
         self.steps, self.unique = dict(steps), unique
+        self._around = frozenset(around)
         self.shapes: dict[str, list[Shape]] = {layer: [] for layer in steps}
         """The distinct shapes of the inputs that a layer was called with, the batch left out; `saw` notes them."""
         self.masked: set[str] = set()
@@ -97,6 +100,8 @@ class Scopes:
         if shape not in self.shapes[layer]:
             self.shapes[layer].append(shape)
         self.masked |= {layer} if masked else set()
+        if layer in self._around:
+            return
         known = [steps for steps, *_ in filter(None, self.shapes[layer]) if steps]
         self.steps[layer] = min(known, default=NOT_UNROLLED)
 
