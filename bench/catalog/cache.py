@@ -53,6 +53,8 @@ def obtain(
         UsageError: the named folder or a file in it is wrong, or the cache cannot be written.
         DataUnavailableError: no source has it.
     """
+    if task.file:
+        return task.file
     if task.recipe:
         source = task.recipe.source
         return (

@@ -131,6 +131,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.catalog import tasks
     from bench.catalog.cache import obtain
     from bench.catalog.support import refusal
+    from bench.catalog.users_data import prepare_task
     from bench.cli.progress import CampaignProgress
     from bench.host.capabilities import read_capabilities
     from bench.host.hardware import read_machine
@@ -141,6 +142,8 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.store.lease import Leases
 
     machine = read_machine()
+    if ":" in case.task:
+        prepare_task(case.task, "the store", notify)
     if reason := refusal(case, read_capabilities(machine)):
         raise NoVerdictError(f"{case.label()} can't be run here: {reason}.")
     plan = Plan("verify", "", 0, _SILENCE_SECONDS, (ScheduledCase(case, 0, 0),), ())

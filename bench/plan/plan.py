@@ -6,7 +6,7 @@ import functools
 import itertools
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bench import catalog
@@ -45,6 +45,8 @@ class Plan:
     silence_seconds: float
     scheduled: tuple[ScheduledCase, ...]
     excluded: tuple[ExcludedCase, ...]
+    data: Mapping[str, str] = field(default_factory=dict)
+    """Digest of the content of users' data, by task: measured on other data, it is another plan."""
 
     @functools.cached_property
     def varying(self) -> tuple[str, ...]:
@@ -73,7 +75,8 @@ class Plan:
         """Digest of what is run in which order, and of what is excluded and why: a campaign is resumed by it."""
         cases = [(scheduled.block, scheduled.case.id) for scheduled in self.scheduled]
         excluded = [(out.configuration.id, out.reason) for out in self.excluded]
-        return digest(repr((self.suite, self.order_seed, cases, excluded)))
+        data = (sorted(self.data.items()),) if self.data else ()
+        return digest(repr((self.suite, self.order_seed, cases, excluded, *data)))
 
 
 def make_plan(
@@ -122,6 +125,7 @@ def make_plan(
         silence_seconds=settings.silence_seconds,
         scheduled=tuple(replace(case, position=position) for position, case in enumerate(scheduled)),
         excluded=tuple(excluded),
+        data={name: task.digest for name in suite.axes.tasks if (task := tasks.find(name)).file},
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bench.catalog.users_data import prepare_task
 from bench.core.case import written
 from bench.host.capabilities import read_capabilities
 from bench.host.hardware import Machine, read_machine
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import Suite, load
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class PreparedSuite:
 
 
 def prepare(suite: str, overrides: Iterable[str] | None, order_seed: int, cpus: tuple[int, ...] = ()) -> PreparedSuite:
-    """Read the suite with its overrides, and this machine as the workers will see it.
+    """Read the suite with its overrides, prepare the data of users' tasks, and see this machine as the workers will.
 
     Args:
         suite: its name, or its file.
@@ -40,9 +44,13 @@ def prepare(suite: str, overrides: Iterable[str] | None, order_seed: int, cpus: 
         cpus: the processors that the workers are pinned to; none where they are not.
 
     Raises:
-        UsageError: as `bench.plan.suite.load` does.
+        UsageError: as `bench.plan.suite.load` and `bench.catalog.users_data.prepare_task` do.
     """
-    return PreparedSuite(load(suite, overrides or ()), read_machine(cpus), order_seed)
+    loaded = load(suite, overrides or ())
+    for task in loaded.axes.tasks:
+        if ":" in task:
+            prepare_task(task, loaded.origin("tasks"), _log.info)
+    return PreparedSuite(loaded, read_machine(cpus), order_seed)
 
 
 def excluded_by_reason(plan: Plan) -> list[tuple[str, str]]:

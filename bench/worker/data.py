@@ -14,6 +14,13 @@ from bench.core.protocol import Request
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+def task_of(request: Request) -> Task:
+    """The task of a request's case; what it is stands in its file where that was prepared from a user's data."""
+    if ":" in request.case.task and request.data is not None:
+        tasks.register(tasks.read_description(request.data))
+    return tasks.of(request.case)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """What `fit` is given: scaled inputs in the dtype of the variables, as Keras would convert them, padding marked."""

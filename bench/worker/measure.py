@@ -18,7 +18,7 @@ from bench.core.metrics import RunMetadata
 from bench.core.protocol import Began, Emit, InvalidRun, Request
 from bench.host import noise
 from bench.worker.clock import Clock
-from bench.worker.data import Array, Data, r2
+from bench.worker.data import Array, Data, r2, task_of
 from bench.worker.evidence.attestation import contradictions
 from bench.worker.evidence.code import imported_modules
 from bench.worker.inference import plan_calls, time_calls, warm_up
@@ -35,7 +35,7 @@ def measure(request: Request, emit: Emit) -> None:
         InvalidRun: the kernel that ran isn't the one asked for, a setting reads back as another, or a timed epoch
             traced or compiled something.
     """
-    case, task = request.case, tasks.of(request.case)
+    case, task = request.case, task_of(request)
     clock, earlier = Clock(emit, scored=task.scored), noise.read_cpu_times()
     with clock.phase("setup"):
         backend = start_session(case)
@@ -54,7 +54,8 @@ def measure(request: Request, emit: Emit) -> None:
             parameters = runtime.build()
         # now, and not after the training: by then a file may have been edited
         with clock.phase("attest"):
-            metadata = replace(metadata, code_json=code.to_json(imported_modules(before)))
+            modules = {*imported_modules(before), *code.from_json(task.code_json)}
+            metadata = replace(metadata, code_json=code.to_json(modules))
         flops = _arithmetic(case, task)
         metadata = replace(
             metadata,

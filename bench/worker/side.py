@@ -25,7 +25,7 @@ from bench.core.case import Case
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import CodeImported, Emit, InvalidRun, Request, TimedBatch, TimedPhase
 from bench.worker.backends import BackendAdapter
-from bench.worker.data import with_padding
+from bench.worker.data import task_of, with_padding
 from bench.worker.evidence.attestation import attest, contradictions, watch
 from bench.worker.evidence.code import imported_modules
 from bench.worker.model import build
@@ -44,7 +44,7 @@ def measure(request: Request, emit: Emit) -> None:
         FailedRun: the cell can't be built.
         InvalidRun: the kernel that ran isn't the one asked for.
     """
-    case, task = request.case, tasks.of(request.case, "a duel")
+    case, task = request.case, task_of(request)
     dtype = dtypes.find(case.dtype)
     backend = start_session(case)
     arrays = tasks.load(request.data, task)

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.catalog.tasks import generated, mnist, pixels
 from bench.catalog.tasks.description import family_of, from_json, to_json
 from bench.catalog.tasks.npz import load_npz, read_npz, write_npz
+from bench.catalog.tasks.prepared import read_description, read_prepared
 from bench.catalog.tasks.target import CLASS_LABEL, TARGETS, Target
 from bench.catalog.tasks.task import (
     PARTS,
@@ -53,7 +54,9 @@ __all__ = [
     "load",
     "of",
     "part_digests",
+    "read_description",
     "read_npz",
+    "register",
     "sizes",
     "to_json",
     "verify",
@@ -66,13 +69,24 @@ SIZES = {"steps": 0, "features": 0, "classes": 0, "coarse": 1}
 """The fields of `Case` that size a task, each with the value that leaves the task as it is."""
 
 
+_prepared: dict[str, Task] = {}
+"""Users' tasks, by `module:factory`: those that this process has prepared, or was given the file of."""
+
+
+def register(task: Task) -> None:
+    """Make a prepared task known to this process."""
+    _prepared[task.name] = task
+
+
 def find(name: str, origin: str = "a case") -> Task:
     """The task of that name.
 
     Raises:
         UsageError: there is none; the message gives the nearest one.
     """
-    return named("task", name, TASKS, origin)
+    if ":" in name and name not in _prepared:
+        raise UsageError(f"the data of the task {name!r} ({origin}) are not prepared.")
+    return named("task", name, {**TASKS, **_prepared}, origin)
 
 
 def of(case: Case, origin: str | Callable[[str], str] = "a case") -> Task:
@@ -127,6 +141,8 @@ def load(path: Path | None, task: Task) -> Arrays:
     Raises:
         UsageError: the file is gone, damaged or not this task's data; names the way to get it again.
     """
+    if task.file:
+        return read_prepared(task.file, task)
     if task.recipe is None:
         assert path is not None
         return load_npz(path, task)

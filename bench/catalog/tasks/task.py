@@ -146,6 +146,10 @@ class Task:
     test_samples: int
     recipe: Recipe | None = None
     """How the data are made; None where they have one content, `digest`."""
+    file: Path | None = None
+    """The file of data that were prepared by this process or for it; None for those that are obtained or made."""
+    code_json: str = ""
+    """The code that was imported to prepare them (`bench.core.code`)."""
     digest: str = ""
     """SHA-256, in hex, of the bytes of `PARTS` one after the other: uint8, C order, no headers."""
     part_digests: tuple[str, str, str, str] = ("", "", "", "")

@@ -1,0 +1,67 @@
+"""Users' data, prepared once a command in a process of its own, and kept in the user's cache by their digest.
+
+Each run reads the file and proves the digest; the code of the data is recorded with the run's other code.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.catalog import tasks
+from bench.catalog.cache import default_cache
+from bench.catalog.factories import check_factory
+from bench.catalog.tasks import Report, Task, WrongDataError, read_description
+from bench.core.errors import system_refusal
+
+_WORKER = "bench.worker.prepare_data"
+
+
+def prepare_task(name: str, origin: str, report: Report) -> Task:
+    """Make the task of `module:factory` known to this process, its data read, checked and kept.
+
+    Args:
+        name: the factory.
+        origin: where the name came from, for messages.
+        report: called with a sentence when the data are kept.
+
+    Raises:
+        UsageError: the factory can't be found or called, its data are not as they must be, or they can't be kept.
+    """
+    check_factory("task", name, origin)
+    folder = default_cache() / "prepared"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".preparing-") as scratch:
+            task = _prepared(name, origin, Path(scratch) / "data.npz", folder)
+    except OSError as error:
+        otherwise = "set BENCH_CACHE_DIR to another folder"
+        raise system_refusal(error, f"cannot keep the data of {name} in {folder}", otherwise) or error from error
+    report(f"{name}: {task.title}, {task.train_samples:,} + {task.test_samples:,} samples, kept in {task.file}.")
+    tasks.register(task)
+    return task
+
+
+def _prepared(name: str, origin: str, made: Path, folder: Path) -> Task:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", _WORKER, name, str(made)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode:
+        problem = made.with_name(f"{made.name}.error")
+        last = (done.stdout.strip().splitlines() or ["it printed nothing"])[-1]
+        what = problem.read_text(encoding="utf-8") if problem.exists() else f"its process ended: {last}"
+        raise WrongDataError(f"{what} ({origin}).")
+    task = read_description(made)
+    kept = folder / f"{name.replace(':', '-')}-{task.digest[:12]}.npz"
+    with made.open("rb") as file:
+        os.fsync(file.fileno())
+    made.replace(kept)
+    return read_description(kept)
