@@ -42,9 +42,10 @@ ELSEWHERE: dict[str, dict[str, list[str]]] = {
 
 
 def attested(backend: str, *names: str) -> dict[str, dict[str, Any]]:
-    """By model: what the layers ran, in one process that forks for each."""
+    """By model: what the layers ran, in one process that forks for each; a model's module is `MODELS` by default."""
+    models = [name if ":" in name.partition("=")[0] else f"{MODELS}:{name}" for name in names]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.real.attest_models", backend, *(f"{MODELS}:{name}" for name in names)],
+        [sys.executable, "-m", "tests.real.attest_models", backend, *models],
         cwd=ROOT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
@@ -83,6 +84,31 @@ def test_each_layer_of_a_users_model_is_attested(backend: str, models: dict[str,
         assert reader["masked"]
         assert reader["options"]["activation"] == "relu"
         assert seen["own_loop"]["facts"]["layers"]["own"]["class"] == f"{MODELS}.OwnLoop"
+
+
+@pytest.mark.extra("ncps")
+@pytest.mark.extra("keras_lmu")
+@pytest.mark.extra("mingru_keras")
+@pytest.mark.parametrize(
+    ("backend", "kernels"),
+    [
+        # an LMU computes its memory by FFT, and has a loop for the hidden cell
+        (
+            "tensorflow",
+            {"cfc": ("cell", "generic"), "ltc": ("cell", "generic"), "lmu": ("cell/lmu_feedforward", "mixed")},
+        ),
+        # a scan, which Keras can't trace on TensorFlow
+        pytest.param(
+            *("torch", {"cfc": ("cell", "generic"), "min_gru": ("cell", "parallel")}), marks=pytest.mark.extra("torch")
+        ),
+    ],
+)
+def test_layers_of_packages_are_attested_unmodified(backend: str, kernels: dict[str, tuple[str, str]]) -> None:
+    names = {name: f"tests.real.package_cells:model_of_{name}" for name in kernels}
+    seen = attested(backend, *names.values())
+    assert {name: seen[model].get("error") or seen[model]["kernels"] for name, model in names.items()} == {
+        name: {layer: [kernel] * 3} for name, (layer, kernel) in kernels.items()
+    }
 
 
 def test_the_command_shows_a_users_model() -> None:
