@@ -82,6 +82,11 @@ class SteadyEpochs:
     """Wall times, n_epochs, positive."""
     cpu_seconds: tuple[float | None, ...] = ()
     """CPU times of all threads of the run's process, n_epochs; None where it was not measured."""
+    iterator_seconds: tuple[float | None, ...] = ()
+    """What making the iterators took of each, n_epochs; None where it was not measured."""
+
+
+_OF_EPOCHS = ("seconds", "cpu_seconds", "iterator_seconds")
 
 
 def steady_epochs(frame: pd.DataFrame) -> dict[str, SteadyEpochs]:
@@ -90,13 +95,14 @@ def steady_epochs(frame: pd.DataFrame) -> dict[str, SteadyEpochs]:
     Args:
         frame: observations, a row each; any order.
     """
-    rows = frame.loc[frame["phase"] == "train", ["run_id", "epoch", "seconds", "cpu_seconds"]]
+    rows = frame.loc[frame["phase"] == "train", ["run_id", "epoch", *_OF_EPOCHS]]
     took = _numbers(rows, "seconds")
     kept = rows[(_numbers(rows, "epoch") >= 2) & np.isfinite(took) & (took > 0)].sort_values("epoch", kind="stable")
-    columns = (_numbers(kept, name).tolist() for name in ("seconds", "cpu_seconds"))
-    times: dict[str, list[tuple[float, float | None]]] = defaultdict(list)
-    for run_id, seconds, cpu_seconds in zip(kept["run_id"], *columns, strict=True):
-        times[str(run_id)].append((seconds, cpu_seconds if math.isfinite(cpu_seconds) else None))
+    columns = (_numbers(kept, name).tolist() for name in _OF_EPOCHS)
+    times: dict[str, list[tuple[float, float | None, float | None]]] = defaultdict(list)
+    for run_id, seconds, *parts in zip(kept["run_id"], *columns, strict=True):
+        cpu_seconds, iterator_seconds = (part if math.isfinite(part) else None for part in parts)
+        times[str(run_id)].append((seconds, cpu_seconds, iterator_seconds))
     return {run_id: SteadyEpochs(*zip(*of_run, strict=True)) for run_id, of_run in times.items()}
 
 

@@ -36,10 +36,15 @@ class Stalls:
     """The smallest wall time of a stalled epoch beyond what its CPU time explains."""
     most_seconds: float
     """The largest."""
+    iterator_seconds: float
+    """What making iterators took in all stalled epochs; 0 where it was not measured."""
 
     def __str__(self) -> str:
         seconds = " to ".join(dict.fromkeys(significant(end) for end in (self.least_seconds, self.most_seconds)))
-        return f"{self.epochs} of {self.of_epochs} epochs in {self.runs} of {self.of_runs} runs, by {seconds} s"
+        iterators = f", {significant(self.iterator_seconds)} s of it making iterators" if self.iterator_seconds else ""
+        return (
+            f"{self.epochs} of {self.of_epochs} epochs in {self.runs} of {self.of_runs} runs, by {seconds} s{iterators}"
+        )
 
 
 def find_stalls(runs: Sequence[RunRecord]) -> Stalls | None:
@@ -52,25 +57,30 @@ def find_stalls(runs: Sequence[RunRecord]) -> Stalls | None:
         runs: those of one configuration, in one environment.
     """
     rates = [_rates(run) for run in runs]
-    beyond = [
-        [
-            run.epochs.seconds[place] * (1 - usual / rate)
-            for place, rate in of_run.items()
-            if rate >= STALL * (usual := _usual(rates, number, place))
-        ]
+    stalled = [
+        (number, place, run.epochs.seconds[place] * (1 - usual / rate))
         for number, (run, of_run) in enumerate(zip(runs, rates, strict=True))
+        for place, rate in of_run.items()
+        if rate >= STALL * (usual := _usual(rates, number, place))
     ]
-    stalled = [seconds for lost in beyond for seconds in lost]
     if not stalled:
         return None
+    lost = [seconds for _, _, seconds in stalled]
     return Stalls(
         epochs=len(stalled),
         of_epochs=sum(map(len, rates)),
-        runs=sum(map(bool, beyond)),
+        runs=len({number for number, _, _ in stalled}),
         of_runs=sum(map(bool, rates)),
-        least_seconds=min(stalled),
-        most_seconds=max(stalled),
+        least_seconds=min(lost),
+        most_seconds=max(lost),
+        iterator_seconds=sum(_iterator_seconds(runs[number], place) for number, place, _ in stalled),
     )
+
+
+def _iterator_seconds(run: RunRecord, place: int) -> float:
+    """What making the iterators of a steady epoch took; 0 where it was not measured."""
+    seconds = run.epochs.iterator_seconds
+    return (seconds[place] or 0.0) if seconds else 0.0
 
 
 def _usual(rates: Sequence[Mapping[int, float]], run: int, place: int) -> float:

@@ -60,6 +60,11 @@ class Observation:
     epoch: int | None = column("from 1, for train and validate", at_least=1)
     seconds: float | None = column("wall time of the phase", "seconds")
     cpu_seconds: float | None = column("CPU time of all threads of the run's process", "seconds")
+    iterator_seconds: float | None = column(
+        "for train: what making the epoch's iterators took, as far as the backend does it apart from the first batch; "
+        "a part of `seconds`",
+        "seconds",
+    )
     samples: int | None = column("samples processed")
     loss: float | None = column("mean over the samples", at_least=None)
     accuracy: float | None = column("fraction of samples, 0 to 1", at_most=1, nan=True)

@@ -15,7 +15,8 @@ History of the schema:
 - version 3, 2026-11-27: the user's modules that a run imported (`code_json`), and the date and first parent of the
   commit (`committed_at`, `parent_commit`). Only new columns.
 - version 4, 2026-11-27: data of any size and kind of target (`steps`, `features`, `classes`, `coarse`, `task_json`,
-  `targets`, `mae`, `r2`), memory over the calls of inference (`series`, `rss_bytes`, `device_bytes`), and options of
+  `targets`, `mae`, `r2`), memory over the calls of inference (`series`, `rss_bytes`, `device_bytes`), the part of an
+  epoch that making its iterators took (`iterator_seconds`), and options of
   recurrent layers (`layers`, `bidirectional`, `dropout`, `recurrent_dropout`, `mask`, `stateful`, `reset_after`,
   `bias`, `activation`, `recurrent_activation`). Only new columns.
 """

@@ -34,11 +34,15 @@ class Clock:
 
 
 class Phase:
-    """One timed phase, as a context manager; its mapping takes the scores: `loss`, and those of the task's target."""
+    """One timed phase, as a context manager; its mapping takes the scores: `loss`, and those of the task's target.
+
+    `iterator_seconds` may be set until it ends.
+    """
 
     def __init__(self, clock: Clock, name: str, epoch: int | None, samples: int | None, targets: int | None) -> None:
         self._clock, self._name, self._epoch, self._samples, self._targets = clock, name, epoch, samples, targets
         self._results: dict[str, float] = {}
+        self.iterator_seconds: float | None = None
 
     def __enter__(self) -> dict[str, float]:
         self._clock.emit(Began(self._name, self._epoch))
@@ -59,6 +63,7 @@ class Phase:
                 epoch=self._epoch,
                 seconds=seconds,
                 cpu_seconds=(time.process_time_ns() - self._cpu) / 1e9,
+                iterator_seconds=self.iterator_seconds,
                 samples=self._samples,
                 targets=self._targets,
                 loss=scores.get("loss"),

@@ -23,7 +23,12 @@ QUIET = ((0.3, 0.19, 0.19, 0.19, 0.19), (0.6, 0.38, 0.38, 0.38, 0.38))
 """Seconds and CPU seconds of a run of five epochs on two cores."""
 
 
-def record(seconds: list[float], cpu_seconds: Sequence[float | None], number: int = 0) -> RunRecord:
+def record(
+    seconds: list[float],
+    cpu_seconds: Sequence[float | None],
+    number: int = 0,
+    iterator_seconds: Sequence[float | None] = (),
+) -> RunRecord:
     return RunRecord(
         run_id=str(number),
         campaign_id="c",
@@ -31,7 +36,7 @@ def record(seconds: list[float], cpu_seconds: Sequence[float | None], number: in
         seed=number,
         repeat=0,
         started_at=0.0,
-        epochs=SteadyEpochs(tuple(seconds), tuple(cpu_seconds)),
+        epochs=SteadyEpochs(tuple(seconds), tuple(cpu_seconds), tuple(iterator_seconds)),
     )
 
 
@@ -54,6 +59,14 @@ def test_the_iterators_560_ms_are_found_in_the_epochs_that_have_them() -> None:
     assert (stalls.epochs, stalls.of_epochs, stalls.runs, stalls.of_runs) == (1, 8, 1, 2)
     assert stalls.least_seconds == stalls.most_seconds == pytest.approx(0.56)
     assert str(stalls) == "1 of 8 epochs in 1 of 2 runs, by 0.560 s"
+
+
+def test_what_making_iterators_took_of_a_stall_is_stated() -> None:
+    waited = record([0.19, 0.75, 0.19, 0.85], [0.38] * 4, 0, [0.01, 0.55, None, None])
+    assert (
+        str(find_stalls([waited]))
+        == "2 of 4 epochs in 1 of 1 runs, by 0.560 to 0.660 s, 0.550 s of it making iterators"
+    )
 
 
 def test_more_work_is_no_stall() -> None:

@@ -105,6 +105,7 @@ def test_an_observation_of_every_phase_with_its_figures(
     assert 0.9 < run.loc[~whole, "seconds"].sum() / run.loc[whole, "seconds"].sum() <= 1
     trained = run[run["phase"] == "train"]
     assert list(trained["samples"]) == [72, 72]
+    assert ((trained["iterator_seconds"] > 0) & (trained["iterator_seconds"] < trained["seconds"])).all()
     assert trained["loss"].between(1.5, 3.5).all()
     assert trained["accuracy"].between(0, 1).all()
     one = run.iloc[0]

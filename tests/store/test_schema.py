@@ -103,6 +103,7 @@ phase text required
 epoch int64 null
 seconds double null
 cpu_seconds double null
+iterator_seconds double null
 samples int64 null
 loss double null
 accuracy double null

@@ -33,6 +33,7 @@ def run(
     error: str | None = None,
     epoch_seconds: Sequence[float] = (9.0, 5.0, 5.0),
     cpu_seconds: Sequence[float | None] = (),
+    iterator_seconds: Sequence[float | None] = (),
     accuracy: float = 0.9,
     loss: float = 0.3,
     ran: str | None = "generic",
@@ -77,8 +78,8 @@ def run(
         Observation(phase="compile", seconds=2.0),
         Observation(phase="warmup", seconds=0.7),
         *(
-            Observation(phase="train", epoch=e, seconds=s, cpu_seconds=cpu, samples=4000)
-            for e, (s, cpu) in enumerate(itertools.zip_longest(epoch_seconds, cpu_seconds), 1)
+            Observation(phase="train", epoch=e, seconds=s, cpu_seconds=cpu, iterator_seconds=making, samples=4000)
+            for e, (s, cpu, making) in enumerate(itertools.zip_longest(epoch_seconds, cpu_seconds, iterator_seconds), 1)
         ),
         *(Observation(phase="validate", epoch=e, seconds=99.0, samples=1000) for e in range(1, len(epoch_seconds) + 1)),
         Observation(phase="evaluate", seconds=0.4, samples=1000, loss=loss, accuracy=accuracy),

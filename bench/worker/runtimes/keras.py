@@ -16,6 +16,7 @@ from bench.worker.data import Array, Data
 from bench.worker.evidence.attestation import Attestation, attest, watch
 from bench.worker.evidence.retracing import retraced
 from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
+from bench.worker.iterators import IteratorTimer
 from bench.worker.model import build
 from bench.worker.warmup import Snapshot, warm_size
 
@@ -65,14 +66,15 @@ class KerasRuntime:
         epochs = _Epochs(self, clock)
         # no validation_data: `fit` builds the validation's iterator between the end of the epoch's training and any
         # hook, so the epoch's end calls `evaluate` itself, which computes the same
-        self.model.fit(
-            self.data.x_train,
-            self.data.y_train,
-            self.case.batch_size,
-            epochs=self.case.epochs,
-            verbose=0,
-            callbacks=[epochs],
-        )
+        with epochs.iterators:
+            self.model.fit(
+                self.data.x_train,
+                self.data.y_train,
+                self.case.batch_size,
+                epochs=self.case.epochs,
+                verbose=0,
+                callbacks=[epochs],
+            )
         epochs.after.__exit__(None)
 
     def evaluate(self) -> Mapping[str, float]:
@@ -121,7 +123,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
 
     def __init__(self, runtime: KerasRuntime, clock: Clock) -> None:
         super().__init__()
-        self._runtime, self._clock = runtime, clock
+        self._runtime, self._clock, self.iterators = runtime, clock, IteratorTimer()
         self._before, self.after = clock.phase("prepare"), clock.phase("finish")
         self._before.__enter__()
 
@@ -130,10 +132,12 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
             self._before.__exit__(None)
         self._programs = self._runtime.programs()
         self._phase = self._clock.phase("train", epoch + 1, len(self._runtime.data.x_train))
+        self.iterators.take()  # those of the validation
         self._results = self._phase.__enter__()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._results.update(logs or {})
+        self._phase.iterator_seconds = self.iterators.take()
         self._phase.__exit__(None, None, None)
         with self._clock.phase("validate", epoch + 1, len(self._runtime.data.x_validation)) as results:
             results.update(self._runtime.validate())
