@@ -38,7 +38,7 @@ NEEDED = tuple(
             *("machine_fingerprint", "software_fingerprint", "machine_json", "software_json"),
             *("parameters", "forward_flops_per_sample", "training_flops_per_sample"),
             *("configuration_id", "attested_kernel", "attestation_json", "data_digest", "task_json"),
-            *("phase", "epoch", "cpu_seconds"),
+            *("phase", "epoch", "cpu_seconds", "iterator_seconds"),
             *(column for metric in METRICS.values() for column in sorted(metric.source.columns)),
         )
     )
