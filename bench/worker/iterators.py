@@ -57,6 +57,6 @@ class _Timed:
 
     def __iter__(self) -> Iterator[Any]:
         begun = time.perf_counter()
-        iterator = iter(self._batches)
+        iterator: Iterator[Any] = iter(self._batches)
         self._timer.add(time.perf_counter() - begun)
         return iterator
