@@ -14,29 +14,38 @@ from pathlib import Path
 from bench.catalog import tasks
 from bench.catalog.cache import default_cache
 from bench.catalog.factories import check_factory
-from bench.catalog.tasks import Report, Task, WrongDataError, read_description
+from bench.catalog.tasks import Report, Task, WrongDataError, aeon, read_description
+from bench.catalog.tasks.prepared import write_prepared
+from bench.catalog.tasks.users import task_of
 from bench.core.errors import system_refusal
 
 _WORKER = "bench.worker.prepare_data"
 
 
 def prepare_task(name: str, origin: str, report: Report) -> Task:
-    """Make the task of `module:factory` known to this process, its data read, checked and kept.
+    """Make the task of `module:factory`, or `aeon:NAME`, known to this process, its data read, checked and kept.
 
     Args:
-        name: the factory.
+        name: the factory, or the data set of the package aeon, of which no code is run.
         origin: where the name came from, for messages.
         report: called with a sentence when the data are kept.
 
     Raises:
         UsageError: the factory can't be found or called, its data are not as they must be, or they can't be kept.
     """
-    check_factory("task", name, origin)
+    if not name.startswith(aeon.PREFIX):
+        check_factory("task", name, origin)
     folder = default_cache() / "prepared"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".preparing-") as scratch:
-            task = _prepared(name, origin, Path(scratch) / "data.npz", folder)
+            made = Path(scratch) / "data.npz"
+            if name.startswith(aeon.PREFIX):
+                with made.open("w+b") as file:
+                    write_prepared(file, *task_of(name, aeon.read(name, origin)))
+            else:
+                _call_factory(name, origin, made)
+            task = _kept(made, name, folder)
     except OSError as error:
         otherwise = "set BENCH_CACHE_DIR to another folder"
         raise system_refusal(error, f"cannot keep the data of {name} in {folder}", otherwise) or error from error
@@ -45,7 +54,7 @@ def prepare_task(name: str, origin: str, report: Report) -> Task:
     return task
 
 
-def _prepared(name: str, origin: str, made: Path, folder: Path) -> Task:
+def _call_factory(name: str, origin: str, made: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-m", _WORKER, name, str(made)],
         stdin=subprocess.DEVNULL,
@@ -59,6 +68,9 @@ def _prepared(name: str, origin: str, made: Path, folder: Path) -> Task:
         last = (done.stdout.strip().splitlines() or ["it printed nothing"])[-1]
         what = problem.read_text(encoding="utf-8") if problem.exists() else f"its process ended: {last}"
         raise WrongDataError(f"{what} ({origin}).")
+
+
+def _kept(made: Path, name: str, folder: Path) -> Task:
     task = read_description(made)
     kept = folder / f"{name.replace(':', '-')}-{task.digest[:12]}.npz"
     with made.open("rb") as file:

@@ -33,7 +33,7 @@ def cells() -> None:
 
 def tasks() -> None:
     """The tasks, and their data."""
-    from bench.catalog.tasks import TASKS
+    from bench.catalog.tasks import TASKS, aeon
     from bench.report.document import Column, Document, Notes, Table
 
     columns = (
@@ -49,8 +49,10 @@ def tasks() -> None:
         )
         for task in TASKS.values()
     )
+    installed = ", ".join(aeon.names()) or "aeon isn't installed: pip install --no-deps aeon"
+    more = (f"aeon:NAME: a data set inside the package aeon ({installed}).", "module:factory: data of your own.")
     credits = tuple(f"{task.name}: {task.credit}; {task.licence}." for task in TASKS.values())
-    put_text(Document((Table(columns, rows), Notes(credits))))
+    put_text(Document((Table(columns, rows), Notes((*more, *credits)))))
 
 
 def suites(
