@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 from bench.analysis.scaling import SIZES, Crossover, ScalingLaw, SizeSeries, find_crossovers, find_series, fit
 from bench.analysis.summary import Section
 from bench.core.axes import varying
 from bench.core.units import significant
-from bench.report.document import Block, Column, Heading, Notes, Paragraph, Table
+from bench.report.document import Block, Column, Figure, FigureNotDrawn, Gallery, Heading, Notes, Paragraph, Table
+from bench.report.figures import saved
+from bench.report.figures.growth_plot import draw_growth
 from bench.report.values import NONE, case_label, ranged, together
 
 SCALING_NOTE = (
@@ -25,13 +28,21 @@ def growth_blocks(sections: Iterable[Section]) -> list[Block]:
     if not groups:
         return []
     blocks: list[Block] = [Heading("How training time grows", level=2, anchor="scaling")]
-    for all_series in groups:
+    for number, all_series in enumerate(groups, start=1):
         laws = [law for series in all_series if (law := fit(series))]
         shared = varying(law.series.case for law in laws)
         blocks.append(_laws_table(laws, shared))
+        blocks.append(Gallery(tuple(_figures(laws, shared)), prefix=f"growth{number}-"))
         crossovers = find_crossovers(all_series)
         blocks.append(_crossovers_table(crossovers, shared) if crossovers else Paragraph("None overtakes another."))
     return [*blocks, Notes((SCALING_NOTE,))]
+
+
+def _figures(laws: list[ScalingLaw], shared: tuple[str, ...]) -> Iterator[Figure | FigureNotDrawn]:
+    for size in dict.fromkeys(law.series.size for law in laws):
+        of_size = [law for law in laws if law.series.size == size]
+        names = [_label(law.series, shared) for law in of_size]
+        yield saved(size, f"Training time against {size}", partial(draw_growth, of_size, names))
 
 
 def _laws_table(laws: list[ScalingLaw], shared: tuple[str, ...]) -> Table:

@@ -11,6 +11,7 @@ import pytest
 from bench.analysis.scaling import exponent, find_crossovers, find_series, fit
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
+from bench.report.document import Figure, Gallery
 from bench.report.growth import growth_blocks
 from tests.support.frames import frame, run
 
@@ -91,6 +92,10 @@ def test_where_one_cell_overtakes_another() -> None:
 def test_the_report_shows_laws_only_where_a_size_varies() -> None:
     tables = growth_blocks(sections({"simple_rnn": lambda n: 0.1 * n, "lstm": lambda n: 6.0}))
     laws, crossovers = (block for block in tables if hasattr(block, "rows"))
+    ((figure,),) = (block.figures for block in tables if isinstance(block, Gallery))
+    assert isinstance(figure, Figure)
+    assert figure.title.startswith("simple_rnn grows with units to the power of 0.99")
+    assert len(figure.data) == 10
     assert [(row[0], row[1], row[4]) for row in laws.rows] == [
         ("units", "simple_rnn", "linear"),
         ("units", "lstm", "constant"),

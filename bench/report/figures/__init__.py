@@ -61,9 +61,20 @@ def draw(name: str, measured: Measured, section: Section) -> Figure | FigureNotD
         section: the rows that are drawn.
     """
     subject, make = FIGURES[name]
+    return saved(name, subject, lambda: make(measured, section))
+
+
+def saved(name: str, subject: str, make: Callable[[], style.Drawing]) -> Figure | FigureNotDrawn:
+    """Draw what `make` gives, as SVG and PNG, or give the reason why there is nothing to show.
+
+    Args:
+        name: the figure's, which its files are named by.
+        subject: what it is about.
+        make: draws it.
+    """
     with style.settings() as plt:
         try:
-            drawing = make(measured, section)
+            drawing = make()
         except style.NothingToShowError as nothing:
             plt.close("all")
             return FigureNotDrawn(name=name, title=subject, reason=str(nothing))
