@@ -109,7 +109,7 @@ class Network:
     layers: tuple[Layer, ...]
     """None of a user's network: nothing follows from it by formula, and its layers are known when it is built."""
     factory: str = ""
-    """`module:factory` of a user's network (`bench.worker.users_network`)."""
+    """`module:factory` of a user's network (`bench.worker.model`)."""
 
     def __post_init__(self) -> None:
         if self.factory:

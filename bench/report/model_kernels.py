@@ -111,9 +111,7 @@ def _table(attestation: ModelAttestation) -> Table:
             )
         )
     heads = ("layer", "class", "reads", *phases, "seen in training", "options")
-    return Table(
-        tuple(Column(head, wrap=head in ("layer", "seen in training", "options")) for head in heads), tuple(rows)
-    )
+    return Table(tuple(Column(head, wrap=head in ("seen in training", "options")) for head in heads), tuple(rows))
 
 
 def _shape(sizes: Sequence[int | None]) -> str:
