@@ -64,7 +64,7 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     ax.set_xlabel("epoch")
     ax.set_ylabel("validation accuracy, %" if unit else f"validation loss, {words}")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(loc="lower right" if unit else "upper right")
+    ax.legend(loc="lower right" if unit else "best")
     last = max(each["epoch"] for each in data)
     best = f"highest mean validation accuracy, {lead:.2f} %" if unit else f"lowest {words}, {-lead:.4f}"
     title = f"After {count(last, 'epoch')} {leader} has the {best}"
