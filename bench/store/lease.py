@@ -38,6 +38,8 @@ SILENT_SECONDS = 60.0
 """A holder on another machine that has been seen to do nothing for so long is taken for dead."""
 
 _POLL_SECONDS = 0.2
+_READINGS = 5
+"""Of a lease that cannot be read, before it counts as lost."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class Leases:
     def holds(self, name: str) -> bool:
         """Whether this process still holds a lease: it may have been stopped, or cut off from the folder, for long."""
         path = self._held.get(name)
-        if path is None or _read(path)[0] != self._content:
+        if path is None or _read_again(path) != self._content:
             return False
         generations = self._generations(name)
         return generations.get(max(generations, default=0)) == path
@@ -252,6 +254,17 @@ def _read(path: Path) -> tuple[bytes | None, int]:
         with contextlib.suppress(OSError):
             return b"", path.stat().st_mtime_ns
         return b"", 0
+
+
+def _read_again(path: Path) -> bytes | None:
+    """The content of a lease, read again where it could not be for a moment: a run is dropped where it isn't ours."""
+    for _ in range(_READINGS):
+        if content := _read(path)[0]:
+            return content
+        if content is None:
+            return None
+        time.sleep(_POLL_SECONDS)
+    return b""
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import stat
 from collections import defaultdict
@@ -17,7 +18,7 @@ import pyarrow as pa
 from bench.core import code
 from bench.core.case import Status
 from bench.core.code import ImportedModule
-from bench.core.errors import NoVerdictError, UsageError
+from bench.core.errors import NoVerdictError, UsageError, system_refusal
 from bench.store import soundness
 from bench.store.parts import read_part
 from bench.store.schema import BY_NAME, KEYS, TEXT, TIME, codes_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_OUT_OF_MEANS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Errors of the process that reads, not of what it reads: nothing is left out for them."""
 _READERS = 2
 """Threads that open parts. On 2 cores, 1,000 parts took 1.8 s with one thread, 1.0 s with two, and more with four."""
 
@@ -188,7 +191,8 @@ def read_folder(
         phases: as `load` has it; None for all rows.
 
     Raises:
-        UsageError: the folder cannot be read, or a part was written by a newer bench.
+        UsageError: the folder cannot be read, the system has no more files or memory, or a part was written by a newer
+            bench.
     """
     tables: dict[Path, pa.Table] = {}
     seen: set[Path] = set()
@@ -202,6 +206,8 @@ def read_folder(
                     tables[path] = outcome
                 elif isinstance(outcome, FileNotFoundError) and not path.is_symlink():
                     vanished = True
+                elif isinstance(outcome, OSError) and outcome.errno in _OUT_OF_MEANS:
+                    raise system_refusal(outcome, f"cannot read {path}") or outcome
                 else:
                     warn(f"{path} cannot be read ({outcome}) and is left out.")
             seen.update(pending)

@@ -154,6 +154,25 @@ def test_a_holder_that_was_stopped_for_long_learns_that_it_holds_nothing_any_mor
     assert leases.holds(NAME)
 
 
+def test_a_lease_that_cannot_be_read_for_a_moment_is_still_held(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert leases.take(NAME) is None
+    monkeypatch.setattr(lease, "_POLL_SECONDS", 0.0)
+    opened, failures = Path.open, [2]
+
+    def open_later(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.suffix == ".lease" and failures[0]:
+            failures[0] -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", open_later)
+    assert leases.holds(NAME)
+    failures[0] = 100
+    assert not leases.holds(NAME)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"pid": "x"}'])
 def test_a_lease_that_cannot_be_read_is_watched_as_another_machine_s(
     tmp_path: Path, leases: Leases, clock: Clock, content: bytes

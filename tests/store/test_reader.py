@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import random
 import subprocess
 import sys
@@ -208,3 +209,14 @@ def test_a_notebook_loads_from_the_package_which_is_light_until_then() -> None:
     assert done.stdout.startswith("False <function load")
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         bench.store.laod  # noqa: B018
+
+
+def test_nothing_is_left_out_because_this_process_has_no_more_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That says nothing about the part: figures without it would be wrong without need."""
+    write_run(tmp_path, a_run(0))
+    refused = OSError(errno.EMFILE, "Too many open files")
+    monkeypatch.setattr(reader, "read_part", lambda path, columns, phases: refused)
+    with pytest.raises(UsageError, match=r"cannot read .*\.parquet \(too many open files\): raise the limit"):
+        load([tmp_path], warn=pytest.fail)
