@@ -162,7 +162,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 unit=SECONDS,
                 margins=_USUAL,
                 required=True,
-                column=TableColumn("s/epoch", _PLAIN, position=3, interval="range"),
+                column=TableColumn("s/epoch", _PLAIN, position=5, interval="range"),
                 exported_unit="s/epoch",
             ),
             Metric(
@@ -172,7 +172,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 source=FromPhase("train", "samples", Reduction.STEADY_MEDIAN, per="seconds"),
                 unit=PER_SECOND,
                 lower_is_better=False,
-                column=TableColumn("samples/s", _RATE, position=4, narrow=False),
+                column=TableColumn("samples/s", _RATE, position=6, narrow=False),
             ),
             Metric(
                 name="first_epoch_seconds",
@@ -180,7 +180,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 kind=MetricKind.TIME,
                 source=FromPhase("train", "seconds", Reduction.FIRST_EPOCH),
                 unit=SECONDS,
-                column=TableColumn("first s", _PLAIN, position=5),
+                column=TableColumn("first s", _PLAIN, position=7),
             ),
             Metric(
                 name="compile_seconds",
@@ -189,7 +189,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 source=FromPhase("compile", "seconds", Reduction.SUM),
                 unit=SECONDS,
                 margins=_USUAL,
-                column=TableColumn("compile s", _PLAIN, position=6),
+                column=TableColumn("compile s", _PLAIN, position=8),
                 exported_unit="s",
             ),
             Metric(
@@ -258,7 +258,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 source=FromMetadata("peak_rss_bytes", minus="rss_start_bytes"),
                 unit=BYTES,
                 margins=_USUAL,
-                column=TableColumn("memory", (Scale(" GB", 1e-9, least=999.5e6), *BYTES.scales), position=7),
+                column=TableColumn("memory", (Scale(" GB", 1e-9, least=999.5e6), *BYTES.scales), position=9),
                 key="memory_above_start_bytes",
             ),
             Metric(
@@ -293,7 +293,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 source=FromPhase("evaluate", "mae", Reduction.LAST),
                 unit=NUMBER,
                 margins=_LOSS,
-                column=TableColumn("MAE", NUMBER.scales, position=2, interval="half width", always=False),
+                column=TableColumn("MAE", NUMBER.scales, position=3, interval="half width", always=False),
                 key="test_mae",
                 exported_unit="mean absolute error",
             ),
@@ -306,7 +306,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 margins=_ACCURACY,
                 lower_is_better=False,
                 as_ratio=False,
-                column=TableColumn("R²", NUMBER.scales, position=2, interval="half width", always=False),
+                column=TableColumn("R²", NUMBER.scales, position=4, interval="half width", always=False),
                 key="test_r2",
                 exported_unit="1 - R²",
             ),

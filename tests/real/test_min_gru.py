@@ -15,6 +15,7 @@ import sys
 import keras, numpy as np
 from bench.catalog import kernels
 from bench.worker.backends import load_backend
+from bench.worker.evidence.programs import Scopes
 from bench.worker.min_gru import min_gru
 
 backend_name = sys.argv[1]
@@ -33,7 +34,8 @@ y = np.arange(8) % 2
 backend.build_symbolically(model, x, y, 4)
 model.fit(x, y, batch_size=4, verbose=0)
 model.evaluate(x, y, batch_size=4, verbose=0)
-for phase, layers in backend.attest(model, ("recurrent_a", "recurrent_b"), STEPS).items():
+by_scope = {"recurrent_a": scan, "recurrent_b": loop}
+for phase, layers in backend.attest(model, by_scope, Scopes.of_names(tuple(by_scope), STEPS)).items():
     print("evidence", phase, layers["recurrent_a"].kernel, layers["recurrent_b"].kernel)
 
 # the same weights, by the other kernel, the last step only and all of them

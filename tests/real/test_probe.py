@@ -14,10 +14,25 @@ import pytest
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
+NEVER = {"cudnn": None, "parallel": None}
 FOUND = {
-    "tensorflow": {"auto": "generic", "generic": "generic", "unrolled": "unrolled", "xla": "xla", "cudnn": None},
-    "jax": {"auto": "generic", "generic": "generic", "unrolled": "unrolled", "xla": None, "cudnn": None},
-    "torch": {"auto": "generic", "generic": "generic", "unrolled": None, "xla": None, "cudnn": None},
+    "tensorflow": {
+        "auto": "generic",
+        "generic": "generic",
+        "unrolled": "unrolled",
+        "xla": "xla",
+        "cudnn": None,
+        "parallel": None,
+    },
+    "jax": {
+        "auto": "generic",
+        "generic": "generic",
+        "unrolled": "unrolled",
+        "xla": None,
+        "cudnn": None,
+        "parallel": None,
+    },
+    "torch": {"auto": "generic", "generic": "generic", "unrolled": None, "xla": None, **NEVER},
 }
 
 
@@ -53,7 +68,7 @@ def test_what_is_assumed_is_what_a_probe_finds(tmp_path: Path, backend: str) -> 
     assert {one["basis"] for one in assumed} == {"assumed"}
     # all but those for which Keras has no switch at all
     assert [one["kernel"] for one in probed if one["basis"] == "assumed"] == (
-        [] if backend == "tensorflow" else ["xla"]
+        ["parallel"] if backend == "tensorflow" else ["xla", "parallel"]
     )
     assert not [one for one in probed if one["surprise"]]
     assert {one["kernel"]: one["reason"] for one in probed} == {one["kernel"]: one["reason"] for one in assumed}
