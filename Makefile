@@ -60,7 +60,7 @@ gpu: $(GPU_BACKENDS:%=$(VENV)-gpu-%/.ready)
 	@$(firstword $(GPU_BACKENDS:%=$(VENV)-gpu-%))/bin/bench table $(GPU_RESULTS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

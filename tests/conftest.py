@@ -26,6 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "extra(name): needs an optional dependency: jax, torch")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, or one process would wait at the end for a test of minutes in the other."""
+    items.sort(key=lambda item: (item.path.name != "test_readme.py", "real" not in item.keywords))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("extra"):
         (name,) = marker.args
