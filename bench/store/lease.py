@@ -39,7 +39,7 @@ SILENT_SECONDS = 60.0
 
 _POLL_SECONDS = 0.2
 _READINGS = 5
-"""Of a lease that cannot be read, before it counts as lost."""
+"""Attempts at reading a lease that cannot be read, before it counts as lost."""
 
 
 @dataclass(frozen=True)
