@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -108,13 +109,19 @@ def test_the_warm_up_shows_each_entry_every_batch() -> None:
 
 
 def test_memory_that_calls_keep_is_seen_and_is_that_of_their_call_path() -> None:
-    kept: list[bytes] = []
+    kept: list[mmap.mmap] = []
+
+    def touched_pages() -> mmap.mmap:
+        # Pages of its own: an allocator could hand out resident memory that earlier tests freed.
+        pages = mmap.mmap(-1, 2**18)
+        pages.write(b"x" * 2**18)
+        return pages
 
     def leaking(inputs: Inputs) -> None:
-        kept.append(b"x" * 2**18)
+        kept.append(touched_pages())
 
     def sound(inputs: Inputs) -> None:
-        assert len(b"x" * 2**18)
+        touched_pages().close()
 
     observed = time_calls({"predict": leaking, "compiled": sound}, TEST_SET, 1, 120, lambda: len(kept))
     read = [o for o in observed if o.rss_bytes is not None]
