@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from bench.core.axes import AXES, Axis
 from bench.core.errors import UsageError, unknown
 from bench.plan.gate import read_gate
+from bench.plan.set_values import axis_values, scalar, short
 
 MAX_RUNS = 100_000
 """Most runs of a suite: eleven days at ten seconds a run. More is a slip, and would fill the memory first."""
@@ -201,70 +202,19 @@ def _with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> tuple[dict
     tables = {table: dict(raw[table]) for table in _TABLES}
     for override in overrides:
         key, equals, text = override.partition("=")
-        key, origin = key.strip(), f"--set {_short(override)}"
+        key, origin = key.strip(), f"--set {short(override)}"
         if not equals:
             raise UsageError(f"{origin} has no value: write --set {key}=value,value.")
         if key in given:
             raise UsageError(f"--set {key} is given twice: write the values in one, as --set {key}=value,value.")
         if key in AXES:
-            tables["axes"][key] = _axis_values(AXES[key], text, origin)
+            tables["axes"][key] = axis_values(AXES[key], text, origin)
         elif key in Settings.model_fields:
-            tables["settings"][key] = _scalar(key, text.strip(), origin)
+            tables["settings"][key] = scalar(key, _SCALARS[key], text.strip(), origin)
         else:
             raise unknown("key", key, [*AXES, *Settings.model_fields], origin)
         given[key] = origin
     return {**raw, **tables}, given
-
-
-def _axis_values(axis: Axis, text: str, origin: str) -> list[Any]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if axis.type is int:
-        return [value for part in parts for value in _whole_numbers(part, origin)]
-    if axis.type is float:
-        return [_number(axis.plural, part, origin) for part in parts]
-    if axis.type is bool:
-        return [_truth(axis.plural, part, origin) for part in parts]
-    return parts
-
-
-def _whole_numbers(part: str, origin: str) -> Iterable[int]:
-    """`7` or an inclusive range, `0..9`."""
-    first, dots, last = part.partition("..")
-    try:
-        start, stop = int(first), int(last) if dots else int(first)
-    except ValueError:
-        raise UsageError(f"{_short(part)!r} ({origin}) is not a whole number or a range such as 0..9.") from None
-    if stop < start:
-        raise UsageError(f"the range {part!r} ({origin}) is empty: write the smaller number first.")
-    if stop - start >= MAX_RUNS:
-        raise UsageError(f"the range {part!r} ({origin}) has more than {MAX_RUNS:,} values.")
-    return range(start, stop + 1)
-
-
-def _number(key: str, text: str, origin: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{key} = {_short(text)!r} ({origin}) is not a number.") from None
-
-
-def _scalar(key: str, text: str, origin: str) -> Any:
-    if _SCALARS[key] is float:
-        return _number(key, text, origin)
-    if _SCALARS[key] is int:
-        try:
-            return int(text)
-        except ValueError:
-            raise UsageError(f"{key} = {_short(text)!r} ({origin}) is not a whole number.") from None
-    if _SCALARS[key] is bool:
-        return _truth(key, text, origin)
-    return text
-
-
-def _truth(key: str, text: str, origin: str) -> bool:
-    if text not in ("true", "false"):
-        raise UsageError(f"{key} = {_short(text)!r} ({origin}) is neither true nor false.")
-    return text == "true"
 
 
 def _validated(raw: Mapping[str, Any], origins: Mapping[str, str]) -> Suite:
@@ -272,7 +222,7 @@ def _validated(raw: Mapping[str, Any], origins: Mapping[str, str]) -> Suite:
     for key, given in raw["axes"].items():
         axis = AXES.get(key)
         # an axis may be written as --set takes it, seeds = "0..9"; the strict model has tuples where TOML has lists
-        values = _axis_values(axis, given, origins[_REST]) if axis and isinstance(given, str) else given
+        values = axis_values(axis, given, origins[_REST]) if axis and isinstance(given, str) else given
         if isinstance(values, list):
             values = tuple(_as_float(value) if axis and axis.type is float else value for value in values)
         axes[key] = values
@@ -330,7 +280,3 @@ def _shown(value: Any) -> str:
 
 _values = reprlib.Repr()
 _values.maxstring = _values.maxlong = _values.maxother = 60
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"

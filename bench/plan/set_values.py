@@ -1,0 +1,89 @@
+"""What is written after `--set axis=`: texts → values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from bench.core.axes import Axis
+from bench.core.errors import UsageError
+
+MAX_VALUES = 100_000
+"""Most values of a range; more is a slip."""
+
+
+def axis_values(axis: Axis, text: str, origin: str) -> list[Any]:
+    """The values of an axis that a text lists, `7,9` or, of whole numbers, a range: `0..9`.
+
+    Args:
+        axis: whose values they are.
+        text: what stands after `axis=`.
+        origin: where the text came from, as an error calls it.
+
+    Raises:
+        UsageError: a value is not of the axis's type.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if axis.type is int:
+        return [value for part in parts for value in _whole_numbers(part, origin)]
+    if axis.type is float:
+        return [_number(axis.plural, part, origin) for part in parts]
+    if axis.type is bool:
+        return [_truth(axis.plural, part, origin) for part in parts]
+    return parts
+
+
+def _whole_numbers(part: str, origin: str) -> Iterable[int]:
+    """`7` or an inclusive range, `0..9`."""
+    first, dots, last = part.partition("..")
+    try:
+        start, stop = int(first), int(last) if dots else int(first)
+    except ValueError:
+        raise UsageError(f"{short(part)!r} ({origin}) is not a whole number or a range such as 0..9.") from None
+    if stop < start:
+        raise UsageError(f"the range {part!r} ({origin}) is empty: write the smaller number first.")
+    if stop - start >= MAX_VALUES:
+        raise UsageError(f"the range {part!r} ({origin}) has more than {MAX_VALUES:,} values.")
+    return range(start, stop + 1)
+
+
+def _number(key: str, text: str, origin: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{key} = {short(text)!r} ({origin}) is not a number.") from None
+
+
+def scalar(key: str, kind: type | None, text: str, origin: str) -> Any:
+    """The single value of a setting, of the type `kind`.
+
+    Args:
+        key: the setting's name.
+        kind: bool, int, float or str.
+        text: what stands after `key=`.
+        origin: where the text came from, as an error calls it.
+
+    Raises:
+        UsageError: it is not of that type.
+    """
+    if kind is float:
+        return _number(key, text, origin)
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise UsageError(f"{key} = {short(text)!r} ({origin}) is not a whole number.") from None
+    if kind is bool:
+        return _truth(key, text, origin)
+    return text
+
+
+def _truth(key: str, text: str, origin: str) -> bool:
+    if text not in ("true", "false"):
+        raise UsageError(f"{key} = {short(text)!r} ({origin}) is neither true nor false.")
+    return text == "true"
+
+
+def short(text: str) -> str:
+    """A text as an error shows it: its first 80 characters."""
+    return text if len(text) <= 80 else f"{text[:79]}…"
