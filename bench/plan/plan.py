@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -101,10 +101,7 @@ def make_plan(
     settings = suite.settings
     runnable: list[Case] = []
     excluded: list[ExcludedCase] = []
-    crossed = {axis.field: getattr(suite.axes, plural) for plural, axis in AXES.items() if axis.field != "seed"}
-    crossed["task"] = tuple(dict.fromkeys((substitutes or {}).get(task, task) for task in crossed["task"]))
-    for values in itertools.product(*crossed.values()):
-        case = Case(**dict(zip(crossed, values, strict=True)))
+    for case in _configurations(suite, substitutes or {}):
         _check_sizes(case, suite)
         if reason := refusal(case, host):
             excluded.append(ExcludedCase(case, reason))
@@ -127,6 +124,17 @@ def make_plan(
         excluded=tuple(excluded),
         data={name: task.digest for name in suite.axes.tasks if (task := tasks.find(name)).file},
     )
+
+
+def _configurations(suite: Suite, substitutes: Mapping[str, str]) -> Iterator[Case]:
+    """The points that the axes of each cell cross to, in the order of the axes, of which `cells` is the first."""
+    for cell in suite.axes.cells:
+        axes = suite.axes_of(cell)
+        crossed = {axis.field: getattr(axes, plural) for plural, axis in AXES.items() if axis.field != "seed"}
+        crossed["cell"] = (cell,)
+        crossed["task"] = tuple(dict.fromkeys(substitutes.get(task, task) for task in crossed["task"]))
+        for values in itertools.product(*crossed.values()):
+            yield Case(**dict(zip(crossed, values, strict=True)))
 
 
 def _check_names(suite: Suite) -> None:

@@ -12,6 +12,19 @@ MAX_VALUES = 100_000
 """Most values of a range; more is a slip."""
 
 
+def by_cell(text: str) -> tuple[str, dict[str, str]]:
+    """The values for all cells, and those for one each: `32,gru:64` is `32`, and `64` for gru.
+
+    A cell's name may have a colon itself, `my_cells:factory:64`.
+    """
+    shared: list[str] = []
+    own: dict[str, list[str]] = {}
+    for part in text.split(","):
+        cell, colon, value = part.rpartition(":")
+        (own.setdefault(cell.strip(), []) if colon else shared).append(value)
+    return ",".join(shared), {cell: ",".join(values) for cell, values in own.items()}
+
+
 def axis_values(axis: Axis, text: str, origin: str) -> list[Any]:
     """The values of an axis that a text lists, `7,9` or, of whole numbers, a range: `0..9`.
 
@@ -54,7 +67,7 @@ def _number(key: str, text: str, origin: str) -> float:
         raise UsageError(f"{key} = {short(text)!r} ({origin}) is not a number.") from None
 
 
-def scalar(key: str, kind: type | None, text: str, origin: str) -> Any:
+def scalar(key: str, kind: type, text: str, origin: str) -> Any:
     """The single value of a setting, of the type `kind`.
 
     Args:

@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 from bench.core.axes import AXES, Axis
 from bench.core.errors import UsageError, unknown
 from bench.plan.gate import read_gate
-from bench.plan.set_values import axis_values, scalar, short
+from bench.plan.set_values import axis_values, by_cell, scalar, short
 
 MAX_RUNS = 100_000
 """Most runs of a suite: eleven days at ten seconds a run. More is a slip, and would fill the memory first."""
@@ -72,12 +72,16 @@ class Settings(BaseModel):
 
 
 _SETTINGS_AMONG_AXES = {plural for plural, axis in AXES.items() if axis.setting}
+_PER_CELL = [plural for plural, axis in AXES.items() if plural != "seeds" and (axis.is_number or axis.type is bool)]
+"""The axes that may differ from cell to cell: not those that name things, nor the seeds, which pair the cells' runs."""
 _TABLES: dict[str, tuple[str, ...]] = {
     "settings": (*Settings.model_fields, *_SETTINGS_AMONG_AXES),
     "axes": tuple(AXES),
 }
 """The tables of a suite's file, and the keys that may stand in each."""
-_SCALARS = {name: field.annotation for name, field in Settings.model_fields.items()}
+_Own = dict[str, dict[str, list[Any]]]
+"""The values that cells have for themselves, by cell and axis."""
+_SCALARS: dict[str, Any] = {name: field.annotation for name, field in Settings.model_fields.items()}
 
 
 class Suite(BaseModel):
@@ -89,16 +93,22 @@ class Suite(BaseModel):
     title: str = ""
     axes: Axes = Axes()
     settings: Settings = Settings()
+    _own_axes: dict[str, Axes] = PrivateAttr(default_factory=dict)
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def origin(self, key: str) -> str:
         """Where the value of an axis or a setting came from, as an error calls it."""
         return self._origins.get(key) or self._origins.get(_REST) or f"the suite {self.name}"
 
+    def axes_of(self, cell: str) -> Axes:
+        """What is crossed for a cell: `axes`, but for the values that `[cells.NAME]` gives it alone."""
+        return self._own_axes.get(cell, self.axes)
+
     @property
     def configurations(self) -> int:
         """How many points the axes cross to, seeds left out."""
-        return math.prod(len(getattr(self.axes, axis)) for axis in AXES if axis != "seeds")
+        crossed = [axis for axis in AXES if axis not in ("cells", "seeds")]
+        return sum(math.prod(len(getattr(self.axes_of(cell), axis)) for axis in crossed) for cell in self.axes.cells)
 
     @property
     def runs_each(self) -> int:
@@ -171,10 +181,13 @@ def crossed(name: str, axes: Mapping[str, Sequence[Any]], overrides: Iterable[st
 
 def _made(raw: dict[str, Any], overrides: Iterable[str], rest: str) -> Suite:
     """The validated suite; `rest` is where that came from which no override gave."""
-    raw, given = _with_overrides(_with_settings_as_axes(raw, rest), overrides)
+    raw, own = _apart(_with_settings_as_axes(raw, rest), rest)
+    raw, own, given = _with_overrides(raw, own, overrides)
     origins = {**given, _REST: rest}
     suite = _validated(raw, origins)
     suite._origins.update(origins)
+    for cell in own.keys() & set(suite.axes.cells):
+        suite._own_axes[cell] = _validated({**raw, "axes": {**raw["axes"], **own[cell]}}, origins).axes
     runs = suite.configurations * suite.runs_each
     if runs > MAX_RUNS:
         raise UsageError(
@@ -196,9 +209,38 @@ def _with_settings_as_axes(raw: dict[str, Any], origin: str) -> dict[str, Any]:
     return {**raw, "axes": axes, "settings": settings}
 
 
-def _with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The suite with the overrides put in, and where each overridden value came from."""
+def _apart(raw: dict[str, Any], origin: str) -> tuple[dict[str, Any], _Own]:
+    """The suite without its tables `[cells.NAME]`, and the values that they give, by cell and axis."""
+    if not isinstance(raw.get("cells", {}), dict):
+        raise UsageError(f"the key 'cells' ({origin}) belongs under [axes].")
+    own: _Own = {}
+    for cell, values in raw.get("cells", {}).items():
+        table = f"[cells.{cell}] in {origin}"
+        if not isinstance(values, dict):
+            raise UsageError(f"cells.{cell} in {origin} must be a table: write [cells.{cell}] on a line of its own.")
+        cells = raw["axes"].get("cells", AXES["cells"].default)
+        if isinstance(cells, list | tuple) and cell not in cells:
+            raise unknown("cell", cell, [name for name in cells if isinstance(name, str)], table)
+        for key, value in values.items():
+            _check_per_cell(key, table)
+            own.setdefault(cell, {})[key] = value if isinstance(value, list) else [value]
+    return {key: value for key, value in raw.items() if key != "cells"}, own
+
+
+def _check_per_cell(key: str, origin: str) -> None:
+    if key in AXES and key not in _PER_CELL:
+        raise UsageError(f"{key} ({origin}) cannot differ from cell to cell: put it under [axes], for all.")
+    if key not in AXES:
+        raise unknown("key", key, _PER_CELL, origin)
+
+
+def _with_overrides(
+    raw: dict[str, Any], own: _Own, overrides: Iterable[str]
+) -> tuple[dict[str, Any], _Own, dict[str, str]]:
+    """The suite with the overrides put in, the cells' own values too, and where each overridden value came from."""
     given: dict[str, str] = {}
+    named: dict[str, str] = {}
+    own = {cell: dict(values) for cell, values in own.items()}
     tables = {table: dict(raw[table]) for table in _TABLES}
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -208,13 +250,23 @@ def _with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> tuple[dict
         if key in given:
             raise UsageError(f"--set {key} is given twice: write the values in one, as --set {key}=value,value.")
         if key in AXES:
-            tables["axes"][key] = axis_values(AXES[key], text, origin)
+            for values in own.values():
+                values.pop(key, None)
+            text, texts = by_cell(text) if key in _PER_CELL else (text, {})
+            named |= dict.fromkeys(texts, origin)
+            for cell, part in texts.items():
+                own.setdefault(cell, {})[key] = axis_values(AXES[key], part, origin)
+            if text or not texts:
+                tables["axes"][key] = axis_values(AXES[key], text, origin)
         elif key in Settings.model_fields:
             tables["settings"][key] = scalar(key, _SCALARS[key], text.strip(), origin)
         else:
             raise unknown("key", key, [*AXES, *Settings.model_fields], origin)
         given[key] = origin
-    return {**raw, **tables}, given
+    for cell, origin in named.items():
+        if cell not in (cells := tables["axes"].get("cells", AXES["cells"].default)):
+            raise unknown("cell", cell, cells, origin)
+    return {**raw, **tables}, own, given
 
 
 def _validated(raw: Mapping[str, Any], origins: Mapping[str, str]) -> Suite:

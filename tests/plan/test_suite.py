@@ -10,10 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.catalog import networks, tasks
+from bench.catalog.cells import BUILT_IN
+from bench.catalog.networks import parameters
 from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.errors import UsageError
+from bench.plan.plan import make_plan
 from bench.plan.suite import MAX_RUNS, Axes, Settings, Suite, built_in, find, load
+from tests.support.hosts import a_host
 
 
 def write(folder: Path, text: str | bytes, name: str = "mine.toml") -> str:
@@ -361,3 +366,82 @@ def test_no_file_ends_in_anything_but_a_suite_or_a_sentence(
     path = write(tmp_path, "\n".join(f"{json.dumps(key)} = {toml(value)}" for key, value in tables.items()))
     message = outcome(path)
     assert message is None or (path in message and "\n" not in message) or "runs, and" in message
+
+
+# Values that a cell has for itself
+
+MATCHED = """
+[axes]
+cells = ["lstm", "gru"]
+units = [32]
+
+[cells.gru]
+units = 37
+learning_rate = [0.01, 0.1]
+"""
+
+
+def configurations(suite: Suite) -> set[tuple[str, int, float]]:
+    plan = make_plan(suite, order_seed=0, host=a_host())
+    return {(p.case.cell, p.case.units, p.case.learning_rate) for p in plan.scheduled}
+
+
+def test_a_cell_may_have_values_of_its_own(tmp_path: Path) -> None:
+    path = write(tmp_path, MATCHED)
+    assert configurations(load(path)) == {("lstm", 32, 0.001), ("gru", 37, 0.01), ("gru", 37, 0.1)}
+    assert load(path).configurations == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["units=8"], {("lstm", 8, 0.001), ("gru", 8, 0.01), ("gru", 8, 0.1)}),
+        (["units=8,gru:9"], {("lstm", 8, 0.001), ("gru", 9, 0.01), ("gru", 9, 0.1)}),
+        (["units=gru:9..10", "learning_rate=0.5"], {("lstm", 32, 0.5), ("gru", 9, 0.5), ("gru", 10, 0.5)}),
+        (["cells=lstm"], {("lstm", 32, 0.001)}),
+    ],
+)
+def test_an_override_replaces_the_values_of_single_cells_too(
+    tmp_path: Path, overrides: list[str], expected: set[tuple[str, int, float]]
+) -> None:
+    assert configurations(load(write(tmp_path, MATCHED), overrides)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[cells.gur]\nunits = 3", "unknown cell 'gur' ([cells.gur] in "),
+        ("[cells.gru]\nunit = 3", "unknown key 'unit' ([cells.gru] in "),
+        ('[cells.gru]\nkernels = "xla"', "kernels ([cells.gru] in "),
+        ("[cells.gru]\nseeds = 3", "cannot differ from cell to cell"),
+        ("[cells]\ngru = 3", "write [cells.gru] on a line of its own"),
+        ('cells = ["gru"]', "the key 'cells' ("),
+        ("[cells.gru]\nunits = 0", "it must be at least 1"),
+    ],
+)
+def test_values_of_a_cell_that_cannot_be_used(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in refusal(write(tmp_path, text))
+
+
+def test_an_override_for_a_cell_that_is_not_there() -> None:
+    assert refusal("quick", "units=gur:9") == "unknown cell 'gur' (--set units=gur:9): did you mean 'gru'?"
+    assert "known: gru" in refusal("quick", "cells=gru", "units=lstm:9")
+
+
+def test_pixels_compares_cells_of_as_many_parameters() -> None:
+    plan = make_plan(load("pixels"), order_seed=0, host=a_host())
+    cases = {scheduled.case.configuration for scheduled in plan.scheduled}
+    assert {
+        (
+            case.cell,
+            sum(
+                parameters(placed, BUILT_IN[case.cell]) or 0
+                for placed in networks.of(case).placed(case.units, tasks.of(case))
+            ),
+        )
+        for case in cases
+    } == {
+        ("simple_rnn", 17_930),
+        ("lstm", 17_546),
+        ("gru", 17_844),
+    }
