@@ -68,6 +68,6 @@ def suites(
         return
     known = [suite.load(each) for each in suite.built_in()]
     columns = (Column("suite"), Column("the question", wrap=True), Column("runs", left=False))
-    rows = tuple((each.name, each.title, str(each.configurations * each.runs_each)) for each in known)
+    rows = tuple((each.name, each.title, str(each.runs)) for each in known)
     advice = "Run one with bench run SUITE; bench suites SUITE prints its TOML, to begin one of your own from."
     put_text(Document((Table(columns, rows), Paragraph(advice))))

@@ -35,14 +35,20 @@ def plan(
     order_seed: OrderOption = 0,
     fmt: DataFormatOption = DataFormat.TEXT,
     every: Annotated[bool, typer.Option("--all", help="List every case, however many.")] = False,
+    card: Annotated[
+        str | None,
+        typer.Option("--for", metavar="GPU", help="Plan for a machine with this card, which is not here: h100."),
+    ] = None,
 ) -> None:
     """What would run, in which order, how long it would take, and what is left out and why.
 
     Where the results folder has an unfinished campaign of the plan, also how much of it is done, and who measures it.
     """
+    from bench.catalog import device_profiles
     from bench.plan.prepare import prepare
 
-    show_plan(prepare(suite, overrides, order_seed), results, fmt, every=every)
+    profile = None if card is None else device_profiles.find(card)
+    show_plan(prepare(suite, overrides, order_seed, profile=profile), results, fmt, every=every)
 
 
 def show_plan(prepared: PreparedSuite, results: Path, fmt: Format | DataFormat, *, every: bool) -> None:

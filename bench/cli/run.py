@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,10 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again what failed, timed out or was invalid.")
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", metavar="N", help="Begin no block that would not end within so many minutes."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
@@ -70,6 +75,8 @@ def run(
 
     if new and join:
         raise UsageError("--new and --join exclude each other: a new campaign has nobody to join.")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise UsageError(f"--minutes {minutes:g} is no time: write minutes, as in --minutes 8.")
     pinned = parse_cpus(cpus)
     prepared = prepare(suite, overrides, order_seed, pinned)
     if dry_run:
@@ -88,6 +95,7 @@ def run(
         new=new,
         join=join,
         retry_failed=retry_failed,
+        budget_seconds=math.inf if minutes is None else 60 * minutes,
     )
     try:
         with CampaignProgress(sys.stderr) as progress:

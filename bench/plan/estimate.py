@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from bench.catalog import backends, networks, tasks
 from bench.catalog.cells import BUILT_IN
-from bench.catalog.networks import arithmetic
+from bench.catalog.device_profiles import ANY_GPU
+from bench.catalog.kernels import default_kernels
+from bench.catalog.networks import Arithmetic, arithmetic
 from bench.core.case import Case
 
 # The model of `estimate_seconds`, fitted to this protocol's training steps (batch 32, 128 units) on a 2-core machine:
@@ -15,6 +17,10 @@ from bench.core.case import Case
 _SECONDS_PER_DEPENDENT_STEP = 74e-6
 _FLOPS_PER_SECOND = 59e9
 _PREDICT_SECONDS = 0.1
+_CALL_SECONDS = 0.02
+"""A call of inference through Keras's `predict` and through a compiled call, on a processor that leads a GPU."""
+_EVALUATION = 1 / 3
+"""The part of the time of a training step's dependent steps that evaluation takes, which goes forward alone."""
 _UNKNOWN_GATES = 4  # a cell whose arithmetic is unknown is expected to cost what an LSTM does
 
 
@@ -31,9 +37,12 @@ def estimate_seconds(case: Case) -> float:
         network = networks.NETWORKS["notebook"]  # whose cost stands for what is unknown
     flops = arithmetic(network, gates or _UNKNOWN_GATES, case.units, task)
     chains = max(layer.directions for layer in network.recurrent)  # which take their time one after another
-    serial = _SECONDS_PER_DEPENDENT_STEP * network.dependent_steps(task) * chains
+    dependent = network.dependent_steps(task) * chains
     train = case.train_samples or task.train_samples
     steps, test_steps = math.ceil(train / case.batch_size), math.ceil(task.test_samples / case.batch_size)
+    if case.device != "cpu":
+        return _on_gpu(case, flops, dependent, steps, test_steps)
+    serial = _SECONDS_PER_DEPENDENT_STEP * dependent
     step = serial + case.batch_size * flops.training / _FLOPS_PER_SECOND
     test_step = serial / 2 + case.batch_size * flops.forward / _FLOPS_PER_SECOND
     work = case.epochs * steps * step + (case.epochs + 1) * test_steps * test_step
@@ -43,6 +52,18 @@ def estimate_seconds(case: Case) -> float:
     inference = case.latency_calls * call + min(case.latency_calls, 30) * large_call
     cost = backends.find(case.backend).cost(case.kernel)
     return cost.compile_seconds + (work + inference) * cost.step_factor
+
+
+def _on_gpu(case: Case, flops: Arithmetic, dependent: int, steps: int, test_steps: int) -> float:
+    """The same on a GPU, where each run starts a process of its own."""
+    kernels = (case.kernel,) if case.kernel != "auto" else default_kernels(case) or ("generic",)
+    costs = [ANY_GPU.cost(case.backend, kernel) for kernel in kernels]
+    serial = dependent * sum(cost.step_seconds for cost in costs) / len(costs)
+    step = serial + case.batch_size * flops.training / ANY_GPU.flops_per_second
+    test_step = _EVALUATION * serial + case.batch_size * flops.forward / ANY_GPU.flops_per_second
+    work = case.epochs * steps * step + (case.epochs + 1) * test_steps * test_step
+    inference = case.latency_calls * (_CALL_SECONDS + 2 * _EVALUATION * serial)
+    return ANY_GPU.start_seconds[case.backend] + max(cost.compile_seconds for cost in costs) + work + inference
 
 
 def estimate_all(cases: Sequence[Case]) -> float:

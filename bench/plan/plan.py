@@ -15,7 +15,7 @@ from bench.catalog.support import Capabilities, refusal
 from bench.core.axes import AXES, varying
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
-from bench.plan.suite import Suite
+from bench.plan.suite import Axes, Suite
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ def make_plan(
 ) -> Plan:
     """Cross the axes, leave out what can't run here, and order the rest in shuffled blocks.
 
+    A block has the configurations of each part of the suite that has its seed.
+
     Args:
         suite: what is asked.
         order_seed: the recorded number that the order inside each block is drawn from.
@@ -99,48 +101,44 @@ def make_plan(
     """
     _check_names(suite)
     settings = suite.settings
-    runnable: list[Case] = []
-    excluded: list[ExcludedCase] = []
-    for case in _configurations(suite, substitutes or {}):
-        _check_sizes(case, suite)
-        if reason := refusal(case, host):
-            excluded.append(ExcludedCase(case, reason))
-        else:
-            runnable.append(case)
+    runnable: dict[Case, set[int]] = {}
+    excluded: dict[Case, ExcludedCase] = {}
+    for axes in suite.crossings:
+        for case in _crossed(axes, substitutes or {}):
+            _check_sizes(case, suite)
+            if reason := refusal(case, host):
+                excluded[case] = ExcludedCase(case, reason)
+            else:
+                runnable.setdefault(case, set()).update(axes.seeds)
     scheduled: list[ScheduledCase] = []
-    if runnable:
-        blocks = itertools.product(range(settings.repeats), suite.axes.seeds)
-        for block, (repeat, seed) in enumerate(blocks):
-            order = list(runnable)
-            # a generator of its own for each block: a longer suite starts with the shorter one's order
-            random.Random(f"{order_seed}/{block}").shuffle(order)
-            scheduled += [ScheduledCase(replace(case, seed=seed, repeat=repeat), block, 0) for case in order]
+    for block, (repeat, seed) in enumerate(itertools.product(range(settings.repeats), suite.values("seeds"))):
+        order = [case for case, seeds in runnable.items() if seed in seeds]
+        # a generator of its own for each block: a longer suite starts with the shorter one's order
+        random.Random(f"{order_seed}/{block}").shuffle(order)
+        scheduled += [ScheduledCase(replace(case, seed=seed, repeat=repeat), block, 0) for case in order]
     return Plan(
         suite=suite.name,
         title=suite.title,
         order_seed=order_seed,
         silence_seconds=settings.silence_seconds,
         scheduled=tuple(replace(case, position=position) for position, case in enumerate(scheduled)),
-        excluded=tuple(excluded),
-        data={name: task.digest for name in suite.axes.tasks if (task := tasks.find(name)).file},
+        excluded=tuple(excluded.values()),
+        data={name: task.digest for name in suite.values("tasks") if (task := tasks.find(name)).file},
     )
 
 
-def _configurations(suite: Suite, substitutes: Mapping[str, str]) -> Iterator[Case]:
-    """The points that the axes of each cell cross to, in the order of the axes, of which `cells` is the first."""
-    for cell in suite.axes.cells:
-        axes = suite.axes_of(cell)
-        crossed = {axis.field: getattr(axes, plural) for plural, axis in AXES.items() if axis.field != "seed"}
-        crossed["cell"] = (cell,)
-        crossed["task"] = tuple(dict.fromkeys(substitutes.get(task, task) for task in crossed["task"]))
-        for values in itertools.product(*crossed.values()):
-            yield Case(**dict(zip(crossed, values, strict=True)))
+def _crossed(axes: Axes, substitutes: Mapping[str, str]) -> Iterator[Case]:
+    """The configurations that axes cross to."""
+    crossed = {axis.field: getattr(axes, plural) for plural, axis in AXES.items() if axis.field != "seed"}
+    crossed["task"] = tuple(dict.fromkeys(substitutes.get(task, task) for task in crossed["task"]))
+    for values in itertools.product(*crossed.values()):
+        yield Case(**dict(zip(crossed, values, strict=True)))
 
 
 def _check_names(suite: Suite) -> None:
     for plural, axis in AXES.items():
         if axis.catalogue is not None:
-            for name in getattr(suite.axes, plural):
+            for name in suite.values(plural):
                 catalog.check(axis.catalogue, name, suite.origin(plural))
     if suite.settings.fallback_task:
         tasks.find(suite.settings.fallback_task, suite.origin("fallback_task"))

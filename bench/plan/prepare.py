@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bench.catalog.device_profiles import DeviceProfile
+from bench.catalog.support import Capabilities, ideal_host
 from bench.catalog.users_data import prepare_task
 from bench.core.case import written
 from bench.host.capabilities import read_capabilities
@@ -23,18 +25,26 @@ class PreparedSuite:
     suite: Suite
     machine: Machine
     order_seed: int
+    host: Capabilities | None = None
+    """What a machine that is not here offers; None: what this one does."""
 
     def plan(self, substitutes: Mapping[str, str] | None = None) -> Plan:
         """The plan, with `substitutes` for tasks whose data can't be had."""
         return make_plan(
             self.suite,
             order_seed=self.order_seed,
-            host=read_capabilities(self.machine),
+            host=self.host or read_capabilities(self.machine),
             substitutes=substitutes,
         )
 
 
-def prepare(suite: str, overrides: Iterable[str] | None, order_seed: int, cpus: tuple[int, ...] = ()) -> PreparedSuite:
+def prepare(
+    suite: str,
+    overrides: Iterable[str] | None,
+    order_seed: int,
+    cpus: tuple[int, ...] = (),
+    profile: DeviceProfile | None = None,
+) -> PreparedSuite:
     """Read the suite with its overrides, prepare the data of users' tasks, and see this machine as the workers will.
 
     Args:
@@ -42,15 +52,19 @@ def prepare(suite: str, overrides: Iterable[str] | None, order_seed: int, cpus: 
         overrides: those of `--set`, `axis=value,value`.
         order_seed: the number that the order inside each block is drawn from.
         cpus: the processors that the workers are pinned to; none where they are not.
+        profile: a card that is not here, for a plan of what would run on a machine with it and every backend.
 
     Raises:
         UsageError: as `bench.plan.suite.load` and `bench.catalog.users_data.prepare_task` do.
     """
     loaded = load(suite, overrides or ())
-    for task in loaded.axes.tasks:
+    for task in loaded.values("tasks"):
         if ":" in task:
             prepare_task(task, loaded.origin("tasks"), _log.info)
-    return PreparedSuite(loaded, read_machine(cpus), order_seed)
+    machine = read_machine(cpus)
+    if profile is None:
+        return PreparedSuite(loaded, machine, order_seed)
+    return PreparedSuite(loaded, replace(machine, gpus=(profile.model,)), order_seed, ideal_host())
 
 
 def excluded_by_reason(plan: Plan) -> list[tuple[str, str]]:

@@ -1,4 +1,8 @@
-"""TOML → `Suite`, validated: the axes that are crossed, and the fixed settings."""
+"""TOML → `Suite`, validated: the axes that are crossed, and the fixed settings.
+
+A suite may have parts (`[[parts]]`), each with axes that replace those of `[axes]`: what is run is all that any part
+crosses. So what matters most can have more seeds than the rest, in the same blocks.
+"""
 
 from __future__ import annotations
 
@@ -82,6 +86,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
 _Own = dict[str, dict[str, list[Any]]]
 """The values that cells have for themselves, by cell and axis."""
 _SCALARS: dict[str, Any] = {name: field.annotation for name, field in Settings.model_fields.items()}
+_PARTS = "parts"
 
 
 class Suite(BaseModel):
@@ -92,28 +97,39 @@ class Suite(BaseModel):
     name: Annotated[str, Field(min_length=1)]
     title: str = ""
     axes: Axes = Axes()
+    parts: tuple[Axes, ...] = ()
+    """What is crossed by itself, one after another; where there are none, it is `axes`."""
     settings: Settings = Settings()
-    _own_axes: dict[str, Axes] = PrivateAttr(default_factory=dict)
+    _own_values: dict[str, dict[str, tuple[Any, ...]]] = PrivateAttr(default_factory=dict)
+    """By cell: the values that `[cells.NAME]` gives it alone, by axis."""
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def origin(self, key: str) -> str:
         """Where the value of an axis or a setting came from, as an error calls it."""
         return self._origins.get(key) or self._origins.get(_REST) or f"the suite {self.name}"
 
-    def axes_of(self, cell: str) -> Axes:
-        """What is crossed for a cell: `axes`, but for the values that `[cells.NAME]` gives it alone."""
-        return self._own_axes.get(cell, self.axes)
+    @property
+    def crossings(self) -> tuple[Axes, ...]:
+        """The axes that are crossed, by part; and in it by cell, where a cell has values of its own."""
+        parts = self.parts or (self.axes,)
+        if not self._own_values:
+            return parts
+        return tuple(
+            axes.model_copy(update={**self._own_values.get(cell, {}), "cells": (cell,)})
+            for axes in parts
+            for cell in axes.cells
+        )
 
     @property
-    def configurations(self) -> int:
-        """How many points the axes cross to, seeds left out."""
-        crossed = [axis for axis in AXES if axis not in ("cells", "seeds")]
-        return sum(math.prod(len(getattr(self.axes_of(cell), axis)) for axis in crossed) for cell in self.axes.cells)
+    def runs(self) -> int:
+        """How many runs the crossings come to; what two parts have in common counts twice."""
+        return self.settings.repeats * sum(
+            math.prod(len(getattr(axes, axis)) for axis in AXES) for axes in self.crossings
+        )
 
-    @property
-    def runs_each(self) -> int:
-        """Runs of each configuration: seeds × repeats."""
-        return len(self.axes.seeds) * self.settings.repeats
+    def values(self, axis: str) -> tuple[Any, ...]:
+        """The values of an axis, by its plural, over all parts: each once, in their order."""
+        return tuple(dict.fromkeys(value for axes in self.crossings for value in getattr(axes, axis)))
 
 
 def built_in() -> dict[str, Path]:
@@ -161,6 +177,11 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> Suite:
     for table in _TABLES:
         if not isinstance(raw.setdefault(table, {}), dict):
             raise UsageError(f"{table!r} in {str(path)!r} must be a table: write [{table}] on a line of its own.")
+    parts = raw.setdefault(_PARTS, [])
+    if not (isinstance(parts, list) and all(isinstance(part, dict) for part in parts)):
+        raise UsageError(
+            f"{_PARTS!r} in {str(path)!r} must be tables: write [[{_PARTS}]] on a line of its own above each."
+        )
     return _made({"name": path.stem, **raw}, overrides, str(path))
 
 
@@ -175,7 +196,7 @@ def crossed(name: str, axes: Mapping[str, Sequence[Any]], overrides: Iterable[st
     Raises:
         UsageError: as `load` does.
     """
-    raw = {"name": name, "axes": {axis: list(values) for axis, values in axes.items()}, "settings": {}}
+    raw = {"name": name, "axes": {axis: list(values) for axis, values in axes.items()}, _PARTS: [], "settings": {}}
     return _made(raw, overrides, f"bench {name}")
 
 
@@ -186,12 +207,12 @@ def _made(raw: dict[str, Any], overrides: Iterable[str], rest: str) -> Suite:
     origins = {**given, _REST: rest}
     suite = _validated(raw, origins)
     suite._origins.update(origins)
-    for cell in own.keys() & set(suite.axes.cells):
-        suite._own_axes[cell] = _validated({**raw, "axes": {**raw["axes"], **own[cell]}}, origins).axes
-    runs = suite.configurations * suite.runs_each
-    if runs > MAX_RUNS:
+    for cell in own.keys() & set(suite.values("cells")):
+        axes = _validated({**raw, "axes": {**raw["axes"], **own[cell]}}, origins).axes
+        suite._own_values[cell] = {key: getattr(axes, key) for key in own[cell]}
+    if suite.runs > MAX_RUNS:
         raise UsageError(
-            f"the suite {suite.name} asks for {runs:,} runs, and {MAX_RUNS:,} are the most: shorten its axes."
+            f"the suite {suite.name} asks for {suite.runs:,} runs, and {MAX_RUNS:,} are the most: shorten its axes."
         )
     return suite
 
@@ -266,27 +287,36 @@ def _with_overrides(
     for cell, origin in named.items():
         if cell not in (cells := tables["axes"].get("cells", AXES["cells"].default)):
             raise unknown("cell", cell, cells, origin)
-    return {**raw, **tables}, own, given
+    # what is given replaces the axis of every part
+    parts = [{key: values for key, values in part.items() if key not in given} for part in raw.get(_PARTS, ())]
+    return {**raw, **tables, _PARTS: parts}, own, given
 
 
 def _validated(raw: Mapping[str, Any], origins: Mapping[str, str]) -> Suite:
-    axes = {}
-    for key, given in raw["axes"].items():
-        axis = AXES.get(key)
-        # an axis may be written as --set takes it, seeds = "0..9"; the strict model has tuples where TOML has lists
-        values = axis_values(axis, given, origins[_REST]) if axis and isinstance(given, str) else given
-        if isinstance(values, list):
-            values = tuple(_as_float(value) if axis and axis.type is float else value for value in values)
-        axes[key] = values
+    axes = _as_tuples(raw["axes"], origins[_REST])
+    parts = tuple(axes | _as_tuples(part, origins[_REST]) for part in raw[_PARTS])
     settings = {
         key: _as_float(value) if _SCALARS.get(key) is float else value for key, value in raw["settings"].items()
     }
     try:
-        return Suite.model_validate({**raw, "axes": axes, "settings": settings})
+        return Suite.model_validate({**raw, "axes": axes, _PARTS: parts, "settings": settings})
     except ValidationError as error:
         # an unknown key is reported first: the value that it should have set may be what else is wrong
         first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
         raise _as_usage_error(first, origins) from None
+
+
+def _as_tuples(table: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The axes of a table as the strict model takes them: tuples where TOML has lists."""
+    axes = {}
+    for key, given in table.items():
+        axis = AXES.get(key)
+        # an axis may be written as --set takes it, seeds = "0..9"
+        values = axis_values(axis, given, origin) if axis and isinstance(given, str) else given
+        if isinstance(values, list):
+            values = tuple(_as_float(value) if axis and axis.type is float else value for value in values)
+        axes[key] = values
+    return axes
 
 
 def _as_float(value: Any) -> Any:
@@ -300,7 +330,9 @@ def _as_usage_error(error: ErrorDetails, origins: Mapping[str, str]) -> UsageErr
     origin = origins.get(key, origins[_REST])
     if error["type"] == "extra_forbidden":
         if tables:
-            return unknown("key", key, _TABLES[tables[0]], f"[{tables[0]}] in {origin}")
+            in_part = tables[0] == _PARTS
+            keys = _TABLES["axes" if in_part else tables[0]]
+            return unknown("key", key, keys, f"{f'[[{_PARTS}]]' if in_part else f'[{tables[0]}]'} in {origin}")
         # a key that belongs into a table is the likeliest slip
         home = next((table for table, keys in _TABLES.items() if key in keys), None)
         if home:

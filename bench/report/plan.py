@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.catalog.device_profiles import ANY_GPU
 from bench.plan.plan import Plan
 from bench.plan.prepare import excluded_by_reason
 from bench.report.document import Block, Column, Document, Heading, Paragraph, Table
@@ -34,7 +35,7 @@ def plan_document(
     blocks: list[Block] = [
         Paragraph(
             f"{plan.suite}: {count(configurations, 'configuration')}, {count(plan.blocks, 'block')}, "
-            f"{count(len(plan.scheduled), 'run')}; about {duration(estimate_seconds)} on a machine of 2 cores"
+            f"{count(len(plan.scheduled), 'run')}; about {duration(estimate_seconds)} on {_where(plan)}"
         ),
         Paragraph(f"order inside the blocks drawn from {plan.order_seed}"),
     ]
@@ -48,6 +49,13 @@ def plan_document(
     for reason, names in excluded_by_reason(plan):
         blocks += [Paragraph(reason, indent=1), Paragraph(names, tone="soft", indent=2)]
     return Document(tuple(blocks))
+
+
+def _where(plan: Plan) -> str:
+    """What the estimate is for."""
+    devices = {scheduled.case.device == "cpu" for scheduled in plan.scheduled}
+    names = {True: "a machine of 2 cores", False: f"an {ANY_GPU.model}, by published figures"}
+    return " and ".join(names[on_cpu] for on_cpu in sorted(devices or {True}, reverse=True))
 
 
 def _status(status: CampaignStatus) -> list[Block]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,6 +103,7 @@ def run_campaign(
     reporter: CampaignReporter,
     *,
     retry_failed: bool = False,
+    budget_seconds: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> CampaignOutcome:
@@ -111,6 +113,16 @@ def run_campaign(
     this machine or of others that share the store, may work on the same campaign: each takes a block at a time, by its
     lease. The campaign's owner stays until all blocks are done, and takes over those whose holder has died; one that
     has joined leaves when no block is free, unless the owner has gone.
+
+    Args:
+        plan: the campaign's.
+        settings: all that its runs share.
+        reporter: is given the progress.
+        retry_failed: whether to run again what failed, timed out or was invalid.
+        budget_seconds: a block that would not end within so long a time from now, by the estimate, is left for a later
+            call; the first one is begun in any case.
+        clock: seconds.
+        now: the time that runs are stored with.
 
     Raises:
         UsageError: the store cannot be written to.
@@ -129,7 +141,8 @@ def run_campaign(
         on_tick=reporter.tick,
         clock=clock,
     ) as workers:
-        harness = _Harness(settings, reporter, workers, attempts, remaining, spent, clock, now)
+        deadline = clock() + budget_seconds
+        harness = _Harness(settings, reporter, workers, attempts, remaining, spent, clock, now, deadline)
         harness.run_blocks()
     ended = finished(settings.folder, settings.campaign.id, warn=lambda text: None)
     statuses = [status for _, status in ended.values()]
@@ -153,7 +166,9 @@ class _Harness:
         spent: WallTimeMeter,
         clock: Callable[[], float],
         now: Callable[[], datetime],
+        deadline: float,
     ) -> None:
+        self._deadline = deadline
         self._settings, self._reporter, self._workers = settings, reporter, workers
         self._attempts, self._remaining, self._clock, self._now = attempts, remaining, clock, now
         self._spent = spent
@@ -171,8 +186,11 @@ class _Harness:
         for block in leased_blocks(leases.names(), campaign):
             pending.setdefault(block, [])
         while pending:
-            progressed = False
+            progressed, late = False, 0
             for block in list(pending):
+                if self._is_late(pending[block]):
+                    late += 1
+                    continue
                 lease = block_lease(campaign, block)
                 holder = leases.take(lease)
                 if holder is not None:
@@ -184,6 +202,10 @@ class _Harness:
                 finally:
                     leases.release(lease)
                 progressed = True
+            if late == len(pending) > 0:
+                left = "1 block is" if late == 1 else f"{late} blocks are"
+                self._reporter.note(f"{left} left for want of time: the same command goes on with what is left")
+                return
             if pending and not progressed:
                 owner = owner_lease(campaign)
                 # an owner that has died or was interrupted has a successor in who had joined it
@@ -193,6 +215,10 @@ class _Harness:
                     return
                 self._reporter.tick()
                 time.sleep(_WAIT_SECONDS)
+
+    def _is_late(self, cases: list[ScheduledCase]) -> bool:
+        """Whether a block would not end in time; the first one is what its estimate is corrected by."""
+        return self.done > 0 and self._clock() + self._remaining.expected(cases) > self._deadline
 
     def _run_block(self, cases: list[ScheduledCase], lease: str) -> bool:
         """Run what is due of a block; False where somebody else has taken it over meanwhile."""
@@ -353,4 +379,12 @@ class _RemainingTime:
 
     def left(self) -> float:
         """The remaining time in seconds."""
-        return max(0.0, self._left) * (self._spent / self._estimated if self._estimated else 1.0)
+        return max(0.0, self._left) * self._correction
+
+    def expected(self, cases: Iterable[ScheduledCase]) -> float:
+        """The time of some runs in seconds."""
+        return sum(estimate_seconds(scheduled.case) for scheduled in cases) * self._correction
+
+    @property
+    def _correction(self) -> float:
+        return self._spent / self._estimated if self._estimated else 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,6 +68,8 @@ class SessionSettings:
     """Take blocks of a campaign that another harness owns, instead of being refused."""
     retry_failed: bool = False
     """Run again what failed, timed out or was invalid."""
+    budget_seconds: float = math.inf
+    """Begin no block that would not end within so long a time, by the estimate; but for the first."""
     worker: str = WORKER
     """The module that does a run."""
 
@@ -171,6 +174,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             ),
             reporter,
             retry_failed=settings.retry_failed,
+            budget_seconds=settings.budget_seconds,
         )
     return SessionOutcome(campaign, outcome)
 
@@ -206,7 +210,7 @@ def _obtain_data(
     origin, fallback = f"the suite {prepared.suite.name}", prepared.suite.settings.fallback_task
     data: dict[str, Path | None] = {}
     substitutes: dict[str, str] = {}
-    for name in prepared.suite.axes.tasks:
+    for name in prepared.suite.values("tasks"):
         try:
             data[name] = obtain(tasks.find(name, origin), data_dir=data_dir, report=reporter.note)
         except DataUnavailableError as error:

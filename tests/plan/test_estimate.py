@@ -43,6 +43,23 @@ def test_estimates_are_near_what_was_measured() -> None:
         assert training < estimate_seconds(Case(cell=cell)) < 1.5 * training
 
 
+def test_on_a_gpu_the_published_factor_between_loop_and_cudnn_is_that_of_a_training_step() -> None:
+    """54 against 13 ms and 543 against 82 ms a step: 4.2 and 6.6 times (rnn_benchmarks, arXiv 1806.01818)."""
+    long = Case(cell="lstm", device="gpu:0", backend="torch", network="cudnn_ready", epochs=100)
+    longer = replace(long, epochs=101)
+
+    def epoch(kernel: str) -> float:
+        return estimate_seconds(replace(longer, kernel=kernel)) - estimate_seconds(replace(long, kernel=kernel))
+
+    assert 4.2 / 2 < epoch("generic") / epoch("cudnn") < 6.6 * 2
+    assert epoch("auto") == pytest.approx(epoch("cudnn"))  # which is what Keras picks there
+
+
+def test_a_run_on_a_gpu_starts_a_process_of_its_own() -> None:
+    short = Case(cell="lstm", device="gpu:0", backend="jax", task="mnist_5k", epochs=1, train_samples=32)
+    assert estimate_seconds(short) > 5
+
+
 def test_estimates_know_that_kernels_and_backends_differ() -> None:
     """On 2 cores XLA is three times slower than TensorFlow's loop, torch twice; JAX is faster, and slow to compile."""
     whole = Case(cell="lstm", epochs=10)

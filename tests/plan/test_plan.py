@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.catalog import device_profiles
 from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.plan.estimate import estimate_all
 from bench.plan.plan import Plan, make_plan
+from bench.plan.prepare import prepare
 from bench.plan.suite import Axes, Settings, Suite, load
 from tests.support.hosts import a_host
 
@@ -105,6 +108,47 @@ def test_a_longer_suite_keeps_the_order_of_the_shorter_one(short: list[str], lon
     assert more[: len(some)] == some
 
 
+def test_a_block_has_what_each_part_with_its_seed_crosses_to_and_that_once(tmp_path: Path) -> None:
+    path = tmp_path / "parts.toml"
+    path.write_text(
+        "[axes]\ntasks = ['mnist_5k']\n[[parts]]\ncells = ['lstm']\nseeds = [0, 1, 2]\n"
+        "[[parts]]\ncells = ['gru', 'lstm']\nunits = [128, 64]\nseeds = [1]\n"
+    )
+    made = plan(str(path))
+    blocks: dict[int, list[tuple[str, int, int]]] = {}
+    for scheduled in made.scheduled:
+        case = scheduled.case
+        blocks.setdefault(scheduled.block, []).append((case.cell, case.units, case.seed))
+    small, large = [("lstm", 128, 1), ("gru", 128, 1)], [("lstm", 64, 1), ("gru", 64, 1)]
+    assert {block: sorted(cases) for block, cases in blocks.items()} == {
+        0: [("lstm", 128, 0)],
+        1: sorted(small + large),
+        2: [("lstm", 128, 2)],
+    }
+    assert len({scheduled.case.id for scheduled in made.scheduled}) == len(made.scheduled)
+
+
+def on_a_gpu(suite: str) -> Plan:
+    profile = device_profiles.PROFILES["h100"]
+    return prepare(suite, ["backends=torch,jax"], 0, profile=profile).plan()
+
+
+def test_eight_minutes_on_a_gpu_answer_the_first_question_in_every_block_and_the_rest_once() -> None:
+    made = on_a_gpu("gpu_8min")
+    first_question = {("lstm", backend, kernel, 128) for backend in ("torch", "jax") for kernel in ("generic", "cudnn")}
+    blocks: dict[int, set[tuple[str, str, str, int]]] = {}
+    for scheduled in made.scheduled:
+        case = scheduled.case
+        blocks.setdefault(scheduled.block, set()).add((case.cell, case.backend, case.kernel, case.units))
+    assert sum(first_question <= cases for cases in blocks.values()) >= 5
+    assert blocks[0] == first_question  # the first thing that is whole
+    asked = {(scheduled.case.cell, scheduled.case.kernel) for scheduled in made.scheduled}
+    assert {(cell, "auto") for cell in ("simple_rnn", "lstm", "gru")} | {("gru", "cudnn"), ("lstm", "cudnn")} <= asked
+    assert 512 in {scheduled.case.units for scheduled in made.scheduled}
+    # whatever the profile's figures are worth, the plan is made to fit in some eight minutes by them
+    assert 5 * 60 < estimate_all([scheduled.case for scheduled in made.scheduled]) < 12 * 60
+
+
 suites = st.builds(
     lambda seeds, units, epochs, repeats: Suite(
         name="s",
@@ -125,18 +169,14 @@ def test_each_block_has_each_configuration_once_with_one_seed_and_repeat(suite: 
     for scheduled in made.scheduled:
         blocks.setdefault(scheduled.block, []).append(scheduled.case)
     configurations = {scheduled.case.configuration_id for scheduled in made.scheduled}
-    assert len(configurations) == suite.configurations
+    assert len(configurations) == len(suite.axes.units) * len(suite.axes.epochs) * len(suite.axes.cells)
     for cases in blocks.values():
         assert {case.configuration_id for case in cases} == configurations
         assert len(cases) == len(configurations)
         assert len({(case.seed, case.repeat) for case in cases}) == 1
     wanted = {(seed, repeat) for seed in suite.axes.seeds for repeat in range(suite.settings.repeats)}
     assert {(cases[0].seed, cases[0].repeat) for cases in blocks.values()} == wanted
-    assert (
-        len({scheduled.case.id for scheduled in made.scheduled})
-        == len(made.scheduled)
-        == suite.configurations * suite.runs_each
-    )
+    assert len({scheduled.case.id for scheduled in made.scheduled}) == len(made.scheduled) == suite.runs
     assert made == plan(suite, order_seed=number)
     assert made.hash == plan(suite, order_seed=number).hash
 

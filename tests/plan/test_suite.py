@@ -62,7 +62,7 @@ def test_mnist_rows_is_the_protocol() -> None:
 
 def test_a_suite_that_says_nothing_is_one_run_of_each_cell_by_the_protocol(tmp_path: Path) -> None:
     suite = load(write(tmp_path, ""))
-    assert (suite.name, suite.configurations, suite.runs_each) == ("mine", 3, 1)
+    assert (suite.name, suite.runs) == ("mine", 3)
 
 
 def test_defaults_of_axes_and_settings_are_those_of_a_case() -> None:
@@ -70,6 +70,51 @@ def test_defaults_of_axes_and_settings_are_those_of_a_case() -> None:
     axes = {axis: values for axis, values in Axes().model_dump().items() if axis != "cells"}
     assert {axis: (getattr(case, AXES[axis].field),) for axis in axes} == axes
     assert len(axes) == 30
+
+
+# Parts
+
+
+PARTS = """
+[axes]
+units = [8]
+seeds = [9]
+[[parts]]
+cells = ["lstm"]
+seeds = "0..1"
+[[parts]]
+cells = ["gru", "lstm"]
+batch_size = [64, 32]
+"""
+
+
+def test_each_part_is_crossed_by_itself_with_its_axes_in_place_of_the_suite_s(tmp_path: Path) -> None:
+    suite = load(write(tmp_path, PARTS))
+    assert [(axes.cells, axes.seeds, axes.units, axes.batch_size) for axes in suite.crossings] == [
+        (("lstm",), (0, 1), (8,), (32,)),
+        (("gru", "lstm"), (9,), (8,), (64, 32)),
+    ]
+    assert suite.runs == 2 + 4
+    assert (suite.values("seeds"), suite.values("cells")) == ((0, 1, 9), ("lstm", "gru"))
+
+
+def test_what_is_set_replaces_the_axis_of_every_part(tmp_path: Path) -> None:
+    suite = load(write(tmp_path, PARTS), ["cells=simple_rnn", "seeds=3", "units=4"])
+    assert {(axes.cells, axes.seeds, axes.units) for axes in suite.crossings} == {(("simple_rnn",), (3,), (4,))}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("parts = 3", "'parts' in {} must be tables: write [[parts]] on a line of its own above each."),
+        ("[parts]", "'parts' in {} must be tables: write [[parts]] on a line of its own above each."),
+        ("[[parts]]\ncels = ['gru']", "unknown key 'cels' ([[parts]] in {}): did you mean 'cells'?"),
+        ("[[parts]]\nunits = [0]", "units = 0 ({}) cannot be used: it must be at least 1."),
+    ],
+)
+def test_a_slip_in_a_part_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    assert refusal(path) == message.format(repr(path) if message.startswith("'") else path)
 
 
 # Files
@@ -93,7 +138,7 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
         )
     )
     assert suite.axes.seeds == (0, 1, 2, 3, 7)
-    assert (suite.configurations, suite.runs_each) == (4, 10)
+    assert suite.runs == 4 * 10
     assert (suite.settings.silence_seconds, suite.axes.learning_rate) == (60.0, (1.0,))
 
 
@@ -226,7 +271,7 @@ def test_a_single_value_may_stand_under_settings_and_an_override_crosses_several
     path = write(tmp_path, "[settings]\ntrain_samples = 64\nlearning_rate = 1\n[axes]\ndecay = [0, 0.5]")
     suite = load(path)
     assert (suite.axes.train_samples, suite.axes.learning_rate, suite.axes.decay) == ((64,), (1.0,), (0.0, 0.5))
-    assert suite.configurations == 3 * 2
+    assert suite.runs == 3 * 2
     crossed = load(path, ["learning_rate=0.001,1e-2", "train_samples=0..1"])
     assert (crossed.axes.learning_rate, crossed.axes.train_samples) == ((0.001, 0.01), (0, 1))
     assert crossed.origin("learning_rate") == "--set learning_rate=0.001,1e-2"
@@ -288,7 +333,7 @@ def test_more_runs_than_anybody_waits_for_are_a_slip(overrides: str) -> None:
 
 def test_as_many_runs_as_are_allowed() -> None:
     suite = load("quick", ["cells=lstm", f"seeds=0..{MAX_RUNS - 1}"])
-    assert suite.configurations * suite.runs_each == MAX_RUNS
+    assert suite.runs == MAX_RUNS
 
 
 def test_where_a_value_came_from(tmp_path: Path) -> None:
@@ -389,7 +434,7 @@ def configurations(suite: Suite) -> set[tuple[str, int, float]]:
 def test_a_cell_may_have_values_of_its_own(tmp_path: Path) -> None:
     path = write(tmp_path, MATCHED)
     assert configurations(load(path)) == {("lstm", 32, 0.001), ("gru", 37, 0.01), ("gru", 37, 0.1)}
-    assert load(path).configurations == 3
+    assert load(path).runs == 3
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -139,13 +140,26 @@ class Laboratory:
         return replace(setting, **changes)
 
     def campaign(
-        self, plan: Plan, record: Record | None = None, *, retry_failed: bool = False, **changes: Any
+        self,
+        plan: Plan,
+        record: Record | None = None,
+        *,
+        retry_failed: bool = False,
+        budget_seconds: float = math.inf,
+        **changes: Any,
     ) -> CampaignOutcome:
         record = record or Record()
         with Leases(self.results) as leases:
             leases.take(owner_lease(CAMPAIGN.id))
             setting = self.setting(leases, **changes)
-            return run_campaign(plan, setting, record, retry_failed=retry_failed, clock=record.clock)
+            return run_campaign(
+                plan,
+                setting,
+                record,
+                retry_failed=retry_failed,
+                budget_seconds=budget_seconds,
+                clock=record.clock,
+            )
 
     def joined(self, plan: Plan, *, retry_failed: bool = False) -> Record:
         """Another harness takes part, on another machine: on one it would wait for the lock."""
@@ -199,6 +213,20 @@ def test_the_measured_share_is_what_was_measured_over_the_wall_time(lab: Laborat
     assert spent.other_fractions["between runs"] == pytest.approx(1 / 8.1)
     (run,) = lab.runs().itertuples()
     assert run.seconds == pytest.approx(7.1)  # starting the server is in the wall time, and in no run
+
+
+def test_no_block_is_begun_that_would_not_end_in_time_and_a_later_call_does_it(lab: Laboratory) -> None:
+    plan, record = lab.plan("seeds=0..2", "cells=lstm,gru", "epochs=2"), Record(Clock(between=1.0))
+    seconds = 2 * 8.1  # of a block: see the test above
+    outcome = lab.campaign(plan, record, budget_seconds=2.5 * seconds)
+    assert outcome.done_now == 4
+    assert set(lab.runs()["block"]) == {0, 1}
+    assert record.notes == ["1 block is left for want of time: the same command goes on with what is left"]
+    assert lab.campaign(plan).done_now == 2
+
+
+def test_the_first_block_is_begun_however_little_time_there_is(lab: Laboratory) -> None:
+    assert lab.campaign(lab.plan("seeds=0..1", "cells=lstm"), budget_seconds=1e-9).done_now == 1
 
 
 def test_nothing_is_done_twice(lab: Laboratory) -> None:
