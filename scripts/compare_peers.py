@@ -74,7 +74,7 @@ def pyperf_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> 
     order = [pairs[(at + offset) % len(pairs)] for offset in range(2 * processes)]
     base = [time for pair in order[:processes] for time in pair.times(0)[:values]]
     new = [(1 + slowdown) * time for pair in order[processes:] for time in pair.times(1)[:values]]
-    means = (statistics.mean(side.seconds for each in pair.rounds for side in each.sides) for pair in order)
+    means = (statistics.mean(side.seconds for each in pair.rounds for side in each.sides.values()) for pair in order)
     spent = values * sum(means) / 60
     if not is_significant(base, new)[0]:
         return "same", spent

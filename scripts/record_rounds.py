@@ -28,7 +28,7 @@ from bench.core.case import Case
 from bench.core.errors import BenchError
 from bench.duel.interleaved import ROUNDS, InterleavedRunner
 from bench.duel.record import ROUNDS_FILE, rounds_of, rows_of
-from bench.duel.sequential import pair_log_ratio
+from bench.duel.rounds import group_log_ratio
 from bench.duel.sides import PreparedSide, pinned_allocator
 from bench.host.hardware import read_machine
 from bench.host.software import read_software
@@ -80,7 +80,7 @@ class Recorder:
             self._folder / PARTS / f"{cell}-{number:04d}.parquet",
             lambda file: rounds.to_parquet(file, index=False),
         )
-        ratio = pair_log_ratio(pair.rounds)
+        ratio = group_log_ratio(pair.rounds, 0, 1)
         outcome = "discarded" if ratio is None else f"B / A {math.exp(ratio):.4f}"
         return f"{cell} pair {number + 1}: {outcome} in {pair.seconds:.0f} s"
 

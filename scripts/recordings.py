@@ -17,7 +17,8 @@ import pandas as pd
 from bench.core.metrics import RunMetadata
 from bench.duel.interleaved import ROUNDS, Batching, ProcessPair
 from bench.duel.record import ROUNDS_FILE, rounds_of
-from bench.duel.sequential import InterimAnalysis, Round, Schedule, SideRound
+from bench.duel.rounds import Round, SideRound
+from bench.duel.sequential import InterimAnalysis, Schedule
 
 ABOUT = "about.json"
 PARTS = "pairs"
@@ -44,7 +45,7 @@ class Recorded:
     @property
     def measured_seconds(self) -> float:
         """The sum over both sides' timed batches."""
-        return sum(side.seconds for each in self.rounds for side in each.sides)
+        return sum(side.seconds for each in self.rounds for side in each.sides.values())
 
     def shortened(self, rounds: int) -> Recorded:
         """As if it had ended after so many rounds."""
@@ -52,15 +53,19 @@ class Recorded:
 
     def slowed(self, slowdown: float) -> Recorded:
         """As if each of B's timed batches had taken that fraction longer."""
-        return self._with(tuple(replace(each, b=_slowed(each.b, 1 + slowdown)) for each in self.rounds))
+        return self._with(
+            tuple(replace(each, sides={**each.sides, 1: _slowed(each.sides[1], 1 + slowdown)}) for each in self.rounds)
+        )
 
     def swapped(self) -> Recorded:
         """The sides with each other's names."""
-        return replace(self, rounds=tuple(replace(each, a=each.b, b=each.a) for each in self.rounds))
+        return replace(
+            self, rounds=tuple(replace(each, sides={0: each.sides[1], 1: each.sides[0]}) for each in self.rounds)
+        )
 
     def times(self, side: int) -> list[float]:
         """Seconds a step of A (0) or B (1), round by round."""
-        return [each.sides[side].seconds / each.steps for each in self.rounds]
+        return [each.sides[side].seconds / each.sides[side].steps for each in self.rounds]
 
     def _with(self, rounds: tuple[Round, ...]) -> Recorded:
         changed = replace(self, rounds=rounds)
@@ -103,8 +108,8 @@ def fold(folder: Path) -> None:
 
 def batching_of(each: Round) -> Batching:
     """The batching of a recorded round, and so of all rounds of its pair."""
-    batches = len(each.a.batches)
-    return Batching(each.steps // batches, batches)
+    side = each.sides[0]
+    return Batching(side.steps // len(side.batches), len(side.batches))
 
 
 def read(recording: Path) -> dict[str, list[Recorded]]:

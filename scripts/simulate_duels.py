@@ -31,7 +31,8 @@ from scipy.special import betaincinv
 from bench.analysis.stats import mean_t
 from bench.duel.interleaved import ROUNDS
 from bench.duel.procedure import measure_until_decided
-from bench.duel.sequential import MARGINS, pair_log_ratio
+from bench.duel.rounds import group_log_ratio
+from bench.duel.sequential import MARGINS
 from bench.report.document import Column, Document, Table
 from bench.report.markdown import render_markdown
 from scripts.recordings import ABOUT, Recorded, Replay, Silent, halves, machines, read
@@ -57,7 +58,7 @@ def explore(recording: dict[str, list[Recorded]], budget_seconds: float) -> list
             if not shortened:
                 continue
             by_mean, by_walsh = zip(*(_others(pair) for pair in shortened), strict=True)
-            ratios = [r for r in (pair_log_ratio(pair.rounds) for pair in shortened) if r is not None]
+            ratios = [r for r in (group_log_ratio(pair.rounds, 0, 1) for pair in shortened) if r is not None]
             if len(ratios) < 2:
                 continue
             seconds = statistics.mean(pair.seconds for pair in shortened)

@@ -74,7 +74,7 @@ def duel(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
         "minutes": result.seconds / 60,
         "log_ratios": list(result.log_ratios),
         "spoilt": result.discarded_pairs,
-        "dropped": sum(part.contaminated for each in result.rounds for part in each.sides),
+        "dropped": sum(part.contaminated for each in result.rounds for part in each.sides.values()),
         "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine_fingerprint": specification.machine.fingerprint,
     }

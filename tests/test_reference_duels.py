@@ -34,9 +34,11 @@ def test_an_hour_of_real_rounds_is_recorded(recording: dict[str, list[Recorded]]
     assert minutes(RECORDING) >= 60
     assert {name.split()[0] for name in recording} == {"simple_rnn", "lstm", "gru"}
     for pairs in recording.values():
-        assert [pair.rounds[0].pair for pair in pairs] == list(range(len(pairs)))
+        assert [pair.rounds[0].group for pair in pairs] == list(range(len(pairs)))
         assert all(len(pair.rounds) >= ROUNDS for pair in pairs)
-    sides = [side for pairs in recording.values() for pair in pairs for each in pair.rounds for side in each.sides]
+    sides = [
+        side for pairs in recording.values() for pair in pairs for each in pair.rounds for side in each.sides.values()
+    ]
     assert sum(side.contaminated for side in sides) < 0.01 * len(sides)
     assert len(machines(RECORDING)) == len(data("duels.json")["machines"])
 

@@ -23,7 +23,7 @@ from bench.core.code import ImportedModule
 from bench.core.errors import BenchError, ExitCode
 from bench.core.metrics import RunMetadata
 from bench.core.protocol import CodeImported, Event, Finished, Request, Started, TimedBatch, TimedPhase
-from bench.duel.sequential import Round, SideRound
+from bench.duel.rounds import Round, SideRound
 from bench.duel.sides import PreparedSide
 from bench.run.server import Server, default_isolation, killed_by
 
@@ -200,8 +200,7 @@ class InterleavedRunner:
             measured = []
             for round_number in range(rounds):
                 a, b = self._round(both, batching, round_number + number, begun)
-                steps = batching.steps * batching.batches
-                measured.append(Round(pair=number, number=round_number, steps=steps, a=a, b=b))
+                measured.append(Round(group=number, number=round_number, sides={0: a, 1: b}))
             metadata = {index: process.end() for index, process in both.items()}
         for server in self._servers.values():
             server.settle()  # until both processes are gone
@@ -227,7 +226,7 @@ class InterleavedRunner:
                 side.batches.append(timed.seconds)
                 side.cpu_seconds += timed.cpu_seconds
                 side.idle_cpu_seconds += idle.cpu_seconds() - idle_before
-        return sums[0].side_round(), sums[1].side_round()
+        return sums[0].side_round(batching), sums[1].side_round(batching)
 
     @contextlib.contextmanager
     def _process(self, index: int, number: int) -> Iterator[_SideProcess]:
@@ -252,8 +251,9 @@ class _Sums:
     cpu_seconds: float = 0.0
     idle_cpu_seconds: float = 0.0
 
-    def side_round(self) -> SideRound:
+    def side_round(self, batching: Batching) -> SideRound:
         return SideRound(
+            steps=batching.steps * batching.batches,
             batches=tuple(self.batches),
             cpu_seconds=self.cpu_seconds,
             idle_cpu_seconds=self.idle_cpu_seconds,

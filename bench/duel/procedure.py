@@ -22,14 +22,13 @@ from bench.core.metrics import RunMetadata
 from bench.core.protocol import TimedPhase
 from bench.duel.code import check_own_code
 from bench.duel.interleaved import ROUNDS, Batching, ImportedCode, InterleavedRunner, ProcessPair, SideFailedError
+from bench.duel.rounds import Round, group_log_ratio
 from bench.duel.sequential import (
     FEWEST_PAIRS,
     InterimAnalysis,
-    Round,
     Schedule,
     analyse,
     decide,
-    pair_log_ratio,
     pairs_needed,
 )
 from bench.duel.sides import WORKER, small_pages_reason
@@ -257,7 +256,7 @@ def measure_until_decided(
         if batching is None:
             # the first pair's time decides how many there can be; its ratio has no part in it
             batching, schedule = pair.batching, _schedule(pair.seconds, budget_seconds)
-        ratio = pair_log_ratio(pair.rounds)
+        ratio = group_log_ratio(pair.rounds, 0, 1)
         if ratio is None:
             progress.discarded += 1
         else:

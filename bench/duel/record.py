@@ -20,7 +20,8 @@ from typing import Any
 from bench.analysis.same_programs import executed_programs
 from bench.duel.code import identical_code
 from bench.duel.procedure import DuelResult
-from bench.duel.sequential import CONFIDENCE, Round, SideRound
+from bench.duel.rounds import Round, SideRound
+from bench.duel.sequential import CONFIDENCE
 from bench.duel.sides import differing
 from bench.duel.specification import DuelSpecification
 from bench.store.files import publish, sweep
@@ -35,10 +36,10 @@ def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
     """The rows of `slices.parquet`: one a side and round, A before B."""
     return [
         {
-            "pair": each.pair,
+            "pair": each.group,
             "turn": each.number,
-            "side": letter,
-            "steps": each.steps,
+            "side": "ab"[number],
+            "steps": side.steps,
             "seconds": side.seconds,
             "cpu_seconds": side.cpu_seconds,
             "idle_cpu_seconds": side.idle_cpu_seconds,
@@ -46,36 +47,22 @@ def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
             "strokes": side.batches,
         }
         for each in rounds
-        for letter, side in zip("ab", each.sides, strict=True)
+        for number, side in sorted(each.sides.items())
     ]
 
 
 def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
-    """The rounds that `rows_of` wrote down, in the order of their pairs and numbers.
-
-    Raises:
-        KeyError: a side of a round is missing.
-    """
-    sides = {(row["pair"], row["turn"], row["side"]): row for row in rows}
-    return tuple(
-        Round(
-            pair=int(pair),
-            number=int(number),
-            steps=int(sides[pair, number, "a"]["steps"]),
-            a=_side_round(sides[pair, number, "a"]),
-            b=_side_round(sides[pair, number, "b"]),
+    """The rounds that `rows_of` wrote down, in the order of their pairs and numbers."""
+    sides: dict[tuple[int, int], dict[int, SideRound]] = {}
+    for row in rows:
+        sides.setdefault((int(row["pair"]), int(row["turn"])), {})["ab".index(row["side"])] = SideRound(
+            steps=int(row["steps"]),
+            batches=tuple(map(float, row["strokes"])),
+            cpu_seconds=row["cpu_seconds"],
+            idle_cpu_seconds=row["idle_cpu_seconds"],
+            start_seconds=row["start_seconds"],
         )
-        for pair, number in sorted({(pair, number) for pair, number, _ in sides})
-    )
-
-
-def _side_round(row: Mapping[Any, Any]) -> SideRound:
-    return SideRound(
-        batches=tuple(map(float, row["strokes"])),
-        cpu_seconds=row["cpu_seconds"],
-        idle_cpu_seconds=row["idle_cpu_seconds"],
-        start_seconds=row["start_seconds"],
-    )
+    return tuple(Round(group=group, number=number, sides=sides[group, number]) for group, number in sorted(sides))
 
 
 def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, Any]:
@@ -94,7 +81,7 @@ def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, A
         "spoilt_pairs": result.discarded_pairs,
         "looks": list(result.schedule.sizes),
         "slices_a_side": max((each.number for each in result.rounds), default=-1) + 1,
-        "dropped_slices": sum(side.contaminated for each in result.rounds for side in each.sides),
+        "dropped_slices": sum(side.contaminated for each in result.rounds for side in each.sides.values()),
         "steps_a_slice": batching.steps * batching.batches,
         "strokes_a_slice": batching.batches,
         "seconds": result.seconds,

@@ -1,4 +1,4 @@
-"""The judgement of a duel, pure: rounds → one log-ratio a process pair → interim analyses → a verdict.
+"""The judgement of a duel, pure: one log-ratio a process pair → interim analyses → a verdict.
 
 Two processes whose timed batches are interleaved share what disturbs the machine, so the ratio of neighbouring batches
 is far surer than either time. But rounds of one process pair aren't independent, and a pair has an offset of its own:
@@ -17,7 +17,6 @@ here (`scripts/duel_boundaries.py`).
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,64 +44,6 @@ CONSTANT = 2.17
 TRIMMED = 0.05
 """The fraction of pairs that an analysis cuts off at either end: now and then a pair is off by ten times what the
 others are, and a single such pair would make the mean unsure. From twenty pairs on; fewer are all wanted."""
-
-CONTAMINATION_FRACTION = 0.1
-"""The fraction of a side's round from which on CPU time of the other side counts as a disturbance. At half a second
-that is five of the system's ticks, where a single tick comes about by rounding."""
-
-_FEWEST_ROUNDS_FRACTION = 0.5
-"""The fraction of a pair's rounds that must be left; with fewer the pair is discarded."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SideRound:
-    """One side's part of a round: timed batches that alternate with those of the other side, about half a second."""
-
-    batches: tuple[float, ...]
-    """Seconds of each timed batch."""
-    cpu_seconds: float
-    """CPU time of all threads of the side's process."""
-    idle_cpu_seconds: float
-    """CPU time of the other side's process meanwhile, to a tick of the system (10 ms)."""
-    start_seconds: float
-    """The beginning of the first timed batch, since the beginning of the duel."""
-
-    @property
-    def seconds(self) -> float:
-        """The sum over the timed batches."""
-        return math.fsum(self.batches)
-
-    @property
-    def contaminated(self) -> bool:
-        """Whether the other side used the processors meanwhile, or a time is no time."""
-        return not all(seconds > 0 for seconds in self.batches) or (
-            self.idle_cpu_seconds > CONTAMINATION_FRACTION * self.seconds
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """One balanced order of both sides, A B B A over the timed batches: as many batches and steps on either side."""
-
-    pair: int
-    """The process pair, from 0."""
-    number: int
-    """From 0 in each process pair."""
-    steps: int
-    """Steps of each side in all its timed batches."""
-    a: SideRound
-    b: SideRound
-
-    @property
-    def sides(self) -> tuple[SideRound, SideRound]:
-        """A and B."""
-        return self.a, self.b
-
-    @property
-    def contaminated(self) -> bool:
-        """Whether either side disturbed the other."""
-        return self.a.contaminated or self.b.contaminated
-
 
 MARGINS = Margins(tolerance=0.015, floor=0.005)
 """Narrower than those that two stores are compared by: interleaving removes what drifts between them."""
@@ -148,20 +89,6 @@ class InterimAnalysis:
     verdict: Verdict
     measurable: bool = False
     """Whether the interval leaves out 1: with `same`, there is a difference, and it is small."""
-
-
-def pair_log_ratio(rounds: Sequence[Round]) -> float | None:
-    """The log-ratio B / A of one process pair, robustly over its timed batches; None where too few rounds are left.
-
-    It is the median over the log-ratios of all timed batches, each to the neighbouring one of the other side. With
-    quiet noise the mean would need a third fewer; but on shared cores a timed batch now and then takes three times as
-    long (docs/how-sure.md). Contaminated rounds are discarded.
-    """
-    clean = [each for each in rounds if not each.contaminated]
-    if not clean or len(clean) < _FEWEST_ROUNDS_FRACTION * len(rounds):
-        return None
-    neighbours = (both for each in clean for both in zip(each.a.batches, each.b.batches, strict=True))
-    return statistics.median(math.log(b / a) for a, b in neighbours)
 
 
 def analyse(log_ratios: Sequence[float], level: float, margins: Margins) -> InterimAnalysis:

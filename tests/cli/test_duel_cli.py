@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bench.duel.record import rounds_of
-from bench.duel.sequential import pair_log_ratio
+from bench.duel.rounds import group_log_ratio
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
 from tests.support.git import git
@@ -58,7 +58,7 @@ def test_a_slower_side_is_found_and_every_timed_batch_is_kept(duel: Duel, tmp_pa
     assert json.loads((folder / "duel.json").read_text()) == record
     frame = pd.read_parquet(folder / "slices.parquet")
     rounds = rounds_of(frame.to_dict("records"))
-    again = [pair_log_ratio([each for each in rounds if each.pair == pair]) for pair in range(record["pairs"])]
+    again = [group_log_ratio([each for each in rounds if each.group == pair], 0, 1) for pair in range(record["pairs"])]
     assert again == pytest.approx(record["log_ratios"])
     assert sorted(path.name for path in folder.iterdir()) == ["duel.json", "slices.parquet"]
     # A B B A, and the next pair begins with B

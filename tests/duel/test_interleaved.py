@@ -45,7 +45,7 @@ def test_each_side_is_as_often_the_first_in_everything(tmp_path: Path, monkeypat
             starts = {
                 side.start_seconds: letter
                 for each in pair.rounds
-                for letter, side in zip("ab", each.sides, strict=True)
+                for letter, side in zip("ab", each.sides.values(), strict=True)
             }
             orders_of_rounds.append("".join(starts[start] for start in sorted(starts)))
     assert PAIRS_PER_SERVER == 4

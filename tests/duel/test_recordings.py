@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from bench.duel.record import rows_of
-from bench.duel.sequential import pair_log_ratio
+from bench.duel.rounds import group_log_ratio
 from scripts.compare_peers import pytest_benchmark_rule, table
 from scripts.recordings import ABOUT, PARTS, Recorded, fold, halves, minutes, read, recorded
 from scripts.simulate_duels import SLOWDOWNS, explore, fraction, rates, simulate
-from tests.duel.test_sequential import a_round
+from tests.duel.test_rounds import a_round
 
 
 def a_pair(cell: str, number: int, rounds: int = 16, spread: float = 0.005) -> Recorded:
@@ -24,8 +24,8 @@ def a_pair(cell: str, number: int, rounds: int = 16, spread: float = 0.005) -> R
     measured = []
     for each in range(rounds):
         a, b = (0.5 * math.exp(draw.gauss(0.0, 0.01) + shift) for shift in (0.0, offset))
-        measured.append(a_round(each, a, b, pair=number))
-    return Recorded(cell, tuple(measured), 4.0 + sum(side.seconds for each in measured for side in each.sides))
+        measured.append(a_round(each, a, b, group=number))
+    return Recorded(cell, tuple(measured), 4.0 + sum(side.seconds for each in measured for side in each.sides.values()))
 
 
 def keep(folder: Path, pair: Recorded) -> None:
@@ -33,7 +33,7 @@ def keep(folder: Path, pair: Recorded) -> None:
     (folder / PARTS).mkdir(parents=True, exist_ok=True)
     (folder / ABOUT).write_text("{}")
     frame = pd.DataFrame(rows_of(pair.rounds)).assign(cell=pair.cell, pair_seconds=pair.seconds)
-    frame.to_parquet(folder / PARTS / f"{pair.cell}-{pair.rounds[0].pair:04d}.parquet", index=False)
+    frame.to_parquet(folder / PARTS / f"{pair.cell}-{pair.rounds[0].group:04d}.parquet", index=False)
 
 
 PAIRS = [a_pair(cell, number) for cell in ("gru", "lstm") for number in range(4)]
@@ -82,11 +82,11 @@ def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_slowdown_is_exactly_what_was_injected() -> None:
     pair = PAIRS[0]
-    before, after = pair_log_ratio(pair.rounds), pair_log_ratio(pair.slowed(0.02).rounds)
+    before, after = group_log_ratio(pair.rounds, 0, 1), group_log_ratio(pair.slowed(0.02).rounds, 0, 1)
     assert before is not None
     assert after == pytest.approx(before + math.log(1.02))
     assert pair.slowed(0.02).seconds == pytest.approx(pair.seconds + 0.02 * sum(pair.times(1)) * 20)
-    swapped = pair_log_ratio(pair.swapped().rounds)
+    swapped = group_log_ratio(pair.swapped().rounds, 0, 1)
     assert swapped == pytest.approx(-before)
     assert len(pair.shortened(4).rounds) == 4
     assert pair.shortened(4).seconds < pair.seconds

@@ -19,72 +19,14 @@ from bench.duel.sequential import (
     FEWEST_PAIRS,
     MARGINS,
     InterimAnalysis,
-    Round,
     Schedule,
-    SideRound,
     analyse,
     decide,
-    pair_log_ratio,
     pairs_needed,
 )
 from scripts.duel_boundaries import MOST_PAIRS, smallest_constants
 
 NOISE = 0.016  # of a pair's log-ratio, as seen on a machine with two cores
-
-
-def a_side(seconds: float, idle: float = 0.0) -> SideRound:
-    return SideRound(
-        batches=(0.5 * seconds, 0.5 * seconds), cpu_seconds=seconds, idle_cpu_seconds=idle, start_seconds=0.0
-    )
-
-
-def a_round(number: int, a: float, b: float, idle: float = 0.0, pair: int = 0) -> Round:
-    """A round in which the sides take so many seconds, and B's process uses the CPU while A works."""
-    return Round(pair=pair, number=number, steps=20, a=a_side(a, idle), b=a_side(b))
-
-
-def rounds(*times: tuple[float, float]) -> list[Round]:
-    return [a_round(number, a, b) for number, (a, b) in enumerate(times)]
-
-
-def disturbed(clean: list[Round], number: int, idle: float) -> list[Round]:
-    """The same with the first `number` rounds disturbed."""
-    return [replace(each, a=replace(each.a, idle_cpu_seconds=idle)) if each.number < number else each for each in clean]
-
-
-def test_a_pairs_ratio_is_the_median_of_its_rounds() -> None:
-    times = [(0.5, 0.55), (0.6, 0.6), (0.5, 0.75), (0.4, 0.42), (0.9, 0.95)]
-    assert pair_log_ratio(rounds(*times)) == pytest.approx(statistics.median(math.log(b / a) for a, b in times))
-
-
-def test_disturbed_rounds_move_a_pairs_ratio_hardly() -> None:
-    """One round in seven is far off, as on real machines: the median is surer than Hodges and Lehmann's estimate."""
-    generator = np.random.default_rng(11)
-    medians: list[float] = []
-    walsh: list[float] = []
-    for _ in range(300):
-        logs = generator.normal(0.0, 0.02, 8) + (generator.random(8) < 1 / 7) * generator.normal(0.0, 0.8, 8)
-        ratio = pair_log_ratio(rounds(*((0.5, 0.5 * math.exp(log)) for log in logs)))
-        assert ratio is not None
-        medians.append(ratio)
-        walsh.append(statistics.median((logs[i] + logs[j]) / 2 for i in range(8) for j in range(i, 8)))
-    assert np.std(medians) < 0.9 * np.std(walsh)
-    quiet = [(0.5, 0.55)] * 12
-    assert pair_log_ratio(rounds(*quiet, (5.0, 0.5), (0.5, 5.0), (0.5, 5.0))) == pytest.approx(math.log(1.1))
-
-
-def test_a_round_in_which_the_idle_side_used_the_processors_is_discarded() -> None:
-    clean = rounds(*[(0.5, 0.5)] * 7, (0.5, 1.0), (0.5, 1.0))
-    assert pair_log_ratio(clean) == pytest.approx(0.0)
-    assert pair_log_ratio(disturbed(clean, 4, 0.06)) == pytest.approx(0.0)  # three rounds and two are left
-    assert pair_log_ratio(disturbed(clean, 5, 0.06)) is None  # two and two, of nine
-    assert pair_log_ratio(disturbed(clean, 9, 0.01)) == pytest.approx(0.0)  # a tick
-
-
-def test_a_pair_with_too_few_rounds_left_says_nothing() -> None:
-    assert pair_log_ratio(disturbed(rounds(*[(0.5, 0.5)] * 4), 3, 1.0)) is None
-    assert pair_log_ratio([]) is None
-    assert pair_log_ratio(rounds((0.0, 0.5), (0.5, 0.5))) == 0.0  # half of them are left
 
 
 def test_an_analysis_is_students_t_interval_at_its_level() -> None:

@@ -110,7 +110,7 @@ def test_a_timed_batch_is_its_steps_alone(phase: TimedPhase, tmp_path: Path) -> 
         pair = runner.measure(0, Batching(1, 3), rounds=2)
     assert len(pair.rounds) == 2
     # three steps of so small a layer take some 15 ms; with an epoch's beginning and end they would take 1.2 s and more
-    assert all(each.steps == 3 and 0 < side.seconds < 0.6 for each in pair.rounds for side in each.sides)
+    assert all(side.steps == 3 and 0 < side.seconds < 0.6 for each in pair.rounds for side in each.sides.values())
 
 
 def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
@@ -157,5 +157,5 @@ def test_a_recording_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(more) > len(first) > 0
     assert more[: len(first)] == first
     for number, pair in enumerate(more):
-        assert [(each.pair, each.number) for each in pair.rounds] == [(number, 0), (number, 1)]
-        assert all(0.05 < side.seconds < 5 for each in pair.rounds for side in each.sides)
+        assert [(each.group, each.number) for each in pair.rounds] == [(number, 0), (number, 1)]
+        assert all(0.05 < side.seconds < 5 for each in pair.rounds for side in each.sides.values())

@@ -1,0 +1,88 @@
+"""What is measured: rounds of timed batches, and the ratio of two sides that the rounds of a process group give."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CONTAMINATION_FRACTION = 0.1
+"""The fraction of a side's round from which on CPU time of the other sides counts as a disturbance. At half a second
+that is five of the system's ticks, where a single tick comes about by rounding."""
+
+_FEWEST_ROUNDS_FRACTION = 0.5
+"""The fraction of a group's rounds that must be left; with fewer, a ratio of this group is discarded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideRound:
+    """One side's part of a round: timed batches that alternate with those of the other sides, about half a second."""
+
+    steps: int
+    """Steps in all its timed batches, as many in each."""
+    batches: tuple[float, ...]
+    """Seconds of each timed batch."""
+    cpu_seconds: float
+    """CPU time of all threads of the side's process."""
+    idle_cpu_seconds: float
+    """CPU time of the other sides' processes meanwhile, to a tick of the system (10 ms)."""
+    start_seconds: float
+    """The beginning of the first timed batch, since the beginning of the duel."""
+
+    @property
+    def seconds(self) -> float:
+        """The sum over the timed batches."""
+        return math.fsum(self.batches)
+
+    @property
+    def step_seconds(self) -> tuple[float, ...]:
+        """Seconds a step, of each timed batch."""
+        steps = self.steps / len(self.batches)
+        return tuple(seconds / steps for seconds in self.batches)
+
+    @property
+    def contaminated(self) -> bool:
+        """Whether another side used the processors meanwhile, or a time is no time."""
+        return not all(seconds > 0 for seconds in self.batches) or (
+            self.idle_cpu_seconds > CONTAMINATION_FRACTION * self.seconds
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """A balanced order of all sides over their timed batches: as many batches and steps on each."""
+
+    group: int
+    """The process group, from 0."""
+    number: int
+    """From 0 in each process group."""
+    sides: Mapping[int, SideRound]
+    """By the side's number; one that has left the duel is not in it."""
+
+    def clean(self, sides: Sequence[int]) -> bool:
+        """Whether all these sides are in it, and none of them was disturbed."""
+        return all(side in self.sides and not self.sides[side].contaminated for side in sides)
+
+
+def group_log_ratio(rounds: Sequence[Round], base: int, side: int) -> float | None:
+    """The log-ratio of two sides of one process group, robustly; None where too few rounds are left.
+
+    It is the median over the log-ratios of all timed batches, each to the neighbouring one of the base. With quiet
+    noise the mean would need a third fewer; but on shared cores a timed batch now and then takes three times as long
+    (docs/how-sure.md). Rounds in which either side was contaminated are discarded.
+
+    Args:
+        rounds: those of the group.
+        base: the side that the ratio is to, by its number.
+        side: the side whose time is divided by the base's.
+    """
+    clean = [each for each in rounds if each.clean((base, side))]
+    if not clean or len(clean) < _FEWEST_ROUNDS_FRACTION * len(rounds):
+        return None
+    neighbours = (
+        both
+        for each in clean
+        for both in zip(each.sides[base].step_seconds, each.sides[side].step_seconds, strict=True)
+    )
+    return statistics.median(math.log(new / old) for old, new in neighbours)
