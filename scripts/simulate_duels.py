@@ -117,7 +117,7 @@ def simulate(
                 "cell": cell,
                 "verdict": stopped.verdict.value,
                 "minutes": result.seconds / 60,
-                "pairs": stopped.pairs,
+                "pairs": stopped.groups,
                 "ratio": stopped.ratio,
                 "low": stopped.low,
                 "high": stopped.high,

@@ -69,7 +69,7 @@ def duel(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
         "ratio": stopped.ratio,
         "low": stopped.low,
         "high": stopped.high,
-        "pairs": stopped.pairs,
+        "pairs": stopped.groups,
         "looks": list(result.schedule.sizes),
         "minutes": result.seconds / 60,
         "log_ratios": list(result.log_ratios),

@@ -177,8 +177,8 @@ class DuelProgress:
             if so_far.low is not None and so_far.high is not None:
                 drawn = _drawn(so_far.low, so_far.high)
                 line += f"  so far {so_far.ratio:.4f} ({so_far.low:.4f} to {so_far.high:.4f})  {drawn}"
-        size = next((pairs for pairs in schedule.sizes if pairs >= so_far.pairs), schedule.most)
-        reached = size == so_far.pairs and log_ratio is not None
+        size = next((pairs for pairs in schedule.sizes if pairs >= so_far.groups), schedule.most)
+        reached = size == so_far.groups and log_ratio is not None
         analysis = "interim analysis" if reached else f"next analysis at {size}"
         print(f"pair {self._ended:2d}  B / A {line}  {clock}  {analysis}", file=self._stream, flush=True)
 

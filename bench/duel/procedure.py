@@ -24,7 +24,7 @@ from bench.duel.code import check_own_code
 from bench.duel.interleaved import ROUNDS, Batching, ImportedCode, InterleavedRunner, ProcessPair, SideFailedError
 from bench.duel.rounds import Round, group_log_ratio
 from bench.duel.sequential import (
-    FEWEST_PAIRS,
+    FEWEST_GROUPS,
     InterimAnalysis,
     Schedule,
     analyse,
@@ -249,7 +249,7 @@ def measure_until_decided(
         SideFailedError: a side failed.
     """
     begun = clock()
-    progress, schedule, batching = _Progress(), Schedule.up_to(FEWEST_PAIRS), None
+    progress, schedule, batching = _Progress(), Schedule.up_to(FEWEST_GROUPS), None
     while True:
         pair = runner.measure(len(progress.pairs), batching, rounds, begun)
         progress.pairs.append(pair)
@@ -291,11 +291,11 @@ def _rounds(pairs: Sequence[ProcessPair]) -> tuple[Round, ...]:
 
 def _schedule(pair_seconds: float, budget_seconds: float) -> Schedule:
     most = math.floor(budget_seconds * (1 - _SPARE_FRACTION) / pair_seconds)
-    if most < FEWEST_PAIRS:
-        needed = FEWEST_PAIRS * pair_seconds / (1 - _SPARE_FRACTION)
+    if most < FEWEST_GROUPS:
+        needed = FEWEST_GROUPS * pair_seconds / (1 - _SPARE_FRACTION)
         raise UsageError(
             f"--budget {budget_seconds / 60:g} (minutes) is too short: a process pair takes {pair_seconds:.0f} s "
-            f"here, and there is no verdict on fewer than {FEWEST_PAIRS} pairs: "
+            f"here, and there is no verdict on fewer than {FEWEST_GROUPS} pairs: "
             f"write --budget {math.ceil(needed / 6) / 10:g}."
         )
     return Schedule.up_to(min(most, MOST_PAIRS))

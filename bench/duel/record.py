@@ -76,7 +76,7 @@ def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, A
         "high": stopped.high,
         "confidence": CONFIDENCE,
         "measurable": stopped.measurable,
-        "pairs": stopped.pairs,
+        "pairs": stopped.groups,
         "log_ratios": list(result.log_ratios),
         "spoilt_pairs": result.discarded_pairs,
         "looks": list(result.schedule.sizes),

@@ -98,7 +98,7 @@ def test_pairs_that_grow_slower_do_not_break_the_budget() -> None:
 
     result, _ = measured(Tiring(1.01, noise=0.06))
     assert result.seconds <= 600 + 60
-    assert result.analysis.pairs == len(result.log_ratios) < result.schedule.most
+    assert result.analysis.groups == len(result.log_ratios) < result.schedule.most
 
 
 def test_a_budget_that_holds_no_five_pairs_is_refused_with_one_that_does() -> None:
@@ -113,7 +113,7 @@ def test_discarded_pairs_do_not_count() -> None:
     assert sum(not each.clean((0, 1)) for each in result.rounds) == 8
     assert [ratio is None for ratio, _, _, _ in reported.pairs[:3]] == [True, True, False]
     assert result.analysis.verdict is Verdict.SLOWER
-    assert result.analysis.pairs == len(reported.pairs) - 2
+    assert result.analysis.groups == len(reported.pairs) - 2
 
 
 def test_a_machine_on_which_every_pair_is_discarded_ends_the_duel_early() -> None:
