@@ -29,9 +29,9 @@ class LoopCost:
     """What a kernel costs on a card."""
 
     step_seconds: float
-    """Of a dependent step of training."""
+    """The time of a dependent step of training."""
     compile_seconds: float
-    """Of a run: tracing, compiling and tuning."""
+    """What a run takes to trace, compile and tune."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class DeviceProfile:
     model: str
     """As the driver names it."""
     flops_per_second: float
-    """Of products in float32 with TF32, as far as batches of some hundred samples reach it."""
+    """The rate of products in float32 with TF32, as far as batches of some hundred samples reach it."""
     start_seconds: Mapping[str, float]
     """By backend: starting a process, importing, and making the first context on the card."""
     costs: Mapping[str, Mapping[str, LoopCost]]

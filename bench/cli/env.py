@@ -17,13 +17,17 @@ from bench.cli.options import (
     SetOption,
 )
 from bench.cli.output import notify, put
-from bench.core.errors import NoVerdictError
+from bench.core.errors import NoVerdictError, UsageError
 
 
 def env(
     peak: Annotated[
         bool, typer.Option("--peak", help="Measure how fast it could be, for the configurations of --suite; keep it.")
     ] = False,
+    forking: Annotated[
+        str | None,
+        typer.Option("--forking", metavar="DEVICE", help="Test whether runs may fork on this GPU; keep the result."),
+    ] = None,
     suite: Annotated[str, typer.Option("--suite", help="With --peak: the suite whose shapes are measured.")] = "quick",
     overrides: SetOption = None,
     results: ResultsOption = LOCAL_RESULTS,
@@ -37,7 +41,12 @@ def env(
       bench env
 
       bench env --peak --suite peers
+
+      bench env --forking gpu:0
     """
+    if forking is not None:
+        _test_forking(forking, fmt)
+        return
     if peak:
         _measure_peak(suite, overrides, results, cpus, fmt)
         return
@@ -57,6 +66,31 @@ def env(
         remarks=remarks(quiet, machine),
     )
     put(fmt, lambda: environment_document(surroundings), lambda: environment_data(surroundings))
+
+
+def _test_forking(device: str, fmt: DataFormat) -> None:
+    """Whether runs of each installed backend may fork on a GPU (`bench.run.forking`); kept in the user's cache."""
+    from bench.catalog import devices, tasks
+    from bench.catalog.cache import obtain
+    from bench.catalog.matrix import PROBE_TASK
+    from bench.host.capabilities import read_capabilities
+    from bench.host.hardware import read_machine
+    from bench.host.software import read_software
+    from bench.report.environment import forking_document
+    from bench.run.forking import keep, try_forking
+
+    machine = read_machine()
+    host = read_capabilities(machine)
+    if devices.find(device, "--forking") == "cpu":
+        raise UsageError("--forking cpu: on a CPU runs fork already; name a GPU, as in --forking gpu:0.")
+    if problem := host.device_problem(device):
+        raise NoVerdictError(problem)
+    data = obtain(tasks.find(PROBE_TASK, "the test of forking"), data_dir=None, report=notify)
+    results = {}
+    for backend in (name for name, missing in host.backends.items() if missing is None):
+        results[backend] = try_forking(backend, device, data, notify)
+        keep(machine, read_software(backend), results[backend])
+    put(fmt, lambda: forking_document(results), lambda: {name: asdict(result) for name, result in results.items()})
 
 
 def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: str | None, fmt: DataFormat) -> None:

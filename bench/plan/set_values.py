@@ -18,11 +18,11 @@ def by_cell(text: str) -> tuple[str, dict[str, str]]:
     A cell's name may have a colon itself, `my_cells:factory:64`.
     """
     shared: list[str] = []
-    own: dict[str, list[str]] = {}
+    per_cell: dict[str, list[str]] = {}
     for part in text.split(","):
         cell, colon, value = part.rpartition(":")
-        (own.setdefault(cell.strip(), []) if colon else shared).append(value)
-    return ",".join(shared), {cell: ",".join(values) for cell, values in own.items()}
+        (per_cell.setdefault(cell.strip(), []) if colon else shared).append(value)
+    return ",".join(shared), {cell: ",".join(values) for cell, values in per_cell.items()}
 
 
 def axis_values(axis: Axis, text: str, origin: str) -> list[Any]:

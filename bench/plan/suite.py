@@ -83,7 +83,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "axes": tuple(AXES),
 }
 """The tables of a suite's file, and the keys that may stand in each."""
-_Own = dict[str, dict[str, list[Any]]]
+_PerCell = dict[str, dict[str, list[Any]]]
 """The values that cells have for themselves, by cell and axis."""
 _SCALARS: dict[str, Any] = {name: field.annotation for name, field in Settings.model_fields.items()}
 _PARTS = "parts"
@@ -202,14 +202,14 @@ def crossed(name: str, axes: Mapping[str, Sequence[Any]], overrides: Iterable[st
 
 def _made(raw: dict[str, Any], overrides: Iterable[str], rest: str) -> Suite:
     """The validated suite; `rest` is where that came from which no override gave."""
-    raw, own = _apart(_with_settings_as_axes(raw, rest), rest)
-    raw, own, given = _with_overrides(raw, own, overrides)
+    raw, per_cell = _apart(_with_settings_as_axes(raw, rest), rest)
+    raw, per_cell, given = _with_overrides(raw, per_cell, overrides)
     origins = {**given, _REST: rest}
     suite = _validated(raw, origins)
     suite._origins.update(origins)
-    for cell in own.keys() & set(suite.values("cells")):
-        axes = _validated({**raw, "axes": {**raw["axes"], **own[cell]}}, origins).axes
-        suite._own_values[cell] = {key: getattr(axes, key) for key in own[cell]}
+    for cell in per_cell.keys() & set(suite.values("cells")):
+        axes = _validated({**raw, "axes": {**raw["axes"], **per_cell[cell]}}, origins).axes
+        suite._own_values[cell] = {key: getattr(axes, key) for key in per_cell[cell]}
     if suite.runs > MAX_RUNS:
         raise UsageError(
             f"the suite {suite.name} asks for {suite.runs:,} runs, and {MAX_RUNS:,} are the most: shorten its axes."
@@ -230,11 +230,11 @@ def _with_settings_as_axes(raw: dict[str, Any], origin: str) -> dict[str, Any]:
     return {**raw, "axes": axes, "settings": settings}
 
 
-def _apart(raw: dict[str, Any], origin: str) -> tuple[dict[str, Any], _Own]:
+def _apart(raw: dict[str, Any], origin: str) -> tuple[dict[str, Any], _PerCell]:
     """The suite without its tables `[cells.NAME]`, and the values that they give, by cell and axis."""
     if not isinstance(raw.get("cells", {}), dict):
         raise UsageError(f"the key 'cells' ({origin}) belongs under [axes].")
-    own: _Own = {}
+    per_cell: _PerCell = {}
     for cell, values in raw.get("cells", {}).items():
         table = f"[cells.{cell}] in {origin}"
         if not isinstance(values, dict):
@@ -244,8 +244,8 @@ def _apart(raw: dict[str, Any], origin: str) -> tuple[dict[str, Any], _Own]:
             raise unknown("cell", cell, [name for name in cells if isinstance(name, str)], table)
         for key, value in values.items():
             _check_per_cell(key, table)
-            own.setdefault(cell, {})[key] = value if isinstance(value, list) else [value]
-    return {key: value for key, value in raw.items() if key != "cells"}, own
+            per_cell.setdefault(cell, {})[key] = value if isinstance(value, list) else [value]
+    return {key: value for key, value in raw.items() if key != "cells"}, per_cell
 
 
 def _check_per_cell(key: str, origin: str) -> None:
@@ -256,12 +256,12 @@ def _check_per_cell(key: str, origin: str) -> None:
 
 
 def _with_overrides(
-    raw: dict[str, Any], own: _Own, overrides: Iterable[str]
-) -> tuple[dict[str, Any], _Own, dict[str, str]]:
+    raw: dict[str, Any], per_cell: _PerCell, overrides: Iterable[str]
+) -> tuple[dict[str, Any], _PerCell, dict[str, str]]:
     """The suite with the overrides put in, the cells' own values too, and where each overridden value came from."""
     given: dict[str, str] = {}
     named: dict[str, str] = {}
-    own = {cell: dict(values) for cell, values in own.items()}
+    per_cell = {cell: dict(values) for cell, values in per_cell.items()}
     tables = {table: dict(raw[table]) for table in _TABLES}
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -271,12 +271,12 @@ def _with_overrides(
         if key in given:
             raise UsageError(f"--set {key} is given twice: write the values in one, as --set {key}=value,value.")
         if key in AXES:
-            for values in own.values():
+            for values in per_cell.values():
                 values.pop(key, None)
             text, texts = by_cell(text) if key in _PER_CELL else (text, {})
             named |= dict.fromkeys(texts, origin)
             for cell, part in texts.items():
-                own.setdefault(cell, {})[key] = axis_values(AXES[key], part, origin)
+                per_cell.setdefault(cell, {})[key] = axis_values(AXES[key], part, origin)
             if text or not texts:
                 tables["axes"][key] = axis_values(AXES[key], text, origin)
         elif key in Settings.model_fields:
@@ -289,7 +289,7 @@ def _with_overrides(
             raise unknown("cell", cell, cells, origin)
     # what is given replaces the axis of every part
     parts = [{key: values for key, values in part.items() if key not in given} for part in raw.get(_PARTS, ())]
-    return {**raw, **tables, _PARTS: parts}, own, given
+    return {**raw, **tables, _PARTS: parts}, per_cell, given
 
 
 def _validated(raw: Mapping[str, Any], origins: Mapping[str, str]) -> Suite:

@@ -12,6 +12,7 @@ from bench.host.software import Software
 from bench.host.state import Host
 from bench.report.document import Block, Column, Document, Facts, Paragraph, Table
 from bench.report.values import known_facts
+from bench.run.forking import ForkingResult
 from bench.store.ceilings import Ceilings
 
 
@@ -62,6 +63,17 @@ def environment_data(surroundings: Surroundings) -> dict[str, Any]:
         "quiet": asdict(surroundings.quiet),
         "remarks": [asdict(remark) for remark in surroundings.remarks],
     }
+
+
+def forking_document(results: Mapping[str, ForkingResult]) -> Document:
+    """A row for each backend: whether its runs may fork on the GPU, and what was seen.
+
+    Args:
+        results: by backend.
+    """
+    rows = tuple((name, "fork" if result.works else "spawn", result.reason) for name, result in results.items())
+    columns = (Column("backend"), Column("runs on the GPU"), Column("what was seen", wrap=True))
+    return Document((Table(columns, rows, empty="No backend is installed."),))
 
 
 def ceilings_document(measured: Sequence[Ceilings]) -> Document:

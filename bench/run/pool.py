@@ -37,6 +37,7 @@ class Workers:
     Args:
         worker: the module that does a run.
         isolation: how a run gets its process; None takes each device's default.
+        forking: the backends whose runs on a GPU may fork (`bench.run.forking`).
         silence_seconds: a run that reports nothing for so long is killed.
         cpus: logical processors to run on; empty: all that the harness may use.
         on_event: called with each event that a run reports.
@@ -49,6 +50,7 @@ class Workers:
         *,
         worker: str = WORKER,
         isolation: Isolation | None = None,
+        forking: frozenset[str] = frozenset(),
         silence_seconds: float,
         cpus: tuple[int, ...] = (),
         on_event: Callable[[Event], None] = lambda event: None,
@@ -56,6 +58,7 @@ class Workers:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker, self._isolation, self._silence_seconds, self._cpus = worker, isolation, silence_seconds, cpus
+        self._forking = forking
         self._on_event, self._on_tick, self._clock = on_event, on_tick, clock
         self._servers: dict[tuple[str, Isolation], Server] = {}
 
@@ -82,7 +85,7 @@ class Workers:
         return outcome
 
     def _isolation_of(self, case: Case) -> Isolation:
-        return self._isolation or default_isolation(case.device)
+        return self._isolation or default_isolation(case.device, forking_works=case.backend in self._forking)
 
     def _server(self, backend: str, isolation: Isolation) -> Server:
         server = self._servers.get((backend, isolation))

@@ -23,6 +23,7 @@ from bench.host.software import Software
 from bench.host.state import read_host
 from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase
+from bench.run import forking
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, RunOutcome, Workers
 from bench.run.server import Isolation
@@ -135,6 +136,7 @@ def run_campaign(
     with Workers(
         worker=settings.worker,
         isolation=settings.isolation,
+        forking=frozenset(name for name, used in settings.software.items() if forking.works(settings.machine, used)),
         silence_seconds=plan.silence_seconds,
         cpus=settings.cpus,
         on_event=reporter.event,

@@ -43,9 +43,16 @@ class Isolation(StrEnum):
     SPAWN = "spawn"
 
 
-def default_isolation(device: str, platform: str = sys.platform) -> Isolation:
-    """Spawn on a GPU, until a test there proves forking, and on macOS, whose frameworks don't survive a fork."""
-    return Isolation.SPAWN if device.startswith("gpu") or platform == "darwin" else Isolation.FORK
+def default_isolation(device: str, platform: str = sys.platform, *, forking_works: bool = False) -> Isolation:
+    """Spawn on macOS, whose frameworks don't survive a fork, and on a GPU.
+
+    Args:
+        device: of the run.
+        platform: `sys.platform`.
+        forking_works: whether the test of `bench.run.forking` has shown that runs may fork on the GPUs here.
+    """
+    on_gpu = device != "cpu" and not forking_works
+    return Isolation.SPAWN if on_gpu or platform == "darwin" else Isolation.FORK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +271,8 @@ def _variables(backend: str, environment: WorkerEnvironment) -> dict[str, str]:
         **os.environ,
         "KERAS_BACKEND": backend,
         "PYTHONUNBUFFERED": "1",  # the log of a killed run is whole
+        # Keras asks torch at import whether there is a GPU, and without this that makes CUDA's state, which can't fork
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
         "PYTHONPATH": os.pathsep.join(str(Path(folder).absolute()) for folder in path),
         **environment.variables,
     }

@@ -47,7 +47,8 @@ def measure(request: Request, emit: Emit) -> None:
     try:
         time.sleep(script.get("seconds", 0.0))
         obey(what)
-        _train(case, emit, finite=what != "nan")
+        wrong = what == "lose more forked" and forked()
+        _train(case, emit, math.nan if what == "nan" else 0.5 if wrong else 0.0)
     finally:
         emit(
             RunMetadata(
@@ -66,9 +67,9 @@ def measure(request: Request, emit: Emit) -> None:
         )
 
 
-def _train(case: Case, emit: Emit, finite: bool) -> None:
+def _train(case: Case, emit: Emit, more_loss: float) -> None:
     accuracy = ACCURACY[case.cell] + 0.001 * (case.seed * len(case.cell) % 7)
-    loss = 1 - accuracy if finite else math.nan
+    loss = 1 - accuracy + more_loss
     emit(Began("compile"))
     emit(Observation(phase="compile", seconds=2.0, cpu_seconds=3.0))
     for epoch in range(1, case.epochs + 1):
@@ -89,7 +90,7 @@ def read_script() -> dict[str, Any]:
 def obey(what: str) -> None:
     """Do what the script says."""
     match what:
-        case "nothing" | "nan":
+        case "nothing" | "nan" | "lose more forked":
             pass
         case "raise":
             raise ValueError("the shapes (3, 4) and (5,) don't fit\nand more on a second line")
@@ -109,6 +110,9 @@ def obey(what: str) -> None:
             os.kill(os.getppid(), signal.SIGKILL)
         case "hang":
             _sleep()
+        case "raise forked":
+            if forked():
+                raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
         case "hang forked":
             if forked():
                 _sleep()
