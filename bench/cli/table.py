@@ -41,6 +41,7 @@ def table(
 
 def print_table(sections: Sequence[Section], fmt: Format) -> None:
     """Print the table in a format."""
-    from bench.report.table import table_data, table_document
+    from bench.report.table import table_document
+    from bench.report.table_data import table_data
 
     put(fmt, lambda: table_document(sections), lambda: table_data(sections))

@@ -17,6 +17,8 @@ from bench.analysis.rows import Row
 from bench.analysis.summary import Section
 from bench.core.axes import BY_FIELD, changed
 from bench.plan.gate import Gate
+from bench.report.claims_table import claims_table
+from bench.report.columns import comparison_table
 from bench.report.document import (
     Block,
     Callout,
@@ -43,7 +45,7 @@ from bench.report.provenance import plan_blocks, provenance_blocks
 from bench.report.recommendation import exchange, recommendation
 from bench.report.roofline import roofline_table
 from bench.report.scores import score_blocks
-from bench.report.table import claims_table, comparison_table, heading, notes, subheadings
+from bench.report.section_notes import heading, notes, subheadings
 from bench.report.values import whole
 from bench.report.verdicts import headline, verdict_blocks
 from bench.store.files import make_folder, refused, replace_file

@@ -13,11 +13,12 @@ from bench.analysis.leaders import best_scoring, pareto
 from bench.analysis.summary import Section, summarise
 from bench.catalog import tasks
 from bench.core.case import Case
+from bench.report.columns import comparison_table
 from bench.report.document import Figure, FigureNotDrawn
 from bench.report.figures import FIGURES, draw
 from bench.report.measured import Measured
 from bench.report.recommendation import exchange, recommendation
-from bench.report.table import comparison_table, notes
+from bench.report.section_notes import notes
 from tests.support.frames import CELLS, frame, notebook_like, run
 
 _LOSS = {"simple_rnn": 0.167, "lstm": 0.02, "gru": 0.003}

@@ -26,7 +26,8 @@ from bench.report.measured import Measured
 from bench.report.one_run import run_data, run_document
 from bench.report.over_time import history_data, history_document
 from bench.report.page import report_document
-from bench.report.table import table_data, table_document
+from bench.report.table import table_document
+from bench.report.table_data import table_data
 from bench.report.text import render_text
 from bench.report.verdicts import verdicts_data, verdicts_document
 from bench.store.schema import COLUMNS, TEXT

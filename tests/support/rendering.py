@@ -13,7 +13,8 @@ from bench.report.document import Document
 from bench.report.jsonout import render_json
 from bench.report.markdown import render_markdown
 from bench.report.over_time import history_data, history_document
-from bench.report.table import table_data, table_document
+from bench.report.table import table_document
+from bench.report.table_data import table_data
 from bench.report.text import render_text
 from bench.report.verdicts import verdicts_data, verdicts_document
 
