@@ -1,31 +1,38 @@
-"""The notebook's claims, judged on a section. Pure.
+"""The claims on a section, judged: the notebook's where its protocol was measured, and the user's own. Pure.
 
 A claim that orders cells is a claim about each adjacent pair, so it holds when every pair's 95 % interval lies on the
 claimed side: an intersection-union test, in which each pair is tested at the full level and nothing needs correction
 (Berger, 1982). It doesn't hold when any pair's interval lies on the other side; there the pairs are several chances to
 err, so those intervals are Bonferroni's. Everything else is "can't tell yet", one seed or one block always.
 
-Cells are compared at one setting: rows that differ in nothing but the cell. Of the settings at which all three cells
-were tried, those at which all three have results come first, then the one that differs from the protocol in the fewest
-fields, then the one whose numbers are nearest the protocol's (by the sum of the absolute logarithms of their ratios).
-The evidence names in what it differs. The notebook's remaining claim, that F1 and ROC AUC are worth having, is no
-question for measurements.
+Cells are compared at one setting: rows that differ in nothing but the cell, and in what the user has joined. The
+notebook's claims are judged where all three cells were tried at its protocol: its network, its digits, its settings.
+How long and on what that is computed is free (epochs, backend, kernel, device, threads), and named where it differs.
+Of several such settings those at which all three have results come first, then the one that differs from the protocol
+in the fewest fields, then the one whose numbers are nearest the protocol's (by the sum of the absolute logarithms of
+their ratios). A declared claim is judged at each setting at which its cells were tried. The notebook's remaining claim,
+that F1 and ROC AUC are worth having, is no question for measurements.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from bench.analysis import pairing
+from bench.analysis.pairing import FigureOfRun, are_paired
 from bench.analysis.records import RunRecord
-from bench.analysis.rows import Row, paired, paired_train_seconds
-from bench.analysis.stats import CONFIDENCE, Estimate, Interval, mean_t, paired_ratio
+from bench.analysis.rows import Row
+from bench.analysis.stats import CONFIDENCE, Estimate, Interval
 from bench.analysis.summary import Section
 from bench.core.axes import SETTING_FIELDS
 from bench.core.case import Case, written
+from bench.core.claim import DeclaredClaim
+from bench.core.metric import Metric
+from bench.core.metrics import METRICS
 
 
 class ClaimVerdict(StrEnum):
@@ -49,48 +56,66 @@ _NAMES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 
 _ACCURACY = "accuracy: GRU > LSTM > SimpleRNN"
 _LOSS = "loss: GRU < LSTM < SimpleRNN"
-_ERROR = "loss (mean squared error): GRU < LSTM < SimpleRNN"
 _TIME = "SimpleRNN trains fastest; LSTM and GRU take longer"
 _SWAP = "swapping the cell changes nothing else in the code"
 
-# (the cell claimed to be better, the other); for time (slower, faster).
-_QUALITY_PAIRS = (("gru", "lstm"), ("lstm", "simple_rnn"))
+# (the larger in the metric, the smaller)
+_ACCURACY_PAIRS = (("gru", "lstm"), ("lstm", "simple_rnn"))
+_LOSS_PAIRS = (("lstm", "gru"), ("simple_rnn", "lstm"))
 _TIME_PAIRS = (("lstm", "simple_rnn"), ("gru", "simple_rnn"))
+
+_TASKS = ("mnist", "mnist_5k")
+"""The digits that the notebook reads row by row, and the part of them that comes with the program."""
+_FREE = frozenset(
+    {"task", "backend", "kernel", "device", "dtype", "threads", "runtime", "epochs", "train_samples", "latency_calls"}
+)
+"""The fields of a setting that its protocol leaves open: what is learnt is the same, or the same for less time."""
 
 
 def judge_claims(section: Section) -> tuple[Claim, ...]:
-    """The notebook's claims that measurements can decide, in its order, each with its verdict and evidence.
-
-    Of a task whose targets are numbers there is no accuracy to claim anything about, and of noise no loss either.
+    """The claims on a section, each with its verdict and evidence: the notebook's in its order, then the user's.
 
     Accuracies and losses are paired by seed, training times by campaign and block.
 
     Args:
-        section: rows of one machine, one software and one task.
+        section: rows of one machine, one software and one task, or what a join has made of several.
     """
-    settings = _settings(section)
+    declared = (claim for each in section.claims for claim in _declared(each, section))
+    return (*_notebook_claims(section), *declared)
+
+
+def _notebook_claims(section: Section) -> tuple[Claim, ...]:
+    """The notebook's claims that measurements can decide; none where its protocol was not measured."""
+    if section.task not in _TASKS:
+        return ()
+    settings = {setting: rows for setting, rows in _settings(section, tuple(_NAMES)) if _is_protocol(setting)}
     if not settings:
-        missing = [name for cell, name in _NAMES.items() if all(row.cell != cell for row in section.rows)]
-        why = f"not measured: {', '.join(missing)}" if missing else "no setting was measured with all three cells"
-        texts = (*(text for text, _ in _qualities(section)), _TIME, _SWAP)
-        return tuple(Claim(text, ClaimVerdict.CANNOT_TELL, why) for text in texts)
+        return ()
     setting = min(settings, key=lambda s: (not all(row.runs for row in settings[s].values()), *_from_protocol(s)))
-    rows = settings[setting]
-    at = _deviations(setting)
+    rows, at = settings[setting], _deviations(setting)
     return (
-        *(_ordered(text, rows, _QUALITY_PAIRS, compare, at) for text, compare in _qualities(section)),
-        _ordered(_TIME, rows, _TIME_PAIRS, _time_pair, at),
+        _ordered(_ACCURACY, rows, _ACCURACY_PAIRS, METRICS["accuracy"], at),
+        _ordered(_LOSS, rows, _LOSS_PAIRS, METRICS["loss"], at),
+        _ordered(_TIME, rows, _TIME_PAIRS, METRICS["train_seconds"], at),
         _swap(settings),
     )
 
 
-def _qualities(section: Section) -> tuple[tuple[str, _Compare], ...]:
-    """The claims about what is learnt, as far as the section's task has it."""
-    if section.score is None:
-        return ()
-    if section.score_words != "accuracy":
-        return ((_ERROR, _loss_pair),)
-    return (_ACCURACY, _accuracy_pair), (_LOSS, _loss_pair)
+def _declared(claim: DeclaredClaim, section: Section) -> Iterator[Claim]:
+    """A declared claim at each setting at which all its cells were tried; else why nothing can be told."""
+    settings = list(_settings(section, claim.cells))
+    for setting, rows in settings:
+        at = _where(section, setting, rows)
+        yield _ordered(claim.text, rows, claim.pairs, claim.metric, at)
+    if not settings:
+        missing = [cell for cell in claim.cells if all(row.cell != cell for row in section.rows)]
+        fields = ", ".join(section.axes)
+        why = (
+            f"not measured: {', '.join(missing)}"
+            if missing
+            else f"no setting was measured with all of them: they differ in {fields} (`--join` puts them side by side)"
+        )
+        yield Claim(claim.text, ClaimVerdict.CANNOT_TELL, why)
 
 
 @dataclass(frozen=True)
@@ -112,18 +137,12 @@ class _Pair:
 
 
 _Rows = Mapping[str, Row]
-_Compare = Callable[[Row, Row, float], _Pair]
 
 
-def _ordered(
-    text: str,
-    rows: _Rows,
-    pairs: Sequence[tuple[str, str]],
-    compare: _Compare,
-    at: str,
-) -> Claim:
+def _ordered(text: str, rows: _Rows, pairs: Sequence[tuple[str, str]], metric: Metric, at: str) -> Claim:
     bonferroni = 1 - (1 - CONFIDENCE) / len(pairs)
-    shown = [compare(rows[a], rows[b], bonferroni) for a, b in pairs]
+    compare = _ratio_pair if metric.as_ratio and metric.replicate == "run" else _seed_pair
+    shown = [compare(rows[larger], rows[smaller], metric, bonferroni) for larger, smaller in pairs]
     if all(pair.speaks_for for pair in shown):
         verdict = ClaimVerdict.HOLDS
     elif any(pair.speaks_against for pair in shown):
@@ -133,71 +152,85 @@ def _ordered(
     return Claim(text, verdict, "; ".join(pair.text for pair in shown) + at)
 
 
-def _accuracy_pair(better: Row, worse: Row, corrected: float) -> _Pair:
-    def points(run: RunRecord) -> float | None:
-        accuracy = run.figure("accuracy")
-        return None if accuracy is None else 100 * accuracy
+def _seed_pair(larger: Row, smaller: Row, metric: Metric, corrected: float) -> _Pair:
+    """The difference of a quality, paired by seed: better minus worse, as it is claimed."""
+    sign = -1 if metric.lower_is_better else 1
+    first, second = (smaller, larger) if metric.lower_is_better else (larger, smaller)
 
-    return _seed_pair(better, worse, points, 1, corrected, lambda x: f"{x:+.2f}", " points")
+    def difference(new: Row, base: Row, confidence: float) -> Estimate:
+        joined = bool(new.joined)
+        return pairing.difference(new.runs, base.runs, _figure(metric), confidence, joined=joined)
 
-
-def _loss_pair(better: Row, worse: Row, corrected: float) -> _Pair:
-    return _seed_pair(better, worse, lambda run: run.figure("loss"), -1, corrected, lambda x: f"{x:+.4f}", "")
-
-
-def _seed_pair(
-    better: Row,
-    worse: Row,
-    figure: Callable[[RunRecord], float | None],
-    sign: int,
-    corrected: float,
-    number: Callable[[float], str],
-    unit: str,
-) -> _Pair:
-    """Differences paired by seed. `sign` is -1 where less is better; the text shows better minus worse all the same."""
-    pairs = zip(*paired(better.runs, worse.runs, figure, by="seed"), strict=True)
-    differences = [sign * (ours - theirs) for ours, theirs in pairs]
-    estimate = mean_t(differences)
-    shown = None
-    if estimate.interval:
-        shown = sorted((sign * estimate.interval.low, sign * estimate.interval.high))
-    tried = max(better.seeds_tried, worse.seeds_tried)
-    name = f"{_NAMES[better.cell]} − {_NAMES[worse.cell]}"
-    text = _worded(name, sign * estimate.value, shown, estimate.n, tried, "seed", number, unit)
-    return _Pair(text, estimate, mean_t(differences, corrected).interval, 0.0)
+    estimate = difference(larger, smaller, CONFIDENCE)
+    scale = metric.unit.scales[-1]
+    limits = sorted(sign * end for end in _ends(estimate))
+    tried = max(larger.seeds_tried, smaller.seeds_tried)
+    text = _worded(
+        f"{_name(first)} − {_name(second)}",
+        _Shown(sign * estimate.value, limits, estimate.n, tried, "seed"),
+        lambda x: f"{scale.factor * x:+.{2 if scale.decimals is None else scale.decimals}f}",
+        metric.unit.difference,
+    )
+    return _Pair(text, estimate, difference(larger, smaller, corrected).interval, 0.0)
 
 
-def _time_pair(slower: Row, faster: Row, corrected: float) -> _Pair:
-    times = paired_train_seconds(slower, faster)
-    estimate = paired_ratio(*times)
-    shown = [estimate.interval.low, estimate.interval.high] if estimate.interval else None
-    tried = max(slower.runs_tried, faster.runs_tried)
-    name = f"{_NAMES[slower.cell]} / {_NAMES[faster.cell]}"
-    text = _worded(name, estimate.value, shown, estimate.n, tried, "block", lambda x: f"{x:.2f}", " ×")
-    return _Pair(text, estimate, paired_ratio(*times, corrected).interval, 1.0)
+def _ratio_pair(larger: Row, smaller: Row, metric: Metric, corrected: float) -> _Pair:
+    """The ratio of a figure of runs, paired by block."""
+    figure, joined = _figure(metric), bool(larger.joined)
+    estimate = pairing.ratio(larger.runs, smaller.runs, figure, joined=joined)
+    tried = max(larger.runs_tried, smaller.runs_tried)
+    what = "block" if not joined or are_paired(larger.runs, smaller.runs, figure) else "unpaired run"
+    text = _worded(
+        f"{_name(larger)} / {_name(smaller)}",
+        _Shown(estimate.value, _ends(estimate), estimate.n, tried, what),
+        lambda x: f"{x:.2f}",
+        " ×",
+    )
+    interval = pairing.ratio(larger.runs, smaller.runs, figure, corrected, joined=joined).interval
+    return _Pair(text, estimate, interval, 1.0)
 
 
-def _worded(
-    name: str,
-    value: float,
-    shown: Sequence[float] | None,
-    n: int,
-    tried: int,
-    what: str,
-    number: Callable[[float], str],
-    unit: str,
-) -> str:
-    if not n:
-        return f"{name}: no {what} in which both have a result"
+def _figure(metric: Metric) -> FigureOfRun:
+    """The figure of a run; of calls of inference that of the compiled call, which a service would use."""
+    if metric.of_calls:
+        return lambda run: RunRecord.call_figure(run, metric.name, "compiled")
+    return lambda run: run.figure(metric.name)
+
+
+def _ends(estimate: Estimate) -> tuple[float, ...]:
+    """The ends of its interval; none where it has none."""
+    return (estimate.interval.low, estimate.interval.high) if estimate.interval else ()
+
+
+def _name(row: Row) -> str:
+    return _NAMES.get(row.cell, row.cell)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The change of a pair as a reader sees it, and the blocks or seeds that it is from."""
+
+    value: float
+    limits: Sequence[float]
+    n: int
+    tried: int
+    what: str
+
+
+def _worded(name: str, shown: _Shown, number: Callable[[float], str], unit: str) -> str:
+    if not shown.n:
+        return f"{name}: no {shown.what} in which both have a result"
 
     def signed(x: float) -> str:
         return number(x).replace("-", "−")
 
-    count = f"{n}{f' of {tried}' if n < tried else ''} {what}{'s' if max(n, tried) > 1 else ''}"
-    if shown is None:
+    n, tried = shown.n, shown.tried
+    count = f"{n}{f' of {tried}' if n < tried else ''} {shown.what}{'s' if max(n, tried) > 1 else ''}"
+    if not shown.limits:
         why = "no interval from one" if n == 1 else "all the same, which gives no interval"
-        return f"{name} {signed(value)}{unit} ({count}: {why})"
-    return f"{name} {signed(value)}{unit} (95 % {signed(shown[0])} to {signed(shown[1])}, {count})"
+        return f"{name} {signed(shown.value)}{unit} ({count}: {why})"
+    low, high = map(signed, shown.limits)
+    return f"{name} {signed(shown.value)}{unit} (95 % {low} to {high}, {count})"
 
 
 def _swap(settings: Mapping[Case, _Rows]) -> Claim:
@@ -229,17 +262,32 @@ def _swap(settings: Mapping[Case, _Rows]) -> Claim:
     return Claim(_SWAP, verdict, evidence)
 
 
-def _settings(section: Section) -> dict[Case, dict[str, Row]]:
-    """The settings at which all three cells were tried."""
-    settings: dict[Case, dict[str, Row]] = defaultdict(dict)
+def _settings(section: Section, cells: Sequence[str]) -> Iterator[tuple[Case, dict[str, Row]]]:
+    """The settings at which all of some cells were tried, and their rows.
+
+    Where rows are joined, those too that differ in what is joined, if each cell has a single row there.
+    """
+    exact: dict[Case, dict[str, Row]] = defaultdict(dict)
+    joined: dict[Case, list[Row]] = defaultdict(list)
+    fields = [name for name in section.joined if name in SETTING_FIELDS]
     for row in section.rows:
-        if row.cell in _NAMES:
-            settings[row.setting][row.cell] = row
-    return {setting: rows for setting, rows in settings.items() if len(rows) == len(_NAMES)}
+        if row.cell in cells:
+            exact[row.setting][row.cell] = row
+            joined[replace(row.setting, **{name: getattr(_PROTOCOL, name) for name in fields})].append(row)
+    whole = {setting: rows for setting, rows in exact.items() if len(rows) == len(cells)}
+    yield from whole.items()
+    for setting, several in joined.items() if fields else ():
+        rows = {row.cell: row for row in several}
+        if len(several) == len(rows) == len(cells) and several[0].setting not in whole:
+            yield setting, rows
 
 
 _PROTOCOL = Case(cell="")
 _IN_SETTING = tuple(name for name in SETTING_FIELDS if name != "task")
+
+
+def _is_protocol(setting: Case) -> bool:
+    return all(name in _FREE for name in _differing(setting))
 
 
 def _differing(setting: Case) -> list[str]:
@@ -256,3 +304,17 @@ def _from_protocol(setting: Case) -> tuple[int, float, str]:
 def _deviations(setting: Case) -> str:
     differing = _differing(setting)
     return f"; at {', '.join(f'{name}={written(getattr(setting, name))}' for name in differing)}" if differing else ""
+
+
+def _where(section: Section, setting: Case, rows: _Rows) -> str:
+    """At which of the section's settings a claim was judged, and in what its rows differ."""
+    differing = [name for name in section.axes if len({row.axes[name] for row in rows.values()}) > 1]
+    alike = [f"{name}={written(getattr(setting, name))}" for name in section.axes if name not in differing]
+    each = [
+        f"{_name(row)} {', '.join(f'{name}={written(row.axes[name])}' for name in differing)}"
+        for row in rows.values()
+        if differing
+    ]
+    where = [f"at {', '.join(alike)}"] if alike else []
+    where += [f"with {', '.join(each)}"] if each else []
+    return "".join(f"; {words}" for words in where)

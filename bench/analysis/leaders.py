@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.records import RunRecord
-from bench.analysis.rows import Row, paired, paired_scores, paired_train_seconds
-from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
+from bench.analysis.rows import Row, difference_between, ratio_between
+from bench.analysis.stats import CONFIDENCE, Estimate
 from bench.analysis.summary import Section
 
 
@@ -46,9 +46,8 @@ def best_scoring(section: Section) -> Leader | None:
     metric, sign = section.score.name, -1 if section.score.lower_is_better else 1
 
     def beats(leader: Row, rival: Row, confidence: float) -> bool:
-        ours, theirs = paired_scores(leader, rival, metric)
-        interval = mean_t([sign * (a - b) for a, b in zip(ours, theirs, strict=True)], confidence).interval
-        return interval is not None and interval.low > 0
+        interval = difference_between(leader, rival, metric, confidence).interval
+        return interval is not None and min(sign * interval.low, sign * interval.high) > 0
 
     return _leader(section.rows, lambda row: row.estimates.get(metric), -sign, beats)
 
@@ -57,7 +56,7 @@ def fastest_to_train(section: Section) -> Leader | None:
     """The row with the shortest median epoch; None where none was trained."""
 
     def beats(leader: Row, rival: Row, confidence: float) -> bool:
-        interval = paired_ratio(*paired_train_seconds(rival, leader), confidence).interval
+        interval = ratio_between(rival, leader, confidence=confidence).interval
         return interval is not None and interval.low > 1
 
     return _leader(section.rows, lambda row: row.estimates.get("train_seconds"), 1, beats)
@@ -71,7 +70,7 @@ def fastest_to_infer(section: Section) -> Leader | None:
         return compiled.estimates.get("latency_seconds") if compiled else None
 
     def beats(leader: Row, rival: Row, confidence: float) -> bool:
-        interval = paired_ratio(*paired(rival.runs, leader.runs, RunRecord.latency), confidence).interval
+        interval = ratio_between(rival, leader, RunRecord.latency, confidence).interval
         return interval is not None and interval.low > 1
 
     return _leader(section.rows, latency, 1, beats)

@@ -5,19 +5,21 @@ Intervals come from runs, from pairs of runs, or, for accuracy and loss, from se
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+from bench.analysis import pairing
+from bench.analysis.pairing import FigureOfRun, by_seed, paired, train_seconds
 from bench.analysis.records import MeasuredRun, RunRecord, in_order
 from bench.analysis.roofline import Efficiency, efficiency
-from bench.analysis.stats import Estimate, mean_t, median_runs, paired_ratio
+from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, median_runs, paired_ratio
 from bench.catalog import networks, tasks
 from bench.catalog.kernels import KERNELS
 from bench.catalog.networks import NETWORKS
 from bench.catalog.tasks import Task
+from bench.core.axes import SETTING_FIELDS
 from bench.core.case import Case
 from bench.core.errors import BenchError
 from bench.core.metric import Metric
@@ -96,6 +98,8 @@ class Row:
     """The runs that enter no figure, whatever they still gave."""
     seeds_tried: int
     """Seeds with those of the runs excluded."""
+    joined: tuple[str, ...] = ()
+    """What differs from row to row, and they are compared all the same (`bench.analysis.joining`)."""
 
     @property
     def runs_tried(self) -> int:
@@ -127,77 +131,52 @@ class Row:
         return replace(self.configuration, cell=REFERENCE_CELL)
 
 
-def make_rows(runs: Sequence[MeasuredRun], axes: Sequence[str], ceilings: KnownCeilings) -> tuple[Row, ...]:
+def make_rows(
+    runs: Sequence[MeasuredRun], axes: Sequence[str], ceilings: KnownCeilings, joined: tuple[str, ...] = ()
+) -> tuple[Row, ...]:
     """The rows of one section, by axes and cell.
 
     Args:
         runs: all runs of the section.
         axes: the fields of the case in which they differ, without the cell.
         ceilings: those measured of the machines.
+        joined: what may differ from row to row, and they are compared all the same.
     """
     by_configuration: dict[Case, list[MeasuredRun]] = defaultdict(list)
     for run in runs:
         by_configuration[run.configuration].append(run)
     records = {case: in_order(run.record for run in tried if run.ok) for case, tried in by_configuration.items()}
-    rows = [_row(case, tried, records, axes, ceilings) for case, tried in by_configuration.items()]
+    rows = [_row(case, tried, records, axes, ceilings, joined) for case, tried in by_configuration.items()]
     return tuple(sorted(rows, key=_row_order))
 
 
-def by_seed(runs: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]) -> dict[int, float]:
-    """A figure for each seed, averaged over the seed's repeats and campaigns; seeds without one are not in it."""
-    values: dict[int, list[float]] = defaultdict(list)
-    for run in runs:
-        if (value := figure(run)) is not None:
-            values[run.seed].append(value)
-    return {seed: math.fsum(of_seed) / len(of_seed) for seed, of_seed in sorted(values.items())}
+def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]:
+    """The training seconds of both rows, aligned block by block (`bench.analysis.pairing.paired`)."""
+    return paired(new.runs, base.runs, train_seconds)
 
 
-def paired(
-    new: Iterable[RunRecord],
-    base: Iterable[RunRecord],
-    figure: Callable[[RunRecord], float | None],
-    *,
-    by: Literal["block", "seed"] = "block",
-) -> tuple[list[float], list[float]]:
-    """A figure of two configurations, aligned: for the blocks (or the seeds) in which both have it.
+def ratio_between(new: Row, base: Row, figure: FigureOfRun = train_seconds, confidence: float = CONFIDENCE) -> Estimate:
+    """The ratio of a figure of two rows (`bench.analysis.pairing.ratio`).
 
     Args:
-        new: runs of a configuration.
-        base: runs of the configuration that it is compared with.
-        figure: the figure of a run; None where it has none.
-        by: what belongs together: runs of one block in one campaign, or the means of a seed's runs.
-
-    Returns:
-        The values of new and of base, n_blocks (or n_seeds) each, in their order.
+        new: a row.
+        base: the row that it is compared with.
+        figure: the figure of a run.
+        confidence: the interval's coverage.
     """
-    values: Callable[..., Mapping[Any, float]] = by_seed if by == "seed" else _by_block
-    ours, theirs = values(new, figure), values(base, figure)
-    both = sorted(ours.keys() & theirs.keys())
-    return [ours[key] for key in both], [theirs[key] for key in both]
+    return pairing.ratio(new.runs, base.runs, figure, confidence, joined=bool(new.joined))
 
 
-def _by_block(runs: Iterable[RunRecord], figure: Callable[[RunRecord], float | None]) -> dict[tuple[str, int], float]:
-    return {(run.campaign_id, run.block): value for run in runs if (value := figure(run)) is not None}
-
-
-def paired_train_seconds(new: Row, base: Row) -> tuple[list[float], list[float]]:
-    """The training seconds of both rows, aligned block by block (see `paired`)."""
-    return paired(new.runs, base.runs, _train_seconds)
-
-
-def paired_scores(new: Row, base: Row, metric: str) -> tuple[list[float], list[float]]:
-    """A quality of both rows on the test set, aligned seed by seed (see `paired`).
+def difference_between(new: Row, base: Row, metric: str, confidence: float = CONFIDENCE) -> Estimate:
+    """The difference of a quality of two rows on the test set, new less base (`bench.analysis.pairing.difference`).
 
     Args:
         new: a row.
         base: the row that it is compared with.
         metric: the name of the quality, one of `bench.core.metrics.METRICS`.
+        confidence: the interval's coverage.
     """
-    return paired(new.runs, base.runs, lambda run: run.figure(metric), by="seed")
-
-
-def _train_seconds(run: RunRecord) -> float | None:
-    return run.figure("train_seconds")
+    return pairing.difference(new.runs, base.runs, lambda run: run.figure(metric), confidence, joined=bool(new.joined))
 
 
 # --- a row ---
@@ -209,6 +188,7 @@ def _row(
     records: Mapping[Case, tuple[RunRecord, ...]],
     axes: Sequence[str],
     ceilings: KnownCeilings,
+    joined: tuple[str, ...],
 ) -> Row:
     runs = records[case]
     good = [run for run in tried if run.ok]
@@ -219,15 +199,15 @@ def _row(
     }
 
     def over(figure: Callable[[RunRecord], float | None], **base: Any) -> Estimate | None:
-        """The ratio to the configuration that differs in the fields of `base` alone."""
-        reference = replace(case, **base)
-        return _known(paired_ratio(*paired(runs, records.get(reference, ()), figure)))
+        """The ratio to the configuration that differs in the fields of `base` alone, or in what is joined too."""
+        reference = _reference(replace(case, **base), records, joined)
+        return _known(pairing.ratio(runs, records.get(reference, ()), figure, joined=bool(joined)))
 
     def train_seconds_over(**base: Any) -> Estimate | None:
         seconds = estimates.get("train_seconds")
         if seconds is not None and replace(case, **base) == case:
             return Estimate(1.0, None, seconds.n)
-        return over(_train_seconds, **base)
+        return over(train_seconds, **base)
 
     keras = case.runtime == "keras"
     description = next((run.stored["task_json"] for run in tried if run.stored["task_json"]), None)
@@ -243,7 +223,7 @@ def _row(
         ratio=train_seconds_over(cell=REFERENCE_CELL),
         generic_ratio=train_seconds_over(kernel="generic"),
         predict_ratio=_known(paired_ratio(*_latencies_of_both(runs))),
-        keras_train_ratio=None if keras else over(_train_seconds, runtime="keras"),
+        keras_train_ratio=None if keras else over(train_seconds, runtime="keras"),
         keras_latency_ratio=None if keras else over(RunRecord.latency, runtime="keras"),
         efficiency=_efficiency(case, task, estimates.get("samples_per_second"), tried, ceilings),
         kernels_attested=tuple(sorted({run.kernel for run in good if run.kernel is not None})),
@@ -254,7 +234,17 @@ def _row(
         ),
         failed=in_order(run.record for run in tried if not run.ok),
         seeds_tried=len({run.record.seed for run in tried}),
+        joined=joined,
     )
+
+
+def _reference(wanted: Case, records: Mapping[Case, Sequence[RunRecord]], joined: Sequence[str]) -> Case:
+    """The configuration that is wanted, or the only measured one that differs from it in nothing but what is joined."""
+    if wanted in records:
+        return wanted
+    fields = [name for name in joined if name in SETTING_FIELDS]
+    alike = [case for case in records if replace(case, **{name: getattr(wanted, name) for name in fields}) == wanted]
+    return alike[0] if len(alike) == 1 else wanted
 
 
 def _estimate(metric: Metric, runs: Sequence[RunRecord]) -> Estimate | None:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.analysis.pairing import by_seed
 from bench.analysis.records import RunRecord
-from bench.analysis.rows import by_seed
 from bench.analysis.stats import (
     CONFIDENCE,
     Estimate,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from bench.analysis.joining import CODE, merged_software, side_by_side
 from bench.analysis.records import MeasuredRun, RunRecord, measured_runs, stored_object
 from bench.analysis.rows import KnownCeilings, Row, make_rows
 from bench.analysis.sections import SectionKey
 from bench.catalog.tasks import SIZES
 from bench.core.axes import SETTING_FIELDS, varying
 from bench.core.case import Case
+from bench.core.claim import DeclaredClaim
 from bench.core.metric import Metric
 from bench.core.metrics import METRICS
 
@@ -34,6 +36,12 @@ class Section:
     axes: tuple[str, ...]
     """The fields of the case that differ, without the cell."""
     rows: tuple[Row, ...]
+    keys: tuple[SectionKey, ...] = ()
+    """The sections that a join has made it from; its own key where there is no join."""
+    joined: tuple[str, ...] = ()
+    """What the user joined, of what differs here: fields of the case, and `code`."""
+    claims: tuple[DeclaredClaim, ...] = ()
+    """What the suites of its campaigns claim, and what the user asks about."""
 
     @property
     def score(self) -> Metric | None:
@@ -101,7 +109,12 @@ class Section:
 
 
 def summarise(
-    frame: pd.DataFrame, calls: pd.DataFrame | None = None, *, ceilings: KnownCeilings = MappingProxyType({})
+    frame: pd.DataFrame,
+    calls: pd.DataFrame | None = None,
+    *,
+    ceilings: KnownCeilings = MappingProxyType({}),
+    join: Sequence[str] = (),
+    claims: Mapping[str, Sequence[DeclaredClaim]] = MappingProxyType({}),
 ) -> tuple[Section, ...]:
     """The sections of a frame of observations, ordered by task, machine and software; none for an empty frame.
 
@@ -110,28 +123,61 @@ def summarise(
         calls: the calls of inference (`bench.analysis.records.CALLS`), where they are kept apart; else they are among
             the observations.
         ceilings: those measured of the machines; a fraction of an unknown one is None.
+        join: what may differ within a section (`bench.analysis.joining.read_join`).
+        claims: those that are to be judged on the runs of a campaign, by its id.
 
     Raises:
         KeyError: a column is missing.
     """
     if frame.empty:
         return ()
+    measured = measured_runs(frame, frame if calls is None else calls)
     sections: dict[SectionKey, list[MeasuredRun]] = defaultdict(list)
-    for run in measured_runs(frame, frame if calls is None else calls):
-        sections[run.section].append(run)
-    return tuple(_section(key, sections[key], ceilings) for key in sorted(sections, key=lambda key: key.order))
+    keys: dict[SectionKey, set[SectionKey]] = defaultdict(set)
+    for run, joined in zip(measured, side_by_side(measured, join), strict=True):
+        sections[joined.section].append(joined)
+        keys[joined.section].add(run.section)
+    return tuple(
+        replace(
+            _section(key, sections[key], ceilings, _joined(join, sections[key], keys[key])),
+            keys=tuple(sorted(keys[key], key=lambda each: each.order)),
+            claims=_claims_on(sections[key], claims),
+        )
+        for key in sorted(sections, key=lambda key: key.order)
+    )
 
 
-def _section(key: SectionKey, runs: Sequence[MeasuredRun], ceilings: KnownCeilings) -> Section:
+def _section(
+    key: SectionKey,
+    runs: Sequence[MeasuredRun],
+    ceilings: KnownCeilings,
+    joined: tuple[str, ...],
+) -> Section:
     cases = {run.configuration for run in runs}
     axes = varying(cases)
     stored, some = runs[0].stored, runs[0].configuration
+    software = dict.fromkeys(str(run.stored["software_json"]) for run in runs)
     return Section(
         key=key,
         machine=stored_object(stored["machine_json"]),
-        software=stored_object(stored["software_json"]),
+        software=merged_software(map(stored_object, software)),
         commits=tuple(sorted({str(run.stored["program_commit"]) for run in runs if run.stored["program_commit"]})),
         shared={name: getattr(some, name) for name in SETTING_FIELDS if name not in axes},
         axes=axes,
-        rows=make_rows(runs, axes, ceilings),
+        rows=make_rows(runs, axes, ceilings, joined),
+        joined=joined,
     )
+
+
+def _joined(join: Sequence[str], runs: Sequence[MeasuredRun], keys: Collection[SectionKey]) -> tuple[str, ...]:
+    """Those names of a join in which the runs of a section differ."""
+    axes = {
+        *varying(run.configuration for run in runs),
+        *({CODE} if len({key.code_digest for key in keys}) > 1 else ()),
+    }
+    return tuple(name for name in join if name in axes)
+
+
+def _claims_on(runs: Sequence[MeasuredRun], claims: Mapping[str, Sequence[DeclaredClaim]]) -> tuple[DeclaredClaim, ...]:
+    campaigns = dict.fromkeys(run.record.campaign_id for run in runs)
+    return tuple(dict.fromkeys(claim for campaign in campaigns for claim in claims.get(campaign, ())))

@@ -70,6 +70,20 @@ CpusOption = Annotated[
 ]
 
 
+JoinOption = Annotated[
+    str,
+    typer.Option(
+        "--join",
+        metavar="FIELD,…",
+        help="Put rows side by side that differ in these: units, learning_rate, backend, code, ...",
+    ),
+]
+ClaimOption = Annotated[
+    list[str] | None,
+    typer.Option("--claim", metavar="CLAIM", help='Judge a claim: --claim "accuracy: gru > lstm". Repeatable.'),
+]
+
+
 def measured(results: Sequence[Path] | None) -> list[Path]:
     """The results to read: those that were named, or what `bench run` has measured here.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.options import ClaimOption, JoinOption
 from bench.cli.options import measured as results_or_local
 from bench.cli.output import notify
 from bench.core.errors import UsageError
@@ -27,6 +28,8 @@ def report(
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write it.")] = REPORTS,
     suite: Annotated[str | None, typer.Option("--suite", help="Only what this suite measured.")] = None,
+    join: JoinOption = "",
+    claims: ClaimOption = None,
     open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
     """Write a page on which cell to use here, and how certain that is: index.html, report.md and figures/.
@@ -39,6 +42,8 @@ def report(
 
       bench report results/main results/local --out /tmp/compared
     """
+    from bench.analysis.joining import read_join
+    from bench.core.claim import read_claims
     from bench.report.measured import read
     from bench.report.page import report_document, write_report
 
@@ -48,7 +53,8 @@ def report(
             f"{len(stores)} results folders: name one to report on, or two to compare; to report on several as one, "
             "copy their files into one folder."
         )
-    measured = read(stores[-1:], suite=suite, warn=notify)
+    declared = read_claims(claims or (), "--claim")
+    measured = read(stores[-1:], suite=suite, join=read_join(join), claims=declared, warn=notify)
     compared = _compared(*stores) if len(stores) == 2 else None
     page = write_report(report_document(measured, compared), out)
     typer.echo(f"{page}: {count(len(measured.sections), 'section')}", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import Format, FormatOption, ResultsArgument, measured
+from bench.cli.options import ClaimOption, Format, FormatOption, JoinOption, ResultsArgument, measured
 from bench.cli.output import notify, put
 
 if TYPE_CHECKING:
@@ -24,14 +24,26 @@ def table(
         typer.Option("--write", metavar="FILE", help="Put the markdown table between this file's markers instead."),
     ] = None,
     suite: Annotated[str | None, typer.Option("--suite", help="Only what this suite measured.")] = None,
+    join: JoinOption = "",
+    claims: ClaimOption = None,
 ) -> None:
-    """The comparison table of what has been measured, with the notebook's claims judged by it."""
+    """The comparison table of what has been measured, with claims judged by it: the notebook's, and your own.
+
+    Examples:
+
+      bench table --join units --claim "accuracy: gru > lstm"
+
+      bench table results/local --join backend
+    """
+    from bench.analysis.joining import read_join
+    from bench.core.claim import read_claims
     from bench.report.markdown import render_markdown
     from bench.report.markers import write_between_markers
     from bench.report.measured import read_sections
     from bench.report.table import table_document
 
-    sections = read_sections(measured(results), suite=suite, warn=notify)
+    declared = read_claims(claims or (), "--claim")
+    sections = read_sections(measured(results), suite=suite, join=read_join(join), claims=declared, warn=notify)
     if write is None:
         print_table(sections, fmt)
         return

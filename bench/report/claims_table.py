@@ -10,11 +10,13 @@ from bench.report.document import Cell, Column, Table
 
 
 def claims_table(section: Section) -> Table:
-    """A row for each of the notebook's claims: whether it holds, and the figures behind that."""
+    """A row for each claim, whether it holds, and the figures behind that; no rows where nothing is claimed."""
     claims = judge_claims(section)
     return Table(
-        (Column("the notebook's claim"), Column("verdict"), Column("figures")),
+        (Column("claim" if section.claims else "the notebook's claim"), Column("verdict"), Column("figures")),
         tuple((claim.text, str(claim.verdict), claim.evidence) for claim in claims),
+        empty="nothing is claimed: the notebook's protocol was not measured here, and the suite declares no claims "
+        "(`[[claims]]`, or `bench table --claim`).",
     )
 
 

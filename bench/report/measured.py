@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,7 +12,8 @@ import pandas as pd
 from bench.analysis.records import CALLS, NEEDED, PHASES
 from bench.analysis.sections import section_keys
 from bench.analysis.summary import Section, summarise
-from bench.core.errors import NoVerdictError
+from bench.core.claim import DeclaredClaim, read_claims
+from bench.core.errors import NoVerdictError, UsageError
 from bench.store import ceilings, load
 from bench.store.campaign import Manifest, read_manifests
 
@@ -54,16 +55,25 @@ class Measured:
     def runs_of(self, section: Section) -> pd.DataFrame:
         """A row for each run of a section, those that failed too."""
         runs = self.frame.drop_duplicates("run_id")
-        in_section = [key == section.key for key in section_keys(runs, self.frame)]
+        in_section = [key in section.keys for key in section_keys(runs, self.frame)]
         return runs[in_section].sort_values(["started_at", "run_id"])
 
 
-def read(paths: Sequence[Path], *, suite: str | None, warn: Callable[[str], None]) -> Measured:
+def read(
+    paths: Sequence[Path],
+    *,
+    suite: str | None,
+    join: Sequence[str] = (),
+    claims: Sequence[DeclaredClaim] = (),
+    warn: Callable[[str], None],
+) -> Measured:
     """Read stores for a report.
 
     Args:
         paths: results folders or parquet files.
         suite: the only suite that is read; None for all.
+        join: what may differ within a section (`bench.analysis.joining.read_join`).
+        claims: what is to be judged beside what the suites declare.
         warn: is given a sentence for each part that can't be read.
 
     Raises:
@@ -79,20 +89,31 @@ def read(paths: Sequence[Path], *, suite: str | None, warn: Callable[[str], None
     warn_once = _each_once(keep)
     frame, calls = _observations(paths, (*NEEDED, *_PROVENANCE), "suite", suite, warn_once)
     texts = load(paths, columns=("test_predictions",), phases=(), warn=warn_once).dropna(subset=["test_predictions"])
-    campaigns = set(frame["campaign_id"].astype(str))
-    manifests = [manifest for path in paths if path.is_dir() for manifest in read_manifests(path, warn=warn_once)]
+    manifests = _manifests(paths, frame, warn_once)
     return Measured(
         frame,
         calls,
         dict(zip(texts["run_id"].astype(str), texts["test_predictions"].astype(str), strict=True)),
-        summarise(frame, calls, ceilings=ceilings.load(paths, warn=warn_once)),
-        tuple(_once(manifest for manifest in manifests if manifest.campaign.id in campaigns)),
+        summarise(
+            frame,
+            calls,
+            ceilings=ceilings.load(paths, warn=warn_once),
+            join=join,
+            claims=_claims(frame, manifests, claims, warn_once),
+        ),
+        manifests,
         tuple(warnings),
     )
 
 
 def read_sections(
-    paths: Sequence[Path], *, suite: str | None = None, campaign: str | None = None, warn: Callable[[str], None]
+    paths: Sequence[Path],
+    *,
+    suite: str | None = None,
+    campaign: str | None = None,
+    join: Sequence[str] = (),
+    claims: Sequence[DeclaredClaim] = (),
+    warn: Callable[[str], None],
 ) -> tuple[Section, ...]:
     """The sections of stores alone: what a table needs.
 
@@ -100,6 +121,8 @@ def read_sections(
         paths: results folders or parquet files.
         suite: the only suite that is read; None for all.
         campaign: the id of the only campaign that is read; None for all.
+        join: what may differ within a section (`bench.analysis.joining.read_join`).
+        claims: what is to be judged beside what the suites declare.
         warn: is given a sentence for each part that can't be read.
 
     Raises:
@@ -108,7 +131,8 @@ def read_sections(
     warn = _each_once(warn)
     name, value = ("campaign_id", campaign) if campaign is not None else ("suite", suite)
     frame, calls = _observations(paths, NEEDED, name, value, warn)
-    return summarise(frame, calls, ceilings=ceilings.load(paths, warn=warn))
+    declared = _claims(frame, _manifests(paths, frame, warn), claims, warn)
+    return summarise(frame, calls, ceilings=ceilings.load(paths, warn=warn), join=join, claims=declared)
 
 
 def _observations(
@@ -143,5 +167,26 @@ def _each_once(warn: Callable[[str], object]) -> Callable[[str], None]:
     return warn_once
 
 
-def _once(manifests: Iterable[Manifest]) -> Iterable[Manifest]:
-    return {manifest.campaign.id: manifest for manifest in manifests}.values()
+def _manifests(paths: Sequence[Path], frame: pd.DataFrame, warn: Callable[[str], None]) -> tuple[Manifest, ...]:
+    """The manifests of the campaigns in a frame, each once, the newest first."""
+    campaigns = set(frame["campaign_id"].astype(str))
+    manifests = [manifest for path in paths if path.is_dir() for manifest in read_manifests(path, warn=warn)]
+    by_id = {manifest.campaign.id: manifest for manifest in manifests}
+    return tuple(manifest for campaign, manifest in by_id.items() if campaign in campaigns)
+
+
+def _claims(
+    frame: pd.DataFrame,
+    manifests: Sequence[Manifest],
+    asked: Sequence[DeclaredClaim],
+    warn: Callable[[str], None],
+) -> dict[str, tuple[DeclaredClaim, ...]]:
+    """What is claimed of each campaign, by its id: what its suite declared, then what the user asks about."""
+    claims = {str(campaign): tuple(asked) for campaign in frame["campaign_id"].unique()}
+    for manifest in manifests:
+        campaign, texts = manifest.campaign.id, manifest.plan.get("claims", [])
+        try:
+            claims[campaign] = (*read_claims(texts, f"campaign {campaign}"), *asked)
+        except (UsageError, TypeError) as error:
+            warn(f"the claims of campaign {campaign} are not judged: {error}")
+    return claims

@@ -180,7 +180,7 @@ PARTS: Mapping[str, Callable[[Measured, Section], tuple[Block, ...]]] = MappingP
         "The recommendation": _recommendation,
         "Comparison": _comparison,
         "Inference": _inference,
-        "The notebook's claims": _claims,
+        "Claims": _claims,
         "Figures": _figures,
         "Quality beyond accuracy": score_blocks,
         "The network": _networks,

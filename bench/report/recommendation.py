@@ -16,8 +16,8 @@ from bench.analysis.leaders import (
     pareto,
     training_seconds,
 )
-from bench.analysis.rows import paired_scores, paired_train_seconds
-from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, paired_ratio
+from bench.analysis.rows import difference_between, ratio_between
+from bench.analysis.stats import CONFIDENCE, Estimate
 from bench.analysis.summary import Section
 from bench.core.units import significant
 from bench.report.values import count, ranged, row_label
@@ -101,9 +101,9 @@ def _trade(accurate: Leader, quick: Leader, section: Section) -> str:
         return f"Best trade: {row_label(quick.row)} {held} both {best} and the fastest to train."
     dear, cheap = row_label(accurate.row), row_label(quick.row)
     assert section.score is not None
-    pairs = zip(*paired_scores(accurate.row, quick.row, section.score.name), strict=True)
-    points, better = mean_t([ours - theirs for ours, theirs in pairs]), -1 if section.score.lower_is_better else 1
-    times = paired_ratio(*paired_train_seconds(accurate.row, quick.row))
+    points = difference_between(accurate.row, quick.row, section.score.name)
+    better = -1 if section.score.lower_is_better else 1
+    times = ratio_between(accurate.row, quick.row)
     if not points.n or not times.n:
         return f"Best trade: can't tell yet; {dear} and {cheap} have no seed or block in common."
     by, interval = ranged(times)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bench.analysis.joining import CODE
 from bench.analysis.summary import Section
 from bench.analysis.trends import find_trends
 from bench.catalog.tasks import CLASS_LABEL
 from bench.core.axes import BY_FIELD
+from bench.core.case import written
 from bench.core.metric import MetricKind
+from bench.report.apart import joining_fields
 from bench.report.columns import FIRST_ONLY, against_generic, has_interval, shown_metrics
 from bench.report.inference_table import INFERENCE_NOTE, inference_findings, inference_table
 from bench.report.remarks import stall_notes, trend_notes
@@ -17,8 +20,20 @@ from bench.report.values import NONE, machine_words, row_label, software_words
 
 
 def heading(section: Section) -> str:
-    """What a section is of: the task, and what all its rows have in common of network, backend and device."""
-    return " · ".join([section.task, *_setting(section, ("network", "backend", "device"))])
+    """What a section is of: the task, what all its rows have in common of network, backend and device, and the join."""
+    return " · ".join([section.task, *_setting(section, ("network", "backend", "device")), *_side_by_side(section)])
+
+
+def _side_by_side(section: Section) -> list[str]:
+    """What is joined, with the values that stand side by side."""
+    words = []
+    for name in section.joined:
+        if name == CODE:
+            words.append(f"{len({key.code_digest for key in section.keys} - {''})} versions of the users' code")
+        else:
+            values = dict.fromkeys(written(row.axes[name]) for row in section.rows)
+            words.append(f"{name.replace('_', ' ')} {', '.join(values)}")
+    return [f"side by side: {'; '.join(words)}"] if words else []
 
 
 def subheadings(section: Section) -> tuple[str, ...]:
@@ -77,7 +92,15 @@ def notes(section: Section) -> list[str]:
     if any(row.first_epoch_only for row in rows):
         texts.append(f"{FIRST_ONLY} first epoch only: the runs had one epoch, which is not a steady one.")
     if any(row.ratio is None and row.estimates.get("train_seconds") for row in rows):
-        texts.append(f"The ratio is {NONE} where SimpleRNN has no result at the same setting and block.")
+        fields = joining_fields(section)
+        way = f"; `--join {','.join(fields)}` compares rows that differ in {' and '.join(fields)}" if fields else ""
+        texts.append(f"The ratio is {NONE} where SimpleRNN has no result at the same setting and block{way}.")
+    if section.joined:
+        texts.append(
+            f"Rows stand side by side (--join) though they differ in {' and '.join(section.joined)}. Those of different "
+            "campaigns share no blocks: their ratios are of independent samples (Welch's t), and what drifted on the "
+            "machine between the campaigns is in them."
+        )
     texts += _baselines(section)
     texts += _what_is_missing(section)
     texts += [*stall_notes(section), *trend_notes(find_trends(section.runs), labels.__getitem__)]

@@ -34,6 +34,7 @@ def _section_object(section: Section) -> dict[str, Any]:
         "program_commits": list(section.commits),
         "shared": dict(section.shared),
         "axes": list(section.axes),
+        "joined": list(section.joined),
         "rows": [_row_object(row) for row in section.rows],
         "trends": trends_object(find_trends(section.runs)),
         "claims": [asdict(claim) for claim in judge_claims(section)],

@@ -133,7 +133,8 @@ def machine_words(machine: Mapping[str, Any]) -> str:
 def software_words(software: Mapping[str, Any]) -> str:
     """The software in a line."""
     versions = [(name, software.get(name)) for name in ("python", "keras", "numpy")]
-    versions.insert(2, (str(software.get("backend")), software.get("backend_version")))
+    backends = software.get("backends") or {str(software.get("backend")): software.get("backend_version")}
+    versions[2:2] = backends.items()
     words = [f"{name} {version}" for name, version in versions if version]
     words += [f"{name}={value}" for name, value in software.get("settings") or ()]
     return clean(" · ".join(words)) or "unknown software"
