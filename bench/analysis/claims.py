@@ -102,7 +102,7 @@ def _notebook_claims(section: Section) -> tuple[Claim, ...]:
 
 
 def _declared(claim: DeclaredClaim, section: Section) -> Iterator[Claim]:
-    """A declared claim at each setting at which all its cells were tried; else why nothing can be told."""
+    """A declared claim at each setting at which all its cells were tried; else why there is no verdict."""
     settings = list(_settings(section, claim.cells))
     for setting, rows in settings:
         at = _where(section, setting, rows)
@@ -163,11 +163,11 @@ def _seed_pair(larger: Row, smaller: Row, metric: Metric, corrected: float) -> _
 
     estimate = difference(larger, smaller, CONFIDENCE)
     scale = metric.unit.scales[-1]
-    limits = sorted(sign * end for end in _ends(estimate))
+    ends = sorted(sign * end for end in _ends(estimate))
     tried = max(larger.seeds_tried, smaller.seeds_tried)
     text = _worded(
         f"{_name(first)} − {_name(second)}",
-        _Shown(sign * estimate.value, limits, estimate.n, tried, "seed"),
+        _Shown(sign * estimate.value, ends, estimate.n, tried, "seed"),
         lambda x: f"{scale.factor * x:+.{2 if scale.decimals is None else scale.decimals}f}",
         metric.unit.difference,
     )
@@ -211,7 +211,7 @@ class _Shown:
     """The change of a pair as a reader sees it, and the blocks or seeds that it is from."""
 
     value: float
-    limits: Sequence[float]
+    ends: Sequence[float]
     n: int
     tried: int
     what: str
@@ -226,10 +226,10 @@ def _worded(name: str, shown: _Shown, number: Callable[[float], str], unit: str)
 
     n, tried = shown.n, shown.tried
     count = f"{n}{f' of {tried}' if n < tried else ''} {shown.what}{'s' if max(n, tried) > 1 else ''}"
-    if not shown.limits:
+    if not shown.ends:
         why = "no interval from one" if n == 1 else "all the same, which gives no interval"
         return f"{name} {signed(shown.value)}{unit} ({count}: {why})"
-    low, high = map(signed, shown.limits)
+    low, high = map(signed, shown.ends)
     return f"{name} {signed(shown.value)}{unit} (95 % {low} to {high}, {count})"
 
 
@@ -274,12 +274,16 @@ def _settings(section: Section, cells: Sequence[str]) -> Iterator[tuple[Case, di
         if row.cell in cells:
             exact[row.setting][row.cell] = row
             joined[replace(row.setting, **{name: getattr(_PROTOCOL, name) for name in fields})].append(row)
-    whole = {setting: rows for setting, rows in exact.items() if len(rows) == len(cells)}
+    whole = {setting: _in_order(rows, cells) for setting, rows in exact.items() if len(rows) == len(cells)}
     yield from whole.items()
     for setting, several in joined.items() if fields else ():
         rows = {row.cell: row for row in several}
         if len(several) == len(rows) == len(cells) and several[0].setting not in whole:
-            yield setting, rows
+            yield setting, _in_order(rows, cells)
+
+
+def _in_order(rows: _Rows, cells: Sequence[str]) -> dict[str, Row]:
+    return {cell: rows[cell] for cell in cells}
 
 
 _PROTOCOL = Case(cell="")

@@ -86,7 +86,16 @@ def difference(
     *,
     joined: bool = False,
 ) -> Estimate:
-    """The difference new - base of a figure, paired by seed; the arguments are those of `ratio`."""
+    """The difference new - base of a figure, paired by seed.
+
+    Args:
+        new: runs of a configuration.
+        base: runs of the configuration that it is compared with.
+        figure: the figure of a run.
+        confidence: the interval's coverage.
+        joined: whether a join has put the two side by side: where they share fewer than two seeds, they are two
+            independent samples.
+    """
     ours, theirs = paired(new, base, figure, by="seed")
     if joined and len(ours) < _FEWEST_PAIRS:
         return unpaired_difference(by_seed(new, figure).values(), by_seed(base, figure).values(), confidence)
@@ -94,7 +103,7 @@ def difference(
 
 
 def are_paired(new: Iterable[RunRecord], base: Iterable[RunRecord], figure: FigureOfRun) -> bool:
-    """Whether two configurations share the blocks that an interval of pairs needs."""
+    """Whether the runs `new` and `base` share as many blocks with a `figure` as an interval of pairs needs."""
     return len(paired(new, base, figure)[0]) >= _FEWEST_PAIRS
 
 

@@ -47,6 +47,8 @@ class Plan:
     excluded: tuple[ExcludedCase, ...]
     data: Mapping[str, str] = field(default_factory=dict)
     """Digest of the content of users' data, by task: measured on other data, it is another plan."""
+    claims: tuple[str, ...] = ()
+    """What the suite is expected to show; no part of what is measured, and so not of the hash."""
 
     @functools.cached_property
     def varying(self) -> tuple[str, ...]:
@@ -63,6 +65,7 @@ class Plan:
         """JSON-able, for the campaign's manifest (`bench.store.campaign`)."""
         return {
             "title": self.title,
+            "claims": list(self.claims),
             "cases": [
                 {"id": p.case.id, "block": p.block, "position": p.position, "case": asdict(p.case)}
                 for p in self.scheduled
@@ -124,6 +127,7 @@ def make_plan(
         scheduled=tuple(replace(case, position=position) for position, case in enumerate(scheduled)),
         excluded=tuple(excluded.values()),
         data={name: task.digest for name in suite.values("tasks") if (task := tasks.find(name)).file},
+        claims=suite.claims,
     )
 
 

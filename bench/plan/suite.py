@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from pydantic_core import ErrorDetails
 
 from bench.core.axes import AXES, Axis
+from bench.core.claim import read_claim_tables
 from bench.core.errors import UsageError, unknown
 from bench.plan.gate import read_gate
 from bench.plan.set_values import axis_values, by_cell, scalar, short
@@ -100,6 +101,8 @@ class Suite(BaseModel):
     parts: tuple[Axes, ...] = ()
     """What is crossed by itself, one after another; where there are none, it is `axes`."""
     settings: Settings = Settings()
+    claims: tuple[str, ...] = ()
+    """What it is expected to show, `accuracy: gru > lstm`, which tables judge; read by `bench.core.claim`."""
     _own_values: dict[str, dict[str, tuple[Any, ...]]] = PrivateAttr(default_factory=dict)
     """By cell: the values that `[cells.NAME]` gives it alone, by axis."""
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -119,6 +122,10 @@ class Suite(BaseModel):
             for axes in parts
             for cell in axes.cells
         )
+
+    def claiming(self, claims: tuple[str, ...]) -> Suite:
+        """The same suite with what it is expected to show."""
+        return self.model_copy(update={"claims": claims})
 
     @property
     def runs(self) -> int:
@@ -182,7 +189,10 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> Suite:
         raise UsageError(
             f"{_PARTS!r} in {str(path)!r} must be tables: write [[{_PARTS}]] on a line of its own above each."
         )
-    return _made({"name": path.stem, **raw}, overrides, str(path))
+    claims = raw.pop("claims", [])
+    suite = _made({"name": path.stem, **raw}, overrides, str(path))
+    cells = {*suite.values("cells"), *raw["axes"].get("cells", ())}  # --set may have left some out
+    return suite.claiming(read_claim_tables(claims, cells, str(path))) if claims else suite
 
 
 def crossed(name: str, axes: Mapping[str, Sequence[Any]], overrides: Iterable[str] = ()) -> Suite:

@@ -97,9 +97,9 @@ def notes(section: Section) -> list[str]:
         texts.append(f"The ratio is {NONE} where SimpleRNN has no result at the same setting and block{way}.")
     if section.joined:
         texts.append(
-            f"Rows stand side by side (--join) though they differ in {' and '.join(section.joined)}. Those of different "
-            "campaigns share no blocks: their ratios are of independent samples (Welch's t), and what drifted on the "
-            "machine between the campaigns is in them."
+            f"By --join, rows stand side by side though they differ in {' and '.join(section.joined)}. Those of "
+            "different campaigns share no blocks: their ratios are of independent samples (Welch's t), and what "
+            "drifted on the machine between the campaigns is in them."
         )
     texts += _baselines(section)
     texts += _what_is_missing(section)

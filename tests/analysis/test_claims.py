@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import pytest
 from bench.analysis.claims import Claim, ClaimVerdict, judge_claims
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
+from bench.core.claim import read_claim, read_claims
+from bench.core.errors import UsageError
 from tests.support.frames import CELLS, Rows, frame, notebook_like, run, runs
 
 HOLDS, DOES_NOT, CANNOT_TELL = ClaimVerdict.HOLDS, ClaimVerdict.DOES_NOT, ClaimVerdict.CANNOT_TELL
@@ -117,15 +119,24 @@ def test_against_an_order_the_intervals_are_bonferroni_s() -> None:
     assert accuracy.verdict == CANNOT_TELL
 
 
-def test_a_missing_cell_is_named() -> None:
-    claims = claims_of(*runs(["lstm", "my.cells:new"], range(3), lambda c, s: {}))
-    assert {c.verdict for c in claims} == {CANNOT_TELL}
-    assert {c.evidence for c in claims} == {"not measured: SimpleRNN, GRU"}
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"task": "pixel_mnist"},
+        {"units": 64},
+        {"network": "cudnn_ready"},
+        {"bidirectional": True},
+        {"learning_rate": 0.01},
+    ],
+)
+def test_the_notebook_claims_nothing_about_what_is_not_its_protocol(settings: dict[str, Any]) -> None:
+    assert judge_claims(section_of(*runs(CELLS, range(3), notebook_like, **settings))) == ()
 
 
-def test_cells_at_different_settings_are_not_compared() -> None:
-    observed = [run(Case(cell=cell, units=units)) for cell, units in zip(CELLS, (64, 128, 256), strict=True)]
-    assert {c.evidence for c in claims_of(*observed)} == {"no setting was measured with all three cells"}
+def test_the_notebook_s_claims_need_its_three_cells() -> None:
+    assert judge_claims(section_of(*runs(["lstm", "my.cells:new"], range(3), lambda c, s: {}))) == ()
+    apart = [run(Case(cell=cell, kernel=k)) for cell, k in zip(CELLS, ("auto", "generic", "xla"), strict=True)]
+    assert judge_claims(section_of(*apart)) == ()
 
 
 def test_the_protocol_s_own_setting_is_used_where_it_was_measured() -> None:
@@ -138,12 +149,12 @@ def test_the_protocol_s_own_setting_is_used_where_it_was_measured() -> None:
     claims = claims_of(*observed)
     assert [c.verdict for c in claims] == [HOLDS] * 4
     assert not any("; at " in c.evidence for c in claims)
-    assert "9 configurations at 3 settings" in claims[3].evidence
+    assert "6 configurations at 2 settings" in claims[3].evidence
 
 
-def test_else_the_nearest_setting_is_used_and_named() -> None:
-    near, far = {"units": 64}, {"units": 16}
-    farther = {"units": 129, "batch_size": 33}  # nearer in numbers, but in two fields
+def test_else_the_nearest_of_the_protocol_is_used_and_named() -> None:
+    near, far = {"epochs": 2}, {"epochs": 40}
+    farther = {"epochs": 4, "kernel": "unrolled"}  # nearer in numbers, but in two fields
     upside_down = with_cells_swapped(gru="simple_rnn", simple_rnn="gru")
     observed = [
         *runs(CELLS, range(3), upside_down, **far),
@@ -152,18 +163,18 @@ def test_else_the_nearest_setting_is_used_and_named() -> None:
     ]
     accuracy, loss, time, _ = claims_of(*observed)
     assert [c.verdict for c in (accuracy, loss, time)] == [HOLDS] * 3
-    assert all(c.evidence.endswith("; at units=64") for c in (accuracy, loss, time))
+    assert all(c.evidence.endswith("; at epochs=2") for c in (accuracy, loss, time))
 
 
 def test_a_setting_with_results_comes_before_a_nearer_one_without() -> None:
     observed = [
-        *runs(CELLS, range(3), notebook_like, units=64),
+        *runs(CELLS, range(3), notebook_like, epochs=2),
         *runs(["simple_rnn", "lstm"], range(3), notebook_like),
         *runs(["gru"], range(3), lambda c, s: {"status": "failed", "error": "out of memory"}),
     ]
     accuracy, *_, swap = claims_of(*observed)
     assert accuracy.verdict == HOLDS
-    assert accuracy.evidence.endswith("; at units=64")
+    assert accuracy.evidence.endswith("; at epochs=2")
     assert (swap.verdict, swap.evidence) == (DOES_NOT, "GRU has no valid run (out of memory)")
 
 
@@ -201,3 +212,93 @@ def test_campaigns_add_blocks_but_no_seeds() -> None:
     accuracy, _, time, _ = claims_of(*runs(CELLS, range(3), notebook_like), *again)
     assert "3 seeds" in accuracy.evidence
     assert "6 blocks" in time.evidence
+
+
+def declared(*texts: str, observed: Sequence[Rows], join: Sequence[str] = ()) -> list[Claim]:
+    """The claims of the campaign `c1`, judged; the notebook's are left out."""
+    claims = read_claims(texts, "a test")
+    (section,) = summarise(frame(*observed), join=join, claims={"c1": claims})
+    titles = {claim.text for claim in claims}
+    return [claim for claim in judge_claims(section) if claim.text in titles]
+
+
+def test_a_declared_claim_is_judged_by_the_same_rules() -> None:
+    observed = runs(CELLS, range(3), notebook_like)
+    accuracy, loss, time = declared(
+        "accuracy: gru > lstm > simple_rnn", "loss: gru < lstm", "training: simple_rnn < gru",
+        observed=observed,
+    )  # fmt: skip
+    notebook = claims_of(*observed)
+    assert (accuracy.verdict, accuracy.evidence) == (notebook[0].verdict, notebook[0].evidence)
+    assert (loss.verdict, loss.evidence) == (HOLDS, notebook[1].evidence.partition(";")[0])
+    assert time.verdict == HOLDS
+    assert time.evidence.startswith("GRU / SimpleRNN 2.51 × (95 % ")
+    (wrong,) = declared("training: gru < simple_rnn", observed=observed)
+    assert wrong.verdict == DOES_NOT
+
+
+def test_a_declared_claim_is_judged_at_each_setting_and_on_any_cell() -> None:
+    alike = {"my:cell": "gru", "lstm": "lstm"}
+    observed = [
+        run(Case(cell=cell, seed=seed, units=units, task="pixel_mnist"), **notebook_like(alike[cell], seed))
+        for cell in alike for units in (64, 128) for seed in range(3)
+    ]  # fmt: skip
+    claims = declared("accuracy: my:cell > lstm", observed=observed)
+    assert [claim.verdict for claim in claims] == [HOLDS] * 2
+    assert [claim.evidence.rpartition("; ")[2] for claim in claims] == ["at units=64", "at units=128"]
+    assert claims[0].evidence.startswith("my:cell − LSTM +0.90 points (95 %")
+
+
+def test_what_was_not_measured_is_named() -> None:
+    (claim,) = declared("accuracy: gru > lstm", observed=runs(["gru"], range(3), notebook_like))
+    assert (claim.verdict, claim.evidence) == (CANNOT_TELL, "not measured: lstm")
+
+
+def of_equal_size(campaign: Callable[[str], str]) -> list[Rows]:
+    """The three cells at as many parameters, on digits read pixel by pixel."""
+    units = {"simple_rnn": 128, "lstm": 64, "gru": 74}
+    return [
+        run(Case(cell=c, seed=s, units=units[c], task="pixel_mnist"), campaign=campaign(c), **notebook_like(c, s))
+        for c in CELLS for s in range(3)
+    ]  # fmt: skip
+
+
+def test_claims_are_judged_over_rows_that_are_joined() -> None:
+    texts = ("accuracy: gru > lstm > simple_rnn", "training: simple_rnn < lstm")
+    apart = declared(*texts, observed=of_equal_size(lambda cell: "c1"))
+    assert {claim.verdict for claim in apart} == {CANNOT_TELL}
+    assert "they differ in units (`--join`" in apart[0].evidence
+    accuracy, time = declared(*texts, observed=of_equal_size(lambda cell: "c1"), join=("units",))
+    assert [accuracy.verdict, time.verdict] == [HOLDS] * 2
+    assert accuracy.evidence.endswith("; with GRU units=74, LSTM units=64, SimpleRNN units=128")
+    assert "LSTM / SimpleRNN 2.30 × (95 % 2.15 to 2.46, 3 blocks)" in time.evidence
+
+
+def test_joined_rows_of_several_campaigns_are_independent_samples() -> None:
+    campaigns = {"simple_rnn": "c1", "lstm": "c2", "gru": "c3"}
+    accuracy, time = declared(
+        "accuracy: gru > lstm",
+        "training: simple_rnn < lstm",
+        observed=of_equal_size(campaigns.__getitem__),
+        join=("units",),
+    )
+    assert [accuracy.verdict, time.verdict] == [HOLDS] * 2
+    assert "3 seeds" in accuracy.evidence
+    assert "3 unpaired runs" in time.evidence
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("accuracy gru > lstm", "cannot be read"),
+        ("accuracy: gru", "cannot be read"),
+        ("accuracy: gru > lstm < simple_rnn", "cannot be read"),
+        ("accuracy: gru > > lstm", "cannot be read"),
+        ("accuracy: gru > gru", "names a cell twice"),
+        ("acuracy: gru > lstm", "did you mean 'accuracy'"),
+        (7, "cannot be read"),
+    ],
+)
+def test_a_claim_that_makes_no_sense_is_refused(text: object, what: str) -> None:
+    with pytest.raises(UsageError, match=what):
+        read_claim(text, "a test")

@@ -27,6 +27,7 @@ from bench.plan.prepare import prepare
 from bench.plan.suite import built_in
 from bench.store.parts import write_run
 from bench.store.schema import SCHEMA_VERSION
+from tests.support.harness import ROOT, fake_bench
 from tests.support.roots import LAPTOP
 from tests.support.stored import a_run, a_store
 
@@ -662,3 +663,23 @@ def test_shell_completion(tmp_path: Path) -> None:
     words = {**os.environ, "_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": "bench pl", "COMP_CWORD": "1"}
     done = subprocess.run(BENCH, capture_output=True, text=True, env=words, cwd=tmp_path)
     assert done.stdout.split() == ["plan"]
+
+
+def test_claims_of_the_suite_and_of_the_command_are_judged_by_the_table(run: Bench, tmp_path: Path) -> None:
+    """The whole way: the suite's file, the manifest, the table of the store, and of the store by another's claim."""
+    (tmp_path / "own.toml").write_text(
+        '[axes]\ntasks = ["adding"]\ncells = ["gru", "lstm"]\nseeds = [0, 1]\n\n[cells.gru]\nunits = 37\n\n'
+        '[[claims]]\nclaim = "loss: gru < lstm"\n'
+    )
+    command = fake_bench("run", str(tmp_path / "own.toml"), "--results", str(tmp_path / LOCAL_RESULTS))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "loss: gru < lstm" in done.stdout
+    assert "they differ in units (`--join`" in " ".join(done.stdout.split())
+    table = run("table", "--join", "units", "--claim", "training: gru < lstm", "--format", "json")
+    (section,) = json.loads(table.out)["sections"]
+    assert section["joined"] == ["units"]
+    assert [claim["text"] for claim in section["claims"]] == ["loss: gru < lstm", "training: gru < lstm"]
+    assert all("with LSTM units=128, GRU units=37" in claim["evidence"] for claim in section["claims"])
+    assert "unknown field 'unit' (--join unit): did you mean 'units'?" in refused(run("table", "--join", "unit"))
+    assert "cannot be read" in refused(run("table", "--claim", "gru is better"))

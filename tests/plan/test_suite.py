@@ -473,6 +473,43 @@ def test_an_override_for_a_cell_that_is_not_there() -> None:
     assert "known: gru" in refusal("quick", "cells=gru", "units=lstm:9")
 
 
+CLAIMS = """
+[axes]
+cells = ["gru", "lstm", "my_cells:small"]
+
+[[claims]]
+claim = "accuracy: gru > lstm"
+
+[[claims]]
+claim = "training: my_cells:small < gru"
+"""
+
+
+def test_what_a_suite_claims_is_in_its_plan_and_not_in_its_hash(tmp_path: Path) -> None:
+    claiming = make_plan(load(write(tmp_path, CLAIMS), ["cells=gru"]), order_seed=0, host=a_host())
+    silent = make_plan(load(write(tmp_path, CLAIMS.partition("[[")[0]), ["cells=gru"]), order_seed=0, host=a_host())
+    assert claiming.to_data()["claims"] == ["accuracy: gru > lstm", "training: my_cells:small < gru"]
+    assert silent.to_data()["claims"] == []
+    assert claiming.hash == silent.hash
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('claims = ["accuracy: gru > lstm"]', "must be tables: write [[claims]]"),
+        ("[[claims]]\n", "has no claim"),
+        ('[[claims]]\ntext = "accuracy: gru > lstm"', "unknown key 'text' ([[claims]] in "),
+        ('[[claims]]\nclaim = "accuracy: gru"', "cannot be read: write METRIC: CELL > CELL"),
+        ('[[claims]]\nclaim = "accuracy: gur > lstm"', "unknown cell 'gur' (the claim 'accuracy: gur > lstm' in "),
+        ('[[claims]]\nclaim = "speed: gru > lstm"', "unknown metric 'speed' (the claim 'speed: gru > lstm' in "),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_is_refused_before_anything_is_measured(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    assert expected in refusal(write(tmp_path, text))
+
+
 def test_pixels_compares_cells_of_as_many_parameters() -> None:
     plan = make_plan(load("pixels"), order_seed=0, host=a_host())
     cases = {scheduled.case.configuration for scheduled in plan.scheduled}

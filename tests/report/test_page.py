@@ -395,7 +395,8 @@ def test_what_a_table_reads_is_what_the_whole_store_says(tmp_path: Path) -> None
     assert len(told) == 1
     assert "broken.parquet" in told[0]
     for name, value in (("suite", "own"), ("campaign_id", str(whole["campaign_id"].iloc[-1]))):
-        (section,) = read_sections([tmp_path], **{name.removesuffix("_id"): value}, warn=told.append)
+        only: dict[str, Any] = {name.removesuffix("_id"): value}
+        (section,) = read_sections([tmp_path], **only, warn=told.append)
         assert (section,) == summarise(whole[whole[name] == value])
         assert all(row.inference for row in section.rows)
     with pytest.raises(NoVerdictError, match=r"suite 'peers' is in these results; measured: own, quick\."):

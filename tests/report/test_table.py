@@ -22,7 +22,9 @@ from rich.cells import cell_len
 
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
+from bench.core.claim import DeclaredClaim
 from bench.core.errors import UsageError
+from bench.core.metrics import METRICS
 from bench.report.markers import BEGIN, END, write_between_markers
 from tests.support.frames import CELLS, MACHINE, Rows, frame, notebook_like, run, runs
 from tests.support.rendering import Format, table_in
@@ -119,7 +121,7 @@ def test_what_varies_stands_in_the_table_and_not_in_the_title() -> None:
     assert "network" not in head
     for setting in ("network = notebook · units = 64", "network = cudnn_ready · units = 256"):
         assert any(part.startswith(setting) for part in rest)
-    (table, _) = cells_of(table_in(sections, "md"))
+    (table, *_) = cells_of(table_in(sections, "md"))
     assert table[0][1:3] == ["network", "units"]
     assert [row[1:3] for row in table[1:]] == [
         ["cudnn_ready", "64"],
@@ -134,7 +136,7 @@ def test_what_varies_stands_in_the_table_and_not_in_the_title() -> None:
     [(0.00012345, "0.000123"), (0.9996, "1.00"), (9.999, "10.0"), (12.34, "12.3"), (99.96, "100"), (1234.5, "1230")],
 )
 def test_seconds_have_three_significant_digits(seconds: float, shown: str) -> None:
-    table, _ = cells_of(table_in(plain(run(Case(cell="gru"), epoch_seconds=(1.0, seconds))), "md"))
+    table, *_ = cells_of(table_in(plain(run(Case(cell="gru"), epoch_seconds=(1.0, seconds))), "md"))
     assert table[1][table[0].index("s/epoch")] == shown
 
 
@@ -142,7 +144,7 @@ def test_seconds_have_three_significant_digits(seconds: float, shown: str) -> No
     ("size", "shown"), [(0, "0 MB"), (412_400_000, "412 MB"), (999_600_000, "1.00 GB"), (12_345_000_000, "12.3 GB")]
 )
 def test_memory_is_in_decimal_units(size: int, shown: str) -> None:
-    table, _ = cells_of(table_in(plain(run(Case(cell="gru"), memory_bytes=size)), "md"))
+    table, *_ = cells_of(table_in(plain(run(Case(cell="gru"), memory_bytes=size)), "md"))
     assert table[1][table[0].index("memory")] == shown
 
 
@@ -150,7 +152,7 @@ def test_a_row_without_results_has_dashes_and_its_reason_beneath() -> None:
     markdown = table_in(
         plain(run(Case(cell="lstm", kernel="cudnn"), status="invalid", error="x"), run(Case(cell="gru"))), "md"
     )
-    table, _ = cells_of(markdown)
+    table, *_ = cells_of(markdown)
     (row,) = [row for row in table if row[0] == "lstm"]
     assert row[2:-3] == ["–"] * 8
     assert row[-3:] == ["cudnn", "0/1", "0"]
@@ -221,7 +223,9 @@ def test_no_name_breaks_the_table_runs_as_html_or_loses_a_character(name: str) -
     shown = " ".join("".join(c for c in " ".join(f"x{name}x".split()) if c.isprintable()).split())
     cpu = {**MACHINE, "cpu_model": name}
     failed = run(Case(cell=f"x{name}x"), status="failed", error=f"x{name}x", machine=cpu)
-    markdown = table_in(plain(failed, run(Case(cell="gru"), machine=cpu)), "md")
+    claim = DeclaredClaim(f"x{name}x", METRICS["accuracy"], ("gru", f"x{name}x"))
+    observed = frame(failed, run(Case(cell="gru"), machine=cpu))
+    markdown = table_in(summarise(observed, claims={"c1": (claim,)}), "md")
     assert f"\n{END}" not in markdown
     html = MarkdownIt("commonmark").enable("table")
     tokens = html.parse(markdown)
@@ -276,7 +280,8 @@ def test_json_has_full_precision_and_no_nan() -> None:
         {"status": "invalid", "reason": "asked cudnn, ran generic", "runs": 3}
     ]
     assert by_cell[HOSTILE, "auto"]["runs_left_out"] == {"failed": 1}
-    assert {claim["verdict"] for claim in subset["claims"]} == {"can't tell yet"}
+    assert [claim["verdict"] for claim in mnist["claims"]] == ["holds"] * 3 + ["can't tell yet"]
+    assert subset["claims"] == []
 
 
 def test_json_keys_are_the_same_for_every_row() -> None:
