@@ -8,10 +8,12 @@ BASE ?= results/reference/mnist_rows
 # make gpu: the backends, each in an environment of its own ($(VENV)-gpu-jax, …), and where the observations go
 GPU_BACKENDS ?= jax torch tensorflow
 GPU_RESULTS ?= results/reference/gpu
+# make gpu-offline: the folder to make
+GPU_KIT ?= gpu-kit
 # arguments for the command behind a target: make bench ARGS="--set seeds=0..9"
 ARGS ?=
 
-.PHONY: help setup extras bench quick table report docs gate gpu test lint clean
+.PHONY: help setup extras bench quick table report docs gate gpu gpu-offline test lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +22,7 @@ help:
 	@echo 'make table   the comparison table in README.md, again from the committed results'
 	@echo 'make gate    compare what was measured with BASE, and end with 1 where something got worse'
 	@echo 'make gpu     what cuDNN gives on a GPU, by cell and backend: the suite gpu on JAX, torch and TensorFlow (hours)'
+	@echo 'make gpu-offline  a folder that does so on a machine without a network, in eight minutes: GPU_KIT=gpu-kit'
 	@echo 'make report  the page in reports/, from the committed results'
 	@echo 'make docs    the documentation site, in site/'
 	@echo 'make test    the tests'
@@ -59,6 +62,9 @@ gpu: $(GPU_BACKENDS:%=$(VENV)-gpu-%/.ready)
 	done
 	@$(firstword $(GPU_BACKENDS:%=$(VENV)-gpu-%))/bin/bench table $(GPU_RESULTS)
 
+gpu-offline: $(VENV)/.base
+	@$(BIN)/bench gpu-kit $(GPU_KIT) $(ARGS)
+
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -93,9 +99,9 @@ $(VENV)/.extras: locks/extras.txt $(VENV)/.base
 
 # Each backend wants CUDA libraries of another version, so none shares its environment with another's: the base, whose
 # TensorFlow has no CUDA libraries and sees no GPU, and the one backend with its own.
-GPU_jax := 'jax[cuda13]'
-GPU_torch := torch
-GPU_tensorflow := 'tensorflow[and-cuda]'
+GPU_jax := 'jax[cuda13]' nvidia-ml-py
+GPU_torch := torch nvidia-ml-py
+GPU_tensorflow := 'tensorflow[and-cuda]' nvidia-ml-py
 
 $(VENV)-gpu-%/.ready: locks/base.txt locks/extras.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-gpu-$*

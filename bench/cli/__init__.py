@@ -19,6 +19,7 @@ from bench.cli import (
     duel,
     env,
     export,
+    gpu_kit,
     history,
     kernels,
     listing,
@@ -73,6 +74,7 @@ app.command("tasks")(listing.tasks)
 app.command("kernels")(kernels.kernels)
 app.command("suites")(listing.suites)
 app.command("compact")(compact.compact)
+app.command("gpu-kit")(gpu_kit.gpu_kit)
 app.add_typer(data.app, name="data", help="Get the data sets.")
 
 

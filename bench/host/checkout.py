@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+import bench
+from bench.host.procfs import read_text
+
 _GIT_SECONDS = 5.0
 
 _WHOLE_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -26,6 +29,9 @@ _SET_BY_HOOKS = (
 )
 """Variables that point git at another repository than that of its folder: a hook of git's, from which this program may
 be called, has some of them set."""
+
+COMMIT_FILE = "COMMIT"
+"""The file of a copied program that states its commit (`bench.run.gpu_kit`)."""
 
 DIRTY = "+dirty"
 """Stands after the name of a commit of whose tracked files some were changed."""
@@ -54,6 +60,13 @@ def commit_of(folder: Path) -> str | None:
     if not commit or changed is None:
         return None
     return f"{commit}{DIRTY}" if changed else commit
+
+
+def program_commit() -> str | None:
+    """The commit of this program: of its checkout, or the one that a copy for another machine states."""
+    package = Path(bench.__file__).parent
+    stated = (read_text(package / COMMIT_FILE) or "").strip()
+    return stated or commit_of(package)
 
 
 def commit_problem(folder: Path) -> str | None:

@@ -24,7 +24,7 @@ from bench.core.case import Status, digest
 from bench.core.code import ImportedModule
 from bench.core.errors import NoVerdictError, UsageError
 from bench.host import noise
-from bench.host.checkout import commit_of, commit_problem
+from bench.host.checkout import commit_of, commit_problem, program_commit
 from bench.host.hardware import Machine
 from bench.host.software import Software, read_software
 from bench.plan.plan import Plan
@@ -258,7 +258,7 @@ def campaign_of(plan: Plan, machine: Machine, software: Mapping[str, Software]) 
         machine_fingerprint=machine.fingerprint,
         software_fingerprint=digest(" ".join(used.fingerprint for used in software.values())),
         program_version=bench.__version__,
-        program_commit=commit_of(Path(bench.__file__).parent),
+        program_commit=program_commit(),
         project_commit=commit_of(Path.cwd()),
         cells_digest=sources_digest(
             [

