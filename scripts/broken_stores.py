@@ -44,7 +44,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import cli
 from bench.core.case import Case, Status
-from bench.core.metrics import Observation
+from bench.core.observation import Observation
 from bench.core.predictions import pack
 from bench.host.hardware import Machine
 from bench.store.campaign import Campaign, open_campaign

@@ -36,7 +36,8 @@ from bench.catalog.tasks.mnist import IDX_FILES, read_folder, read_pack
 from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.errors import BenchError
-from bench.core.metrics import METRICS, RunMetadata
+from bench.core.metrics import METRICS
+from bench.core.observation import RunMetadata
 from bench.core.predictions import pack, unpack
 from bench.duel.layout import source_folders, top_level_names
 from bench.plan.gate import find_gate

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 
 from bench.core.case import Case
-from bench.core.metrics import CALL_PATHS, Observation
+from bench.core.observation import CALL_PATHS, Observation
 from bench.core.predictions import pack
 from bench.store.compact import compact
 from bench.store.parts import Run, write_run

@@ -34,7 +34,7 @@ from bench.catalog import tasks  # noqa: E402
 from bench.catalog.cache import obtain  # noqa: E402
 from bench.catalog.tasks import TASKS  # noqa: E402
 from bench.core.case import Case  # noqa: E402
-from bench.core.metrics import CALL_PATHS, Observation  # noqa: E402
+from bench.core.observation import CALL_PATHS, Observation  # noqa: E402
 from bench.core.protocol import Emit, Event, Request, Started  # noqa: E402
 from bench.run.pool import Workers  # noqa: E402
 

@@ -39,7 +39,7 @@ from bench.catalog.cache import obtain
 from bench.catalog.tasks import TASKS
 from bench.cli.progress import CampaignProgress
 from bench.core.case import Case, Status
-from bench.core.metrics import Observation
+from bench.core.observation import Observation
 from bench.core.protocol import Event, Request, Started
 from bench.plan.plan import Plan, ScheduledCase
 from bench.run.pool import RunOutcome, Workers

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.duel.interleaved import ROUNDS, Batching, ProcessPair
 from bench.duel.record import ROUNDS_FILE, rounds_of
 from bench.duel.rounds import Round, SideRound

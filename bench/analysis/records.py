@@ -26,7 +26,8 @@ from bench.analysis.reductions import (
 from bench.analysis.sections import SectionKey, section_keys
 from bench.core.case import Case, Status
 from bench.core.metric import FromPhase
-from bench.core.metrics import CALL_PATHS, METRICS
+from bench.core.metrics import METRICS
+from bench.core.observation import CALL_PATHS
 
 NEEDED = tuple(
     dict.fromkeys(

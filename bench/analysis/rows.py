@@ -23,7 +23,8 @@ from bench.core.axes import SETTING_FIELDS
 from bench.core.case import Case
 from bench.core.errors import BenchError
 from bench.core.metric import Metric
-from bench.core.metrics import CALL_PATHS, METRICS
+from bench.core.metrics import METRICS
+from bench.core.observation import CALL_PATHS
 from bench.store.ceilings import Ceilings, CeilingsKey, ProductShape
 
 REFERENCE_CELL = "simple_rnn"

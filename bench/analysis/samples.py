@@ -26,7 +26,8 @@ from bench.analysis.stats import (
     unpaired_ratio,
 )
 from bench.core.metric import FromCalls, Metric
-from bench.core.metrics import CALL_PATHS, COMPARED, METRICS
+from bench.core.metrics import COMPARED, METRICS
+from bench.core.observation import CALL_PATHS
 
 Block = tuple[int, int]
 """Seed and repeat; for accuracy and loss the seed, and 0."""

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.case import Case, Status
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 
 DUEL_PROTOCOL = 3
 """Version of the wire format. A duel between commits reads this line in the source of each commit, and refuses one that

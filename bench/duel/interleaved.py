@@ -21,7 +21,7 @@ from bench.core import code
 from bench.core.case import Status
 from bench.core.code import ImportedModule
 from bench.core.errors import BenchError, ExitCode
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.core.protocol import CodeImported, Event, Finished, Request, Started, TimedBatch, TimedPhase
 from bench.duel.rounds import Round, SideRound
 from bench.duel.sides import PreparedSide

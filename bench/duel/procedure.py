@@ -18,7 +18,7 @@ from bench.catalog import tasks
 from bench.catalog.cache import default_cache, obtain
 from bench.core.errors import UsageError
 from bench.core.metric import Margins
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.core.protocol import TimedPhase
 from bench.duel.code import check_own_code
 from bench.duel.interleaved import ROUNDS, Batching, ImportedCode, InterleavedRunner, ProcessPair, SideFailedError

@@ -86,7 +86,7 @@ def cpu_fractions(before: CpuTimes, after: CpuTimes, process_cpu_seconds: float)
 @dataclass(frozen=True, kw_only=True)
 class Usage:
     """The load and the CPU time of others during a run. The names and meanings are those of
-    `bench.core.metrics.RunMetadata`."""
+    `bench.core.observation.RunMetadata`."""
 
     load_start: float
     load_end: float

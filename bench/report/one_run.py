@@ -16,7 +16,8 @@ from bench.core import code
 from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.metric import FromCallMemory
-from bench.core.metrics import METRICS, Observation, RunMetadata
+from bench.core.metrics import METRICS
+from bench.core.observation import Observation, RunMetadata
 from bench.report.document import Block, Column, Document, Facts, Heading, Table
 from bench.report.values import NONE, figure_in, in_words, known_facts, measured_time, together, worded
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from bench.core.case import Case, Status
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.core.protocol import Event, Finished, Request, Started
 from bench.run.server import IMPORT_SECONDS, Isolation, Server, default_isolation, killed_by
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import bench
 from bench.core.case import Status
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.core.phases import WHOLE_RUN
 from bench.core.protocol import Event, Request
 from bench.host.checkout import CommitOrigin, commit_of_files, origin_of

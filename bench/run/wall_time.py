@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from bench.core.metrics import Observation
+from bench.core.observation import Observation
 from bench.core.phases import PHASES
 
 

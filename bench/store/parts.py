@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from bench.core import code
 from bench.core.case import Case, Status, digest
 from bench.core.errors import UsageError
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.store import schema
 from bench.store.campaign import Campaign
 from bench.store.files import publish, refused

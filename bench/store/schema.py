@@ -34,7 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.core.case import Case
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 
 SCHEMA_VERSION = 4
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.core.case import Case, Status, digest
-from bench.core.metrics import Observation
+from bench.core.observation import Observation
 from bench.store.schema import BY_NAME, TEXT, TIME, StoredColumn, ValueRange, codes_of
 from bench.store.shapes import JSON_COLUMNS, parsed
 

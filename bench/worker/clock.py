@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from bench.core.metrics import Observation
+from bench.core.observation import Observation
 from bench.core.phases import PHASES
 from bench.core.protocol import Began, Emit, FailedRun
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.metrics import Observation
+from bench.core.observation import Observation
 from bench.host.noise import resident_bytes
 
 BATCHES = (32, 256, 1024)

@@ -14,7 +14,7 @@ from bench.catalog.runtimes import outputs_apart
 from bench.catalog.tasks import Task
 from bench.core import code, predictions
 from bench.core.case import Case
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.core.protocol import Began, Emit, InvalidRun, Request
 from bench.host import noise
 from bench.worker.clock import Clock

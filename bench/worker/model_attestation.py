@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from bench.core import code
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.core.protocol import Emit, FailedRun, ModelRequest, Request
 from bench.worker.evidence.code import imported_modules
 from bench.worker.evidence.marks import Marks

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.catalog import dtypes, tasks
-from bench.core.metrics import Observation
+from bench.core.observation import Observation
 from bench.core.protocol import Began, Emit, FailedRun, Request
 from bench.store.ceilings import PEAK_SIZE, ProductShape
 from bench.worker.session import preload as preload

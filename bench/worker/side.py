@@ -22,7 +22,7 @@ from bench.catalog.dtypes import Dtype
 from bench.catalog.tasks import Arrays, Task
 from bench.core import code
 from bench.core.case import Case
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.core.protocol import CodeImported, Emit, InvalidRun, Request, TimedBatch, TimedPhase
 from bench.worker.backends import BackendAdapter
 from bench.worker.data import task_of, with_padding

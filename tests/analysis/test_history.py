@@ -17,7 +17,8 @@ from bench.analysis.history import By, Conclusion, Series, measured_commits, ser
 from bench.cli import app
 from bench.core.case import Case
 from bench.core.errors import NoVerdictError, UsageError
-from bench.core.metrics import METRICS, Observation, find_metric
+from bench.core.metrics import METRICS, find_metric
+from bench.core.observation import Observation
 from bench.report.figures.history_plot import plot_history
 from bench.store.parts import write_run
 from tests.support.frames import MACHINE, frame, run

@@ -19,7 +19,7 @@ from bench.cli import main
 from bench.cli.options import LOCAL_RESULTS
 from bench.core.case import Case
 from bench.core.errors import ExitCode, UsageError
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.host.hardware import parse_cpus, read_machine
 from bench.host.noise import HeavyProcess, Quiet
 from bench.host.procfs import GIB

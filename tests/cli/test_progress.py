@@ -16,7 +16,7 @@ import pytest
 
 from bench.cli.progress import CampaignProgress
 from bench.core.case import Status
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.core.protocol import Began
 from bench.plan.plan import Plan, ScheduledCase, make_plan
 from bench.plan.suite import load as load_suite

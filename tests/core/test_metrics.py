@@ -10,7 +10,8 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.core.metric import FromCalls, FromMetadata, FromPhase, Margins
-from bench.core.metrics import COMPARED, METRICS, Observation, RunMetadata, find_metric
+from bench.core.metrics import COMPARED, METRICS, find_metric
+from bench.core.observation import Observation, RunMetadata
 from tests.support.change import copy_of_package
 
 OBSERVED = {field.name for field in fields(Observation)}

@@ -9,7 +9,7 @@ import pytest
 
 from bench.analysis.verdict import Verdict
 from bench.core.errors import UsageError
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.duel.interleaved import Batching, ProcessPair
 from bench.duel.procedure import DuelResult, measure_until_decided
 from bench.duel.sequential import MARGINS, InterimAnalysis, Schedule

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.host.hardware import read_machine
 from bench.host.noise import (
     CpuFractions,

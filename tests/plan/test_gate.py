@@ -16,7 +16,8 @@ from bench.cli import main
 from bench.core.case import Case, Status
 from bench.core.errors import ExitCode, UsageError
 from bench.core.metric import Margins
-from bench.core.metrics import COMPARED, METRICS, Observation, RunMetadata
+from bench.core.metrics import COMPARED, METRICS
+from bench.core.observation import Observation, RunMetadata
 from bench.plan import suite
 from bench.plan.gate import Gate, find_gate, read_gate
 from bench.store.campaign import open_campaign

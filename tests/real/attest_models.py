@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.case import Case
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.core.protocol import Event, FailedRun, ModelRequest, Request
 
 

@@ -68,7 +68,7 @@ def plain(case: dict[str, Any], data: Path) -> Result:
 def bench(case: dict[str, Any], data: Path) -> Result:
     """The same through `bench.worker`."""
     from bench.core.case import Case
-    from bench.core.metrics import Observation
+    from bench.core.observation import Observation
     from bench.core.protocol import Event, Request
     from bench.worker import measure
     from bench.worker.runtimes import keras as runtime

@@ -21,7 +21,7 @@ from bench.catalog.tasks import TASKS
 from bench.cli import app
 from bench.core.case import Case, Status
 from bench.core.errors import NoVerdictError, UsageError
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.core.predictions import pack
 from bench.report.document import Callout, Diagrams, Document, Figure, FigureNotDrawn, Gallery, Heading, Table
 from bench.report.figures import FIGURES, draw_all

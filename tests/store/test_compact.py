@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.core.errors import UsageError
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.store import compact as module
 from bench.store.compact import compact
 from bench.store.files import publish

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bench.core.case import Case, Status
 from bench.core.errors import UsageError
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.store.compact import compact
 from bench.store.parts import write_run
 from bench.store.reader import finished, load

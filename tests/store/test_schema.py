@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.case import Case
 from bench.core.errors import UsageError
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.store import schema
 from bench.store.campaign import Campaign
 from bench.store.compact import compact

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.core.metrics import Observation
+from bench.core.observation import Observation
 from bench.core.protocol import Emit, FailedRun, Request
 
 

@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.core.protocol import CodeImported, Emit, Request, TimedBatch
 from tests.support.fake_worker import obey, read_script
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.core.case import Case
 from bench.core.code import ImportedModule, to_json
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.core.protocol import Began, Emit, FailedRun, InvalidRun, Request
 
 SCRIPT = "BENCH_FAKE_SCRIPT"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bench.core.case import Case, digest
 from bench.core.code import ImportedModule, to_json
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 
 MACHINE = {"cpu_model": "Fictional 9000", "usable_cores": 2, "memory_class_gib": 16.0, "gpus": []}
 SOFTWARE = {

@@ -11,7 +11,7 @@ import random
 import sys
 
 from bench.core.code import to_json
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.core.protocol import CodeImported, Emit, FailedRun, Request, TimedBatch
 from bench.worker.evidence.code import imported_modules
 

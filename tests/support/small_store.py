@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from bench.core.case import Case, Status
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.store.campaign import Campaign
 from bench.store.compact import compact
 from bench.store.parts import Run, write_run

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.case import Case, Status
-from bench.core.metrics import Observation, RunMetadata
+from bench.core.observation import Observation, RunMetadata
 from bench.host.software import Software
 from bench.store.campaign import Campaign
 from bench.store.parts import Run, write_run
