@@ -13,12 +13,14 @@ import typer
 
 import bench
 from bench.cli import (
+    cite,
     compact,
     compare,
     data,
     duel,
     env,
     export,
+    figure,
     gpu_kit,
     history,
     kernels,
@@ -61,6 +63,8 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("table")(table.table)
 app.command("report")(report.report)
+app.command("figure")(figure.figure)
+app.command("cite")(cite.cite)
 app.command("verify")(verify.verify)
 app.command("compare")(compare.compare)
 app.command("gate")(compare.gate)

@@ -23,6 +23,17 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class TableFormat(StrEnum):
+    """How the comparison table is written: as others, and as a paper, a page and a spreadsheet want it."""
+
+    TEXT = "text"
+    MD = "md"
+    LATEX = "latex"
+    HTML = "html"
+    CSV = "csv"
+    JSON = "json"
+
+
 class DataFormat(StrEnum):
     """How facts are written."""
 

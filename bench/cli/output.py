@@ -17,7 +17,7 @@ from bench.core.errors import system_refusal
 from bench.report.values import printable_lines
 
 if TYPE_CHECKING:
-    from bench.cli.options import DataFormat, Format
+    from bench.cli.options import DataFormat, Format, TableFormat
     from bench.report.document import Document
 
 
@@ -99,7 +99,7 @@ class LogOutput(logging.Handler):
         notify(record.getMessage())
 
 
-def put(fmt: Format | DataFormat, document: Callable[[], Document], data: Callable[[], object]) -> None:
+def put(fmt: Format | DataFormat | TableFormat, document: Callable[[], Document], data: Callable[[], object]) -> None:
     """Write a result in the format that was asked for; only that one is made.
 
     Args:
@@ -114,6 +114,14 @@ def put(fmt: Format | DataFormat, document: Callable[[], Document], data: Callab
             from bench.report.markdown import render_markdown
 
             typer.echo(render_markdown(document()), nl=False)
+        case "latex":
+            from bench.report.latex import render_latex
+
+            typer.echo(render_latex(document()), nl=False)
+        case "html":
+            from bench.report.html import render_fragment
+
+            typer.echo(render_fragment(document()), nl=False)
         case _:
             put_text(document())
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import ClaimOption, Format, FormatOption, JoinOption, ResultsArgument, measured
+from bench.cli.options import ClaimOption, Format, JoinOption, ResultsArgument, TableFormat, measured
 from bench.cli.output import notify, put
 
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def table(
     results: ResultsArgument = None,
-    fmt: FormatOption = Format.TEXT,
+    fmt: Annotated[TableFormat, typer.Option("--format", help="How to write it.")] = TableFormat.TEXT,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Every row against every other, with intervals that hold together.")
+    ] = False,
     write: Annotated[
         Path | None,
         typer.Option("--write", metavar="FILE", help="Put the markdown table between this file's markers instead."),
@@ -34,26 +37,52 @@ def table(
       bench table --join units --claim "accuracy: gru > lstm"
 
       bench table results/local --join backend
+
+      bench table --pairs --format latex > pairs.tex
     """
     from bench.analysis.joining import read_join
     from bench.core.claim import read_claims
-    from bench.report.markdown import render_markdown
-    from bench.report.markers import write_between_markers
     from bench.report.measured import read_sections
-    from bench.report.table import table_document
 
     declared = read_claims(claims or (), "--claim")
     sections = read_sections(measured(results), suite=suite, join=read_join(join), claims=declared, warn=notify)
-    if write is None:
+    if write is not None:
+        _write(write, sections, pairs=pairs)
+    elif pairs:
+        _print_pairs(sections, fmt)
+    else:
         print_table(sections, fmt)
-        return
-    changed = write_between_markers(write, render_markdown(table_document(sections)))
-    typer.echo(f"{write}: {'the table is new' if changed else 'the table was up to date'}", err=True)
 
 
-def print_table(sections: Sequence[Section], fmt: Format) -> None:
+def print_table(sections: Sequence[Section], fmt: Format | TableFormat) -> None:
     """Print the table in a format."""
     from bench.report.table import table_document
     from bench.report.table_data import table_data
 
+    if fmt.value == "csv":
+        from bench.report.csv_table import render_csv, table_records
+
+        typer.echo(render_csv(table_records(sections)), nl=False)
+        return
     put(fmt, lambda: table_document(sections), lambda: table_data(sections))
+
+
+def _print_pairs(sections: Sequence[Section], fmt: TableFormat) -> None:
+    from bench.report.csv_table import render_csv
+    from bench.report.pair_table import pair_records, pairs_document
+
+    if fmt is TableFormat.CSV:
+        typer.echo(render_csv(pair_records(sections)), nl=False)
+        return
+    put(fmt, lambda: pairs_document(sections), lambda: {"pairs": pair_records(sections)})
+
+
+def _write(file: Path, sections: Sequence[Section], *, pairs: bool) -> None:
+    from bench.report.markdown import render_markdown
+    from bench.report.markers import write_between_markers
+    from bench.report.pair_table import pairs_document
+    from bench.report.table import table_document
+
+    document = pairs_document(sections) if pairs else table_document(sections)
+    changed = write_between_markers(file, render_markdown(document))
+    typer.echo(f"{file}: {'the table is new' if changed else 'the table was up to date'}", err=True)

@@ -15,20 +15,25 @@ from bench.report.values import NONE, clean
 def render_html(document: Document) -> str:
     """The page; every text on it is cleaned and escaped."""
     headings = [block for block in document.walk() if isinstance(block, Heading)]
-    page: str = _template().render(
-        document=document,
-        contents=[heading for heading in headings if heading.anchor],
-        sections=_sections(document.blocks),
-        kind=lambda block: type(block).__name__,
-        inline=_inline,
-        sort_key=_sort_key,
-        lines=lambda cell: (cell,) if isinstance(cell, str) else cell,
+    page: str = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            document=document,
+            contents=[heading for heading in headings if heading.anchor],
+            sections=_sections(document.blocks),
+        )
     )
     return page
 
 
+def render_fragment(document: Document) -> str:
+    """The blocks of a document as HTML to be put into another page or a notebook: no style and no script."""
+    return f"{_environment().get_template('blocks.html.j2').module.show(document.blocks)}"
+
+
 @functools.cache
-def _template() -> Any:
+def _environment() -> Any:
     import jinja2
     import markupsafe
 
@@ -40,7 +45,13 @@ def _template() -> Any:
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: value if isinstance(value, markupsafe.Markup) else clean(str(value)),
     )
-    return environment.get_template("page.html.j2")
+    environment.globals.update(
+        kind=lambda block: type(block).__name__,
+        inline=_inline,
+        sort_key=_sort_key,
+        lines=lambda cell: (cell,) if isinstance(cell, str) else cell,
+    )
+    return environment
 
 
 def _sections(blocks: Sequence[Block]) -> list[list[Block]]:

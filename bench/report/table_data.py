@@ -35,13 +35,14 @@ def _section_object(section: Section) -> dict[str, Any]:
         "shared": dict(section.shared),
         "axes": list(section.axes),
         "joined": list(section.joined),
-        "rows": [_row_object(row) for row in section.rows],
+        "rows": [row_object(row) for row in section.rows],
         "trends": trends_object(find_trends(section.runs)),
         "claims": [asdict(claim) for claim in judge_claims(section)],
     }
 
 
-def _row_object(row: Row) -> dict[str, Any]:
+def row_object(row: Row) -> dict[str, Any]:
+    """The figures of a row, JSON-able."""
     statuses: Counter[str] = Counter()
     for excluded in row.excluded:
         statuses[excluded.status] += excluded.runs

@@ -11,9 +11,11 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from bench.analysis.summary import Section
+from bench.core.errors import NoVerdictError
 from bench.report.document import Figure, FigureNotDrawn
 from bench.report.figures import style
 from bench.report.figures.accuracy_against_time import draw_accuracy_against_time
@@ -46,6 +48,15 @@ FIGURES: Mapping[str, tuple[str, Callable[[Measured, Section], style.Drawing]]] 
 
 _TITLE_COLUMNS = 62
 
+PAPER_KINDS: Mapping[str, dict[str, None]] = MappingProxyType(
+    {
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "svg": {"Date": None, "Creator": None},
+        "png": {"Software": None},
+    }
+)
+"""The kinds of files, and what they would hold of when and by what they were made."""
+
 
 def draw_all(measured: Measured, section: Section) -> tuple[Figure | FigureNotDrawn, ...]:
     """All figures of a section, in the order in which the page has them."""
@@ -62,6 +73,41 @@ def draw(name: str, measured: Measured, section: Section) -> Figure | FigureNotD
     """
     subject, make = FIGURES[name]
     return saved(name, subject, lambda: make(measured, section))
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """A figure as a file for a paper, without its title, which a caption takes over."""
+
+    content: bytes
+    caption: str
+    """The finding, and what is shown."""
+
+
+def draw_for_paper(name: str, measured: Measured, section: Section, kind: str, width: float) -> PaperFigure:
+    """Draw a figure for a paper: fonts are in the file, and the same data give the same bytes.
+
+    Args:
+        name: one of `FIGURES`.
+        measured: the observations that the section is of.
+        section: the rows that are drawn.
+        kind: one of `PAPER_KINDS`.
+        width: inches.
+
+    Raises:
+        NoVerdictError: there is nothing to show.
+    """
+    subject, make = FIGURES[name]
+    with style.settings(width) as plt:
+        try:
+            drawing = make(measured, section)
+            content = io.BytesIO()
+            drawing.figure.savefig(content, format=kind, metadata=PAPER_KINDS[kind], facecolor="white", dpi=600)
+        except style.NothingToShowError as nothing:
+            raise NoVerdictError(f"nothing to show in {name!r} ({subject}): {nothing}.") from None
+        finally:
+            plt.close("all")
+    return PaperFigure(content.getvalue(), f"{drawing.title}. {drawing.caption}".replace("..", "."))
 
 
 def saved(name: str, subject: str, make: Callable[[], style.Drawing]) -> Figure | FigureNotDrawn:

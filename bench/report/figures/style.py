@@ -34,8 +34,8 @@ class NothingToShowError(Exception):
     """A figure has nothing to show; its text is the reason."""
 
 
-_WIDTH = 5.4
-"""Inches."""
+WIDTH = 5.4
+"""The width of a figure on a page, inches."""
 
 
 MOST_LINES = 8
@@ -43,22 +43,25 @@ MOST_LINES = 8
 
 
 @contextmanager
-def settings() -> Iterator[Any]:
-    """Give `matplotlib.pyplot` with the settings that all figures have."""
+def settings(width: float = WIDTH) -> Iterator[Any]:
+    """Give `matplotlib.pyplot` with the settings that all figures have, for a width in inches."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import seaborn as sns
 
+    size = 9 if width >= WIDTH else 8
     values = {
         **sns.axes_style("ticks"),
         "svg.hashsalt": "bench",
         "svg.fonttype": "path",
+        "pdf.fonttype": 42,  # fonts as TrueType, which publishers ask for
         "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
-        "font.size": 9,
-        "axes.titlesize": 9,
-        "axes.labelsize": 9,
+        "font.size": size,
+        "axes.titlesize": size,
+        "axes.labelsize": size,
+        "figure.figsize": (width, width),
         "text.color": FIGURE_INK,
         "axes.labelcolor": FIGURE_INK,
         "axes.edgecolor": FIGURE_INK,
@@ -71,7 +74,7 @@ def settings() -> Iterator[Any]:
         "axes.spines.right": False,
         "figure.constrained_layout.use": True,
         "legend.frameon": False,
-        "legend.fontsize": 8,
+        "legend.fontsize": size - 1,
     }
     with plt.rc_context(values):
         yield plt
@@ -90,8 +93,9 @@ def axes(rows: int = 0, *, height: float = 3.2, panels: int = 1) -> Any:
     """A new drawing and its axes, as high as its rows need, at least `height` inches; `panels` lie above each other."""
     import matplotlib.pyplot as plt
 
-    tall = max(height, 1.3 + 0.32 * rows)
-    return plt.subplots(panels, 1, figsize=(_WIDTH, tall), sharex=panels > 1)
+    width = plt.rcParams["figure.figsize"][0]
+    tall = max(height * min(1.0, (width / WIDTH) ** 0.5), 1.3 + 0.32 * rows)
+    return plt.subplots(panels, 1, figsize=(width, tall), sharex=panels > 1)
 
 
 def short(text: str, width: int = 30) -> str:
