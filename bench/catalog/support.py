@@ -97,6 +97,22 @@ def probe_refusal(case: Case, host: Capabilities) -> str | None:
     )
 
 
+def numbers_refusal(case: Case) -> str | None:
+    """Why a configuration's outputs and gradients can't be set beside a reference's; None where they can."""
+    if case.cell not in BUILT_IN:
+        return f"there is no reference of {case.cell}: it is for the cells that come with the program"
+    if networks.find(case.network).factory:
+        return "there is no reference of a network of your own, but for those that come with the program"
+    if case.dropout or case.recurrent_dropout:
+        return "what is dropped is drawn by each backend in its own way: compare without dropout"
+    if case.stateful:
+        return "in its first batch a stateful layer computes what any other does: compare without"
+    task = tasks.known(case)
+    if task is not None and (task.vocabulary or task.mask_value is not None):
+        return f"the reference reads numbers without padding of their own, which {case.task} has not: use noise"
+    return None
+
+
 def changed_options(case: Case, options: Sequence[str] = OPTIONS) -> list[str]:
     """Those of a case's options that are not at their default, each with its value: `recurrent_dropout=0.2`."""
     return [f"{name}={written(value)}" for name, value in changed(case, options)]

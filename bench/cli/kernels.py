@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.equal_numbers import compare_numbers
 from bench.cli.model_kernels import DEFAULT_STEPS, attest
 from bench.cli.options import Format, FormatOption, SetOption
 from bench.cli.output import notify, put
@@ -44,11 +45,18 @@ def kernels(
         bool,
         typer.Option("--options", help="The matrix of the options of layers: which kernel Keras picks with each."),
     ] = False,
+    equal: Annotated[
+        bool,
+        typer.Option("--equal", help="Whether they compute the same: outputs and gradients, with the same weights."),
+    ] = False,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
     """The matrix of cells × kernels × backends × devices: what can be had, and what can't and why.
 
     What this machine lacks is shown as assumed, from Keras's rules.
+
+    With --equal, each computes the same batch with the same weights; outputs and gradients are set beside a reference
+    in float64, and what the number format allows. Ends with 4 if one computes something else, or can't be run.
 
     With MODULE:BUILD, which kernel each recurrent layer of that Keras model runs in training, evaluation and
     prediction, read from the programs of a step. Ends with 4 if it could not be trained.
@@ -62,11 +70,15 @@ def kernels(
       bench kernels --set devices=gpu:0 --set networks=notebook,cudnn_ready
 
       bench kernels --options --set backends=tensorflow --set cells=lstm,gru
+
+      bench kernels --equal --set cells=lstm --set backends=tensorflow,jax
+
       bench kernels my_module:build_model --set backends=tensorflow,jax,torch
     """
     if model is not None:
-        if probe:
-            raise UsageError("--probe is for the matrix: a model's layers are always read from what ran.")
+        if probe or equal:
+            option = "--probe" if probe else "--equal"
+            raise UsageError(f"{option} is for the matrix: a model's layers are always read from what ran.")
         attest(model, data or "", steps or DEFAULT_STEPS, overrides or (), fmt)
         return
     for option, given in (("--data", data), ("--steps", steps)):
@@ -74,6 +86,11 @@ def kernels(
             raise UsageError(
                 f"{option} is for a model: name its function, as in `bench kernels my_module:build_model`."
             )
+    if equal:
+        if probe or options:
+            raise UsageError(f"--equal and {'--probe' if probe else '--options'} are two tables: give one of them.")
+        compare_numbers(overrides or (), fmt)
+        return
     from bench.catalog.matrix import availability
     from bench.catalog.support import missing
     from bench.host.capabilities import read_capabilities

@@ -32,8 +32,8 @@ def measure(request: Request, emit: Emit) -> None:
 
     Raises:
         FailedRun: the cell can't be built, or a loss isn't finite.
-        InvalidRun: the kernel that ran isn't the one asked for, a setting reads back as another, or a timed epoch
-            traced or compiled something.
+        InvalidRun: the kernel that ran isn't the one asked for, a setting reads back as another, a timed epoch traced
+            or compiled something, or a mask was ignored.
     """
     case, task = request.case, task_of(request)
     clock, earlier = Clock(emit, scored=task.scored), noise.read_cpu_times()
@@ -78,6 +78,7 @@ def measure(request: Request, emit: Emit) -> None:
                 metadata = replace(metadata, **_judged(task, data, runtime.outputs()))
         with clock.phase("attest"):
             attestation = runtime.attest(task.steps, phases)
+            ignored_mask = runtime.mask_problem(attestation)
         metadata = replace(
             metadata,
             attested_kernel=attestation.kernel,
@@ -86,7 +87,8 @@ def measure(request: Request, emit: Emit) -> None:
         )
     finally:
         emit(replace(metadata, **asdict(usage.stop())))
-    if problems := [*contradictions(case, attestation), *outputs_apart(case, runtime.output_difference)]:
+    problems = [*contradictions(case, attestation), *outputs_apart(case, runtime.output_difference)]
+    if problems := [*problems, *([ignored_mask] if ignored_mask else [])]:
         raise InvalidRun("; ".join(problems))
 
 

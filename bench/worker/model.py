@@ -63,7 +63,9 @@ def build(case: Case, task: Task) -> keras.Model:
     else:
         inputs = _input(case, task)
         model = keras.Model(inputs, _layers(inputs, case, task))
-    _compile(model, case, task)
+    # the legacy `decay` of the notebook's optimizer: learning_rate / (1 + decay · step)
+    schedule = keras.optimizers.schedules.InverseTimeDecay(case.learning_rate, decay_steps=1, decay_rate=case.decay)
+    compile_model(model, case, task, keras.optimizers.Adam(schedule))
     return model
 
 
@@ -161,11 +163,10 @@ def _layers(x: Any, case: Case, task: Task) -> Any:
     return x
 
 
-def _compile(model: keras.Model, case: Case, task: Task) -> None:
-    # the legacy `decay` of the notebook's optimizer: learning_rate / (1 + decay · step)
-    schedule = keras.optimizers.schedules.InverseTimeDecay(case.learning_rate, decay_steps=1, decay_rate=case.decay)
+def compile_model(model: keras.Model, case: Case, task: Task, optimizer: keras.Optimizer) -> None:
+    """Set the model up for training: the task's loss and scores, and the case's kernel."""
     model.compile(
-        optimizer=keras.optimizers.Adam(schedule),
+        optimizer=optimizer,
         loss=task.target.loss,
         metrics=list(task.target.metrics),
         jit_compile=jit_compile(case.kernel, case.backend),

@@ -35,6 +35,15 @@ def words():
         x, lengths = random.integers(1, 30, (samples, 6)), random.integers(2, 7, samples)
         return x, (x[:, 0] > 15).astype(int), lengths
     return bench.TaskData(target="class", train=part(64), validation=part(12), test=part(20), embedding=4)
+
+def unmasked(units, activation, return_sequences, name):
+    import keras
+
+    class Unmasked(keras.layers.GRU):
+        def call(self, sequences, initial_state=None, mask=None, training=False):
+            return super().call(sequences, initial_state=initial_state, training=training)
+
+    return Unmasked(units, activation=activation, return_sequences=return_sequences, name=name)
 """
 
 
@@ -49,13 +58,26 @@ def test_scores_are_those_of_the_sequences_without_their_padding(backend: str) -
     assert scores["keras"] == pytest.approx(scores["by hand"], rel=2e-5)
 
 
-def test_a_users_data_go_through_a_run(tmp_path: Path) -> None:
-    (tmp_path / "my_set.py").write_text(MODULE)
-    options = "cells=gru networks=single units=4 seeds=0 epochs=1 batch_size=32 tasks=my_set:waves,my_set:words"
-    sets = [word for option in options.split() for word in ("--set", option)]
+def run_on_users_data(folder: Path, options: str) -> subprocess.CompletedProcess[str]:
+    """`bench run quick` of a small network in `folder`, with the tasks and cells of `MODULE`."""
+    (folder / "my_set.py").write_text(MODULE)
+    always = "networks=single units=4 seeds=0 epochs=1 batch_size=32"
+    sets = [word for option in f"{always} {options}".split() for word in ("--set", option)]
     command = [sys.executable, "-c", "from bench.cli import main; main()", "run", "quick", *sets, "--results", "store"]
-    environment = {**os.environ, "BENCH_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    environment = {**os.environ, "BENCH_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_a_layer_that_ignores_the_mask_makes_a_run_invalid(tmp_path: Path) -> None:
+    done = run_on_users_data(tmp_path, "cells=my_set:unmasked tasks=my_set:words")
+    assert done.returncode == 4, done.stderr
+    (run,) = load([tmp_path / "store"]).query("phase == 'run'").to_dict("records")
+    assert run["status"] == "invalid"
+    assert "the mask is ignored: the loss of a batch is" in run["error"]
+
+
+def test_a_users_data_go_through_a_run(tmp_path: Path) -> None:
+    done = run_on_users_data(tmp_path, "cells=gru tasks=my_set:waves,my_set:words")
     assert done.returncode == 0, done.stderr
     frame = load([tmp_path / "store"])
     assert set(frame["status"]) == {"ok"}

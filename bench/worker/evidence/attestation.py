@@ -39,6 +39,10 @@ class Attestation:
         ran = {shown.kernel for layers in self.evidence.values() for shown in layers.values()}
         return ran.pop() if len(ran) == 1 else "mixed"
 
+    def ran(self, kernel: str) -> bool:
+        """Whether a layer ran this kernel in some phase."""
+        return any(kernel == shown.kernel for layers in self.evidence.values() for shown in layers.values())
+
     def to_json(self) -> str:
         """The evidence alone."""
         phases = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from bench.catalog import runtimes
@@ -11,9 +12,21 @@ from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
-from bench.worker.data import Data
+from bench.worker.data import Array, Data
 from bench.worker.evidence.attestation import Attestation
 from bench.worker.inference import CallPath, Outputs
+
+
+@dataclass(frozen=True)
+class StepNumbers:
+    """What a batch comes to with given weights."""
+
+    outputs: Array
+    gradients: tuple[Array, ...] | None
+    """The derivatives of the batch's loss with respect to each of the weights, in their order and shapes; None of a
+    runtime that only infers."""
+    phases: tuple[str, ...]
+    """What was executed for it."""
 
 
 class RuntimeAdapter(Protocol):
@@ -49,6 +62,23 @@ class RuntimeAdapter(Protocol):
 
     def programs(self) -> int:
         """How many programs have been traced or compiled so far."""
+
+    def mask_problem(self, attestation: Attestation) -> str | None:
+        """What shows that padding was not skipped, as a sentence; None where it was, or there is no mask.
+
+        Args:
+            attestation: cuDNN takes right padding alone, so that there its place can't be changed.
+        """
+
+    def step_numbers(self, weights: Sequence[Array]) -> StepNumbers:
+        """The outputs and the gradients of the training samples as a single batch, without dropout; after `build`.
+
+        Args:
+            weights: in the order, and of the shapes, in which Keras has them.
+
+        Raises:
+            FailedRun: the network has other weights.
+        """
 
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
         """The programs executed in `phases`, and the settings after the run, without knowing the kernel asked for."""

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
-from bench.catalog import networks
+from bench.catalog import dtypes, masks, networks
 from bench.catalog.tasks import Task
 from bench.core.case import Case
-from bench.core.protocol import InvalidRun
+from bench.core.protocol import FailedRun, InvalidRun
 from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Array, Data
 from bench.worker.evidence.attestation import Attestation, attest, watch
+from bench.worker.evidence.masking import mask_problem, padded_batch, padding_in_front
 from bench.worker.evidence.retracing import retraced
 from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
 from bench.worker.iterators import IteratorTimer
-from bench.worker.model import build
+from bench.worker.model import build, compile_model
+from bench.worker.runtimes import StepNumbers
 from bench.worker.warmup import Snapshot, warm_size
 
 OUTPUT_BATCH = 1000
 """Samples a call of `outputs`: large enough for Python's share to vanish, and small beside the training's memory."""
+LOSS_SCALE = 256.0
+"""What the loss is multiplied by for gradients in float16, so that small ones aren't lost: a power of 2."""
 
 
 class KerasRuntime:
@@ -110,9 +115,75 @@ class KerasRuntime:
     def programs(self) -> int:
         return self.backend.programs(self.model)
 
+    def mask_problem(self, attestation: Attestation) -> str | None:
+        mask_value = self._mask_value()
+        if mask_value is None or attestation.ran("cudnn"):
+            return None
+        x, y = self.data.x_test, self.data.y_test
+        rows = padded_batch(x, mask_value, min(self.case.batch_size, len(x)))
+        if rows is None:
+            return None
+        x, y = x[rows], y[rows]
+        programs, snapshot = self.programs(), Snapshot(self.model, self.backend)
+
+        def loss(batch: tuple[Array, Array]) -> float:
+            scores = self.model.evaluate(*batch, len(x), verbose=0, return_dict=True)
+            snapshot.restore()  # the states of stateful layers
+            return float(scores["loss"])
+
+        before = loss((x, y))
+        after = loss(padding_in_front(x, y, mask_value, per_step=self.task.target.per_step))
+        if self.programs() != programs:
+            return "the mask can't be proved: another program than that of the evaluation was traced for it"
+        return mask_problem(before, after, dtypes.find(self.case.dtype).compute)
+
+    def _mask_value(self) -> float | None:
+        """What stands in a step that is padding, and masked; None where nothing is, as in a user's own network."""
+        layers = self.model._flatten_layers()
+        if not any(isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False) for layer in layers):
+            return None
+        return masks.PADDING if self.case.mask != "none" else self.task.mask_value
+
+    def step_numbers(self, weights: Sequence[Array]) -> StepNumbers:
+        model, x, y = self.model, self.data.x_train, self.data.y_train
+        shapes = [tuple(variable.shape) for variable in model.weights]
+        if shapes != [weight.shape for weight in weights]:
+            raise FailedRun(f"the network has weights of the shapes {shapes}, which are not those that it is given")
+        model.set_weights(weights)
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0
+        keeper = _GradientKeeper()
+        scaled = dtypes.find(self.case.dtype).compute == "float16"
+        optimizer = keras.optimizers.LossScaleOptimizer(keeper, initial_scale=LOSS_SCALE) if scaled else keeper
+        compile_model(model, self.case, self.task, optimizer)
+        self.backend.build_symbolically(model, x, y, len(x))
+        # the step that `fit` does, whose program is attested, and no other one
+        model.fit(x, y, len(x), epochs=1, verbose=0)
+        return StepNumbers(
+            outputs=model.predict(x, batch_size=len(x), verbose=0),
+            gradients=tuple(keras.ops.convert_to_numpy(gradient) for gradient in keeper.gradients),
+            phases=("train", "predict"),
+        )
+
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
         layers = self._marks or networks.of(self.case).recurrent_names
         return attest(self.model, self.backend, layers, steps, phases)
+
+
+class _GradientKeeper(keras.optimizers.Optimizer):  # type: ignore[misc] # keras has no type information
+    """An optimizer that keeps the gradients, and leaves the weights as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(learning_rate=0.0, name="gradient_keeper")
+
+    def build(self, variables: Sequence[Any]) -> None:
+        if not self.built:
+            super().build(variables)
+            self.gradients = [self.add_variable_from_reference(variable, "gradient") for variable in variables]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        self.assign(self.gradients[self._get_variable_index(variable)], gradient)
 
 
 class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no type information

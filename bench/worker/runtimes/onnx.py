@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import tensorflow as tf
 import tf2onnx
 
 from bench.catalog import networks
+from bench.worker.data import Array
 from bench.worker.evidence.attestation import Attestation
 from bench.worker.evidence.onnx import read_nodes
 from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
+from bench.worker.runtimes import StepNumbers
 from bench.worker.runtimes.keras import OUTPUT_BATCH, KerasRuntime
 
 _OPSET = 18
@@ -39,6 +42,13 @@ class OnnxRuntime(KerasRuntime):
         given_outputs = infer_all(infer, self.data.x_test, OUTPUT_BATCH)
         self.output_difference = float(np.abs(given_outputs - self.outputs()).max())
         return {"compiled": infer}
+
+    def step_numbers(self, weights: Sequence[Array]) -> StepNumbers:
+        of_keras = super().step_numbers(weights)
+        infer = self.call_paths()["compiled"]
+        return StepNumbers(
+            outputs=np.asarray(infer(self.data.x_test)), gradients=None, phases=(*of_keras.phases, "compiled")
+        )
 
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
         nodes = [(node.op_type, node.name) for node in self._executed.graph.node]

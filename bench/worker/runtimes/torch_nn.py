@@ -7,7 +7,7 @@ and RNN have a second bias, and Adam adds its epsilon to the corrected second mo
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,10 +20,11 @@ from bench.core.case import Case
 from bench.worker.backends import BackendAdapter
 from bench.worker.backends.torch import profiled
 from bench.worker.clock import Clock
-from bench.worker.data import Data
+from bench.worker.data import Array, Data
 from bench.worker.evidence.attestation import Attestation
 from bench.worker.evidence.programs import Scopes
 from bench.worker.inference import CallPath, Inputs, Outputs
+from bench.worker.runtimes import StepNumbers, keras_layout
 from bench.worker.warmup import warm_size
 
 _RECURRENT = {"simple_rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -166,6 +167,23 @@ class TorchRuntime:
 
     def programs(self) -> int:
         return 0  # nothing is compiled
+
+    def mask_problem(self, attestation: Attestation) -> str | None:
+        return None  # it is given no masks
+
+    def step_numbers(self, weights: Sequence[Array]) -> StepNumbers:
+        network = self._network
+        keras_layout.set_weights(network.layers, weights)
+        for layer in network.layers:
+            if isinstance(layer, nn.Dropout):
+                layer.p = 0.0
+        network.train()
+        self._loss(network(self._x.to(self._device)), self._y.to(self._device)).backward()
+        return StepNumbers(
+            outputs=self._compiled_call()(self._x.numpy()),
+            gradients=keras_layout.gradients(network.layers),
+            phases=("train", "evaluate"),
+        )
 
     def attest(self, steps: int, phases: tuple[str, ...]) -> Attestation:
         x, y = self._x[: self._case.batch_size], self._y[: self._case.batch_size]
