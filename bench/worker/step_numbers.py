@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from bench.catalog import dtypes
-from bench.core.metrics import RunMetadata
+from bench.core.observation import RunMetadata
 from bench.core.protocol import Emit, InvalidRun, Request
 from bench.worker.data import Array, Data, task_of
 from bench.worker.evidence.attestation import contradictions
