@@ -41,7 +41,7 @@ _MOST_FAILURES = 5
 
 
 class Recorder:
-    """Two servers a cell, kept from pair to pair: importing TensorFlow for each would take most of the time."""
+    """Records a pair at a time, with fresh servers, as duels do."""
 
     def __init__(self, folder: Path, cells: list[str], rounds: int, logs: Path) -> None:
         self._folder, self._rounds = folder, rounds
@@ -51,7 +51,7 @@ class Recorder:
             data = obtain(tasks.of(case, "a recording"), data_dir=None, report=_report)
             side = PreparedSide(title="A", case=case, environment=pinned_allocator(WorkerEnvironment()))
             (logs / cell).mkdir()
-            self._runners[cell] = InterleavedRunner(side, side, data=data, folder=logs / cell)
+            self._runners[cell] = InterleavedRunner((side, side), data=data, folder=logs / cell)
 
     def __enter__(self) -> Recorder:
         return self
@@ -70,7 +70,7 @@ class Recorder:
             batching = batching_of(rounds_of(rows[rows["pair"] == rows["pair"].iloc[0]].to_dict("records"))[0])
         with machine_lock(_report):
             begun = time.monotonic()
-            pair = self._runners[cell].measure(number, batching, self._rounds, begun)
+            pair = self._runners[cell].measure(number, batching, (0, 1), self._rounds, begun)
         rounds = pd.DataFrame(rows_of(pair.rounds)).assign(
             cell=cell,
             pair_seconds=pair.seconds,

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bench.core.observation import RunMetadata
-from bench.duel.interleaved import ROUNDS, Batching, ProcessPair
+from bench.duel.interleaved import ROUNDS, Batching, ProcessGroup
 from bench.duel.record import ROUNDS_FILE, rounds_of
 from bench.duel.rounds import Round, SideRound
-from bench.duel.sequential import InterimAnalysis, Schedule
+from bench.duel.sequential import Contrast, Decision
 
 ABOUT = "about.json"
 PARTS = "pairs"
@@ -132,7 +132,7 @@ def halves(recording: dict[str, list[Recorded]]) -> tuple[dict[str, list[Recorde
 
 
 class Replay:
-    """What `bench.duel.procedure.measure_until_decided` needs of a runner: pairs drawn from recorded ones.
+    """What `bench.duel.procedure.measure_until_settled` needs of a runner: pairs drawn from recorded ones.
 
     They are drawn with replacement, in runs of neighbours, so that what a disturbance did to neighbouring pairs stays
     together. In each pair it is drawn too which side is called A: both ran the same, so the true ratio of what is drawn
@@ -151,19 +151,26 @@ class Replay:
         """Seconds that the duel has taken."""
         return self.now
 
-    def measure(self, number: int, batching: Batching | None, rounds: int = ROUNDS, begun: float = 0.0) -> ProcessPair:
+    def measure(
+        self,
+        number: int,
+        batching: Batching | None,
+        sides: Sequence[int],
+        rounds: int = ROUNDS,
+        begun: float = 0.0,
+    ) -> ProcessGroup:
         """The next pair; how many rounds it has was decided before."""
         if self._left == 0:
             self._at, self._left = self._random.randrange(len(self._pairs)), self.NEIGHBOURS
         pair = self._random.choice(self._pairs[self._at % len(self._pairs)])
         self._at, self._left = self._at + 1, self._left - 1
         self.now += pair.seconds
-        metadata = (RunMetadata(), RunMetadata())
-        return ProcessPair(rounds=pair.rounds, metadata=metadata, batching=pair.batching, seconds=pair.seconds)
+        metadata = {0: RunMetadata(), 1: RunMetadata()}
+        return ProcessGroup(rounds=pair.rounds, metadata=metadata, batching=pair.batching, seconds=pair.seconds)
 
 
 class Silent:
     """A reporter that prints nothing."""
 
-    def pair_ended(self, log_ratio: float | None, so_far: InterimAnalysis, schedule: Schedule, seconds: float) -> None:
-        """See `bench.duel.procedure.PairReporter`."""
+    def group_ended(self, log_ratios: Mapping[Contrast, float], decision: Decision | None, seconds: float) -> None:
+        """See `bench.duel.procedure.GroupReporter`."""

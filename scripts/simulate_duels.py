@@ -6,7 +6,7 @@
 The earlier half of each cell's recorded pairs is there to choose by: it prints, for several numbers of rounds a pair,
 how much the pairs' ratios vary and how narrow ten minutes would make the interval. The later half is judged on: 2,000
 duels with equal sides, and as many at each injected slowdown (B's timed batches made longer by exactly that). Each of
-them is `bench.duel.procedure.measure_until_decided` itself, with pairs drawn from the recording on a clock of their
+them is `bench.duel.procedure.measure_until_settled` itself, with pairs drawn from the recording on a clock of their
 own.
 
 Writes `duels.csv` (a row a duel), `duels.json` (the rates, with Clopper-Pearson intervals) and the figure. All of it is
@@ -30,9 +30,9 @@ from scipy.special import betaincinv
 
 from bench.analysis.stats import mean_t
 from bench.duel.interleaved import ROUNDS
-from bench.duel.procedure import measure_until_decided
+from bench.duel.procedure import measure_until_settled
 from bench.duel.rounds import group_log_ratio
-from bench.duel.sequential import MARGINS
+from bench.duel.sequential import MARGINS, Contrast, Question
 from bench.report.document import Column, Document, Table
 from bench.report.markdown import render_markdown
 from scripts.recordings import ABOUT, Recorded, Replay, Silent, halves, machines, read
@@ -102,14 +102,13 @@ def simulate(
         cell: [(pair.slowed(slowdown), pair.swapped().slowed(slowdown)) for pair in recorded]
         for cell, recorded in shortened.items()
     }
+    question = Question(contrasts=(Contrast(0, 1),), margins=MARGINS, budget_seconds=budget_seconds)
     rows = []
     for index in range(number):
         cell = cells[index % len(cells)]
         replay = Replay(slowed[cell], f"{slowdown}/{index}")
-        result = measure_until_decided(
-            replay, Silent(), budget_seconds=budget_seconds, margins=MARGINS, rounds=rounds, clock=replay.clock
-        )
-        stopped = result.analysis
+        result = measure_until_settled(replay, Silent(), question, rounds=rounds, clock=replay.clock)
+        (stopped,) = result.analyses.values()
         rows.append(
             {
                 "slowdown": slowdown,

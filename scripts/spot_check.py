@@ -23,10 +23,10 @@ from bench.cli.progress import DuelProgress
 from bench.core.case import Case
 from bench.core.protocol import TimedPhase
 from bench.duel.interleaved import InterleavedRunner
-from bench.duel.procedure import measure_until_decided
-from bench.duel.sequential import MARGINS
-from bench.duel.sides import PreparedSide, pinned_allocator
-from bench.duel.specification import DuelSpecification
+from bench.duel.procedure import measure_until_settled
+from bench.duel.sequential import MARGINS, Contrast, Question
+from bench.duel.sides import PreparedSide, anchor_side, pinned_allocator
+from bench.duel.specification import DuelSpecification, SideKind
 from bench.host.hardware import read_machine
 from bench.report.document import Column, Document, Table
 from bench.report.markdown import render_markdown
@@ -42,26 +42,27 @@ def duel(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
 
     def side(title: str, fraction: float) -> PreparedSide:
         environment = pinned_allocator(WorkerEnvironment(variables={"BURN_FRACTION": str(fraction)}))
-        return PreparedSide(title=title, case=case, environment=environment, worker=WORKER)
+        return PreparedSide(title=title, name=title, case=case, environment=environment, worker=WORKER)
 
     base, new = side("as it is", 0.0), side(f"{percent:g} % burnt", percent / 100)
+    contrast = Contrast(0, 1)
     specification = DuelSpecification(
+        kind=SideKind.SETTINGS,
         sides=(base, new),
+        anchor=anchor_side(case),
         phase=TimedPhase.TRAIN,
-        margins=MARGINS,
-        budget_seconds=budget_seconds,
+        question=Question(contrasts=(contrast,), margins=MARGINS, budget_seconds=budget_seconds),
         machine=read_machine(),
     )
     with (
         machine_lock(_report),
         tempfile.TemporaryDirectory() as logs,
-        InterleavedRunner(base, new, data=data, folder=Path(logs)) as runner,
+        InterleavedRunner(specification.sides, anchor=specification.anchor, data=data, folder=Path(logs)) as runner,
     ):
         progress = DuelProgress(sys.stderr)
         progress.duel_began(specification)
-        runner.prepare()
-        result = measure_until_decided(runner, progress, budget_seconds=budget_seconds, margins=MARGINS)
-    stopped = result.analysis
+        result = measure_until_settled(runner, progress, specification.question)
+    stopped = result.analyses[contrast]
     return {
         "percent": percent,
         "cell": case.cell,
@@ -70,10 +71,10 @@ def duel(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
         "low": stopped.low,
         "high": stopped.high,
         "pairs": stopped.groups,
-        "looks": list(result.schedule.sizes),
+        "looks": list(result.analysed_at),
         "minutes": result.seconds / 60,
-        "log_ratios": list(result.log_ratios),
-        "spoilt": result.discarded_pairs,
+        "log_ratios": list(result.log_ratios[contrast]),
+        "spoilt": result.discarded_groups,
         "dropped": sum(part.contaminated for each in result.rounds for part in each.sides.values()),
         "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine_fingerprint": specification.machine.fingerprint,

@@ -1,4 +1,4 @@
-"""`bench duel A B`: two commits, environments or settings, interleaved until it is sure which is slower."""
+"""`bench duel`: commits, environments, settings or configurations, interleaved until it is sure which is slower."""
 
 from __future__ import annotations
 
@@ -33,9 +33,14 @@ def duel(
     phase: Annotated[TimedPhase, typer.Option("--phase", help="What is timed: steps of training or prediction.")] = (
         TimedPhase.TRAIN
     ),
-    budget: Annotated[
-        float, typer.Option("--budget", metavar="MINUTES", help="The time that it may take, imports left out.")
-    ] = 10.0,
+    budget: Annotated[float, typer.Option("--budget", metavar="MINUTES", help="The time that it may take.")] = 10.0,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", metavar="PERCENT", help="Go on until each ratio is known to so much: 1, or '1 %'."),
+    ] = None,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="The ratio of each two sides, and not of each to the base alone.")
+    ] = False,
     tolerance: Annotated[
         str, typer.Option("--tolerance", metavar="PERCENT", help="What still counts as the same: 1.5, or '1.5 %'.")
     ] = "1.5",
@@ -51,35 +56,43 @@ def duel(
     cpus: CpusOption = None,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
-    """Interleave two commits, environments or settings until it is sure which is slower, or that they are the same.
+    """Interleave commits, environments, settings or configurations until it is sure which is slower, or that none is.
 
-    Exit code: 0 the same or faster, 1 slower, 3 not sure within the budget, 4 a side failed.
+    Without A and B, the configurations of --set are compared with the first of them. With A and B, these are compared
+    within each configuration, with one exit code for all.
+
+    Exit code: 0 the same or faster, 1 slower, 3 not sure within the budget, 4 a side failed. Where configurations are
+    compared, none is a regression: 0 as soon as every ratio is settled.
 
     Examples:
 
       bench duel HEAD~1 HEAD --set cells=my_cells:my_cell
 
+      bench duel main HEAD --set cells=lstm,gru,my_cells:my_cell
+
+      bench duel --set cells=simple_rnn,lstm,gru --precision 1%
+
       bench duel --a "tensorflow==2.20.0" --b "tensorflow==2.21.0"
 
       bench duel --a kernel=generic --b kernel=unrolled --set cells=gru
     """
-    from bench.analysis.verdict import exit_code
     from bench.cli.progress import DuelProgress
     from bench.duel import procedure, record
     from bench.host.hardware import parse_cpus
     from bench.report.duel import duel_document
 
-    base, new = _given("A", a, a_option), _given("B", b, b_option)
+    names = _names((a, a_option), (b, b_option))
     if budget <= 0 or not math.isfinite(budget):
         raise UsageError(f"--budget {budget:g} is no time: write minutes, as in --budget 10.")
     margins, processors = _margins(tolerance, floor), parse_cpus(cpus)
     with record.duel_folder(results) as folder:
         settings = procedure.DuelSettings(
-            a=base,
-            b=new,
+            names=names,
             folder=folder,
             margins=margins,
             overrides=tuple(overrides or ()),
+            all_pairs=all_pairs,
+            precision=None if precision is None else _precision(precision),
             build=build,
             phase=phase,
             budget_seconds=60 * budget,
@@ -97,8 +110,17 @@ def duel(
     if kept is not None:
         raise kept
     notify(f"every timed batch: {ended.folder / record.ROUNDS_FILE}")
-    if code := exit_code([ended.result.analysis.verdict]):
+    if code := _exit_code(ended):
         raise typer.Exit(code)
+
+
+def _exit_code(ended: Duel) -> ExitCode:
+    from bench.analysis.verdict import exit_code
+    from bench.duel.sequential import StopReason
+
+    if ended.specification.is_regression_test:
+        return exit_code([analysis.verdict for analysis in ended.result.analyses.values()])
+    return ExitCode.NO_VERDICT if ended.result.stop is StopReason.TIME else ExitCode.OK
 
 
 def _kept(ended: Duel, facts: Mapping[str, Any]) -> UsageError | None:
@@ -123,10 +145,25 @@ def _margins(tolerance: str, floor: str) -> Margins:
     return Margins(tolerance=equivalence, floor=noise)
 
 
-def _given(letter: str, argument: str | None, option: str | None) -> str:
-    if (argument is None) == (option is None):
+def _precision(text: str) -> float:
+    precision = read_percentage(text, f"--precision {text}", least=0.1)
+    if not 0 < precision < 1:
+        raise UsageError(f"--precision {text} can't be used: it is above 0 % and below 100 %, as in --precision 1%.")
+    return precision
+
+
+def _names(a: tuple[str | None, str | None], b: tuple[str | None, str | None]) -> tuple[str, ...]:
+    """A and B, each as an argument or as an option; none where configurations are compared."""
+    for letter, given in (("A", a), ("B", b)):
+        if None not in given:
+            raise UsageError(f"side {letter} is given twice: write `bench duel A B`, or --a A --b B.")
+    base, new = (argument if argument is not None else option for argument, option in (a, b))
+    if base is None and new is None:
+        return ()
+    if base is None or new is None:
         raise UsageError(
-            f"side {letter} is {'given twice' if argument else 'missing'}: write `bench duel A B`, or --a A --b B, "
-            f"where each is a commit, requirements (keras==3.15.1) or settings (kernel=generic)."
+            f"side {'A' if base is None else 'B'} is missing: write `bench duel A B`, or --a A --b B, where each is a "
+            f"commit, requirements (keras==3.15.1) or settings (kernel=generic); or neither, to compare "
+            f"configurations, as in --set cells=lstm,gru."
         )
-    return argument or option or ""
+    return base, new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -26,7 +26,7 @@ from bench.store.campaign import Campaign
 from bench.store.parts import Run
 
 if TYPE_CHECKING:  # they import scipy, which `bench run` can do without
-    from bench.duel.sequential import InterimAnalysis, Schedule
+    from bench.duel.sequential import Contrast, Decision
     from bench.duel.specification import DuelSpecification
 
 _REDRAW_SECONDS = 1.0
@@ -147,7 +147,7 @@ _DRAWN_PERCENT = 6.0
 
 
 class DuelProgress:
-    """The reporter of `bench duel` (`bench.duel.procedure.DuelReporter`): a line for each process pair."""
+    """The reporter of `bench duel` (`bench.duel.procedure.DuelReporter`): a line for each process group."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -161,26 +161,43 @@ class DuelProgress:
 
     def duel_began(self, specification: DuelSpecification) -> None:
         """Print what is duelled."""
-        a, b = specification.sides
-        self._budget_seconds = specification.budget_seconds
-        self.note(f"{case_words(a.case, specification.phase)}: A is {a.title}, B is {b.title}")
-        self.note("both sides import their backend (in no time of the budget)")
+        self._budget_seconds = specification.question.budget_seconds
+        sides = [f"{'ABCDEFGH'[number]} is {side.title}" for number, side in enumerate(specification.sides)]
+        words = case_words([side.case for side in specification.sides], specification.phase)
+        self.note(f"{words}: {', '.join(sides)}")
 
-    def pair_ended(self, log_ratio: float | None, so_far: InterimAnalysis, schedule: Schedule, seconds: float) -> None:
-        """Print the pair's ratio, and the interval so far, drawn on a line."""
+    def group_ended(self, log_ratios: Mapping[Contrast, float], decision: Decision | None, seconds: float) -> None:
+        """Print the group's ratio, and the interval so far, drawn on a line; of several ratios the least certain."""
         self._ended += 1
         clock = f"{minutes(seconds)} of {minutes(self._budget_seconds)}"
-        if log_ratio is None:
-            line = "discarded: a side used the processors while the other worked"
+        if decision is None or not log_ratios:
+            line = "discarded: a side used the processors while another worked"
+        elif len(decision.analyses) == 1:
+            ((contrast, analysis),) = decision.analyses.items()
+            line = f"B / A {math.exp(log_ratios[contrast]):.4f}"
+            if analysis.low is not None and analysis.high is not None:
+                drawn = _drawn(analysis.low, analysis.high)
+                line += f"  so far {analysis.ratio:.4f} ({analysis.low:.4f} to {analysis.high:.4f})  {drawn}"
         else:
-            line = f"{math.exp(log_ratio):.4f}"
-            if so_far.low is not None and so_far.high is not None:
-                drawn = _drawn(so_far.low, so_far.high)
-                line += f"  so far {so_far.ratio:.4f} ({so_far.low:.4f} to {so_far.high:.4f})  {drawn}"
-        size = next((pairs for pairs in schedule.sizes if pairs >= so_far.groups), schedule.most)
-        reached = size == so_far.groups and log_ratio is not None
-        analysis = "interim analysis" if reached else f"next analysis at {size}"
-        print(f"pair {self._ended:2d}  B / A {line}  {clock}  {analysis}", file=self._stream, flush=True)
+            line = f"{len(decision.settled)} of {count(len(decision.analyses), 'ratio')} settled{_widest(decision)}"
+        analysis_due = "  interim analysis" if decision is not None and decision.analysed else ""
+        unit = "pair" if decision is not None and len(decision.analyses) == 1 else "group"
+        print(f"{unit} {self._ended:2d}  {line}  {clock}{analysis_due}", file=self._stream, flush=True)
+
+
+def _widest(decision: Decision) -> str:
+    """The least certain of the ratios that are not settled, with its interval."""
+    widths = {
+        contrast: analysis.high / analysis.low
+        for contrast, analysis in decision.analyses.items()
+        if contrast not in decision.settled and analysis.low and analysis.high
+    }
+    if not widths:
+        return ""
+    contrast = max(widths, key=lambda each: widths[each])
+    analysis = decision.analyses[contrast]
+    letters = f"{'ABCDEFGH'[contrast.side]} / {'ABCDEFGH'[contrast.base]}"
+    return f"  least certain: {letters} {analysis.ratio:.4f} ({analysis.low:.4f} to {analysis.high:.4f})"
 
 
 def _drawn(low: float, high: float) -> str:

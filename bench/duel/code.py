@@ -6,12 +6,14 @@ and the verdict `same` would be about code that never ran.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.core.code import ImportedModule
 from bench.core.errors import UsageError
+from bench.duel.rounds import side_name
+from bench.duel.sequential import Contrast
 from bench.duel.sides import PreparedSide, UnpackedCommit
 
 _SHOWN = 3
@@ -61,33 +63,46 @@ def identical_code(a: Sequence[ImportedModule], b: Sequence[ImportedModule]) -> 
 
 
 def check_own_code(
-    a: PreparedSide, b: PreparedSide, code_a: Sequence[ImportedModule], code_b: Sequence[ImportedModule]
+    sides: Sequence[PreparedSide],
+    contrasts: Sequence[Contrast],
+    code: Mapping[int, Sequence[ImportedModule]],
 ) -> None:
     """Refuse a duel between commits of which a side did not import its own code; settings and environments pass.
 
     Args:
-        a: the base.
-        b: what is compared with it.
-        code_a: what A's process imported.
-        code_b: what B's process imported.
+        sides: all of them.
+        contrasts: which are compared.
+        code: what the processes of those that take part imported, by the number of the side.
 
     Raises:
         UsageError: a module of the project came from outside of its side's tree, or an edit did not reach what was
             imported.
     """
-    # an installed copy of a package that only the other commit has would be found by the side that lacks it
-    packages = frozenset[str]().union(*(side.commit.packages for side in (a, b) if side.commit))
-    for letter, side, code in (("A", a, code_a), ("B", b, code_b)):
-        if side.commit and (foreign := foreign_modules(code, replace(side.commit, packages=packages))):
-            raise UsageError(foreign_code_sentence(f"{letter} ({side.title})", foreign))
-    if a.commit and b.commit and identical_code(code_a, code_b):
-        for path in imported_files(code_a, a.commit):
-            ours, theirs = a.commit.root / path, b.commit.root / path
-            if not theirs.is_file() or ours.read_bytes() != theirs.read_bytes():
-                raise UsageError(
-                    f"{path} differs between {a.title} and {b.title}, and yet both sides imported identical code: the "
-                    f"edit does not reach what is imported; give --build, which installs each side's package."
-                )
+    # an installed copy of a package that only another commit has would be found by the side that lacks it
+    packages = frozenset[str]().union(*(side.commit.packages for side in sides if side.commit))
+    for number, modules in sorted(code.items()):
+        side = sides[number]
+        if side.commit and (foreign := foreign_modules(modules, replace(side.commit, packages=packages))):
+            raise UsageError(foreign_code_sentence(f"{side_name(number)} ({side.title})", foreign))
+    for contrast in contrasts:
+        a, b = sides[contrast.base], sides[contrast.side]
+        if not (a.commit and b.commit and contrast.base in code and contrast.side in code):
+            continue
+        if identical_code(code[contrast.base], code[contrast.side]):
+            _check_edits_reach(a.title, b.title, a.commit, b.commit, code[contrast.base])
+
+
+def _check_edits_reach(
+    a_title: str, b_title: str, a: UnpackedCommit, b: UnpackedCommit, modules: Sequence[ImportedModule]
+) -> None:
+    """Refuse where the trees' files differ of what both sides imported as identical code."""
+    for path in imported_files(modules, a):
+        ours, theirs = a.root / path, b.root / path
+        if not theirs.is_file() or ours.read_bytes() != theirs.read_bytes():
+            raise UsageError(
+                f"{path} differs between {a_title} and {b_title}, and yet both sides imported identical code: the "
+                f"edit does not reach what is imported; give --build, which installs each side's package."
+            )
 
 
 def imported_files(modules: Sequence[ImportedModule], commit: UnpackedCommit) -> tuple[Path, ...]:

@@ -1,132 +1,127 @@
-"""Interleaved measurement: two sides alive at once and never at work at the same time, over fresh process pairs.
+"""Interleaved measurement: several sides alive at once, never two at work at a time, over fresh process groups.
 
-`InterleavedRunner` owns the processes, and measures a process pair at a time.
+`InterleavedRunner` owns the processes, and measures a process group at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
-import psutil
-
-from bench.core import code
-from bench.core.case import Status
-from bench.core.code import ImportedModule
-from bench.core.errors import BenchError, ExitCode
 from bench.core.observation import RunMetadata
-from bench.core.protocol import CodeImported, Event, Finished, Request, Started, TimedBatch, TimedPhase
-from bench.duel.rounds import Round, SideRound
+from bench.core.protocol import Request, TimedBatch, TimedPhase
+from bench.duel.orders import williams_square
+from bench.duel.rounds import ANCHOR, Round, SideRound, side_key, side_name
+from bench.duel.side_process import ImportedCode, SideFailedError, SideProcess
 from bench.duel.sides import PreparedSide
-from bench.run.server import Server, default_isolation, killed_by
+from bench.run.server import Server, default_isolation
 
 ROUND_SECONDS = 0.5
-"""A round's time on the slower side: long beside the ticks in which the system counts CPU time."""
+"""A round's time on the slowest side: long beside the ticks in which the system counts CPU time."""
 
 BATCH_SECONDS = 0.03
-"""A timed batch's time: the two sides' batches alternate within a round. What neighbours on the machine do to a step
+"""A timed batch's time: the sides' batches alternate within a round. What neighbours on the machine do to a step
 changes it by a third, and comes and goes within tenths of a second: of whole rounds one side would have the better and
 the other the worse. A timed batch is a step at least, and long beside the tenths of a millisecond between two."""
 
-ROUNDS = 8
-"""Rounds of a process pair, after the discarded first one. A fresh pair costs about six seconds and the rounds eight;
-with four, ten minutes would hold two fifths more pairs, each less sure by a fifth (SimpleRNN) to a half (LSTM)."""
+ANCHOR_SECONDS = 0.008
+"""The time of an anchor's batch. It is there for comparisons between occasions, which vary by percents: a quarter of
+a side's time is enough."""
 
-PAIRS_PER_SERVER = 4
-"""The processes of pairs are forked from two servers, which have imported the backend and are replaced after so many
-pairs: where a server's libraries and heap lie, all its children inherit. New ones for each pair would take a quarter of
-the time."""
+ROUNDS = 12
+"""Rounds of a process group, after the discarded first one. A fresh group of two costs about ten seconds and these
+rounds twelve; with eight, the standard error after ten minutes would be a twelfth larger, and with sixteen a difference
+of 5 % would need more than three minutes."""
 
 _WARM_STEPS = 2
 _TRIAL_STEPS = 8
 _TRIALS = 3
-"""How the batching is found: by the first pair's median step."""
-
-_SILENCE_SECONDS = 300.0
-"""A side that reports nothing for so long is killed: a timed batch is far shorter, compiling takes seconds to a
-minute."""
-
-T = TypeVar("T", bound=Event)
-
-ImportedCode = tuple[ImportedModule, ...]
-
-
-class SideFailedError(BenchError):
-    """A side of a duel did not do what was asked of it."""
-
-    exit_code = ExitCode.RUNS_FAILED
+"""How the batching is found: by the first group's median step."""
 
 
 @dataclass(frozen=True)
 class Batching:
-    """How a side's work is cut: the same on both sides, and in all pairs of a duel."""
+    """How the work is cut: the same on all sides, and in all process groups of a measurement."""
 
     steps: int
-    """Steps of a timed batch."""
+    """Steps of a side's timed batch."""
     batches: int
     """Timed batches of a side in a round."""
+    anchor_steps: int = 0
+    """Steps of the anchor's timed batch."""
 
     @classmethod
-    def of(cls, step_seconds: float) -> Batching:
-        """The batching for steps that take so long on the slower side."""
+    def of(cls, step_seconds: float, anchor_seconds: float | None) -> Batching:
+        """The batching for sides of which the slowest takes so long for a step.
+
+        Args:
+            step_seconds: of the slowest side.
+            anchor_seconds: a step of the anchor; None without one.
+        """
         steps = max(1, round(BATCH_SECONDS / step_seconds))
-        return cls(steps, max(1, round(ROUND_SECONDS / (steps * step_seconds))))
+        return cls(
+            steps,
+            max(1, round(ROUND_SECONDS / (steps * step_seconds))),
+            0 if anchor_seconds is None else max(1, round(ANCHOR_SECONDS / anchor_seconds)),
+        )
+
+    def steps_of(self, side: int) -> int:
+        """Steps of a timed batch of this side."""
+        return self.anchor_steps if side == ANCHOR else self.steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProcessPair:
-    """What was measured with one fresh process of each side."""
+class ProcessGroup:
+    """What was measured with one fresh process of each side that took part."""
 
     rounds: tuple[Round, ...]
-    metadata: tuple[RunMetadata, RunMetadata]
-    """The last metadata of A and of B."""
-    code: tuple[ImportedCode, ImportedCode] = ((), ())
-    """What A and B imported to build their models."""
+    metadata: Mapping[int, RunMetadata]
+    """The last metadata of each, the anchor's too, by its number."""
+    code: Mapping[int, ImportedCode] = field(default_factory=dict)
+    """What each side imported to build its model."""
     batching: Batching
     seconds: float
-    """From the start of both processes to the end of both, and this pair's part of what starting their servers took."""
+    """From the start of the first server to the end of the last process."""
 
 
 class InterleavedRunner:
-    """The two sides' servers and their present process pair; a context manager that leaves no process behind.
+    """The servers of all sides and their present process group; a context manager that leaves no process behind.
 
     Args:
-        a: the base.
-        b: what is compared with it.
+        sides: what is measured, by number from 0.
+        anchor: what else is measured, for comparisons with other occasions; None for none.
         data: the verified data file of their task.
         folder: where each process's log goes.
         phase: what a timed batch does.
         cpus: logical processors to run on; empty: all that the harness may use.
-        check_code: is given what A and B imported, before anything of a pair is timed; raises to refuse it.
+        check_code: is given what each side imported, before anything of a group is timed; raises to refuse it.
         on_tick: called about once a second while nothing is reported.
         clock: seconds.
     """
 
     def __init__(
         self,
-        a: PreparedSide,
-        b: PreparedSide,
+        sides: Sequence[PreparedSide],
         *,
+        anchor: PreparedSide | None = None,
         data: Path | None,
         folder: Path,
         phase: TimedPhase = TimedPhase.TRAIN,
         cpus: tuple[int, ...] = (),
-        check_code: Callable[[ImportedCode, ImportedCode], None] = lambda a, b: None,
+        check_code: Callable[[Mapping[int, ImportedCode]], None] = lambda code: None,
         on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sides = (a, b)
+        self._sides = dict(enumerate(sides)) | ({} if anchor is None else {ANCHOR: anchor})
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
         self._check_code, self._on_tick, self._clock = check_code, on_tick, clock
         self._servers: dict[int, Server] = {}
-        self._generation, self._starting_seconds = 0, 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -135,111 +130,108 @@ class InterleavedRunner:
         self.close()
 
     def close(self) -> None:
-        """End both servers, and what they run."""
+        """End all servers, and what they run."""
         for server in self._servers.values():
             server.close()
         self._servers.clear()
 
-    def prepare(self, number: int = 0) -> None:
-        """Wait until both servers for the pair of this number have imported their backend.
+    def measure(
+        self,
+        number: int,
+        batching: Batching | None,
+        sides: Sequence[int],
+        rounds: int = ROUNDS,
+        begun: float = 0.0,
+    ) -> ProcessGroup:
+        """Measure one fresh process group, each process from a fresh server: all build, warm up, and do the rounds.
 
-        Raises:
-            SideFailedError: one of them can't.
-        """
-        generation = number // PAIRS_PER_SERVER
-        if generation != self._generation:
-            self.close()
-        self._generation = generation
-        begun = self._clock()
-        for index in _order(generation):  # both import at once
-            side, server = self._sides[index], self._servers.get(index)
-            if server is not None and not server.settle():
-                server.close()
-                server = None
-            if server is None:
-                isolation = default_isolation(side.case.device)
-                self._servers[index] = Server(side.case.backend, side.worker, isolation, self._cpus, side.environment)
-        if all(server.ready for server in self._servers.values()):
-            return
-        for index, side in enumerate(self._sides):
-            server = self._servers[index]
-            if not server.ready:
-                server.wait_ready(self._clock, self._on_tick)
-            if server.problem:
-                raise SideFailedError(f"{_name(index)} ({side.title}): {server.problem}")
-        self._starting_seconds = self._clock() - begun
-
-    def measure(self, number: int, batching: Batching | None, rounds: int = ROUNDS, begun: float = 0.0) -> ProcessPair:
-        """Measure one fresh process pair: both build, warm up, and do so many rounds, A B B A.
-
-        Whatever one side must do first (a timed batch, the start of its process, of its server) the other does first as
-        often.
+        A server's libraries and heap lie where they happen to, and all its children inherit that: processes of one
+        server would be no independent replicates. Whatever one side must do first (a timed batch, the start of its
+        server and of its process) each other does first as often, over as many groups as there are sides.
 
         Args:
-            number: of the pair, from 0; it decides which side is first in what.
+            number: of the group, from 0; it decides which side is first in what.
             batching: None finds it out.
+            sides: the numbers of those that take part.
             rounds: the number of rounds, after the discarded first one.
-            begun: the beginning of the duel, by the clock.
+            begun: the beginning of the measurement, by the clock.
 
         Raises:
             SideFailedError: a side died, fell silent, or ran another kernel than the one asked for.
             UsageError: a side did not import its own code.
         """
-        self.prepare(number)
         start = self._clock()
+        self.close()
+        orders = [[sides[place] for place in row] for row in williams_square(len(sides))]
+        order = [*orders[number % len(orders)], *(key for key in self._sides if key == ANCHOR)]
+        self._start_servers(order)
         with contextlib.ExitStack() as stack:
-            both = {index: stack.enter_context(self._process(index, number)) for index in _order(number // 2)}
-            # both build and compile at the same time, and then do a round that is discarded
-            imported = {index: process.imported_code() for index, process in both.items()}
-            self._check_code(imported[0], imported[1])
+            processes = {side: stack.enter_context(self._process(side, number)) for side in order}
+            # all build and compile at the same time, and then do a round that is discarded
+            imported = {side: processes[side].imported_code() for side in order}
+            self._check_code({side: code for side, code in imported.items() if side != ANCHOR})
             if batching is None:
-                _together(both, _WARM_STEPS)
-                batching = Batching.of(_step_seconds(list(both.values())))
+                batching = _found_out(processes)
             for _ in range(batching.batches):
-                _together(both, batching.steps)
-            measured = []
-            for round_number in range(rounds):
-                a, b = self._round(both, batching, round_number + number, begun)
-                measured.append(Round(group=number, number=round_number, sides={0: a, 1: b}))
-            metadata = {index: process.end() for index, process in both.items()}
+                _together(processes, batching.steps_of)
+            measured = tuple(
+                Round(group=number, number=each, sides=self._round(processes, batching, orders, number + each, begun))
+                for each in range(rounds)
+            )
+            metadata = {side: processes[side].end() for side in order}
         for server in self._servers.values():
-            server.settle()  # until both processes are gone
-        return ProcessPair(
-            rounds=tuple(measured),
-            metadata=(metadata[0], metadata[1]),
-            code=(imported[0], imported[1]),
+            server.settle()  # until all processes are gone
+        self.close()
+        return ProcessGroup(
+            rounds=measured,
+            metadata=metadata,
+            code=imported,
             batching=batching,
-            seconds=self._clock() - start + self._starting_seconds / PAIRS_PER_SERVER,
+            seconds=self._clock() - start,
         )
 
+    def _start_servers(self, order: Sequence[int]) -> None:
+        """Start a server for each side, and wait until all have imported their backend, at the same time."""
+        for number in order:
+            side = self._sides[number]
+            isolation = default_isolation(side.case.device)
+            self._servers[number] = Server(side.case.backend, side.worker, isolation, self._cpus, side.environment)
+        for number in sorted(order, key=lambda number: (number == ANCHOR, number)):
+            server = self._servers[number]
+            server.wait_ready(self._clock, self._on_tick)
+            if server.problem:
+                raise SideFailedError(f"{self._title(number)}: {server.problem}")
+
     def _round(
-        self, both: Mapping[int, _SideProcess], batching: Batching, first: int, begun: float
-    ) -> tuple[SideRound, SideRound]:
-        """Timed batches in the order A B B A A B B A, or the other way round where `first` is odd."""
-        sums = {index: _Sums() for index in both}
+        self,
+        processes: Mapping[int, SideProcess],
+        batching: Batching,
+        orders: Sequence[Sequence[int]],
+        first: int,
+        begun: float,
+    ) -> dict[int, SideRound]:
+        """A timed batch of each side in one of the balanced orders, then of the anchor, and again in the next order."""
+        sums = {side: _Sums() for side in processes}
         for batch in range(batching.batches):
-            for index in _order(first + batch):
-                side, idle = sums[index], both[1 - index]
-                start, idle_before = self._clock(), idle.cpu_seconds()
-                timed = both[index].time_batch(batching.steps)
-                side.start_seconds = start - begun if math.isnan(side.start_seconds) else side.start_seconds
-                side.batches.append(timed.seconds)
-                side.cpu_seconds += timed.cpu_seconds
-                side.idle_cpu_seconds += idle.cpu_seconds() - idle_before
-        return sums[0].side_round(batching), sums[1].side_round(batching)
+            for side in (*orders[(first + batch) % len(orders)], *(key for key in processes if key == ANCHOR)):
+                idle = [process for key, process in processes.items() if key != side]
+                start, idle_before = self._clock(), sum(process.cpu_seconds() for process in idle)
+                timed = processes[side].time_batch(batching.steps_of(side))
+                sums[side].add(timed, start - begun, sum(process.cpu_seconds() for process in idle) - idle_before)
+        return {side: sums[side].side_round(batching.steps_of(side)) for side in sorted(sums)}
 
     @contextlib.contextmanager
-    def _process(self, index: int, number: int) -> Iterator[_SideProcess]:
-        side, server = self._sides[index], self._servers[index]
-        log = self._folder / f"{'ab'[index]}{number}.log"
-        request = Request(case=side.case, data=self._data, log=log.absolute(), phase=self._phase)
-        process = _SideProcess(f"{_name(index)} ({side.title})", server, request, self._on_tick, self._clock)
+    def _process(self, number: int, group: int) -> Iterator[SideProcess]:
+        log = self._folder / f"{side_key(number)}{group}.log"
+        request = Request(case=self._sides[number].case, data=self._data, log=log.absolute(), phase=self._phase)
+        process = SideProcess(self._title(number), self._servers[number], request, self._on_tick, self._clock)
         try:
             yield process
         finally:
             process.close()
-            if not process.finished:  # it is killed, with its server
-                self._servers.pop(index).close()
+
+    def _title(self, number: int) -> str:
+        return side_name(number) + ("" if number == ANCHOR else f" ({self._sides[number].title})")
 
 
 @dataclass
@@ -251,9 +243,15 @@ class _Sums:
     cpu_seconds: float = 0.0
     idle_cpu_seconds: float = 0.0
 
-    def side_round(self, batching: Batching) -> SideRound:
+    def add(self, timed: TimedBatch, start_seconds: float, idle_cpu_seconds: float) -> None:
+        self.start_seconds = start_seconds if math.isnan(self.start_seconds) else self.start_seconds
+        self.batches.append(timed.seconds)
+        self.cpu_seconds += timed.cpu_seconds
+        self.idle_cpu_seconds += idle_cpu_seconds
+
+    def side_round(self, steps: int) -> SideRound:
         return SideRound(
-            steps=batching.steps * batching.batches,
+            steps=steps * len(self.batches),
             batches=tuple(self.batches),
             cpu_seconds=self.cpu_seconds,
             idle_cpu_seconds=self.idle_cpu_seconds,
@@ -261,111 +259,21 @@ class _Sums:
         )
 
 
-class _SideProcess:
-    """One side's process of the present pair."""
-
-    def __init__(
-        self,
-        name: str,
-        server: Server,
-        request: Request,
-        on_tick: Callable[[], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self.finished = False
-        self._name, self._server, self._request = name, server, request
-        self._on_tick, self._clock = on_tick, clock
-        read, self._commands = os.pipe()
-        self._events = server.events(request, read)
-        self._process: psutil.Process | None = None
-
-    def close(self) -> None:
-        self._events.close()
-        os.close(self._commands)
-
-    def command(self, steps: int) -> None:
-        """Let it do so many steps; 0 ends the side."""
-        with contextlib.suppress(BrokenPipeError):  # it has died, which `expect` finds out
-            os.write(self._commands, f"{steps}\n".encode())
-
-    def time_batch(self, steps: int) -> TimedBatch:
-        """Let it do so many steps, and wait for their times."""
-        self.command(steps)
-        return self.expect(TimedBatch)
-
-    def imported_code(self) -> ImportedCode:
-        """Wait until it has built its model, and give what it imported for that."""
-        return code.from_json(self.expect(CodeImported).modules_json)
-
-    def end(self) -> RunMetadata:
-        """Let it report its metadata, and end."""
-        self.command(0)
-        metadata = self.expect(RunMetadata)
-        self.expect(Finished)
-        return metadata
-
-    def cpu_seconds(self) -> float:
-        """CPU time of the process so far; NaN where it can't be read."""
-        try:
-            times = self._process.cpu_times() if self._process else None
-        except psutil.Error:
-            return math.nan
-        return times.user + times.system if times else math.nan
-
-    def expect(self, kind: type[T]) -> T:
-        """Wait for an event of this kind.
-
-        Raises:
-            SideFailedError: the side ends, or reports nothing for too long.
-        """
-        last_event = self._clock()
-        for event in self._events:
-            if event is None:
-                self._on_tick()
-                if self._clock() - last_event > _SILENCE_SECONDS:
-                    self._server.dump()
-                    raise self._failed(f"silent for {_SILENCE_SECONDS:g} s, killed")
-                continue
-            last_event = self._clock()
-            if isinstance(event, Started):
-                self._process = psutil.Process(event.pid)
-            if isinstance(event, Finished):
-                self.finished = True
-                if event.status is not Status.OK:
-                    raise self._failed(event.error or event.status.value)
-            if isinstance(event, kind):
-                return event
-        exit_code = self._server.exit_code()
-        if exit_code is None:
-            raise self._failed("its process died, and its server with it")
-        ending = f"ended with exit code {exit_code}" if exit_code >= 0 else f"was {killed_by(-exit_code)}"
-        raise self._failed(f"its process {ending}")
-
-    def _failed(self, what: str) -> SideFailedError:
-        return SideFailedError(f"{self._name} failed: {what}; its log is {self._request.log}")
-
-
-def _together(both: Mapping[int, _SideProcess], steps: int) -> None:
-    """Let both sides work at once; the times are discarded."""
-    for process in both.values():
-        process.command(steps)
-    for process in both.values():
+def _together(processes: Mapping[int, SideProcess], steps: Callable[[int], int]) -> None:
+    """Let all sides work at once; the times are discarded."""
+    for side, process in processes.items():
+        process.command(steps(side))
+    for process in processes.values():
         process.expect(TimedBatch)
 
 
-def _step_seconds(both: Sequence[_SideProcess]) -> float:
-    """The median time of a step on the slower side."""
-    seconds: list[list[float]] = [[], []]
+def _found_out(processes: Mapping[int, SideProcess]) -> Batching:
+    """The batching by the median steps of the slowest side and of the anchor."""
+    _together(processes, lambda _: _WARM_STEPS)
+    seconds: dict[int, list[float]] = {side: [] for side in processes}
     for _ in range(_TRIALS):
-        for trial, process in zip(seconds, both, strict=True):
-            trial.append(process.time_batch(_TRIAL_STEPS).seconds / _TRIAL_STEPS)
-    return max(map(statistics.median, seconds))
-
-
-def _order(number: int) -> tuple[int, int]:
-    """Which side is first, alternately."""
-    return (0, 1) if number % 2 == 0 else (1, 0)
-
-
-def _name(index: int) -> str:
-    return "AB"[index]
+        for side, process in processes.items():
+            seconds[side].append(process.time_batch(_TRIAL_STEPS).seconds / _TRIAL_STEPS)
+    medians = {side: statistics.median(times) for side, times in seconds.items()}
+    anchor = medians.pop(ANCHOR, None)
+    return Batching.of(max(medians.values()), anchor)

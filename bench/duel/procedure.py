@@ -1,19 +1,17 @@
-"""The procedure of a duel: fresh process pairs until an interim analysis is conclusive, or the time is spent."""
+"""The procedure of a duel: fresh process groups until every ratio is settled, or the time is over."""
 
 from __future__ import annotations
 
 import functools
 import math
 import shutil
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from bench.analysis.verdict import Verdict
 from bench.catalog import tasks
 from bench.catalog.cache import default_cache, obtain
 from bench.core.errors import UsageError
@@ -21,54 +19,67 @@ from bench.core.metric import Margins
 from bench.core.observation import RunMetadata
 from bench.core.protocol import TimedPhase
 from bench.duel.code import check_own_code
-from bench.duel.interleaved import ROUNDS, Batching, ImportedCode, InterleavedRunner, ProcessPair, SideFailedError
-from bench.duel.rounds import Round, group_log_ratio
+from bench.duel.interleaved import ROUNDS, Batching, InterleavedRunner, ProcessGroup
+from bench.duel.rounds import ANCHOR, Round, group_log_ratio
 from bench.duel.sequential import (
     FEWEST_GROUPS,
+    Contrast,
+    Decision,
+    GroupRatios,
     InterimAnalysis,
-    Schedule,
-    analyse,
-    decide,
-    pairs_needed,
+    Question,
+    SequentialJudge,
+    StopReason,
+    groups_needed,
 )
-from bench.duel.sides import WORKER, small_pages_reason
-from bench.duel.specification import DuelSpecification, SideKind, cases_of, common_kind, prepare_sides
+from bench.duel.side_process import ImportedCode, SideFailedError
+from bench.duel.sides import WORKER, anchor_side, small_pages_reason
+from bench.duel.specification import DuelSpecification, SideKind, asked, prepare_sides
 from bench.host import noise
 from bench.host.hardware import read_machine
 from bench.run.lock import machine_lock
 from bench.run.session import terminated_as_interrupted
 from bench.store.files import make_folder, refused
 
-_SPARE_FRACTION = 0.08
-"""The fraction of the time budget that is kept back: later pairs may take longer than the first, from which the
-analyses are planned."""
-
-MOST_PAIRS = 60
+MOST_GROUPS = 120
 """However short they are: with twice as many, the interval would be a third narrower, and a fresh bias as large."""
 
 _TOLERATED_DISCARDED = 3
-"""With so many more discarded pairs than good ones, this machine can't hold a duel now."""
+"""With so many more discarded groups than good ones, this machine can't hold a duel now."""
 
 
-class MeasuresPairs(Protocol):
-    """What `measure_until_decided` needs of an `InterleavedRunner`."""
+class MeasuresGroups(Protocol):
+    """What `measure_until_settled` needs of an `InterleavedRunner`."""
 
-    def measure(self, number: int, batching: Batching | None, rounds: int = ROUNDS, begun: float = 0.0) -> ProcessPair:
+    def measure(
+        self,
+        number: int,
+        batching: Batching | None,
+        sides: Sequence[int],
+        rounds: int = ROUNDS,
+        begun: float = 0.0,
+    ) -> ProcessGroup:
         """See `InterleavedRunner.measure`."""
 
 
-class PairReporter(Protocol):
-    """What `measure_until_decided` reports its progress to."""
+class GroupReporter(Protocol):
+    """What `measure_until_settled` reports its progress to."""
 
-    def pair_ended(self, log_ratio: float | None, so_far: InterimAnalysis, schedule: Schedule, seconds: float) -> None:
-        """Called when a pair has ended, `seconds` after the duel's beginning; its ratio is None if it is discarded."""
+    def group_ended(self, log_ratios: Mapping[Contrast, float], decision: Decision | None, seconds: float) -> None:
+        """Called when a process group has ended, `seconds` after the beginning.
+
+        Args:
+            log_ratios: the group's value of each ratio; empty where it is discarded.
+            decision: what follows from the groups so far; None for a discarded one.
+            seconds: since the beginning.
+        """
 
 
-class DuelReporter(PairReporter, Protocol):
+class DuelReporter(GroupReporter, Protocol):
     """What `run_duel` reports its progress to."""
 
     def duel_began(self, specification: DuelSpecification) -> None:
-        """Called when both sides are ready, before they import their backend."""
+        """Called when all sides are ready, before they import their backend."""
 
     def note(self, text: str) -> None:
         """Called with a sentence that a person should read."""
@@ -78,37 +89,44 @@ class DuelReporter(PairReporter, Protocol):
 class DuelResult:
     """How a duel ended."""
 
-    analysis: InterimAnalysis
-    """The analysis that it stopped at."""
-    schedule: Schedule
-    log_ratios: tuple[float, ...]
-    """B / A of each pair that counts, in their order."""
-    discarded_pairs: int
-    """Pairs that don't count, because too many of their rounds are contaminated."""
+    analyses: Mapping[Contrast, InterimAnalysis]
+    """The analysis that each ratio was settled at, or the last."""
+    stop: StopReason
+    analysed_at: tuple[int, ...]
+    """The numbers of process groups at which there was an interim analysis."""
+    log_ratios: Mapping[Contrast, tuple[float, ...]]
+    """log(side / base) of each group that counts, in their order."""
+    anchor_log_ratios: Mapping[int, tuple[float, ...]]
+    """log(side / anchor) of each group that counts; empty where there was no anchor."""
+    discarded_groups: int
+    """Groups that don't count, because too many of their rounds are contaminated."""
     rounds: tuple[Round, ...]
-    """The rounds of all pairs, discarded ones included."""
-    metadata: tuple[RunMetadata, RunMetadata]
-    """The metadata of A and of B in the last pair."""
-    code: tuple[ImportedCode, ImportedCode]
-    """What A and B imported in the last pair."""
+    """The rounds of all groups, discarded ones included."""
+    metadata: Mapping[int, RunMetadata]
+    """The metadata of each side, and of the anchor, in the last group that it took part in."""
+    code: Mapping[int, ImportedCode]
+    """What each side imported in the last group that it took part in."""
     batching: Batching
     seconds: float
     needed_seconds: float | None
-    """About how long it would have to be in all to be conclusive, where it isn't; None where no time would do."""
+    """About how long it would have to be in all to settle every ratio, where it hasn't; None where no time would."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DuelSettings:
     """The arguments and options of one `bench duel`."""
 
-    a: str
-    """The base, as the user named it."""
-    b: str
-    """What is compared with it."""
+    names: tuple[str, ...]
+    """The commits, environments or settings as the user named them, the base first; empty where the sides are the
+    configurations of `overrides` alone."""
     folder: Path
     """Where its files lie, and the logs meanwhile."""
     margins: Margins
     overrides: tuple[str, ...] = ()
+    all_pairs: bool = False
+    """Ask for the ratio of each two sides, and not only of each to its base."""
+    precision: float | None = None
+    """Go on until each interval is so narrow to either side, as a fraction of its ratio; None: until each verdict."""
     build: bool = False
     """Install each commit's package into an environment of its own."""
     phase: TimedPhase = TimedPhase.TRAIN
@@ -118,7 +136,7 @@ class DuelSettings:
     worker: str = WORKER
     """The module that does the sides' timed batches."""
     rounds: int = ROUNDS
-    """Rounds of a process pair."""
+    """Rounds of a process group."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +150,7 @@ class Duel:
 
 
 def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
-    """Prepare both sides, and measure process pairs until an analysis is conclusive or the time is spent.
+    """Prepare all sides, and measure process groups until every ratio is settled or the time is over.
 
     Args:
         settings: what is duelled, and how.
@@ -143,9 +161,8 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
         SideFailedError: a side failed; the logs stay.
         UsageError: a side cannot be had or run here, or did not import its own code, or the budget is too short.
     """
-    kind = common_kind(settings.a, settings.b)
-    cases = cases_of(settings.a, settings.b, kind, settings.overrides)
-    data = obtain(tasks.of(cases[0], "a duel"), data_dir=settings.data_dir, report=reporter.note)
+    what = asked(settings.names, settings.overrides, all_pairs=settings.all_pairs)
+    data = obtain(tasks.of(what.cases[0], "a duel"), data_dir=settings.data_dir, report=reporter.note)
     machine = read_machine(settings.cpus)
     folder = settings.folder
     logs = folder / "logs"
@@ -156,53 +173,50 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
             terminated_as_interrupted(),
             tempfile.TemporaryDirectory(prefix="bench-duel-", ignore_cleanup_errors=True) as scratch,
         ):
+            sides = prepare_sides(
+                what,
+                scratch=Path(scratch),
+                cache=default_cache(),
+                build=settings.build,
+                worker=settings.worker,
+                notify=reporter.note,
+            )
             specification = DuelSpecification(
-                sides=prepare_sides(
-                    (settings.a, settings.b),
-                    kind,
-                    cases,
-                    scratch=Path(scratch),
-                    cache=default_cache(),
-                    build=settings.build,
-                    worker=settings.worker,
-                    notify=reporter.note,
-                ),
+                kind=what.kind,
+                sides=sides,
+                anchor=anchor_side(sides[0].case),
                 phase=settings.phase,
-                margins=settings.margins,
-                budget_seconds=settings.budget_seconds,
+                question=Question(
+                    contrasts=what.contrasts,
+                    margins=settings.margins,
+                    budget_seconds=settings.budget_seconds,
+                    precision=settings.precision,
+                ),
                 machine=machine,
             )
             for remark in noise.remarks(noise.read_quiet(), machine):
                 reporter.note(f"warning: {remark.text}: {remark.advice}")
             if reason := small_pages_reason():
                 reporter.note(f"warning: {reason}: a process's speed will depend on where its memory happens to lie")
-            a, b = specification.sides
             with (
                 machine_lock(reporter.note),
                 InterleavedRunner(
-                    a,
-                    b,
+                    sides,
+                    anchor=specification.anchor,
                     data=data,
                     folder=logs,
                     phase=settings.phase,
                     cpus=settings.cpus,
-                    check_code=functools.partial(check_own_code, a, b),
+                    check_code=functools.partial(check_own_code, sides, what.contrasts),
                 ) as runner,
             ):
                 reporter.duel_began(specification)
-                runner.prepare()
-                result = measure_until_decided(
-                    runner,
-                    reporter,
-                    budget_seconds=settings.budget_seconds,
-                    margins=settings.margins,
-                    rounds=settings.rounds,
-                )
+                result = measure_until_settled(runner, reporter, specification.question, rounds=settings.rounds)
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     except SideFailedError as error:
-        if kind is SideKind.COMMITS and not settings.build and "cannot be imported" in str(error):
+        if what.kind is SideKind.COMMITS and not settings.build and "cannot be imported" in str(error):
             raise SideFailedError(
                 f"{error}. A side imports from its commit alone, which has nothing that building makes (compiled "
                 f"extensions, generated modules): --build installs each side's package."
@@ -216,32 +230,51 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
 class _Progress:
     """What has been measured so far."""
 
-    log_ratios: list[float] = field(default_factory=list)
+    groups: list[ProcessGroup] = field(default_factory=list)
+    log_ratios: dict[Contrast, list[float]] = field(default_factory=dict)
+    anchor_log_ratios: dict[int, list[float]] = field(default_factory=dict)
     discarded: int = 0
-    pairs: list[ProcessPair] = field(default_factory=list)
+    since_change: int = 0
+    """Groups since the sides that take part last changed: their orders are balanced over as many as there are sides."""
 
-    @property
-    def pair_seconds(self) -> float:
-        return statistics.mean(pair.seconds for pair in self.pairs)
+    def add(self, group: ProcessGroup, contrasts: Sequence[Contrast]) -> dict[Contrast, float]:
+        """Take in a group, and give its log-ratios."""
+        self.groups.append(group)
+        self.since_change += 1
+        ratios = {contrast: group_log_ratio(group.rounds, contrast.base, contrast.side) for contrast in contrasts}
+        clean = {contrast: ratio for contrast, ratio in ratios.items() if ratio is not None}
+        self.discarded += not clean
+        for contrast, ratio in clean.items():
+            self.log_ratios.setdefault(contrast, []).append(ratio)
+        for side in group.metadata.keys() - {ANCHOR} if ANCHOR in group.metadata else ():
+            to_anchor = group_log_ratio(group.rounds, ANCHOR, side)
+            if to_anchor is not None:
+                self.anchor_log_ratios.setdefault(side, []).append(to_anchor)
+        return clean
+
+    def expected_seconds(self, sides: int) -> float:
+        """How long a group of so many sides will take, by those so far."""
+        took = sum(group.seconds for group in self.groups)
+        return took * sides / sum(len(group.metadata.keys() - {ANCHOR}) for group in self.groups)
 
 
-def measure_until_decided(
-    runner: MeasuresPairs,
-    reporter: PairReporter,
+def measure_until_settled(
+    runner: MeasuresGroups,
+    reporter: GroupReporter,
+    question: Question,
     *,
-    budget_seconds: float,
-    margins: Margins,
     rounds: int = ROUNDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> DuelResult:
-    """Measure fresh process pairs until an interim analysis is conclusive, or the time is spent.
+    """Measure fresh process groups until every ratio is settled, or the time is over.
+
+    A side whose ratios are all settled takes no part any more, so that the time goes to the rest.
 
     Args:
-        runner: measures a pair.
-        reporter: is given each pair's ratio, and the analysis so far.
-        budget_seconds: how long it may take.
-        margins: equivalence margin and noise floor, as fractions of A's time.
-        rounds: of a process pair.
+        runner: measures a group.
+        reporter: is given each group's ratios, and what follows from those so far.
+        question: the ratios that are asked for, and the time that it may take.
+        rounds: of a process group.
         clock: seconds.
 
     Raises:
@@ -249,60 +282,72 @@ def measure_until_decided(
         SideFailedError: a side failed.
     """
     begun = clock()
-    progress, schedule, batching = _Progress(), Schedule.up_to(FEWEST_GROUPS), None
-    while True:
-        pair = runner.measure(len(progress.pairs), batching, rounds, begun)
-        progress.pairs.append(pair)
-        if batching is None:
-            # the first pair's time decides how many there can be; its ratio has no part in it
-            batching, schedule = pair.batching, _schedule(pair.seconds, budget_seconds)
-        ratio = group_log_ratio(pair.rounds, 0, 1)
-        if ratio is None:
-            progress.discarded += 1
-        else:
-            progress.log_ratios.append(ratio)
-        good = len(progress.log_ratios)
-        so_far = analyse(progress.log_ratios, schedule.level(schedule.next_analysis(good)), margins)
-        reporter.pair_ended(ratio, so_far, schedule, clock() - begun)
-        is_scheduled = ratio is not None and good in schedule.sizes
-        spent = (
-            clock() - begun + progress.pair_seconds > budget_seconds or progress.discarded > good + _TOLERATED_DISCARDED
+    progress, batching, judge = _Progress(), None, None
+    unsettled = question.contrasts
+    sides = _taking_part(unsettled)
+    decision: Decision | None = None
+    while decision is None or decision.stop is None:
+        group = runner.measure(len(progress.groups), batching, sides, rounds, begun)
+        if judge is None:
+            _check_budget(group.seconds, len(sides), question.budget_seconds)
+            batching, judge = group.batching, SequentialJudge(question)
+        log_ratios = progress.add(group, unsettled)
+        elapsed = clock() - begun
+        last = (
+            elapsed + progress.expected_seconds(len(sides)) > question.budget_seconds
+            or len(progress.groups) >= MOST_GROUPS + progress.discarded
+            or 2 * progress.discarded > len(progress.groups) + _TOLERATED_DISCARDED
         )
-        if (is_scheduled and so_far.verdict is not Verdict.INCONCLUSIVE) or good >= schedule.most or spent:
-            break
-    stopped = decide(progress.log_ratios, schedule, margins)
+        if not log_ratios and not last:
+            reporter.group_ended(log_ratios, None, elapsed)
+            continue
+        balanced = progress.since_change % len(sides) == 0
+        # groups that are short are over before the time is, and what may be spent goes by what is over
+        spent = max(elapsed, question.budget_seconds * len(progress.groups) / (MOST_GROUPS + progress.discarded))
+        decision = judge.group_ended(
+            GroupRatios(log_ratios=log_ratios, elapsed_seconds=spent, balanced=balanced, last=last)
+        )
+        reporter.group_ended(log_ratios, decision, elapsed)
+        unsettled = tuple(each for each in unsettled if each not in decision.settled)
+        if unsettled and sides != (left := _taking_part(unsettled)):
+            sides, progress.since_change = left, 0
+    assert judge is not None
+    assert batching is not None
+    assert decision.stop is not None
     return DuelResult(
-        analysis=stopped,
-        schedule=schedule,
-        log_ratios=tuple(progress.log_ratios),
-        discarded_pairs=progress.discarded,
-        rounds=_rounds(progress.pairs),
-        metadata=progress.pairs[-1].metadata,
-        code=progress.pairs[-1].code,
+        analyses=decision.analyses,
+        stop=decision.stop,
+        analysed_at=judge.analysed_at,
+        log_ratios={each: tuple(progress.log_ratios.get(each, ())) for each in question.contrasts},
+        anchor_log_ratios={side: tuple(ratios) for side, ratios in sorted(progress.anchor_log_ratios.items())},
+        discarded_groups=progress.discarded,
+        rounds=tuple(each for group in progress.groups for each in group.rounds),
+        metadata={side: value for group in progress.groups for side, value in group.metadata.items()},
+        code={side: value for group in progress.groups for side, value in group.code.items()},
         batching=batching,
         seconds=clock() - begun,
-        needed_seconds=_needed(stopped, progress, margins),
+        needed_seconds=_needed(decision, progress, question),
     )
 
 
-def _rounds(pairs: Sequence[ProcessPair]) -> tuple[Round, ...]:
-    return tuple(each for pair in pairs for each in pair.rounds)
+def _taking_part(contrasts: Sequence[Contrast]) -> tuple[int, ...]:
+    return tuple(sorted({side for contrast in contrasts for side in (contrast.base, contrast.side)}))
 
 
-def _schedule(pair_seconds: float, budget_seconds: float) -> Schedule:
-    most = math.floor(budget_seconds * (1 - _SPARE_FRACTION) / pair_seconds)
-    if most < FEWEST_GROUPS:
-        needed = FEWEST_GROUPS * pair_seconds / (1 - _SPARE_FRACTION)
+def _check_budget(group_seconds: float, sides: int, budget_seconds: float) -> None:
+    needed = FEWEST_GROUPS * group_seconds
+    if needed > budget_seconds:
+        what = "a process pair" if sides == 2 else f"a group of {sides} processes"
         raise UsageError(
-            f"--budget {budget_seconds / 60:g} (minutes) is too short: a process pair takes {pair_seconds:.0f} s "
-            f"here, and there is no verdict on fewer than {FEWEST_GROUPS} pairs: "
-            f"write --budget {math.ceil(needed / 6) / 10:g}."
+            f"--budget {budget_seconds / 60:g} (minutes) is too short: {what} takes {group_seconds:.0f} s here, and "
+            f"there is no verdict on fewer than {FEWEST_GROUPS}: write --budget {math.ceil(needed / 6) / 10:g}."
         )
-    return Schedule.up_to(min(most, MOST_PAIRS))
 
 
-def _needed(stopped: InterimAnalysis, progress: _Progress, margins: Margins) -> float | None:
-    if stopped.verdict is not Verdict.INCONCLUSIVE:
+def _needed(decision: Decision, progress: _Progress, question: Question) -> float | None:
+    unsettled = [contrast for contrast in question.contrasts if contrast not in decision.settled]
+    needed = [groups_needed(decision.analyses[contrast], question) for contrast in unsettled]
+    groups = [number for number in needed if number is not None]
+    if not groups or len(groups) < len(needed):
         return None
-    pairs = pairs_needed(stopped, margins)
-    return None if pairs is None else (pairs + progress.discarded) * progress.pair_seconds
+    return (max(groups) + progress.discarded) * progress.expected_seconds(len(_taking_part(unsettled)))

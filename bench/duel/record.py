@@ -1,7 +1,9 @@
 """The record of a duel: what `duel.json` keeps, and every timed batch beside it, in `slices.parquet`.
 
 The names in both files are data, and older than the words of the program: a row of `slices.parquet` is one side's part
-of a round, its column `turn` the number of the round, its column `strokes` the timed batches.
+of a round, its column `turn` the number of the round, its column `strokes` the timed batches, its column `pair` the
+process group. `duel.json` keeps a list `contrasts`, a ratio each; where there is one ratio alone, as between A and B,
+its fields stand at the top too. Records of 2026-11 and before have them there alone, and no anchor.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from typing import Any
 from bench.analysis.same_programs import executed_programs
 from bench.duel.code import identical_code
 from bench.duel.procedure import DuelResult
-from bench.duel.rounds import Round, SideRound
-from bench.duel.sequential import CONFIDENCE
+from bench.duel.rounds import ANCHOR, Round, SideRound, side_key, side_of
+from bench.duel.sequential import CONFIDENCE, Contrast
 from bench.duel.sides import differing
 from bench.duel.specification import DuelSpecification
 from bench.store.files import publish, sweep
@@ -33,12 +35,12 @@ ROUNDS_FILE = "slices.parquet"
 
 
 def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
-    """The rows of `slices.parquet`: one a side and round, A before B."""
+    """The rows of `slices.parquet`: one a side and round, in the order of their numbers; the anchor is a side too."""
     return [
         {
             "pair": each.group,
             "turn": each.number,
-            "side": "ab"[number],
+            "side": side_key(number),
             "steps": side.steps,
             "seconds": side.seconds,
             "cpu_seconds": side.cpu_seconds,
@@ -55,7 +57,7 @@ def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
     """The rounds that `rows_of` wrote down, in the order of their pairs and numbers."""
     sides: dict[tuple[int, int], dict[int, SideRound]] = {}
     for row in rows:
-        sides.setdefault((int(row["pair"]), int(row["turn"])), {})["ab".index(row["side"])] = SideRound(
+        sides.setdefault((int(row["pair"]), int(row["turn"])), {})[side_of(row["side"])] = SideRound(
             steps=int(row["steps"]),
             batches=tuple(map(float, row["strokes"])),
             cpu_seconds=row["cpu_seconds"],
@@ -67,59 +69,92 @@ def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
 
 def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, Any]:
     """All that is known of a duel, JSON-able: what `--format json` prints and `duel.json` keeps."""
-    stopped, batching = result.analysis, result.batching
-    a, b = specification.sides
-    return {
-        "verdict": stopped.verdict.value,
-        "ratio": stopped.ratio if math.isfinite(stopped.ratio) else None,
-        "low": stopped.low,
-        "high": stopped.high,
+    batching, question = result.batching, specification.question
+    contrasts = [_contrast_data(specification, result, contrast) for contrast in question.contrasts]
+    data = {
+        "stopped": result.stop.value,
         "confidence": CONFIDENCE,
-        "measurable": stopped.measurable,
-        "pairs": stopped.groups,
-        "log_ratios": list(result.log_ratios),
-        "spoilt_pairs": result.discarded_pairs,
-        "looks": list(result.schedule.sizes),
+        "contrasts": contrasts,
+        "groups": max((each.group for each in result.rounds), default=-1) + 1,
+        "spoilt_pairs": result.discarded_groups,
+        "looks": list(result.analysed_at),
         "slices_a_side": max((each.number for each in result.rounds), default=-1) + 1,
         "dropped_slices": sum(side.contaminated for each in result.rounds for side in each.sides.values()),
         "steps_a_slice": batching.steps * batching.batches,
         "strokes_a_slice": batching.batches,
         "seconds": result.seconds,
-        "budget_seconds": specification.budget_seconds,
+        "budget_seconds": question.budget_seconds,
         "needed_seconds": result.needed_seconds,
-        "tolerance": specification.margins.tolerance,
-        "floor": specification.margins.floor,
+        "precision": question.precision,
+        "tolerance": question.margins.tolerance,
+        "floor": question.margins.floor,
         "phase": specification.phase.value,
-        "sides": {
-            letter: {
-                "title": side.title,
-                "case": asdict(side.case),
-                "parameters": metadata.parameters,
-                "attested_kernel": metadata.attested_kernel,
-                "evidence": json.loads(metadata.attestation_json or "{}"),
-                "step_seconds": _step_seconds(result, index),
-                "variables": dict(side.environment.variables),
-                "modules": [asdict(module) for module in code if not module.name.startswith("bench.")],
-            }
-            for index, (letter, side, metadata, code) in enumerate(
-                zip("ab", specification.sides, result.metadata, result.code, strict=True)
-            )
+        "regression_test": specification.is_regression_test,
+        "sides": {side_key(number): _side_data(specification, result, number) for number in range(_sides(result))},
+        "anchor": {
+            **json.loads(result.metadata[ANCHOR].extra_json or "{}"),
+            "step_seconds": _step_seconds(result, ANCHOR),
+            "steps_a_slice": batching.anchor_steps * batching.batches,
         },
-        "different_packages": {name: list(versions) for name, versions in differing(a.packages, b.packages).items()},
-        "same_code": identical_code(*result.code) if a.commit else None,
-        "same_programs": _same_programs(specification, result) if a.commit else None,
         "machine_fingerprint": specification.machine.fingerprint,
         "machine": json.loads(specification.machine.to_json()),
     }
+    if len(contrasts) == 1:
+        data |= {name: value for name, value in contrasts[0].items() if name not in ("base", "side")}
+    return data
 
 
-def _same_programs(specification: DuelSpecification, result: DuelResult) -> bool:
+def _sides(result: DuelResult) -> int:
+    return max(result.metadata) + 1
+
+
+def _contrast_data(specification: DuelSpecification, result: DuelResult, contrast: Contrast) -> dict[str, Any]:
+    """A ratio, and what differs between its two sides."""
+    analysis = result.analyses[contrast]
+    base, side = specification.sides[contrast.base], specification.sides[contrast.side]
+    return {
+        "base": side_key(contrast.base),
+        "side": side_key(contrast.side),
+        "verdict": analysis.verdict.value,
+        "ratio": analysis.ratio if math.isfinite(analysis.ratio) else None,
+        "low": analysis.low,
+        "high": analysis.high,
+        "measurable": analysis.measurable,
+        "pairs": analysis.groups,
+        "log_ratios": list(result.log_ratios[contrast]),
+        "different_packages": {
+            name: list(versions) for name, versions in differing(base.packages, side.packages).items()
+        },
+        "same_code": identical_code(result.code[contrast.base], result.code[contrast.side]) if base.commit else None,
+        "same_programs": _same_programs(specification, result, contrast) if base.commit else None,
+    }
+
+
+def _side_data(specification: DuelSpecification, result: DuelResult, number: int) -> dict[str, Any]:
+    """A side, what it ran, and its time beside the anchor's."""
+    side, metadata = specification.sides[number], result.metadata[number]
+    to_anchor = result.anchor_log_ratios.get(number, ())
+    return {
+        "title": side.title,
+        "case": asdict(side.case),
+        "parameters": metadata.parameters,
+        "attested_kernel": metadata.attested_kernel,
+        "evidence": json.loads(metadata.attestation_json or "{}"),
+        "step_seconds": _step_seconds(result, number),
+        "anchor_ratio": math.exp(statistics.median(to_anchor)) if to_anchor else None,
+        "anchor_log_ratios": list(to_anchor),
+        "variables": dict(side.environment.variables),
+        "modules": [asdict(module) for module in result.code[number] if not module.name.startswith("bench.")],
+    }
+
+
+def _same_programs(specification: DuelSpecification, result: DuelResult, contrast: Contrast) -> bool:
     """Whether it is shown that both sides executed equal programs."""
-    a, b = (
-        executed_programs(metadata.attestation_json or "", side.case.backend)
-        for side, metadata in zip(specification.sides, result.metadata, strict=True)
+    base, side = (
+        executed_programs(result.metadata[number].attestation_json or "", specification.sides[number].case.backend)
+        for number in (contrast.base, contrast.side)
     )
-    return a is not None and a == b
+    return base is not None and base == side
 
 
 @contextmanager
@@ -160,6 +195,6 @@ def keep(folder: Path, record: Mapping[str, Any], rounds: Iterable[Round]) -> No
 
 def _step_seconds(result: DuelResult, side: int) -> float:
     """The median time of a step over a side's timed batches."""
-    return statistics.median(seconds for each in result.rounds for seconds in each.sides[side].batches) / (
-        result.batching.steps
+    return statistics.median(
+        seconds for each in result.rounds if side in each.sides for seconds in each.sides[side].step_seconds
     )

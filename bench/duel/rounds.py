@@ -7,6 +7,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+MOST_SIDES = 8
+"""More would take so long together that a process group were no replicate of one moment of the machine."""
+
+ANCHOR = -1
+"""The number of the anchor (`bench.worker.anchor`), which is no side that anything is asked of."""
+
 CONTAMINATION_FRACTION = 0.1
 """The fraction of a side's round from which on CPU time of the other sides counts as a disturbance. At half a second
 that is five of the system's ticks, where a single tick comes about by rounding."""
@@ -58,11 +64,26 @@ class Round:
     number: int
     """From 0 in each process group."""
     sides: Mapping[int, SideRound]
-    """By the side's number; one that has left the duel is not in it."""
+    """By the side's number from 0, or `ANCHOR`; one that has left the measurement is not in it."""
 
     def clean(self, sides: Sequence[int]) -> bool:
         """Whether all these sides are in it, and none of them was disturbed."""
         return all(side in self.sides and not self.sides[side].contaminated for side in sides)
+
+
+def side_key(side: int) -> str:
+    """The side's name in records and the names of files: `a` to `h`, `anchor`."""
+    return "anchor" if side == ANCHOR else "abcdefgh"[side]
+
+
+def side_of(key: str) -> int:
+    """The number of the side that `side_key` named."""
+    return ANCHOR if key == "anchor" else "abcdefgh".index(key)
+
+
+def side_name(side: int) -> str:
+    """The side's name in messages: `A` to `H`, `the anchor`."""
+    return "the anchor" if side == ANCHOR else side_key(side).upper()
 
 
 def group_log_ratio(rounds: Sequence[Round], base: int, side: int) -> float | None:

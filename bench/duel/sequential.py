@@ -23,8 +23,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from scipy.special import ndtr
-
 from bench.analysis.stats import trimmed_t
 from bench.analysis.verdict import Verdict, judge
 from bench.core.metric import Margins
@@ -41,48 +39,12 @@ truth then, and with this 5.0 % (`scripts/duel_boundaries.py`)."""
 FEWEST_GROUPS = 5
 """No verdict on fewer: a spread from four values means little, and Student's t makes up for it only in theory."""
 
-_FRACTIONS = (0.2, 0.3, 0.5, 0.75, 1.0)
-"""The interim analyses, as fractions of the most pairs: early ones find what is large in a third of the time."""
-
-SHAPE = 0.25
-"""Wang & Tsiatis's Δ: 0.5 is Pocock's boundary, 0 is O'Brien & Fleming's."""
-
-CONSTANT = 2.17
-"""The boundary at the last analysis, in standard errors of the normal distribution, for `CONFIDENCE` and `SHAPE`."""
-
 TRIMMED = 0.05
 """The fraction of pairs that an analysis cuts off at either end: now and then a pair is off by ten times what the
 others are, and a single such pair would make the mean unsure. From twenty pairs on; fewer are all wanted."""
 
 MARGINS = Margins(tolerance=0.015, floor=0.005)
 """Narrower than those that two stores are compared by: interleaving removes what drifts between them."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The numbers of pairs at which there is an interim analysis, fixed before any ratio is known."""
-
-    sizes: tuple[int, ...]
-
-    @classmethod
-    def up_to(cls, most: int) -> Schedule:
-        """The schedule of a duel of at most `most` pairs (`FEWEST_GROUPS` or more)."""
-        numbers = {max(FEWEST_GROUPS, round(fraction * most)) for fraction in _FRACTIONS}
-        return cls(tuple(sorted(numbers)))
-
-    @property
-    def most(self) -> int:
-        """The number of pairs of the last analysis."""
-        return self.sizes[-1]
-
-    def level(self, number: int, constant: float = CONSTANT) -> float:
-        """The two-sided significance level of the analysis with this number, from 0."""
-        boundary = constant * (self.sizes[number] / self.most) ** (SHAPE - 0.5)
-        return float(2 * ndtr(-boundary))
-
-    def next_analysis(self, pairs: int) -> int:
-        """The number, from 0, of the analysis that so many pairs lead to or have reached; beyond them, of the last."""
-        return next((number for number, size in enumerate(self.sizes) if size >= pairs), len(self.sizes) - 1)
 
 
 @dataclass(frozen=True)
@@ -106,7 +68,7 @@ def analyse(log_ratios: Sequence[float], level: float, margins: Margins) -> Inte
 
     Args:
         log_ratios: B / A, one a pair, in their order.
-        level: two-sided significance level of the interval (`Schedule.level`).
+        level: two-sided significance level of the interval.
         margins: equivalence margin and noise floor, as fractions of A's time.
     """
     estimate = trimmed_t(log_ratios, TRIMMED, 1 - level)
@@ -118,42 +80,6 @@ def analyse(log_ratios: Sequence[float], level: float, margins: Margins) -> Inte
     change = judge(estimate.interval, margins.of_logarithm) if enough else Verdict.INCONCLUSIVE
     verdict = {Verdict.WORSE: Verdict.SLOWER, Verdict.BETTER: Verdict.FASTER}.get(change, change)
     return InterimAnalysis(estimate.n, ratio, _exp(low), _exp(high), verdict, low > 0 or high < 0)
-
-
-def decide(log_ratios: Sequence[float], schedule: Schedule, margins: Margins) -> InterimAnalysis:
-    """The analysis at which a duel over these pairs stops: the first that is conclusive, or the last that they reach.
-
-    Pairs that end between two analyses, because the time has, are analysed by the boundary of the next.
-
-    Args:
-        log_ratios: B / A, one a pair, in their order.
-        schedule: fixed before any of them was known.
-        margins: equivalence margin and noise floor, as fractions of A's time.
-    """
-    reached = [number for number, pairs in enumerate(schedule.sizes) if pairs <= len(log_ratios)]
-    stopped = analyse((), 1 - CONFIDENCE, margins)
-    for number in reached:
-        stopped = analyse(log_ratios[: schedule.sizes[number]], schedule.level(number), margins)
-        if stopped.verdict is not Verdict.INCONCLUSIVE:
-            return stopped
-    if len(log_ratios) < schedule.most and (not reached or len(log_ratios) > schedule.sizes[reached[-1]]):
-        return analyse(log_ratios, schedule.level(schedule.next_analysis(len(log_ratios))), margins)
-    return stopped
-
-
-def pairs_needed(now: InterimAnalysis, margins: Margins) -> int | None:
-    """About how many pairs in all would make an inconclusive analysis conclusive, if the ratio stays.
-
-    The interval narrows with the root of their number. It has to fit into the equivalence margin, or to lie beyond the
-    noise floor. None where no number would do.
-    """
-    if now.low is None or now.high is None or now.low == now.high:
-        return None
-    half = math.log(now.high / now.low) / 2
-    distance = abs(math.log(now.ratio))
-    logs = margins.of_logarithm
-    room = max(logs.tolerance - distance, distance - logs.floor)
-    return max(now.groups + 1, FEWEST_GROUPS, math.ceil(now.groups * (half / room) ** 2))
 
 
 def _exp(value: float) -> float:

@@ -27,6 +27,14 @@ from bench.run.server import HARNESS_ENVIRONMENT, WorkerEnvironment
 WORKER = "bench.worker.side"
 """The module that does a side's timed batches; scripts and tests name another."""
 
+ANCHOR_WORKER = "bench.worker.anchor"
+"""The module that does the anchor's timed batches; tests name another."""
+
+_ONE_THREAD = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+"""What NumPy's BLAS libraries read when they are imported."""
+
 WORKER_PACKAGES = ("keras", "numpy", "psutil")
 """The packages that a side needs beside its backend."""
 
@@ -61,8 +69,10 @@ class PreparedSide:
     """A side that is ready to be measured: a case, and where its code and packages come from."""
 
     title: str
-    """The side as the user named it, a commit's digits beside it."""
+    """The side in messages: as the user named it, a commit's digits and what is special of its configuration beside."""
     case: Case
+    name: str = ""
+    """The commit, environment or settings as the user named it; empty where configurations are compared."""
     environment: WorkerEnvironment = HARNESS_ENVIRONMENT
     packages: Mapping[str, str] = field(default_factory=dict)
     """The versions that an environment has installed, by name; empty for settings and commits."""
@@ -70,6 +80,16 @@ class PreparedSide:
     """None where the side is no commit."""
     worker: str = WORKER
     """The module that does the side's timed batches."""
+
+
+def anchor_side(case: Case) -> PreparedSide:
+    """The anchor, a fixed computation in the harness's own NumPy on one thread (`bench.worker.anchor`).
+
+    Args:
+        case: any that is measured beside it; of it, only the device decides how the process is started.
+    """
+    environment = pinned_allocator(WorkerEnvironment(variables=_ONE_THREAD))
+    return PreparedSide(title="anchor", case=case, environment=environment, worker=ANCHOR_WORKER)
 
 
 def pinned_allocator(environment: WorkerEnvironment) -> WorkerEnvironment:

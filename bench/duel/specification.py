@@ -1,20 +1,21 @@
-"""What is duelled: sides from their names, a case for each, and the sides made ready."""
+"""What is duelled: sides from their names and configurations, the ratios asked for, and the sides made ready."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from bench.catalog.cells import BUILT_IN
-from bench.core.axes import BY_FIELD
-from bench.core.case import Case
+from bench.core.axes import AXES, BY_FIELD, varying
+from bench.core.case import Case, written
 from bench.core.errors import UsageError
-from bench.core.metric import Margins
 from bench.core.protocol import TimedPhase
 from bench.duel.commits import built_commit_side, commit_side
+from bench.duel.rounds import MOST_SIDES, side_key, side_name
+from bench.duel.sequential import Contrast, Question
 from bench.duel.sides import (
     PreparedSide,
     environment_side,
@@ -26,8 +27,7 @@ from bench.host.hardware import Machine
 from bench.plan.prepare import excluded_by_reason, prepare
 
 _SUITE = "quick"
-_USER_CELL = re.compile(r"\s*cells\s*=\s*[\w.]+:\w+\s*")
-_STAND_IN = "cells=lstm"
+_STAND_IN = "lstm"
 """Stands in the plan for a cell of the user's, which each side imports by itself."""
 _DEFAULTS = {"cells": "lstm", "seeds": "0", "epochs": "1", "threads": "1"}
 """The case of a duel unless it is set: the notebook's LSTM on the digits that come with the program, each side on one
@@ -46,16 +46,38 @@ class SideKind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DuelSpecification:
-    """What is duelled, where, and by which margins."""
+class Asked:
+    """What a user asked for: sides, not made ready yet, and the ratios of which two."""
 
-    sides: tuple[PreparedSide, PreparedSide]
-    """A, the base, and B."""
+    kind: SideKind
+    names: tuple[str, ...]
+    """The commits, environments or settings that are compared, the base first; empty where configurations are."""
+    cases: tuple[Case, ...]
+    """The case of each side: by configuration, and within it by name."""
+    contrasts: tuple[Contrast, ...]
+
+    @property
+    def configurations(self) -> int:
+        """How many configurations each name is measured in."""
+        return len(self.cases) // max(1, len(self.names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuelSpecification:
+    """What is duelled, where, and which ratios are asked for."""
+
+    kind: SideKind
+    sides: tuple[PreparedSide, ...]
+    """By number; where there are two, A, the base, and B."""
+    anchor: PreparedSide
     phase: TimedPhase
-    margins: Margins
-    """Equivalence margin and noise floor, as fractions of A's time."""
-    budget_seconds: float
+    question: Question
     machine: Machine
+
+    @property
+    def is_regression_test(self) -> bool:
+        """Whether a ratio above 1 would be a regression: not where configurations are compared with each other."""
+        return all(self.sides[each.base].name != self.sides[each.side].name for each in self.question.contrasts)
 
 
 def kind_of(text: str) -> SideKind:
@@ -80,18 +102,20 @@ def kind_of(text: str) -> SideKind:
     return SideKind.COMMITS
 
 
-def common_kind(a: str, b: str) -> SideKind:
-    """What both sides stand for.
+def common_kind(names: Sequence[str]) -> SideKind:
+    """What all sides stand for.
 
     Raises:
         UsageError: they stand for different things, or one is empty.
     """
-    kind, kind_of_b = kind_of(a), kind_of(b)
-    if kind is not kind_of_b:
-        raise UsageError(
-            f"a duel is between two of a kind, and A ({a!r}) stands for {kind.value}, B ({b!r}) for "
-            f"{kind_of_b.value}: name two commits, two environments (keras==3.15.1), or two settings (kernel=generic)."
-        )
+    kind, *further = map(kind_of, names)
+    for number, other_kind in enumerate(further, 1):
+        if other_kind is not kind:
+            raise UsageError(
+                f"a duel is between two of a kind, and A ({names[0]!r}) stands for {kind.value}, {side_name(number)} "
+                f"({names[number]!r}) for {other_kind.value}: name two commits, two environments (keras==3.15.1), or "
+                f"two settings (kernel=generic)."
+            )
     return kind
 
 
@@ -110,80 +134,134 @@ def settings_of(text: str, letter: str) -> list[str]:
     return overrides
 
 
-def cases_of(a: str, b: str, kind: SideKind, overrides: Sequence[str]) -> tuple[Case, Case]:
-    """The cases of A and of B: the same but for the settings that are duelled.
+def asked(names: tuple[str, ...], overrides: Sequence[str], *, all_pairs: bool = False) -> Asked:
+    """The sides that are asked for: each name in each configuration, and the ratios to the base or between all pairs.
 
     Args:
-        a: the base, as the user named it.
-        b: what is compared with it.
-        kind: what both stand for.
-        overrides: those of the user for both sides, as `--set` has them.
+        names: of what is compared, the base first; none to compare configurations.
+        overrides: of the user for all sides, as `--set` has them: the configurations, crossed.
+        all_pairs: ask for the ratio of each two sides that are compared.
 
     Raises:
-        UsageError: a side is no case, or several, or cannot run here, or the cases' steps cannot be compared.
+        UsageError: a side is no case or cannot run here, there are too few sides or too many, or the time of a step
+            means something else on two of them.
     """
-    user_cell = None if kind is SideKind.SETTINGS else next(filter(_USER_CELL.fullmatch, overrides), None)
-    shared = [_STAND_IN if override == user_cell else override for override in overrides]
-    cases = []
-    for letter, text in (("A", a), ("B", b)):
-        settings = settings_of(text, letter) if kind is SideKind.SETTINGS else []
-        case = _case(letter, text, shared, settings)
-        cases.append(replace(case, cell=user_cell.partition("=")[2].strip()) if user_cell else case)
-    _check_comparable(cases[0], cases[1])
-    if kind is SideKind.SETTINGS and cases[0] == cases[1]:
-        raise UsageError(f"both sides are the same configuration ({a}): a duel needs two.")
-    return cases[0], cases[1]
+    kind = common_kind(names) if names else SideKind.SETTINGS
+    of_names = []
+    for number, name in enumerate(names or ("",)):
+        letter = side_name(number)
+        settings = settings_of(name, letter) if kind is SideKind.SETTINGS else []
+        where = f"side {letter} ({name})" if name else "a configuration"
+        of_names.append(_cases(where, letter, overrides, settings, own_cells=kind is not SideKind.SETTINGS))
+    if names and kind is SideKind.SETTINGS and len(set(map(tuple, of_names))) < len(of_names):
+        raise UsageError(f"both sides are the same configuration ({names[0]}): a duel needs two.")
+    cases = tuple(case for configuration in zip(*of_names, strict=True) for case in configuration)
+    if not names and len(cases) < 2:
+        raise UsageError(
+            "there is one configuration, and nothing to compare it with: name two commits, environments or settings, "
+            "as in `bench duel A B`, or several configurations, as in --set cells=lstm,gru."
+        )
+    if len(cases) > MOST_SIDES:
+        raise UsageError(
+            f"{len(cases)} sides were asked for, and all are alive at once: name fewer names or configurations, at "
+            f"most {MOST_SIDES} sides in all."
+        )
+    contrasts = _contrasts(max(1, len(names)), len(of_names[0]), all_pairs)
+    _check_comparable(cases, contrasts)
+    return Asked(kind=kind, names=names, cases=cases, contrasts=contrasts)
 
 
-def _case(letter: str, text: str, shared: Sequence[str], settings: Sequence[str]) -> Case:
-    """A side's case, from the overrides of both sides and its settings."""
-    keys = [{override.partition("=")[0].strip() for override in given} for given in (shared, settings)]
+def _contrasts(names: int, configurations: int, all_pairs: bool) -> tuple[Contrast, ...]:
+    """Names are compared within each configuration; configurations only where nothing else is."""
+    if names == 1:
+        families = [range(configurations)]
+    else:
+        families = [range(first, first + names) for first in range(0, names * configurations, names)]
+    return tuple(
+        Contrast(base, side)
+        for family in families
+        for base in (family if all_pairs else family[:1])
+        for side in family
+        if side > base
+    )
+
+
+def _cases(where: str, letter: str, shared: Sequence[str], settings: Sequence[str], *, own_cells: bool) -> list[Case]:
+    """The cases of a name, one a configuration, in the order in which the axes are crossed.
+
+    Args:
+        where: the side in messages.
+        letter: of the side.
+        shared: the overrides of all sides.
+        settings: those of this one.
+        own_cells: whether each side imports a user's cell by itself, so that the plan must not.
+    """
+    keys = [{_key(override) for override in given} for given in (shared, settings)]
     if twice := keys[0] & keys[1]:
         raise UsageError(f"{sorted(twice)[0]} is set both by --set and by side {letter}: leave one out.")
-    defaults = [f"{axis}={value}" for axis, value in _DEFAULTS.items() if axis not in keys[0] | keys[1]]
-    plan = prepare(_SUITE, [*defaults, *shared, *settings, "repeats=1"], 0).plan()
-    if not plan.scheduled:
+    given = [f"{axis}={value}" for axis, value in _DEFAULTS.items() if axis not in keys[0] | keys[1]]
+    given += [*shared, *settings]
+    cells = next(override for override in given if _key(override) == "cells").partition("=")[2]
+    if not own_cells or ":" not in cells:
+        return _planned(where, given)
+    rest = [override for override in given if _key(override) != "cells"]
+    cases = []
+    for cell in filter(None, map(str.strip, cells.split(","))):
+        planned = _planned(where, [*rest, f"cells={_STAND_IN if ':' in cell else cell}"])
+        cases += [replace(case, cell=cell) for case in planned]
+    return cases
+
+
+def _planned(where: str, overrides: Sequence[str]) -> list[Case]:
+    """The configurations of the suite with these overrides, in the order in which its axes are crossed."""
+    prepared = prepare(_SUITE, [*overrides, "repeats=1"], 0)
+    plan, suite = prepared.plan(), prepared.suite
+    if plan.excluded:
         reasons = "; ".join(f"{names}: {reason}" for reason, names in excluded_by_reason(plan))
-        raise UsageError(f"side {letter} ({text}) cannot run here: {reasons}.")
-    if len(plan.scheduled) > 1:
-        several_cells = len({scheduled.case.cell for scheduled in plan.scheduled}) > 1
-        axes = ", ".join([*(["cell"] if several_cells else []), *plan.varying]) or "seeds"
-        raise UsageError(
-            f"a duel is over one configuration, and {len(plan.scheduled)} were asked for: give one value for {axes}."
-        )
-    return plan.scheduled[0].case
+        raise UsageError(f"{where} cannot run here: {reasons}.")
+    if (seeds := len(suite.values("seeds"))) > 1:
+        raise UsageError(f"a duel is at a single seed, and {seeds} were asked for: give one value for seeds.")
+
+    def place(case: Case) -> list[int]:
+        return [suite.values(plural).index(getattr(case, axis.field)) for plural, axis in AXES.items()]
+
+    return sorted((scheduled.case for scheduled in plan.scheduled), key=place)
 
 
-def _check_comparable(a: Case, b: Case) -> None:
-    for case in (a, b):
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
+
+
+def _check_comparable(cases: Sequence[Case], contrasts: Iterable[Contrast]) -> None:
+    for case in cases:
         if case.runtime != "keras":
             raise UsageError(f"a duel runs in Keras, and runtimes={case.runtime} was asked for: leave it out.")
-    if a.batch_size != b.batch_size:
-        raise UsageError(
-            f"the sides have different batch sizes ({a.batch_size}, {b.batch_size}): a step must be as many samples on "
-            f"both, or its time means nothing."
-        )
-    if a.task != b.task:
-        raise UsageError(f"the sides work on different data ({a.task}, {b.task}): their times cannot be compared.")
+        if case.task != cases[0].task:
+            raise UsageError(
+                f"the sides work on different data ({cases[0].task}, {case.task}): their times cannot be compared."
+            )
+    for contrast in contrasts:
+        base, side = cases[contrast.base], cases[contrast.side]
+        if base.batch_size != side.batch_size:
+            raise UsageError(
+                f"the sides have different batch sizes ({base.batch_size}, {side.batch_size}): a step must be as many "
+                f"samples on both, or its time means nothing."
+            )
 
 
 def prepare_sides(
-    names: tuple[str, str],
-    kind: SideKind,
-    cases: tuple[Case, Case],
+    what: Asked,
     *,
     scratch: Path,
     cache: Path,
     build: bool,
     worker: str,
     notify: Callable[[str], None],
-) -> tuple[PreparedSide, PreparedSide]:
+) -> tuple[PreparedSide, ...]:
     """Unpack the commits, or build the environments, that the sides are named by.
 
     Args:
-        names: of A and of B, as the user gave them.
-        kind: what both stand for.
-        cases: of A and of B.
+        what: the names and cases.
         scratch: a folder that goes with the duel.
         cache: the user's folder that built environments are kept in.
         build: install each commit's package into an environment of its own.
@@ -193,19 +271,42 @@ def prepare_sides(
     Raises:
         UsageError: a commit or an environment cannot be had, or something else is to be built.
     """
-    if build and kind is not SideKind.COMMITS:
-        raise UsageError(f"--build installs commits, and the sides are {kind.value}: leave it out.")
-    sides = []
-    for letter, name, case in zip("ab", names, cases, strict=True):
-        folder = scratch / letter
+    if build and what.kind is not SideKind.COMMITS:
+        raise UsageError(f"--build installs commits, and the sides are {what.kind.value}: leave it out.")
+    names = what.names or ("",)
+    labels = _labels(what.cases[:: len(names)])
+    built_in = all(case.cell in BUILT_IN for case in what.cases)
+    sides: dict[int, PreparedSide] = {}
+    for place, name in enumerate(names):
+        folder = scratch / side_key(place)
         folder.mkdir()
-        if kind is SideKind.COMMITS:
-            side = commit_side(name, folder / "tree", case, case.cell in BUILT_IN, notify)
+        of_name = range(place, len(what.cases), len(names))
+        if what.kind is SideKind.COMMITS:
+            commit = commit_side(name, folder / "tree", what.cases[place], built_in, notify)
             if build:
-                side = built_commit_side(side, cache, folder, notify)
-        elif kind is SideKind.ENVIRONMENTS:
-            side = environment_side(name, case, cache, folder, notify)
+                commit = built_commit_side(commit, cache, folder, notify)
+            sides |= {number: replace(commit, case=what.cases[number]) for number in of_name}
+        elif what.kind is SideKind.ENVIRONMENTS:
+            sides |= {number: environment_side(name, what.cases[number], cache, folder, notify) for number in of_name}
         else:
-            side = PreparedSide(title=name, case=case)
-        sides.append(replace(side, environment=pinned_allocator(side.environment), worker=worker))
-    return sides[0], sides[1]
+            sides |= {number: PreparedSide(title=name, case=what.cases[number]) for number in of_name}
+        for number, label in zip(of_name, labels, strict=True):
+            side = sides[number]
+            title = ", ".join(filter(None, (label, side.title)))
+            sides[number] = replace(
+                side, title=title, name=name, environment=pinned_allocator(side.environment), worker=worker
+            )
+    return tuple(sides[number] for number in sorted(sides))
+
+
+def _labels(configurations: Sequence[Case]) -> list[str]:
+    """What distinguishes each configuration from the rest: `gru kernel=xla`; empty for a single one."""
+    several_cells = len({case.cell for case in configurations}) > 1
+    fields = [*(["cell"] if several_cells else []), *varying(configurations)]
+    return [
+        " ".join(
+            value if isinstance(value := getattr(case, name), str) and name == "cell" else f"{name}={written(value)}"
+            for name in fields
+        )
+        for case in configurations
+    ]

@@ -1,9 +1,9 @@
-"""A duel's record as a document: the verdict with its interval, both sides, and what a reader has to know beside it."""
+"""A duel's record as a document: its verdicts with their intervals, the sides, and what a reader has to know beside."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.core.case import Case
@@ -12,11 +12,22 @@ from bench.report.document import Column, Document, Heading, Notes, Paragraph, T
 from bench.report.values import count, duration
 
 _VERDICTS = {
-    "same": ("✅", "B and A take the same time"),
-    "faster": ("✅", "B is faster than A"),
-    "slower": ("❌", "B is slower than A"),
+    "same": ("✅", "{side} and {base} take the same time"),
+    "faster": ("✅", "{side} is faster than {base}"),
+    "slower": ("❌", "{side} is slower than {base}"),
     "inconclusive": ("❔", "inconclusive"),
 }
+
+_STOPPED = {
+    "precise": "every ratio is known to {precision}",
+    "decided": "every verdict is made",
+    "time": "the time is over",
+}
+
+
+_MOSTLY = 0.5
+"""A measurement that ended for want of time has used more than this fraction of it; else, as many groups as are ever
+made, or too many discarded ones, have ended it."""
 
 
 def duel_document(record: Mapping[str, Any], *, marked: bool) -> Document:
@@ -26,98 +37,199 @@ def duel_document(record: Mapping[str, Any], *, marked: bool) -> Document:
         record: the duel.
         marked: put a ✅, ❌ or ❔ before the verdict, as pull requests like it.
     """
-    mark = f"{_VERDICTS[record['verdict']][0]} " if marked else ""
-    columns = (Column(""), Column("side", wrap=True), Column("median step", left=False), Column("kernel asked → ran"))
+    cases = [Case(**side["case"]) for side in record["sides"].values()]
+    setting = Paragraph(case_words(cases, TimedPhase(record["phase"])))
+    remarks = Notes(tuple(notes(record)))
+    if "verdict" in record:
+        mark = f"{_VERDICTS[record['verdict']][0]} " if marked else ""
+        return Document((Heading(f"{mark}{headline(record)}"), setting, _sides_table(record), remarks))
+    return Document(
+        (Heading(_summary(record, marked)), setting, _ratios_table(record, marked), _sides_table(record), remarks)
+    )
+
+
+def headline(record: Mapping[str, Any]) -> str:
+    """The verdict of a duel between two, with the ratio, its interval, and the number of pairs behind it."""
+    ratio, low, high = record["ratio"], record["low"], record["high"]
+    figures = "no ratio" if ratio is None else f"{ratio:.4f} × A's time"
+    if low is not None:
+        figures += f", 95 % {low:.4f} to {high:.4f}"
+    verdict = _VERDICTS[record["verdict"]][1].format(base="A", side="B")
+    return f"{verdict}: {figures} ({record['pairs']} process pairs, {minutes(record['seconds'])} min)"
+
+
+def _summary(record: Mapping[str, Any], marked: bool) -> str:
+    """How many of several ratios were settled how, and why the measurement ended."""
+    verdicts = [contrast["verdict"] for contrast in record["contrasts"]]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in _VERDICTS if verdict in verdicts]
+    worst = next(verdict for verdict in ("slower", "inconclusive", "faster", "same") if verdict in verdicts)
+    mark = f"{_VERDICTS[worst][0]} " if marked and record["regression_test"] else ""
+    figures = (
+        f"{count(len(verdicts), 'ratio')}: {', '.join(counts)}"
+        if record["regression_test"]
+        else (count(len(verdicts), "ratio"))
+    )
+    return f"{mark}{figures}; {_stopped(record)} ({minutes(record['seconds'])} min)"
+
+
+def _stopped(record: Mapping[str, Any]) -> str:
+    if record["stopped"] == "time" and record["seconds"] < _MOSTLY * record["budget_seconds"]:
+        return f"there were {record['groups']} process groups"
+    return _STOPPED[record["stopped"]].format(precision=f"± {100 * (record['precision'] or 0):g} %")
+
+
+def _ratios_table(record: Mapping[str, Any], marked: bool) -> Table:
+    columns = (
+        Column("ratio"),
+        Column("sides", wrap=True),
+        Column("time", left=False),
+        Column("interval, together 95 %", left=False),
+        Column("groups", left=False),
+        Column("verdict"),
+    )
+    sides = record["sides"]
+    rows = []
+    for contrast in record["contrasts"]:
+        base, side = contrast["base"], contrast["side"]
+        mark = f"{_VERDICTS[contrast['verdict']][0]} " if marked and record["regression_test"] else ""
+        rows.append(
+            (
+                f"{side.upper()} / {base.upper()}",
+                f"{sides[side]['title']} / {sides[base]['title']}",
+                "" if contrast["ratio"] is None else f"{contrast['ratio']:.4f}",
+                "" if contrast["low"] is None else f"{contrast['low']:.4f} to {contrast['high']:.4f}",
+                str(contrast["pairs"]),
+                f"{mark}{contrast['verdict']}",
+            )
+        )
+    return Table(columns, tuple(rows))
+
+
+def _sides_table(record: Mapping[str, Any]) -> Table:
+    has_anchor = record.get("anchor") is not None  # records of 2026-11 and before have none
+    columns = (
+        Column(""),
+        Column("side", wrap=True),
+        Column("median step", left=False),
+        *((Column("÷ anchor", left=False),) if has_anchor else ()),
+        Column("kernel asked → ran"),
+    )
     rows = tuple(
         (
             letter.upper(),
             side["title"],
             f"{1000 * side['step_seconds']:.4g} ms",
+            *(("" if side["anchor_ratio"] is None else f"{side['anchor_ratio']:.4g}",) if has_anchor else ()),
             f"{side['case']['kernel']} → {side['attested_kernel'] or 'unknown'}",
         )
         for letter, side in record["sides"].items()
     )
-    return Document(
-        (
-            Heading(f"{mark}{headline(record)}"),
-            Paragraph(case_words(Case(**record["sides"]["a"]["case"]), TimedPhase(record["phase"]))),
-            Table(columns, rows),
-            Notes(tuple(notes(record))),
-        )
-    )
-
-
-def headline(record: Mapping[str, Any]) -> str:
-    """The verdict in a sentence, with the ratio, its interval, and the number of pairs behind it."""
-    ratio, low, high = record["ratio"], record["low"], record["high"]
-    figures = "no ratio" if ratio is None else f"{ratio:.4f} × A's time"
-    if low is not None:
-        figures += f", 95 % {low:.4f} to {high:.4f}"
-    _, verdict = _VERDICTS[record["verdict"]]
-    return f"{verdict}: {figures} ({record['pairs']} process pairs, {minutes(record['seconds'])} min)"
+    return Table(columns, rows)
 
 
 def notes(record: Mapping[str, Any]) -> list[str]:
-    """What a reader has to know beside the verdict: how it was reached, what was discarded, what differs."""
-    texts = []
+    """What a reader has to know beside the verdicts: how they were reached, what was discarded, what differs."""
+    texts = _of_verdicts(record)
+    batches = record["slices_a_side"] * record["strokes_a_slice"]
+    steps = count(record["steps_a_slice"] // record["strokes_a_slice"], "step")
+    is_pair = len(record["sides"]) == 2
+    texts.append(
+        f"The replicate is the process {'pair' if is_pair else 'group'}: the median ratio of {batches} timed batches a "
+        f"side, of {steps} each, {'A B B A' if is_pair else 'in balanced orders'}. Interim analyses at "
+        f"{', '.join(map(str, record['looks']))} {'pairs' if is_pair else 'groups'}; all intervals together hold the "
+        f"{'ratio' if is_pair else 'ratios'} with 95 %."
+    )
+    if record["dropped_slices"]:
+        texts.append(
+            f"{record['dropped_slices']} rounds of a side were contaminated: another side used the processors. "
+            f"{record['spoilt_pairs']} {'pairs' if is_pair else 'groups'} were discarded with them."
+        )
+    texts += [text for contrast in _contrasts(record) for text in _of_code(contrast, is_pair)]
+    texts.append("Time alone: whether accuracy has changed was not measured (`bench gate` compares it).")
+    if anchor := record.get("anchor"):
+        texts.append(
+            f"÷ anchor: the step's time in those of a fixed computation measured beside it ({_anchor(anchor)}), which "
+            f"compares with other occasions on this machine."
+        )
+    variables = [side["variables"].items() for side in record["sides"].values()]
+    if shared := [f"{name}={value}" for name, value in variables[0] if all((name, value) in of for of in variables)]:
+        texts.append(f"Set on {'both' if is_pair else 'all'} sides: {', '.join(shared)}.")
+    return texts
+
+
+def _contrasts(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The ratios; a record of 2026-11 and before is of one, and has its fields at the top."""
+    return record.get("contrasts") or [record]
+
+
+def _anchor(anchor: Mapping[str, Any]) -> str:
+    facts = f"version {anchor['anchor']}, NumPy {anchor['numpy']}, {anchor['blas']}, " if "anchor" in anchor else ""
+    return f"{facts}{1000 * anchor['step_seconds']:.3g} ms"
+
+
+def _of_verdicts(record: Mapping[str, Any]) -> list[str]:
     tolerance, floor = f"{100 * record['tolerance']:g} %", f"{100 * record['floor']:g} %"
-    if record["verdict"] == "same":
+    contrasts = _contrasts(record)
+    verdicts = {contrast["verdict"] for contrast in contrasts}
+    texts = []
+    if "same" in verdicts:
         texts.append(f"The same: the whole interval lies within the equivalence margin of {tolerance}.")
-        if record["measurable"]:
-            texts.append("There is a measurable difference, inside the margin.")
-    elif record["verdict"] == "inconclusive":
+    if any(contrast["verdict"] == "same" and contrast["measurable"] for contrast in contrasts):
+        texts.append("There is a measurable difference, inside the margin.")
+    if verdicts & {"slower", "faster"}:
+        texts.append(
+            f"{'' if len(contrasts) == 1 else 'Slower, faster: '}"
+            f"{'T' if len(contrasts) == 1 else 't'}he whole interval lies beyond the noise floor of {floor}, and some "
+            f"of it beyond the equivalence margin of {tolerance}."
+        )
+    if "inconclusive" in verdicts:
         texts.append(
             f"Inconclusive: the interval lies neither within the equivalence margin of {tolerance} nor beyond the "
             f"noise floor of {floor}."
         )
-        if record["needed_seconds"] is not None:
-            budget = math.ceil(record["needed_seconds"] / 60 / 0.9)
-            texts.append(
-                f"If the ratio stays, about {duration(record['needed_seconds'])} in all would do: --budget {budget}."
-            )
-    else:
-        texts.append(
-            f"The whole interval lies beyond the noise floor of {floor}, and some of it beyond the equivalence margin "
-            f"of {tolerance}."
-        )
-    batches = record["slices_a_side"] * record["strokes_a_slice"]
-    steps = count(record["steps_a_slice"] // record["strokes_a_slice"], "step")
-    texts.append(
-        f"The replicate is the process pair: the median ratio of {batches} timed batches a side, of {steps} each, "
-        f"A B B A. Interim analyses at {', '.join(map(str, record['looks']))} pairs; all intervals together hold the "
-        f"ratio with 95 %."
-    )
-    if record["dropped_slices"]:
-        texts.append(
-            f"{record['dropped_slices']} rounds of a side were contaminated: the other side used the processors. "
-            f"{record['spoilt_pairs']} pairs were discarded with them."
-        )
-    if record["different_packages"]:
-        changes = (f"{name} {a or 'none'} → {b or 'none'}" for name, (a, b) in record["different_packages"].items())
-        texts.append(f"Software that differs: {', '.join(changes)}.")
-    texts.append("Time alone: whether accuracy has changed was not measured (`bench gate` compares it).")
-    if record.get("same_code"):
-        texts.append("Both commits execute the same program: no module that either side imported differs.")
-    elif record.get("same_programs"):
-        texts.append("Both commits execute the same program: what differs in their code is in no compiled program.")
-    variables = record["sides"]["a"]["variables"]
-    if variables:
-        texts.append(f"Set on both sides: {', '.join(f'{name}={value}' for name, value in variables.items())}.")
+    if record["needed_seconds"] is not None:
+        budget = math.ceil(record["needed_seconds"] / 60 / 0.9)
+        stays = "If the ratio stays" if len(contrasts) == 1 else "If the ratios stay"
+        texts.append(f"{stays}, about {duration(record['needed_seconds'])} in all would do: --budget {budget}.")
+    if "stopped" in record and "verdict" in record:
+        texts.append(f"It ended because {_stopped(record)}.")
     return texts
 
 
-def case_words(case: Case, phase: TimedPhase) -> str:
-    """What is duelled, in a line."""
+def _of_code(contrast: Mapping[str, Any], is_pair: bool) -> list[str]:
+    """What software differs between two sides, and whether their programs do."""
+    who = "" if is_pair else f"{contrast['side'].upper()} / {contrast['base'].upper()}: "
+    texts = []
+    if contrast["different_packages"]:
+        changes = (f"{name} {a or 'none'} → {b or 'none'}" for name, (a, b) in contrast["different_packages"].items())
+        texts.append(f"{who}{'S' if is_pair else 's'}oftware that differs: {', '.join(changes)}.")
+    equal = f"{who}{'B' if is_pair else 'b'}oth commits execute the same program: "
+    if contrast.get("same_code"):
+        texts.append(f"{equal}no module that either side imported differs.")
+    elif contrast.get("same_programs"):
+        texts.append(f"{equal}what differs in their code is in no compiled program.")
+    return texts
+
+
+def case_words(cases: Sequence[Case], phase: TimedPhase) -> str:
+    """What is duelled, in a line: what the sides have in common."""
+
+    def shared(words: Callable[[Case], str]) -> tuple[str, ...]:
+        each = {words(case) for case in cases}
+        return tuple(each) if len(each) == 1 else ()
+
+    threads = {0: "the backend's threads", 1: "1 thread"}
+    cells = ", ".join(dict.fromkeys(case.cell for case in cases))
     return " · ".join(
         (
-            f"{case.cell}, steps of {'training' if phase is TimedPhase.TRAIN else 'prediction'}",
-            f"{case.network} network",
-            case.task,
-            case.backend,
-            case.device,
-            f"{case.units} units",
-            f"batch {case.batch_size}",
-            {0: "the backend's threads", 1: "1 thread"}.get(case.threads, f"{case.threads} threads"),
+            f"{cells}, steps of {'training' if phase is TimedPhase.TRAIN else 'prediction'}",
+            *shared(lambda case: f"{case.network} network"),
+            *shared(lambda case: case.task),
+            *shared(lambda case: case.backend),
+            *shared(lambda case: case.device),
+            *shared(lambda case: f"{case.units} units"),
+            *shared(lambda case: f"batch {case.batch_size}"),
+            *shared(lambda case: threads.get(case.threads, f"{case.threads} threads")),
         )
     )
 

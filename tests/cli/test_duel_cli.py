@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from bench.duel.record import rounds_of
-from bench.duel.rounds import group_log_ratio
+from bench.duel.rounds import ANCHOR, group_log_ratio
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
 from tests.support.git import git
@@ -61,8 +61,14 @@ def test_a_slower_side_is_found_and_every_timed_batch_is_kept(duel: Duel, tmp_pa
     again = [group_log_ratio([each for each in rounds if each.group == pair], 0, 1) for pair in range(record["pairs"])]
     assert again == pytest.approx(record["log_ratios"])
     assert sorted(path.name for path in folder.iterdir()) == ["duel.json", "slices.parquet"]
-    # A B B A, and the next pair begins with B
-    assert "".join(frame.sort_values("start_seconds")["side"].head(16)) == "abbaabbabaabbaab"
+    # A B B A, and the next pair begins with B; the anchor has a batch after each two
+    ordered = frame.sort_values("start_seconds")
+    assert "".join(ordered[ordered["side"] != "anchor"]["side"].head(16)) == "abbaabbabaabbaab"
+    anchored = [group_log_ratio([each for each in rounds if each.group == pair], ANCHOR, 0) for pair in range(5)]
+    assert anchored == pytest.approx(record["sides"]["a"]["anchor_log_ratios"][:5])
+    assert record["stopped"] == "decided"
+    ((contrast),) = record["contrasts"]
+    assert (contrast["base"], contrast["side"], contrast["ratio"]) == ("a", "b", record["ratio"])
 
 
 def test_equal_sides_are_green_and_the_progress_narrows(duel: Duel) -> None:
@@ -91,11 +97,47 @@ def test_the_guides_commands_work(duel: Duel, tmp_path: Path) -> None:
     (project / "my_cells.py").write_text("small_gru = 3")
     pages = [(ROOT / name).read_text() for name in ("README.md", "docs/guides/duel.md")]
     commands = {line for page in pages for line in page.splitlines() if line.startswith("bench duel ")}
-    assert len(commands) == 4
+    assert len(commands) == 6
     for command in commands:
         if "==" not in command:
             done = duel(*shlex.split(command)[2:], cwd=project, noise=0.002)
             assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def test_configurations_are_compared_with_the_first_until_they_are_known(duel: Duel, tmp_path: Path) -> None:
+    """None of them is a regression; a precision is gone on for, and the reader is told which two a ratio is of."""
+    done = duel("--set", "units=100,110,150", "--precision", "4%", "--format", "json", noise=0.01)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["stopped"] == "precise"
+    assert [(each["base"], each["side"], each["verdict"]) for each in record["contrasts"]] == [
+        ("a", "b", "slower"),
+        ("a", "c", "slower"),
+    ]
+    for contrast, ratio in zip(record["contrasts"], (1.1, 1.5), strict=True):
+        assert contrast["high"] / contrast["low"] <= 1.04**2
+        assert contrast["ratio"] == pytest.approx(ratio, rel=0.03)
+    assert [side["title"] for side in record["sides"].values()] == ["units=100", "units=110", "units=150"]
+    assert all(side["anchor_ratio"] > 0 for side in record["sides"].values())
+    (folder,) = (tmp_path / "results" / "duels").iterdir()
+    frame = pd.read_parquet(folder / "slices.parquet")
+    assert set(frame["side"]) == {"a", "b", "c", "anchor"}
+    again = [
+        group_log_ratio([each for each in rounds_of(frame.to_dict("records")) if each.group == group], 0, 2)
+        for group in range(len(record["contrasts"][1]["log_ratios"]))
+    ]
+    assert again == pytest.approx(record["contrasts"][1]["log_ratios"])
+
+
+def test_two_settings_are_compared_in_each_configuration_with_one_exit_code(duel: Duel) -> None:
+    arguments = (*sides("units=100", "units=110"), "--set", "cells=lstm,gru")
+    done = duel(*arguments, "--format", "md", noise=0.003)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("### ❌ 2 ratios: 2 slower; every verdict is made (")
+    assert "| B / A | lstm, units=110 / lstm, units=100 | 1." in done.stdout
+    assert "| D / C | gru, units=110 / gru, units=100 | 1." in done.stdout
+    assert "lstm, gru, steps of training · notebook network · mnist_5k" in done.stdout
+    assert "2 of 2 ratios settled" in done.stderr
 
 
 def test_markdown_is_fit_for_a_pull_request(duel: Duel) -> None:
@@ -145,17 +187,21 @@ def test_a_server_that_was_killed_is_replaced(duel: Duel) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "side A is missing: write `bench duel A B`, or --a A --b B"),
+        ([], "there is one configuration, and nothing to compare it with"),
+        (["--b", "units=64"], "side A is missing: write `bench duel A B`, or --a A --b B"),
         (["units=64"], "side B is missing"),
         (["units=64", "units=65", "--a", "units=66"], "side A is given twice"),
         (["units=64", "keras==3.15.1"], "A ('units=64') stands for settings, B ('keras==3.15.1') for environments"),
         (["units=64", "units=64"], "both sides are the same configuration (units=64)"),
         (["units=64", "unit=65"], "unknown key 'unit' (--set unit=65): did you mean 'units'?"),
+        (["--set", "units=64"], "there is one configuration, and nothing to compare it with"),
+        (["--set", "units=1..9"], "9 sides were asked for, and all are alive at once"),
+        (["units=64", "units=65", "--precision", "0"], "--precision 0 can't be used"),
         (["units=64", "units=64,65"], "'units=64,65' (side B) has several values"),
         (["units=64", "units=65", "--set", "units=66"], "units is set both by --set and by side A"),
         (
             ["units=64", "units=65", "--set", "seeds=0,1"],
-            "2 were asked for: give one value for seeds",
+            "a duel is at a single seed, and 2 were asked for: give one value for seeds",
         ),
         (["batch_size=32", "batch_size=64"], "the sides have different batch sizes (32, 64)"),
         (["kernel=generic", "kernel=cudnn"], "side B (kernel=cudnn) cannot run here: lstm: cuDNN runs on NVIDIA GPUs"),

@@ -11,10 +11,12 @@ from bench.core.case import Case
 from bench.core.code import ImportedModule, from_json, to_json
 from bench.core.errors import UsageError
 from bench.duel.code import check_own_code, foreign_code_sentence, foreign_modules, identical_code
+from bench.duel.sequential import Contrast
 from bench.duel.sides import PreparedSide, UnpackedCommit
 
 TREE, CHECKOUT, SITE = Path("/tmp/a"), Path("/home/me/project"), Path("/venv/lib/site-packages")
 COMMIT = UnpackedCommit(root=TREE, folders=(TREE,), checkout=CHECKOUT, packages=frozenset({"my"}))
+A_B = (Contrast(0, 1),)
 
 
 def a_module(name: str, file: Path, sha256: str = "0" * 64) -> ImportedModule:
@@ -62,9 +64,9 @@ def test_a_duel_whose_side_imported_other_code_is_refused_by_name() -> None:
     a, b = a_side("HEAD~1", TREE), a_side("HEAD", Path("/tmp/b"))
     mine = [a_module("my.cells", TREE / "my/cells.py")]
     with pytest.raises(UsageError, match=r"B \(HEAD\) did not run its own code: it imported my\.cells from /tmp/a/my"):
-        check_own_code(a, b, mine, mine)
+        check_own_code((a, b), A_B, {0: mine, 1: mine})
     settings = PreparedSide(title="units=64", case=Case(cell="lstm"))
-    check_own_code(settings, settings, mine, mine)
+    check_own_code((settings, settings), A_B, {0: mine, 1: mine})
 
 
 def test_an_unrelated_function_or_file_is_no_reason_to_refuse(tmp_path: Path) -> None:
@@ -76,10 +78,10 @@ def test_an_unrelated_function_or_file_is_no_reason_to_refuse(tmp_path: Path) ->
         (tree / "README").write_text(name)
         sides.append(a_side(name, tree))
         codes.append([a_module("my.cells", tree / "my" / "cells.py", name * 64)])
-    check_own_code(sides[0], sides[1], codes[0], codes[1])
+    check_own_code(sides, A_B, dict(enumerate(codes)))
     for name in "ab":
         (tmp_path / name / "my" / "cells.py").write_text("# the same")
-    check_own_code(sides[0], sides[1], codes[0], [replace(codes[1][0], sha256="a" * 64)])  # the README alone differs
+    check_own_code(sides, A_B, {0: codes[0], 1: [replace(codes[1][0], sha256="a" * 64)]})  # the README alone differs
 
 
 def test_a_package_that_only_the_other_commit_has_is_not_taken_from_where_it_is_installed() -> None:
@@ -88,7 +90,7 @@ def test_a_package_that_only_the_other_commit_has_is_not_taken_from_where_it_is_
     a = replace(a, commit=replace(a.commit, packages=frozenset({"older"})))
     installed, from_b = a_module("my.cells", SITE / "my/cells.py"), a_module("my.cells", Path("/tmp/b/my/cells.py"))
     with pytest.raises(UsageError, match=r"A \(HEAD~1\) did not run its own code: it imported my\.cells from /venv"):
-        check_own_code(a, b, [installed], [from_b])
+        check_own_code((a, b), A_B, {0: [installed], 1: [from_b]})
 
 
 def test_an_edit_that_did_not_reach_what_was_imported_is_refused(tmp_path: Path) -> None:
@@ -103,8 +105,8 @@ def test_an_edit_that_did_not_reach_what_was_imported_is_refused(tmp_path: Path)
         codes.append([a_module("my.cells", tree / "my" / "cells.py")])
     assert identical_code(codes[0], codes[1])
     with pytest.raises(UsageError, match=r"my/cells\.py differs between a and b, and yet both sides"):
-        check_own_code(sides[0], sides[1], codes[0], codes[1])
+        check_own_code(sides, A_B, dict(enumerate(codes)))
     (tmp_path / "b" / "my" / "cells.py").write_text("x = 'a'\n")
-    check_own_code(sides[0], sides[1], codes[0], codes[1])
+    check_own_code(sides, A_B, dict(enumerate(codes)))
     codes[1] = [a_module("my.cells", tmp_path / "b" / "my" / "cells.py", "1" * 64)]
     assert not identical_code(codes[0], codes[1])

@@ -1,7 +1,8 @@
-"""Process pairs, as they are interleaved: real processes with the fake side, and who is first in what."""
+"""Process groups, as they are interleaved: real processes with the fake side, and who is first in what."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -9,60 +10,93 @@ import pytest
 
 from bench.core.case import Case
 from bench.core.protocol import Event, Request
-from bench.duel.interleaved import PAIRS_PER_SERVER, Batching, InterleavedRunner
+from bench.duel.interleaved import Batching, InterleavedRunner, ProcessGroup
+from bench.duel.rounds import ANCHOR, group_log_ratio, side_key
 from bench.duel.sides import PreparedSide
 from bench.run.server import Isolation, Server, WorkerEnvironment
 from tests.support.harness import FAKE_SIDE
 
 
-def test_each_side_is_as_often_the_first_in_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real processes, with the fake side: over eight pairs each order of servers, processes and rounds occurs once."""
-    servers: list[str] = []
-    processes: list[str] = []
+def sides(count: int) -> list[PreparedSide]:
+    return [
+        PreparedSide(
+            title=side_key(number),
+            case=Case(cell="gru", task="mnist_5k", units=100 + number),
+            environment=WorkerEnvironment(variables={"SIDE": side_key(number)}),
+            worker=FAKE_SIDE,
+        )
+        for number in range(count)
+    ]
+
+
+ANCHOR_SIDE = PreparedSide(
+    title="anchor",
+    case=Case(cell="gru", task="mnist_5k", units=50),
+    environment=WorkerEnvironment(variables={"SIDE": "x"}),
+    worker=FAKE_SIDE,
+)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The sides whose servers and whose processes were started, in their order."""
+    order: dict[str, list[str]] = {"servers": [], "processes": []}
 
     class Watched(Server):
         def __init__(
             self, backend: str, worker: str, isolation: Isolation, cpus: tuple[int, ...], environment: WorkerEnvironment
         ) -> None:
             self.side = environment.variables["SIDE"]
-            servers.append(self.side)
+            order["servers"].append(self.side)
             super().__init__(backend, worker, isolation, cpus, environment)
 
         def events(self, request: Request, commands: int | None = None) -> Generator[Event | None, None, None]:
-            processes.append(self.side)
+            order["processes"].append(self.side)
             return super().events(request, commands)
 
     monkeypatch.setattr("bench.duel.interleaved.Server", Watched)
-    case = Case(cell="gru", task="mnist_5k")
-    a, b = (
-        PreparedSide(title=name, case=case, environment=WorkerEnvironment(variables={"SIDE": name}), worker=FAKE_SIDE)
-        for name in "ab"
-    )
-    orders_of_rounds = []
-    with InterleavedRunner(a, b, data=tmp_path / "none", folder=tmp_path) as runner:
-        for number in range(2 * PAIRS_PER_SERVER):
-            pair = runner.measure(number, Batching(5, 2), rounds=4)
-            starts = {
-                side.start_seconds: letter
-                for each in pair.rounds
-                for letter, side in zip("ab", each.sides.values(), strict=True)
-            }
-            orders_of_rounds.append("".join(starts[start] for start in sorted(starts)))
-    assert PAIRS_PER_SERVER == 4
-    assert "".join(servers) == "abba"  # replaced once
-    assert "".join(processes) == "ababbaba" * 2
-    assert orders_of_rounds == ["abbaabba", "baabbaab"] * 4
-    orders = {
-        ("".join(servers[number // 4 * 2 :][:2]), "".join(processes[2 * number :][:2]), orders_of_rounds[number][:2])
-        for number in range(8)
+    return order
+
+
+def order_of_batches(group: ProcessGroup) -> str:
+    """The sides by their first batch in each round; the anchor is x."""
+    starts = {
+        each.sides[number].start_seconds: "x" if number == ANCHOR else side_key(number)
+        for each in group.rounds
+        for number in each.sides
     }
-    assert len(orders) == 8
+    return "".join(starts[start] for start in sorted(starts))
 
 
-def test_a_pair_takes_its_part_of_the_time_in_which_its_servers_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is planned from the first pair has to hold for those that need new servers."""
+def test_each_of_two_sides_is_as_often_the_first_in_everything(tmp_path: Path, started: dict[str, list[str]]) -> None:
+    """Real processes, with the fake side. Each group has fresh servers: their offsets would be shared by its pairs."""
+    orders = []
+    with InterleavedRunner(sides(2), data=tmp_path / "none", folder=tmp_path) as runner:
+        for number in range(2):
+            orders.append(order_of_batches(runner.measure(number, Batching(5, 2), (0, 1), rounds=4)))
+    assert "".join(started["servers"]) == "abba" == "".join(started["processes"])
+    assert orders == ["abbaabba", "baabbaab"]
+
+
+def test_three_sides_and_the_anchor_in_a_williams_square(tmp_path: Path, started: dict[str, list[str]]) -> None:
+    """Of three, over three groups each is once the first; the anchor comes after all sides; sides may leave."""
+    with InterleavedRunner(sides(3), anchor=ANCHOR_SIDE, data=tmp_path / "none", folder=tmp_path) as runner:
+        groups = [runner.measure(number, Batching(5, 1, 3), (0, 1, 2), rounds=6) for number in range(3)]
+        left = runner.measure(3, groups[0].batching, (0, 2), rounds=2)
+    assert ["".join(started["servers"])[4 * number :][:4] for number in range(3)] == ["abcx", "bcax", "cabx"]
+    assert started["servers"] == started["processes"]
+    assert order_of_batches(groups[0]) == "abcxbcaxcabxcbaxacbxbacx"
+    assert Counter(order_of_batches(group)[0] for group in groups) == {"a": 1, "b": 1, "c": 1}
+    assert order_of_batches(left) == "caxacx"
+    assert set(left.metadata) == {0, 2, ANCHOR}
+    assert all(each.sides[ANCHOR].steps == 3 for group in groups for each in group.rounds)
+    # a step takes 10 µs a unit, times a noise of about a percent
+    ratio = group_log_ratio(groups[0].rounds, ANCHOR, 0)
+    assert ratio == pytest.approx(0.69, abs=0.05)
+
+
+def test_a_groups_time_has_that_of_its_servers_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is planned from a group's time has to hold for those that follow, which all need new servers."""
     now, wait_ready = 0.0, Server.wait_ready
 
     def slow(server: Server, clock: Callable[[], float], on_tick: Callable[[], None]) -> None:
@@ -71,10 +105,6 @@ def test_a_pair_takes_its_part_of_the_time_in_which_its_servers_started(
         wait_ready(server, clock, on_tick)
 
     monkeypatch.setattr(Server, "wait_ready", slow)
-    side = PreparedSide(title="A", case=Case(cell="gru", task="mnist_5k"), worker=FAKE_SIDE)
-    with InterleavedRunner(side, side, data=tmp_path / "none", folder=tmp_path, clock=lambda: now) as runner:
-        runner.prepare()
-        assert now == 20.0
-        seconds = [runner.measure(number, Batching(5, 2), rounds=2).seconds for number in range(PAIRS_PER_SERVER + 1)]
-    assert now == 40.0
-    assert seconds == [20.0 / PAIRS_PER_SERVER] * (PAIRS_PER_SERVER + 1)
+    with InterleavedRunner(sides(2), data=tmp_path / "none", folder=tmp_path, clock=lambda: now) as runner:
+        seconds = [runner.measure(number, Batching(5, 2), (0, 1), rounds=2).seconds for number in range(2)]
+    assert seconds == [20.0, 20.0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,13 +24,10 @@ from bench.duel.sequential import (
     GroupRatios,
     InterimAnalysis,
     Question,
-    Schedule,
     SequentialJudge,
     StopReason,
     analyse,
-    decide,
     groups_needed,
-    pairs_needed,
 )
 from scripts.duel_boundaries import missed
 
@@ -72,18 +68,6 @@ def test_equal_ratios_give_no_interval_and_no_verdict() -> None:
     seen = analyse([0.05] * 10, 0.05, MARGINS)
     assert (seen.groups, seen.low, seen.high, seen.verdict) == (10, None, None, Verdict.INCONCLUSIVE)
     assert seen.ratio == pytest.approx(math.exp(0.05))
-
-
-@given(st.integers(FEWEST_GROUPS, 500))
-def test_the_analyses_are_at_most_five_and_end_at_the_most_pairs(most: int) -> None:
-    schedule = Schedule.up_to(most)
-    assert 1 <= len(schedule.sizes) <= 5
-    assert schedule.sizes[0] >= FEWEST_GROUPS
-    assert schedule.most == most
-    levels = [schedule.level(number) for number in range(len(schedule.sizes))]
-    assert levels == sorted(levels)
-    assert levels[0] > 0
-    assert levels[-1] < 1 - CONFIDENCE
 
 
 def test_all_intervals_of_all_analyses_hold_the_truth_together() -> None:
@@ -253,10 +237,26 @@ def test_how_many_groups_it_would_take() -> None:
 
 
 def duels(true_percent: float, most: int, number: int, noise: float = NOISE) -> list[InterimAnalysis]:
+    """Measurements of two sides whose time is over after so many pairs."""
     generator = np.random.default_rng(most)
-    schedule = Schedule.up_to(most)
     pairs = generator.normal(math.log1p(true_percent / 100), noise, (number, most))
-    return [decide(list(row), schedule, MARGINS) for row in pairs]
+    ended = []
+    for values in pairs:
+        judge, decision = SequentialJudge(question((0, 1))), None
+        for pair, value in enumerate(values, 1):
+            decision = judge.group_ended(
+                GroupRatios(
+                    log_ratios={Contrast(0, 1): value},
+                    elapsed_seconds=600.0 * pair / most,
+                    balanced=pair % 2 == 0,
+                    last=pair == most,
+                )
+            )
+            if decision.stop is not None:
+                break
+        assert decision is not None
+        ended.append(decision.analyses[Contrast(0, 1)])
+    return ended
 
 
 def fraction(analyses: list[InterimAnalysis], verdict: Verdict) -> float:
@@ -285,32 +285,3 @@ def test_real_slowdowns_are_found_the_larger_the_sooner() -> None:
     assert fraction(five, Verdict.SLOWER) > 0.99
     assert statistics.median(each.groups for each in five) < statistics.median(each.groups for each in two)
     assert fraction(duels(-5.0, most=28, number=200), Verdict.FASTER) > 0.99
-
-
-def test_a_duel_stops_at_the_first_analysis_that_is_conclusive() -> None:
-    generator = np.random.default_rng(3)
-    schedule = Schedule.up_to(28)
-    values = list(generator.normal(0.2, 0.01, 28))
-    assert decide(values, schedule, MARGINS).groups == schedule.sizes[0]
-    assert decide(values[:5], schedule, MARGINS).groups == 5  # the time ended before the first analysis at 6
-
-
-def test_pairs_that_end_between_analyses_are_analysed_by_the_boundary_ahead() -> None:
-    schedule = Schedule.up_to(28)
-    generator = np.random.default_rng(4)
-    values = list(generator.normal(0.012, 0.03, 28))
-    ahead = decide(values[:17], schedule, MARGINS)
-    assert ahead == analyse(values[:17], schedule.level(3), MARGINS)
-    assert decide(values[:14], schedule, MARGINS) == analyse(values[:14], schedule.level(2), MARGINS)
-    assert decide([], schedule, MARGINS).verdict is Verdict.INCONCLUSIVE
-
-
-def test_how_many_pairs_it_would_take() -> None:
-    """Four times as many halve the interval: ±3 % around 0 fits into 1.5 % then."""
-    now = InterimAnalysis(10, 1.0, 1 / 1.03, 1.03, Verdict.INCONCLUSIVE)
-    needed = pairs_needed(now, MARGINS)
-    assert needed == math.ceil(10 * (math.log(1.03) / math.log(1.015)) ** 2)
-    # 3 % with ±3 %: it has to leave 0.5 % behind
-    aside = replace(now, ratio=1.03, low=1.0, high=1.0609)
-    assert pairs_needed(aside, MARGINS) == math.ceil(10 * (math.log(1.03) / (math.log(1.03) - math.log(1.005))) ** 2)
-    assert pairs_needed(InterimAnalysis(10, 1.0, None, None, Verdict.INCONCLUSIVE), MARGINS) is None

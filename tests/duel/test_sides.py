@@ -48,7 +48,7 @@ def test_folders_and_wheels_stand_for_environments(tmp_path: Path) -> None:
     assert kind_of(str(tmp_path / "env")) is kind_of(str(wheel)) is SideKind.ENVIRONMENTS
     assert kind_of(f"{wheel} keras==3.15.1") is SideKind.ENVIRONMENTS
     with pytest.raises(UsageError, match="between two of a kind"):
-        common_kind(str(wheel), "HEAD")
+        common_kind((str(wheel), "HEAD"))
 
 
 def test_settings_become_overrides_of_a_suite() -> None:

@@ -106,8 +106,8 @@ def test_a_timed_batch_is_its_steps_alone(phase: TimedPhase, tmp_path: Path) -> 
     case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, units=8, threads=1)
     slow = PreparedSide(title="slow to begin", case=case, worker="tests.real.slow_start_side")
     data = obtain(tasks.of(case, "a test"), data_dir=None, report=print)
-    with InterleavedRunner(slow, slow, data=data, folder=tmp_path, phase=phase) as runner:
-        pair = runner.measure(0, Batching(1, 3), rounds=2)
+    with InterleavedRunner((slow, slow), data=data, folder=tmp_path, phase=phase) as runner:
+        pair = runner.measure(0, Batching(1, 3), (0, 1), rounds=2)
     assert len(pair.rounds) == 2
     # three steps of so small a layer take some 15 ms; with an epoch's beginning and end they would take 1.2 s and more
     assert all(side.steps == 3 and 0 < side.seconds < 0.6 for each in pair.rounds for side in each.sides.values())
@@ -127,8 +127,8 @@ def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:
         for fraction in ("0", "0.5")
     )
     data = obtain(tasks.of(case, "a test"), data_dir=None, report=print)
-    with InterleavedRunner(base, new, data=data, folder=tmp_path) as runner:
-        rounds = runner.measure(0, Batching(1, 8), rounds=2).rounds
+    with InterleavedRunner((base, new), data=data, folder=tmp_path) as runner:
+        rounds = runner.measure(0, Batching(1, 8), (0, 1), rounds=2).rounds
     a, b = (median(seconds for each in rounds for seconds in each.sides[side].batches) for side in (0, 1))
     assert 1.4 < b / a < 1.6  # it would be 2 if waiting counted
 

@@ -1,7 +1,7 @@
-"""A duel's side without Keras: a step takes 10 µs a unit, times a noise that the pair's number draws.
+"""A duel's side, or its anchor, without Keras: a step takes 10 µs a unit, times a noise that the group's number draws.
 
 So `units=100` against `units=105` is 5 % slower. A JSON file has what goes wrong, as for
-tests.support.fake_worker, by the letter of the side and the number of the pair ("b2"), by the letter, or "*".
+tests.support.fake_worker, by the letter of the side and the number of the group ("b2"), by the letter, or "*".
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ def preload(backend: str) -> None:
 
 def measure(request: Request, emit: Emit) -> None:
     name, script = request.log.stem, read_script()
-    what = script.get(name) or script.get(name[0]) or script.get("*", "nothing")
+    letter = name.rstrip("0123456789")
+    what = script.get(name) or script.get(letter) or script.get("*", "nothing")
     noise = random.Random(f"{name}{script.get('seed', 0)}")
     offset = noise.gauss(0.0, script.get("noise", 0.005))
     emit(CodeImported("[]"))
     commands = 0
     while steps := int(sys.stdin.buffer.readline() or 0):
         commands += 1
-        if commands == (6 if name[1:] == "0" else 3):  # amid the rounds; the first pair has trials before them
+        if commands == (6 if name == f"{letter}0" else 3):  # amid the rounds; the first group has trials before them
             obey("nothing" if what == "invalid" else what)
         seconds = steps * 1e-5 * request.case.units * math.exp(offset + noise.gauss(0.0, 0.01))
         time.sleep(script.get("seconds", 0.0))

@@ -40,7 +40,7 @@ def main() -> None:
     Leases are touched, and those of another machine (`MACHINE`) judged, within a second or two.
     """
     import bench.cli
-    from bench.duel import procedure
+    from bench.duel import procedure, sides
     from bench.host import noise, processes
     from bench.run import runner, session
     from bench.store import lease
@@ -60,6 +60,8 @@ def main() -> None:
         with (
             patch.object(session, "run_session", with_fake_worker),
             patch.object(procedure, "run_duel", with_fake_side),
+            patch.object(sides, "ANCHOR_WORKER", FAKE_SIDE),
+            patch.object(procedure, "MOST_GROUPS", 16),
             patch.object(noise, "read_quiet", quick_reading),
             patch.object(processes, "_namespace", lambda proc: os.environ.get(MACHINE, "here")),
             patch.object(lease, "BEAT_SECONDS", 0.1),
