@@ -38,23 +38,19 @@ def figure(
     """
     file, inches = out or Path(f"{name}.pdf"), _inches(width)
     kind = file.suffix.lower().removeprefix(".")
-    if kind not in _KINDS:
+    if kind not in _KINDS:  # before matplotlib is imported
         raise UsageError(f"--out {file}: a figure is written as {', '.join(_KINDS)}; name a file that ends so.")
 
     from bench.analysis.joining import read_join
-    from bench.report.figures import FIGURES, draw_for_paper
+    from bench.report.figures import FIGURES, write_for_paper
     from bench.report.measured import read
-    from bench.store.files import refused, replace_file
 
     if name not in FIGURES:
         raise unknown("figure", name, FIGURES, "NAME")
     everything = read(measured(results), suite=suite, join=read_join(join), warn=notify)
     if section > len(everything.sections):
         raise NoVerdictError(f"--section {section}: these results have {len(everything.sections)} (see `bench table`).")
-    drawn = draw_for_paper(name, everything, everything.sections[section - 1], kind, inches)
-    with refused(file, "name another file with --out"):
-        replace_file(file.resolve(), drawn.content)
-    typer.echo(drawn.caption)
+    typer.echo(write_for_paper(name, everything, everything.sections[section - 1], file, inches))
     notify(f"{file}: {inches:g} inches wide")
 
 

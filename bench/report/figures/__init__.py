@@ -12,10 +12,11 @@ import io
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from bench.analysis.summary import Section
-from bench.core.errors import NoVerdictError
+from bench.core.errors import NoVerdictError, UsageError
 from bench.report.document import Figure, FigureNotDrawn
 from bench.report.figures import style
 from bench.report.figures.accuracy_against_time import draw_accuracy_against_time
@@ -29,6 +30,7 @@ from bench.report.figures.throughput import draw_throughput
 from bench.report.figures.time_to_accuracy import draw_time_to_accuracy
 from bench.report.figures.training_seconds import draw_training_seconds
 from bench.report.measured import Measured
+from bench.store.files import refused, replace_file
 
 FIGURES: Mapping[str, tuple[str, Callable[[Measured, Section], style.Drawing]]] = MappingProxyType(
     {
@@ -108,6 +110,39 @@ def draw_for_paper(name: str, measured: Measured, section: Section, kind: str, w
         finally:
             plt.close("all")
     return PaperFigure(content.getvalue(), f"{drawing.title}. {drawing.caption}".replace("..", "."))
+
+
+def write_for_paper(name: str, measured: Measured, section: Section, file: Path, width: float) -> str:
+    """Write what `draw_for_paper` gives, and give its caption.
+
+    Args:
+        name: one of `FIGURES`.
+        measured: the observations that the section is of.
+        section: the rows that are drawn.
+        file: its ending is the kind.
+        width: inches.
+
+    Raises:
+        NoVerdictError: there is nothing to show.
+        UsageError: the file's ending is no kind, or it cannot be written.
+    """
+    kind = paper_kind(file)
+    drawn = draw_for_paper(name, measured, section, kind, width)
+    with refused(file, "name another file"):
+        replace_file(file.resolve(), drawn.content)
+    return drawn.caption
+
+
+def paper_kind(file: Path) -> str:
+    """The kind of a file by its ending.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    kind = file.suffix.lower().removeprefix(".")
+    if kind not in PAPER_KINDS:
+        raise UsageError(f"{file}: a figure is written as {', '.join(PAPER_KINDS)}; name a file that ends so.")
+    return kind
 
 
 def saved(name: str, subject: str, make: Callable[[], style.Drawing]) -> Figure | FigureNotDrawn:
