@@ -1,15 +1,13 @@
 """Two frames of observations → findings: what is decidedly the same, better or worse, and what is undecided. Pure.
 
-The unit is the run, and for accuracy and loss the seed. Where both sides have the same blocks (seed and repeat), they
-are paired; else they are two independent samples.
+The unit is the run, and for accuracy and loss the seed, by which the two sides are paired. Times are paired where the
+sides were interleaved; else the machine's drift between the two occasions is in their ratio, and no verdict is given
+where that is not known (`bench.analysis.occasions`).
 
 All findings hold together: each rests on an interval of confidence 1 - 0.05 / m, where m is the number of intervals of
 the whole comparison (Bonferroni), so that with 95 % confidence every one of them holds its truth. A false regression
 *anywhere* in a comparison has therefore at most 2.5 %, and so has a false `same`, however many configurations and
 metrics are compared. Holm's procedure (1979) would find a little more, but gives no intervals, and `same` needs one.
-
-The intervals know the spread between the runs that were measured. They do not know how the machine itself drifts
-between two measurements; a comparison of what was not interleaved has a remark on it.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from bench.analysis.equal_code import EqualCode
 from bench.analysis.findings import Finding, PendingFinding
 from bench.analysis.matching import (
     ComparisonEnvironment,
@@ -37,7 +36,7 @@ from bench.analysis.verdict import Verdict, exit_code
 from bench.core.axes import varying
 from bench.core.case import Case
 from bench.core.errors import ExitCode
-from bench.core.metric import Metric, MetricKind
+from bench.core.metric import Metric
 from bench.core.metrics import METRICS
 from bench.plan.gate import Gate
 from bench.store.campaign import Manifest
@@ -100,6 +99,7 @@ def compare(
     across_software: bool = False,
     names: tuple[str, str] = ("base", "new"),
     manifests: tuple[Sequence[Manifest], Sequence[Manifest]] = ((), ()),
+    history: pd.DataFrame | None = None,
 ) -> Comparison:
     """The findings on all configurations of two frames of observations; neither may be empty.
 
@@ -111,20 +111,23 @@ def compare(
         names: of the two sides, for a reader.
         manifests: of the two sides' stores, where they are at hand: a run that one promises and its side lacks is a
             finding.
+        history: observations on other occasions, which show the machine's drift beside those of the two sides.
 
     Raises:
         KeyError: a column is missing.
     """
     ours, theirs = by_configuration(new), by_configuration(base)
+    elsewhere = by_configuration(history) if history is not None and gate.drift is None else {}
     promises = read_promises(base, manifests[0]), read_promises(new, manifests[1])
     added = tuple(case for case in ours if case not in theirs)
     only_promised = dict.fromkeys(
         case for side in promises for case in side.by_configuration if case not in theirs and case not in ours
     )
     configurations = [
-        _Sides(case, theirs.get(case, {}), ours.get(case, {}), *promises) for case in (*theirs, *added, *only_promised)
+        _Sides(case, theirs.get(case, {}), ours.get(case, {}), elsewhere.get(case, {}), *promises)
+        for case in (*theirs, *added, *only_promised)
     ]
-    judgeable = [_of_configuration(sides, across_software) for sides in configurations]
+    judgeable = [_of_configuration(sides, gate, across_software) for sides in configurations]
     compared_metrics = {finding.metric.name for of_case in judgeable for finding in of_case if finding.metric}
     # the defaults are required where they are measured: a suite without inference is as good as any
     unmeasured = sorted(gate.required - compared_metrics) if gate.required_by_name else []
@@ -148,7 +151,7 @@ def compare(
         axes=varying([*theirs, *added, *only_promised]),
         trends=(_trends(theirs), _trends(ours)),
         added=added,
-        remarks=_drift(*compared, findings),
+        remarks=_occasions(*compared, findings),
     )
 
 
@@ -162,6 +165,7 @@ class _Sides:
     case: Case
     base: Groups
     new: Groups
+    history: Groups
     base_promises: Promises
     new_promises: Promises
 
@@ -215,7 +219,7 @@ def _unmeasured(sides: _Sides, required: Sequence[Metric]) -> Iterator[Finding]:
                 environment=comparison_environment(sides.base, sides.new, before, after),
                 metric=metric,
                 detail="",
-                sample=make_sample([], []),
+                sample=make_sample(metric, [], []),
                 same_runs=False,
                 remarks=(),
                 runs=sides.runs([base], [new]),
@@ -224,7 +228,7 @@ def _unmeasured(sides: _Sides, required: Sequence[Metric]) -> Iterator[Finding]:
             yield question.without_interval(Verdict.MISSING, f"it is required, and {where}")
 
 
-def _of_configuration(sides: _Sides, across_software: bool) -> list[PendingFinding | Finding]:
+def _of_configuration(sides: _Sides, gate: Gate, across_software: bool) -> list[PendingFinding | Finding]:
     base, new = sides.base, sides.new
     if not base:
         return [finding for group in new.values() for finding in _new_failures(sides, None, group)]
@@ -234,7 +238,8 @@ def _of_configuration(sides: _Sides, across_software: bool) -> list[PendingFindi
     pending: list[PendingFinding | Finding] = []
     for before, after in pairs:
         environment = comparison_environment(base, new, before, after)
-        pending += _of_groups(sides, base[before], new[after], environment, across_software)
+        equal_code = EqualCode(sides.base, sides.new, sides.history, after.machine_fingerprint)
+        pending += _of_groups(sides, base[before], new[after], environment, equal_code, gate, across_software)
     compared = {after for _, after in pairs}
     for key, group in new.items():
         pending += _new_failures(sides, None, group) if key not in compared else []
@@ -242,7 +247,13 @@ def _of_configuration(sides: _Sides, across_software: bool) -> list[PendingFindi
 
 
 def _of_groups(
-    sides: _Sides, base: RunGroup, new: RunGroup, environment: ComparisonEnvironment, across_software: bool
+    sides: _Sides,
+    base: RunGroup,
+    new: RunGroup,
+    environment: ComparisonEnvironment,
+    equal_code: EqualCode,
+    gate: Gate,
+    across_software: bool,
 ) -> list[PendingFinding | Finding]:
     pending: list[PendingFinding | Finding] = list(_new_failures(sides, base, new, environment))
     same_runs = base.ids == new.ids
@@ -273,7 +284,7 @@ def _of_groups(
     ours = readings(new.runs if same_runs else [run for run in new.runs if run.run_id not in shared])
     for (metric, detail), before in readings(base.runs).items():
         after = ours.get((metric, detail), [])
-        sample = make_sample(after, before)
+        sample = equal_code.with_drift(make_sample(metric, after, before), metric, detail, gate.drift)
         stalled = _stalled(base, new, same_runs) if metric.of_steady_epochs else []
         question = PendingFinding(
             configuration=sides.case,
@@ -363,18 +374,15 @@ def _trends(configurations: Mapping[Case, Groups]) -> Trends:
     )
 
 
-def _drift(base: ComparedStore, new: ComparedStore, findings: Sequence[Finding]) -> tuple[str, ...]:
-    """What the intervals of times cannot know, where one side was measured after the other."""
-    timed = any(
-        finding.simultaneous is not None and finding.metric is not None and finding.metric.kind is MetricKind.TIME
-        for finding in findings
-    )
-    gap = max((new.began - base.ended).total_seconds(), (base.began - new.ended).total_seconds())
-    if not timed or gap < 0:
+def _occasions(base: ComparedStore, new: ComparedStore, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What the machine's drift does to times that were not interleaved."""
+    if not any(finding.drift for finding in findings):
         return ()
+    gap = max((new.began - base.ended).total_seconds(), (base.began - new.ended).total_seconds())
+    when = f"{_long(gap)} apart" if gap > 0 else "on occasions that overlap"
     return (
-        f"The sides were not interleaved, but measured {_long(gap)} apart: how far the machine's own speed drifted "
-        "between them is in the ratios of times, and not in their intervals. `bench duel` interleaves them.",
+        f"The sides were not interleaved, but measured {when}: the machine's drift between occasions is in the "
+        "intervals of times, declared or as equal code shows it. Interleaved (bench duel) they would be narrower.",
     )
 
 

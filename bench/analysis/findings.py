@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 from bench.analysis.matching import ComparisonEnvironment
+from bench.analysis.occasions import ERROR_FRACTION, MIN_FREEDOM, DeclaredDrift, Drift, MeasuredDrift
 from bench.analysis.promises import FindingRuns
-from bench.analysis.samples import Sample, centre
+from bench.analysis.samples import Pairing, Sample, centre
 from bench.analysis.stats import Estimate, Interval, assumed_interval
 from bench.analysis.verdict import Verdict, judge
 from bench.core.case import Case
@@ -21,6 +22,13 @@ seem decidedly different; from 5 runs on that is 0.2 %."""
 
 MIN_SEEDS = 3
 """The fewest seeds a side: fewer give Student's t one degree of freedom, whose intervals are too wide for a verdict."""
+
+UNKNOWN_DRIFT = (
+    f"how far this machine's speed drifts between two occasions is not known, and {MIN_FREEDOM + 1} occasions of equal "
+    "code, as far apart as the sides, are the least that show it: interleave the sides (bench duel), name a store that "
+    "has these occasions (--drift RESULTS), or declare the drift (--drift '2 %')"
+)
+"""Why times of sides that weren't interleaved have no verdict, and the ways out."""
 
 _MOST_MORE = 10_000
 """Above it, how many runs it would take is no advice."""
@@ -52,7 +60,11 @@ class Finding:
     new_values: int = 0
     """How many runs, or seeds, the new side has."""
     basis: str = ""
-    """What the values are, in words: `8 pairs of runs, by block`."""
+    """What the values are, in words: `8 pairs of seeds, by seed`."""
+    pairing: Pairing = Pairing.NONE
+    """What the values of a pair share."""
+    drift: Drift | None = None
+    """The machine's drift between the two sides that is in the intervals; None where there is none in them."""
     remarks: tuple[str, ...] = ()
 
 
@@ -78,7 +90,11 @@ class PendingFinding:
     @property
     def needs_interval(self) -> bool:
         """Whether an interval is needed, and may be had."""
-        return not self.same_runs and self.sample.n >= self.fewest
+        return not self.same_runs and self.sample.n >= self.fewest and not self._drift_unknown
+
+    @property
+    def _drift_unknown(self) -> bool:
+        return self.sample.drifting and self.sample.drift is None
 
     def without_interval(self, verdict: Verdict, why: str) -> Finding:
         """The finding of a verdict that needs none, and why it doesn't."""
@@ -94,6 +110,8 @@ class PendingFinding:
         metric, sample, basis = self.metric, self.sample, self.sample.basis(self.metric.replicate)
         if self.same_runs:
             return self._finding(Verdict.SAME, None, "the same runs on both sides")
+        if not self.needs_interval and sample.n >= self.fewest:
+            return self._finding(Verdict.INCONCLUSIVE, None, basis, UNKNOWN_DRIFT)
         if not self.needs_interval:
             why = f"too few: {self.fewest} {metric.replicate}s a side are the least that a verdict rests on"
             return self._finding(Verdict.INCONCLUSIVE, None, basis, why)
@@ -102,6 +120,8 @@ class PendingFinding:
         margins = gate.margins[metric.name]
         if metric.as_ratio:
             margins = margins.of_logarithm
+        if isinstance(sample.drift, MeasuredDrift):
+            confidence = 1 - (1 - confidence) * ERROR_FRACTION
         value, change = sample.on_an_even_scale(metric, confidence)
         remarks = []
         if change is None:  # what varies not at all is taken to vary by the floor, which nothing measured is sure below
@@ -114,7 +134,7 @@ class PendingFinding:
         if change is not None and verdict is Verdict.SAME and (change.low > 0 or change.high < 0):
             remarks.append("a measurable difference, inside the tolerance")
         if change is not None and verdict is Verdict.INCONCLUSIVE:
-            remarks.append(_advice(sample, metric.replicate, abs(value), (change.high - change.low) / 2, margins))
+            remarks.append(self._advice(abs(value), (change.high - change.low) / 2, margins))
         return self._finding(_in_words_of(metric, verdict), simultaneous, basis, *remarks)
 
     def _finding(self, verdict: Verdict, simultaneous: Interval | None, basis: str, *remarks: str) -> Finding:
@@ -125,30 +145,38 @@ class PendingFinding:
             metric=metric,
             detail=self.detail,
             verdict=verdict,
-            base=centre(metric, sample.base) if sample.base else None,
-            new=centre(metric, sample.new) if sample.new else None,
+            base=centre(metric, sample.base_values) if sample.base else None,
+            new=centre(metric, sample.new_values) if sample.new else None,
             change=sample.change(metric) if sample.n and verdict is not Verdict.INCOMPARABLE else None,
             simultaneous=simultaneous,
             base_values=len(sample.base),
             new_values=len(sample.new),
             runs=self.runs,
             basis=basis,
+            pairing=sample.pairing,
+            drift=sample.drift,
             remarks=(*remarks, *self.remarks),
         )
+
+    def _advice(self, distance: float, half: float, margins: Margins) -> str:
+        """What would narrow the interval enough, if the estimate is the truth: its width falls as 1/√n."""
+        sample, replicate = self.sample, self.metric.replicate
+        needed = max(margins.tolerance - distance, distance - margins.floor)
+        if isinstance(sample.drift, DeclaredDrift):
+            constant = math.log1p(sample.drift.bound)
+            if constant >= needed:
+                return "the drift that was declared is too large to decide it: interleave the sides (bench duel)"
+            half, needed = half - constant, needed - constant
+        elif sample.drift is not None:
+            return "more occasions of either side, or interleaving the sides (bench duel), would decide"
+        if needed**2 * _MOST_MORE < sample.n * half**2:
+            return "too noisy to decide"
+        least = max(math.ceil(sample.n * (half / needed) ** 2), sample.n + 1)
+        values = f"pairs of {replicate}s" if sample.paired else f"{replicate}s a side"
+        return f"about {least:,} {values} in all would decide"
 
 
 def _in_words_of(metric: Metric, verdict: Verdict) -> Verdict:
     if metric.kind is not MetricKind.TIME:
         return verdict
     return {Verdict.WORSE: Verdict.SLOWER, Verdict.BETTER: Verdict.FASTER}.get(verdict, verdict)
-
-
-def _advice(sample: Sample, replicate: str, distance: float, half: float, margins: Margins) -> str:
-    """How many values would narrow the interval enough, if the estimate is the truth: its width falls as 1/√n."""
-    needed = max(margins.tolerance - distance, distance - margins.floor)
-    if needed**2 * _MOST_MORE < sample.n * half**2:
-        return "too noisy to decide"
-    least = max(math.ceil(sample.n * (half / needed) ** 2), sample.n + 1)
-    return (
-        f"about {least:,} {f'pairs of {replicate}s' if sample.paired else f'{replicate}s a side'} in all would decide"
-    )

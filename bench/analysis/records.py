@@ -65,6 +65,8 @@ class RunRecord:
     repeat: int
     started_at: float
     """When it began, seconds since 1970, UTC; NaN where that is not known."""
+    program: str = ""
+    """The version and the commit of the program that measured it."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """By metric (`bench.core.metrics.METRICS`), in its unit."""
     inference: Mapping[str, CallPathFigures] = field(default_factory=dict)
@@ -174,6 +176,7 @@ def _measured_run(
             seed=int(row["seed"]),
             repeat=int(row["repeat"]),
             started_at=math.nan if row["started_at"] is None else row["started_at"].timestamp(),
+            program=f"{row['program_version']} {row['program_commit']}",
             figures={name: figures[run_id] for name, figures in by_metric.items() if run_id in figures},
             inference=inference.get(run_id, {}),
             epochs=epochs.get(run_id, SteadyEpochs()),

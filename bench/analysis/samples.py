@@ -10,10 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from enum import StrEnum
 
 import numpy as np
 
+from bench.analysis.occasions import Drift, neighbours
 from bench.analysis.pairing import by_seed
 from bench.analysis.records import RunRecord
 from bench.analysis.stats import (
@@ -25,20 +26,23 @@ from bench.analysis.stats import (
     unpaired_difference,
     unpaired_ratio,
 )
-from bench.core.metric import FromCalls, Metric
+from bench.core.metric import FromCalls, Metric, MetricKind
 from bench.core.metrics import COMPARED, METRICS
 from bench.core.observation import CALL_PATHS
 
-Block = tuple[int, int]
-"""Seed and repeat; for accuracy and loss the seed, and 0."""
 
+@dataclass(frozen=True)
+class Reading:
+    """A value, and what it is of."""
 
-class Reading(NamedTuple):
-    """A value, the block that it is paired by, and the number of runs behind it."""
-
-    block: Block
+    seed: int
     value: float
+    started_at: float = math.nan
+    """When its run began, seconds since 1970, UTC; NaN for a seed's value, and where it is not known."""
+    campaign_id: str = ""
+    """Its run's campaign; empty for a seed's value."""
     runs: int = 1
+    """The number of runs behind it."""
 
 
 def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[Reading]]:
@@ -57,9 +61,13 @@ def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[Reading
         for detail, figure in _figures(metric, runs):
             if metric.replicate == "seed":
                 tried = Counter(run.seed for run in runs if figure(run) is not None)
-                values = [Reading((seed, 0), value, tried[seed]) for seed, value in by_seed(runs, figure).items()]
+                values = [Reading(seed, value, runs=tried[seed]) for seed, value in by_seed(runs, figure).items()]
             else:
-                values = [Reading((run.seed, run.repeat), value) for run in runs if (value := figure(run)) is not None]
+                values = [
+                    Reading(run.seed, value, run.started_at, run.campaign_id)
+                    for run in runs
+                    if (value := figure(run)) is not None
+                ]
             kept = [reading for reading in values if reading.value > 0 or not metric.as_ratio]
             if kept:
                 values_of[metric, detail] = kept
@@ -71,19 +79,48 @@ def centre(metric: Metric, values: Sequence[float]) -> float:
     return float(np.mean(values) if metric.replicate == "seed" else np.median(values))
 
 
+class Pairing(StrEnum):
+    """What the two values of a pair share."""
+
+    SEED = "seed"
+    TIME = "time"
+    """They were measured one after the other, the sides being interleaved."""
+    NONE = "none"
+
+
 @dataclass(frozen=True)
 class Sample:
-    """The values of both sides; where they are paired, those at one index are of one block."""
+    """The values of both sides; where they are paired, those at one index belong together."""
 
-    base: tuple[float, ...]
-    new: tuple[float, ...]
-    paired: bool
-    unused: int
-    """Values in a block that the other side hasn't."""
-    base_runs: int
-    """Runs behind the base's values: a seed's value is the mean of its runs."""
-    new_runs: int
-    """Runs behind the new side's values."""
+    base: tuple[Reading, ...]
+    new: tuple[Reading, ...]
+    pairing: Pairing
+    unused: int = 0
+    """Values that have no partner."""
+    drifting: bool = False
+    """Times of sides that were not interleaved: the drift between the occasions is in their ratio."""
+    drift: Drift | None = None
+    """How far the machine drifts between occasions; None where that is not known, or not needed."""
+
+    @property
+    def base_values(self) -> tuple[float, ...]:
+        """The base's values, in the metric's unit."""
+        return tuple(reading.value for reading in self.base)
+
+    @property
+    def new_values(self) -> tuple[float, ...]:
+        """The new side's values, likewise."""
+        return tuple(reading.value for reading in self.new)
+
+    @property
+    def base_runs(self) -> int:
+        """Runs behind the base's values: a seed's value is the mean of its runs."""
+        return sum(reading.runs for reading in self.base)
+
+    @property
+    def new_runs(self) -> int:
+        """Runs behind the new side's values."""
+        return sum(reading.runs for reading in self.new)
 
     @property
     def n(self) -> int:
@@ -91,17 +128,36 @@ class Sample:
         return min(len(self.base), len(self.new))
 
     @property
+    def paired(self) -> bool:
+        """Whether values at one index belong together."""
+        return self.pairing is not Pairing.NONE
+
+    @property
     def equal(self) -> bool:
         """Whether there is no difference at all."""
-        return self.base == self.new if self.paired else len({*self.base, *self.new}) == 1
+        if self.paired:
+            return self.base_values == self.new_values
+        return len({*self.base_values, *self.new_values}) == 1
 
     def change(self, metric: Metric, confidence: float = CONFIDENCE) -> Estimate:
-        """The ratio new/base of geometric means, or the difference new - base of means in the metric's unit."""
+        """The ratio new/base of geometric means, or the difference new - base of means in the metric's unit.
+
+        There is no interval where the machine's drift is in it, and not known.
+        """
+        new, base = self.new_values, self.base_values
+        if self.drifting:
+            return self._drifting_ratio(confidence)
         if metric.as_ratio:
-            return (paired_ratio if self.paired else unpaired_ratio)(self.new, self.base, confidence)
+            return (paired_ratio if self.paired else unpaired_ratio)(new, base, confidence)
         if self.paired:
-            return mean_t([new - base for new, base in zip(self.new, self.base, strict=True)], confidence)
-        return unpaired_difference(self.new, self.base, confidence)
+            return mean_t([ours - theirs for ours, theirs in zip(new, base, strict=True)], confidence)
+        return unpaired_difference(new, base, confidence)
+
+    def _drifting_ratio(self, confidence: float) -> Estimate:
+        ratio = unpaired_ratio(self.new_values, self.base_values, confidence)
+        half = self.drift.half_width(self.base, self.new, confidence) if self.drift and ratio.n else None
+        held = Interval(ratio.value * math.exp(-half), ratio.value * math.exp(half)) if half else None
+        return Estimate(ratio.value, held, ratio.n)
 
     def on_an_even_scale(self, metric: Metric, confidence: float) -> tuple[float, Interval | None]:
         """The change and its interval on the scale on which margins are equal both ways: a ratio's logarithm."""
@@ -112,41 +168,46 @@ class Sample:
         return math.log(estimate.value), Interval(math.log(interval.low), math.log(interval.high)) if interval else None
 
     def basis(self, replicate: str) -> str:
-        """What the values are, in words: `8 pairs of runs, by block`."""
+        """What the values are, in words: `8 pairs of runs, by nearness in time`."""
         if not self.paired:
-            return f"{len(self.base)} and {len(self.new)} {replicate}s, unpaired"
-        by = "seed" if replicate == "seed" else "block"
+            values = f"{len(self.base)} and {len(self.new)} {replicate}s, unpaired"
+            return f"{values}, and {self.drift.words}" if self.drift else values
+        by = "seed" if self.pairing is Pairing.SEED else "nearness in time"
         pairs = f"{self.n} pair{'s' if self.n != 1 else ''} of {replicate}s, by {by}"
         return f"{pairs}; {self.unused} without a partner" if self.unused else pairs
 
 
-def make_sample(new: Sequence[Reading], base: Sequence[Reading]) -> Sample:
-    """Paired where no side has a block twice and at least half of the shorter side's blocks are in both.
+def make_sample(metric: Metric, new: Sequence[Reading], base: Sequence[Reading]) -> Sample:
+    """Two samples of a metric, paired where values of the two sides share something.
 
-    Blocks alone decide, never values, so that no verdict is favoured.
+    Qualities are paired by seed, where no side has a seed twice and at least half of the shorter side's seeds are on
+    both. Times are paired where the sides were interleaved (`bench.analysis.occasions.neighbours`): runs that share a
+    seed share no speed. Seeds and order decide, never values, so that no verdict is favoured.
 
     Args:
-        new: the new side's values of one metric.
+        metric: what was measured.
+        new: the new side's values.
         base: the base's.
     """
-    ours, theirs = ({reading.block: reading for reading in side} for side in (new, base))
+    if metric.replicate == "seed":
+        return _by_seed(new, base)
+    if metric.kind is not MetricKind.TIME:
+        return Sample(tuple(base), tuple(new), Pairing.NONE)
+    if (pairs := neighbours(base, new)) is None:
+        return Sample(tuple(base), tuple(new), Pairing.NONE, drifting=True)
+    theirs, ours = (tuple(side[i] for i in places) for side, places in zip((base, new), pairs, strict=True))
+    return Sample(theirs, ours, Pairing.TIME, unused=len(base) + len(new) - 2 * len(ours))
+
+
+def _by_seed(new: Sequence[Reading], base: Sequence[Reading]) -> Sample:
+    ours, theirs = ({reading.seed: reading for reading in side} for side in (new, base))
     both = sorted(ours.keys() & theirs.keys())
-    once = len(ours) == len(new) and len(theirs) == len(base)
-    if once and len(both) >= 2 and 2 * len(both) >= min(len(ours), len(theirs)):
+    if len(both) >= 2 and 2 * len(both) >= min(len(ours), len(theirs)):
         unused = len(ours) + len(theirs) - 2 * len(both)
-        return _sample([theirs[block] for block in both], [ours[block] for block in both], paired=True, unused=unused)
-    return _sample(base, new, paired=False, unused=0)
-
-
-def _sample(base: Sequence[Reading], new: Sequence[Reading], *, paired: bool, unused: int) -> Sample:
-    return Sample(
-        base=tuple(reading.value for reading in base),
-        new=tuple(reading.value for reading in new),
-        paired=paired,
-        unused=unused,
-        base_runs=sum(reading.runs for reading in base),
-        new_runs=sum(reading.runs for reading in new),
-    )
+        return Sample(
+            tuple(theirs[seed] for seed in both), tuple(ours[seed] for seed in both), Pairing.SEED, unused=unused
+        )
+    return Sample(tuple(base), tuple(new), Pairing.NONE)
 
 
 def _figures(metric: Metric, runs: Sequence[RunRecord]) -> Iterator[tuple[str, Callable[[RunRecord], float | None]]]:

@@ -210,13 +210,36 @@ def unpaired_difference(new: Iterable[float], base: Iterable[float], confidence:
     if not n:
         return NOTHING
     value = float(samples[0].mean() - samples[1].mean())
-    if n < 2 or all(map(_all_equal, samples)):
-        return Estimate(value, None, int(n))
-    parts = [sample.var(ddof=1) / sample.size for sample in samples]
-    whole = sum(parts)
-    freedom = whole**2 / sum(part**2 / (sample.size - 1) for part, sample in zip(parts, samples, strict=True))
-    half = float(stdtrit(freedom, (1 + confidence) / 2) * math.sqrt(whole))
+    error = welch(*samples)
+    half = error.half_width(confidence) if error else math.nan
     return Estimate(value, _interval(value - half, value + half) if math.isfinite(half) else None, int(n))
+
+
+@dataclass(frozen=True)
+class StandardError:
+    """The standard error of a difference of two means, and the degrees of freedom that it is estimated with."""
+
+    error: float
+    freedom: float
+
+    def half_width(self, confidence: float = CONFIDENCE) -> float:
+        """Half of Student's t interval of that coverage."""
+        return float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
+
+
+def welch(new: Floats, base: Floats) -> StandardError | None:
+    """Welch's standard error; None where a sample has fewer than two values, or neither has any spread.
+
+    Args:
+        new: a sample of finite values.
+        base: another, of any length.
+    """
+    samples = new, base
+    if min(sample.size for sample in samples) < 2 or all(map(_all_equal, samples)):
+        return None
+    parts = [float(sample.var(ddof=1)) / sample.size for sample in samples]
+    freedom = sum(parts) ** 2 / sum(part**2 / (sample.size - 1) for part, sample in zip(parts, samples, strict=True))
+    return StandardError(math.sqrt(sum(parts)), freedom)
 
 
 def assumed_interval(value: float, spread: float, n: int, confidence: float = CONFIDENCE) -> Interval | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +41,15 @@ MarginsOption = Annotated[
         help="A TOML file with [tool.bench.gate], or a suite with [gate]; else that of the project's pyproject.toml.",
     ),
 ]
+DriftOption = Annotated[
+    str | None,
+    typer.Option(
+        "--drift",
+        metavar="PERCENT|RESULTS",
+        help="How far this machine's speed moves between two occasions at most, as in '2 %'; or results that show it: "
+        "equal code measured on five occasions or more.",
+    ),
+]
 
 
 def compare(
@@ -47,13 +57,15 @@ def compare(
     new: NewArgument,
     across: AcrossOption = None,
     margins: MarginsOption = None,
+    drift: DriftOption = None,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
     """Judge each configuration and metric: is NEW the same as BASE, better or worse, and on which evidence.
 
-    Ends with 0 whatever it finds; `bench gate` makes an exit code of it.
+    Times of stores that were not interleaved have a verdict only where the machine's drift between the two occasions is
+    known. Ends with 0 whatever it finds; `bench gate` makes an exit code of it.
     """
-    _compared(base, new, across, margins, fmt, same_runs=True)
+    _compared(base, new, across, margins, drift, fmt, same_runs=True)
 
 
 def gate(
@@ -61,6 +73,7 @@ def gate(
     new: NewArgument,
     across: AcrossOption = None,
     margins: MarginsOption = None,
+    drift: DriftOption = None,
     itself: Annotated[
         bool, typer.Option("--self", help="Let both sides hold the same runs, as a test of the gate: it is green.")
     ] = False,
@@ -75,9 +88,11 @@ def gate(
 
       bench gate results/main results/local
 
+      bench gate results/main results/local --drift results/nightly
+
       bench gate results/main results/local --format md >> "$GITHUB_STEP_SUMMARY"
     """
-    comparison, asked = _compared(base, new, across, margins, fmt, same_runs=itself)
+    comparison, asked = _compared(base, new, across, margins, drift, fmt, same_runs=itself)
     code = comparison.exit_code(asked)
     spared = len(comparison.findings) - len(comparison.deciding(asked))
     undecided = f"; inconclusive, and not required: {count(spared, 'finding')}" if spared else ""
@@ -95,7 +110,14 @@ _WORDS = {
 
 
 def _compared(
-    base: Path, new: Path, across: Across | None, margins: Path | None, fmt: Format, *, same_runs: bool
+    base: Path,
+    new: Path,
+    across: Across | None,
+    margins: Path | None,
+    drift: str | None,
+    fmt: Format,
+    *,
+    same_runs: bool,
 ) -> tuple[Comparison, Gate]:
     """The comparison, printed; `same_runs` lets both sides hold the same ones."""
     from bench.analysis import comparison as judging
@@ -103,7 +125,7 @@ def _compared(
     from bench.report.verdicts import verdicts_data, verdicts_document
     from bench.store.campaign import read_manifests
 
-    asked = find_gate(margins)
+    asked, history = _with_drift(find_gate(margins), drift)
     frames = _loaded(base, "base"), _loaded(new, "new side")
     if not same_runs and set(frames[0]["run_id"]) == set(frames[1]["run_id"]):
         raise UsageError(
@@ -116,9 +138,28 @@ def _compared(
         across_software=across is not None,
         names=(str(base), str(new)),
         manifests=(read_manifests(base, warn=notify), read_manifests(new, warn=notify)),
+        history=history,
     )
     put(fmt, lambda: verdicts_document(comparison, asked), lambda: verdicts_data(comparison, asked))
     return comparison, asked
+
+
+def _with_drift(gate: Gate, drift: str | None) -> tuple[Gate, pd.DataFrame | None]:
+    """The gate with the drift that `--drift` declares, or the observations that show it."""
+    from bench.analysis.records import NEEDED
+    from bench.core.margins import read_percentage
+    from bench.plan.gate import checked_drift
+    from bench.store import load
+
+    if drift is None:
+        return gate, None
+    if Path(drift).exists():
+        return replace(gate, drift=None), load([Path(drift)], columns=NEEDED, warn=notify)
+    try:
+        declared = read_percentage(drift, f"--drift {drift}", least=0.1)
+    except UsageError as error:
+        raise UsageError(f"{error} Results of that name are not there either.") from None
+    return replace(gate, drift=checked_drift(declared, f"--drift {drift}")), None
 
 
 def _loaded(path: Path, side: str) -> pd.DataFrame:

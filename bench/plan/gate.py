@@ -4,6 +4,7 @@ A user's own settings stand under `[tool.bench.gate]` in pyproject.toml, or unde
 
     [tool.bench.gate]
     require = ["train_seconds", "accuracy"]
+    drift = "2 %"
     train_seconds = { tolerance = "5 %" }
     accuracy = { tolerance = "1 point", floor = 0.002 }
 """
@@ -35,6 +36,9 @@ class Gate:
     required: frozenset[str] = frozenset(name for name, metric in METRICS.items() if metric.required)
     required_by_name: bool = False
     """Whether the user named the required ones; one of these that neither side measured is missing."""
+    drift: float | None = None
+    """How far the machine's speed moves from one occasion to another at most, as a fraction: the user's declaration, by
+    which times of sides that were not interleaved are judged. None where there is none."""
     origin: str = field(default="", compare=False)
     """Where it was read from ("[gate] in my.toml"); empty for the defaults."""
 
@@ -43,7 +47,7 @@ def read_gate(table: object, origin: str) -> Gate:
     """A gate from a table of a TOML file.
 
     Args:
-        table: the table as TOML gives it: `require`, and a table of margins for each metric that is named.
+        table: the table as TOML gives it: `require`, `drift`, and a table of margins for each metric that is named.
         origin: where it stands ("[gate] in my.toml"), for messages.
 
     Raises:
@@ -56,6 +60,10 @@ def read_gate(table: object, origin: str) -> Gate:
     for key, value in table.items():
         if key == "require":
             gate = replace(gate, required=_required(value, origin), required_by_name=True)
+            continue
+        if key == "drift":
+            where = f"drift = {reprlib.repr(value)} ({origin})"
+            gate = replace(gate, drift=checked_drift(read_margin(value, METRICS["train_seconds"], where), where))
             continue
         metric = _metric(key, origin)
         if metric.name in given:
@@ -100,13 +108,28 @@ def _metric(name: str, origin: str) -> Metric:
         return find_metric(name, origin)
     except UsageError:
         known = [text for metric in COMPARED for text in (metric, METRICS[metric].title)]
-        raise unknown("key", name, ["require", *known], origin) from None
+        raise unknown("key", name, ["require", "drift", *known], origin) from None
 
 
 def _required(value: object, origin: str) -> frozenset[str]:
     if not isinstance(value, list) or not value:
         raise UsageError(f'require ({origin}) must be a list of metrics, as in require = ["train_seconds"].')
     return frozenset(find_metric(str(name), f"require in {origin}").name for name in value)
+
+
+def checked_drift(drift: float, where: str) -> float:
+    """A declared drift, if it makes sense.
+
+    Args:
+        drift: how far the machine's speed moves at most, as a fraction.
+        where: what was read, for messages.
+
+    Raises:
+        UsageError: it is negative, or more than the whole.
+    """
+    if not 0 <= drift <= 1:
+        raise UsageError(f"{where} isn't from 0 to 100 %: give the farthest that the speed moves, as in '2 %'.")
+    return drift
 
 
 def _margins(metric: Metric, value: object, where: str) -> Margins:

@@ -10,7 +10,9 @@ from typing import Any
 from bench.analysis.comparison import ComparedStore, Comparison
 from bench.analysis.findings import Finding
 from bench.analysis.matching import ComparisonEnvironment
+from bench.analysis.occasions import MeasuredDrift
 from bench.analysis.promises import FindingRuns, RunCounts
+from bench.analysis.samples import Pairing
 from bench.analysis.stats import Interval
 from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.metric import Metric
@@ -254,6 +256,8 @@ def _interval_notes(comparison: Comparison) -> Iterator[str]:
             f"A verdict rests on a wider interval, of {level:.4g} %, so that all {comparison.intervals} of this "
             "comparison hold together with 95 % (Bonferroni)."
         )
+    if any(isinstance(finding.drift, MeasuredDrift) and finding.simultaneous for finding in comparison.findings):
+        yield "Where the machine's drift was measured, the verdict's interval may err a fifth as often."
 
 
 def _margin_notes(comparison: Comparison, gate: Gate) -> Iterator[str]:
@@ -345,6 +349,8 @@ def _finding_object(finding: Finding) -> dict[str, Any]:
         "base_runs": asdict(finding.runs.base),
         "new_runs": asdict(finding.runs.new),
         "rests_on": finding.basis or None,
+        "paired_by": finding.pairing.value if finding.pairing is not Pairing.NONE else None,
+        "drift": asdict(finding.drift) if finding.drift else None,
         "remarks": list(finding.remarks),
         "machine_differences": list(finding.environment.machine_differences),
         "software_differences": list(finding.environment.software_differences),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bench.analysis.comparison import Comparison, compare
 from bench.analysis.findings import MIN_RUNS, MIN_SEEDS, Finding
-from bench.analysis.stats import Interval, mean_t, paired_ratio, unpaired_ratio
+from bench.analysis.stats import Interval, mean_t, paired_ratio
 from bench.analysis.verdict import IMPROVEMENTS, REGRESSIONS, Verdict
 from bench.core.case import Case
 from bench.core.errors import ExitCode
@@ -58,8 +58,17 @@ def wobbling(mean: float, spread: float, generator: int) -> Callable[[int], floa
     return lambda seed: mean * float(factors[seed])
 
 
+def interleaved(base: list[Rows], new: list[Rows]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two sides as if each seed had been measured on both, one right after the other, and each first in turn."""
+    frames = frame(*base), frame(*new)
+    for place, measured in enumerate(frames):
+        seed = measured["seed"] % 100
+        measured["started_at"] += pd.to_timedelta(2 * seed + (seed + place) % 2, unit="min")
+    return frames
+
+
 def judged(base: list[Rows], new: list[Rows], **settings: Any) -> Comparison:
-    return compare(frame(*base), frame(*new), Gate(), **settings)
+    return compare(*interleaved(base, new), Gate(), **settings)
 
 
 def of(comparison: Comparison, metric: str = "train_seconds", cell: str = "lstm") -> Finding:
@@ -95,7 +104,7 @@ def test_training_seconds_that_changed_by_a_known_factor(factor: float, verdict:
     assert finding.verdict is verdict
     assert finding.change is not None
     assert finding.change.value == pytest.approx(factor, rel=0.02)
-    assert (finding.basis, finding.base_values, finding.new_values) == ("8 pairs of runs, by block", 8, 8)
+    assert (finding.basis, finding.base_values, finding.new_values) == ("8 pairs of runs, by nearness in time", 8, 8)
     assert comparison.exit_code(Gate()) is code
     if factor == 1.015:
         assert "a measurable difference, inside the tolerance" in finding.remarks
@@ -206,26 +215,25 @@ def test_a_part_of_the_base_is_nothing_new() -> None:
 # --- what is paired with what ---
 
 
-def test_other_blocks_are_independent_samples() -> None:
+def test_times_are_paired_by_nearness_and_never_by_seed() -> None:
     base, new = wobbling(5.0, 0.01, 1), wobbling(5.5, 0.01, 2)
     moved = [
         run(Case(cell="lstm", seed=seed + 100), campaign="new", epoch_seconds=(9.0, new(seed))) for seed in range(7)
     ]
     finding = of(judged(side("old", base), moved))
-    assert finding.basis == "8 and 7 runs, unpaired"
-    assert finding.change == unpaired_ratio([new(s) for s in range(7)], [base(s) for s in range(8)])
+    assert finding.basis == "7 pairs of runs, by nearness in time; 1 without a partner"
+    assert finding.change == paired_ratio([new(s) for s in range(7)], [base(s) for s in range(7)])
     assert finding.verdict is Verdict.SLOWER
 
 
-def test_blocks_without_a_partner_are_counted() -> None:
-    finding = of(judged(BASE, side("new", wobbling(5.0, 0.01, 2), n=6)))
-    assert finding.basis == "6 pairs of runs, by block; 2 without a partner"
+def test_other_seeds_are_independent_samples_of_an_accuracy() -> None:
+    moved = [run(Case(cell="lstm", seed=seed + 100), campaign="new", accuracy=0.9 + seed / 1000) for seed in range(7)]
+    finding = of(judged(BASE, moved), "accuracy")
+    assert finding.basis == "8 and 7 seeds, unpaired"
 
 
-def test_a_block_that_was_measured_twice_is_two_runs_and_not_paired() -> None:
-    again = side("older", wobbling(5.0, 0.01, 4))
-    finding = of(judged([*BASE, *again], side("new", wobbling(5.0, 0.01, 2))))
-    assert finding.basis == "16 and 8 runs, unpaired"
+def test_memory_is_never_paired() -> None:
+    assert of(judged(BASE, side("new", wobbling(5.0, 0.01, 2), n=6)), "memory_bytes").basis == "8 and 6 runs, unpaired"
 
 
 def test_a_seeds_repeats_are_one_value_for_accuracy() -> None:
@@ -267,7 +275,7 @@ def test_what_varies_not_at_all_is_taken_to_vary_by_the_floor() -> None:
     same = of(judged(side("old"), side("new")))
     assert (same.verdict, same.remarks) == (Verdict.SAME, ("equal in all 8",))
     floorless = read_gate({"train_seconds": {"floor": 0.0}}, "here")
-    unknown = of(compare(frame(*side("old")), frame(*side("new", lambda seed: 10.0)), floorless))
+    unknown = of(compare(*interleaved(side("old"), side("new", lambda seed: 10.0)), floorless))
     assert (unknown.verdict, unknown.simultaneous) == (Verdict.INCONCLUSIVE, None)
 
 
@@ -431,7 +439,7 @@ def test_when_all_that_can_be_said_is_not_required_a_gate_is_not_green() -> None
 
 def test_margins_of_ones_own_are_used() -> None:
     base, drifted = wobbling(5.0, 0.03, 1), wobbling(1.05, 0.002, 2)
-    old, new = frame(*side("old", base)), frame(*side("new", lambda seed: base(seed) * drifted(seed)))
+    old, new = interleaved(side("old", base), side("new", lambda seed: base(seed) * drifted(seed)))
     assert of(compare(old, new, Gate())).verdict is Verdict.SLOWER
     wide = read_gate({"train_seconds": {"tolerance": 0.10}}, "here")
     assert of(compare(old, new, wide)).verdict is Verdict.SAME
@@ -462,7 +470,7 @@ def test_many_configurations_without_a_change_give_no_more_false_verdicts_than_o
     """
     generator = np.random.default_rng(20261124)
     cases = [Case(cell="lstm", units=units, seed=seed) for units in range(1, 13) for seed in range(6)]
-    old, new = (frame(*(run(case, campaign=campaign) for case in cases)) for campaign in ("old", "new"))
+    old, new = interleaved(*([run(case, campaign=campaign) for case in cases] for campaign in ("old", "new")))
     steady = (old["phase"] == "train") & (old["epoch"] >= 2)
     false = uncorrected = 0
     for _ in range(30):
@@ -478,20 +486,6 @@ def test_many_configurations_without_a_change_give_no_more_false_verdicts_than_o
 
 
 # --- of the whole ---
-
-
-def test_sides_that_were_not_measured_in_turns_say_so() -> None:
-    later = frame(*side("new", wobbling(5.0, 0.01, 2)))
-    later["started_at"] += pd.Timedelta(hours=30)
-    (remark,) = compare(frame(*BASE), later, Gate()).remarks
-    assert "30 hours apart" in remark
-    assert "bench duel" in remark
-    mixed = frame(*side("new", wobbling(5.0, 0.01, 2)))
-    early = frame(*BASE)
-    for measured, offset in ((mixed, 1), (early, 0)):
-        order = pd.to_timedelta(2 * measured["seed"] + offset, unit="min")
-        measured["started_at"] += order
-    assert compare(early, mixed, Gate()).remarks == ()
 
 
 def test_what_is_in_a_side_is_told() -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,23 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 LATER = replace(CAMPAIGN, started_at="2026-01-03T03:04:05.000006+00:00")
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
-def written(folder: Path, *, factor: float = 1.0, accuracy: float = 0.94, later: bool = True, **changes: Any) -> Path:
-    """A store of six seeds of the LSTM, whose epochs take 10 s, more or less, times `factor`."""
+def written(
+    folder: Path,
+    *,
+    factor: float = 1.0,
+    accuracy: float = 0.94,
+    later: bool = True,
+    apart: timedelta | None = None,
+    **changes: Any,
+) -> Path:
+    """A store of six seeds of the LSTM, whose epochs take 10 s, more or less, times `factor`.
+
+    Stores that are `later` are interleaved with those that aren't: unless they are so far apart.
+    """
     for seed in range(6):
         seconds = 10 * factor * (1 + 0.002 * ((seed * (5 if later else 3)) % 7))
         right = accuracy + 0.001 * ((seed * (5 if later else 3)) % 4)
@@ -64,7 +78,13 @@ def written(folder: Path, *, factor: float = 1.0, accuracy: float = 0.94, later:
         run = a_run(
             seed,
             Case(cell="lstm", task="mnist_5k", epochs=2, seed=seed),
-            **{"campaign": LATER if later else CAMPAIGN, "block": seed, "observations": observations, **changes},
+            **{
+                "campaign": LATER if later else CAMPAIGN,
+                "block": seed,
+                "observations": observations,
+                "started_at": START + (apart or timedelta()) + timedelta(minutes=2 * seed + (seed + later) % 2),
+                **changes,
+            },
         )
         write_run(folder, run)
     return folder
@@ -229,7 +249,7 @@ def test_a_seed_with_two_runs_counts_both_of_them(gate: Gating, base: Path, tmp_
     write_run(written(tmp_path / "new"), again)
     findings = as_data(gate, base, tmp_path / "new")["findings"]
     entered = {finding["metric"]: finding["new_runs"]["entered"] for finding in findings}
-    assert (entered["accuracy"], entered["compile_seconds"]) == (7, 6)
+    assert (entered["accuracy"], entered["memory_bytes"]) == (7, 7)
 
 
 def as_data(gate: Gating, base: Path, new: Path) -> Any:
@@ -269,6 +289,73 @@ def test_json_and_markdown_are_nothing_else(gate: Gating, base: Path, tmp_path: 
     code, out, _ = gate("gate", base, new, "--format", "json")
     assert code == json.loads(out)["exit_code"] == ExitCode.REGRESSION
     assert gate("gate", base, new, "--format", "md")[1].startswith("### ❌ 1 slower, 4 same\n")
+
+
+# --- the machine's drift ---
+
+
+def test_times_of_another_day_are_judged_only_where_the_drift_is_known(
+    gate: Gating, base: Path, tmp_path: Path
+) -> None:
+    slower = written(tmp_path / "slower", factor=1.1, apart=DAY)
+    code, out, _ = gate("gate", base, slower)
+    assert (code, out.splitlines()[-1]) == (
+        ExitCode.NO_VERDICT,
+        "2 inconclusive, 3 same (1 of the inconclusive ones not required)",
+    )
+    assert "5 occasions of equal code, as far apart as the sides, are the least that show it" in " ".join(out.split())
+    assert gate("gate", base, slower, "--drift", "2 %")[0] == ExitCode.REGRESSION
+    assert gate("gate", base, slower, "--drift", "20 %")[0] == ExitCode.NO_VERDICT
+    Path("pyproject.toml").write_text("[tool.bench.gate]\ndrift = 0.02\n")
+    code, out, _ = gate("gate", base, slower)
+    assert code == ExitCode.REGRESSION
+    assert "± 2 % of drift, as declared" in " ".join(out.split())
+    assert gate("gate", base, written(tmp_path / "new", apart=DAY))[0] == ExitCode.OK
+
+
+def nights(folder: Path, numbers: range, factors: tuple[float, ...]) -> Path:
+    """Campaigns of equal code, one a night, on which the machine had these speeds."""
+    for night, factor in zip(numbers, factors, strict=True):
+        campaign = replace(CAMPAIGN, started_at=f"2026-01-{10 + night}T03:04:05.000006+00:00")
+        written(folder, factor=factor, campaign=campaign, apart=(night + 8) * DAY)
+    return folder
+
+
+def test_a_store_of_nights_shows_the_drift(gate: Gating, base: Path, tmp_path: Path) -> None:
+    steady, drifting = (1.0, 1.002, 0.999, 1.001, 0.998, 1.0), (1.0, 1.2, 0.9, 1.1, 0.95, 1.0)
+    slower = written(tmp_path / "slower", factor=1.1, apart=DAY)
+    steady_nights = nights(tmp_path / "steady", range(6), steady)
+    code, out, _ = gate("gate", base, slower, "--drift", steady_nights)
+    assert code == ExitCode.REGRESSION
+    assert "of drift between 7 occasions" in " ".join(out.split())
+    assert (
+        gate("gate", base, slower, "--drift", nights(tmp_path / "drifting", range(6), drifting))[0]
+        == ExitCode.NO_VERDICT
+    )
+    assert gate("gate", steady_nights, written(tmp_path / "new", apart=14 * DAY))[0] == ExitCode.OK
+    finding = next(
+        f for f in as_data(gate, steady_nights, tmp_path / "new")["findings"] if f["metric"] == "train_seconds"
+    )
+    assert (finding["drift"]["occasions"], finding["paired_by"]) == (6, None)
+
+
+@pytest.mark.parametrize(
+    ("drift", "sentence"),
+    [
+        (
+            "nowhere",
+            '--drift nowhere is no number, nor a text with its unit, as in "5 %". Results of that name are not',
+        ),
+        ("2 s", "--drift 2 s has the unit 's'"),
+        ("0.02", "--drift 0.02 would be 0.02 %, which nobody means: write 2, if that was meant"),
+        ("-1", "--drift -1 isn't from 0 to 100 %"),
+        ("1e999", "--drift 1e999 isn't from 0 to 100 %"),
+    ],
+)
+def test_a_drift_that_makes_no_sense_is_refused(gate: Gating, base: Path, drift: str, sentence: str) -> None:
+    code, _, err = gate("gate", base, base, "--self", "--drift", drift)
+    assert code == ExitCode.USAGE
+    assert sentence in " ".join(err.split())
 
 
 # --- margins ---
@@ -392,6 +479,9 @@ def test_what_is_named_replaces_and_the_rest_stays() -> None:
         ({"loss": {"floor": 0.6}}, "floor = 0.6 (loss in here) would be 60 %"),
         ({"memory": {"floor": 0}, "memory_bytes": {"floor": 0}}, "memory_bytes and memory (here) are one metric"),
         ({"trainig": {}}, "unknown key 'trainig' (here): did you mean 'training'?"),
+        ({"drift": 5}, "drift = 5 (here) would be 500 %, which nobody means"),
+        ({"drift": "-2 %"}, "drift = '-2 %' (here) isn't from 0 to 100 %"),
+        ({"drft": "2 %"}, "unknown key 'drft' (here): did you mean 'drift'?"),
         ({"loss": 0.1}, "loss in here must be a table, as in loss = { tolerance = 0.05 }."),
         ({"loss": {"tolerance": 0.01, "floor": 0.02}}, "margins need 0 ≤ floor ≤ tolerance"),
         ({"loss": {"tolerance": 0}}, "margins need 0 ≤ floor ≤ tolerance"),

@@ -41,11 +41,13 @@ def cell(units, activation, return_sequences, name):
     raise RuntimeError("a bug of this commit")
 """
 ONLY_TIME = """[gate]
+drift = "20 %"
 accuracy = { tolerance = "100 points" }
 loss = { tolerance = "1e4 %" }
 memory = { tolerance = "1e4 %" }
 """
 ONLY_ACCURACY = """[gate]
+drift = "20 %"
 training = { tolerance = "1e8 %" }
 compile = { tolerance = "1e8 %" }
 memory = { tolerance = "1e4 %" }

@@ -67,7 +67,7 @@ def hard_case() -> Comparison:
         run(Case(cell="lstm", units=512), campaign="new"),
     )
     new["started_at"] += pd.Timedelta(hours=26)
-    return compare(old, new, Gate(), names=("results/main", "results/local"))
+    return compare(old, new, Gate(drift=0.01), names=("results/main", "results/local"))
 
 
 @pytest.mark.parametrize(
