@@ -21,6 +21,13 @@ from bench.duel.rounds import Round, SideRound
 from bench.duel.sequential import Contrast, Decision
 
 ABOUT = "about.json"
+RECORDED_ROUNDS = 8
+"""A recorded pair's rounds; duels had as many when it was made."""
+
+OWN_SERVERS_SECONDS = 3.5
+"""What a recorded pair would have taken longer with two servers of its own: its seconds have a quarter of two servers'
+start, and servers for each pair would have taken a quarter of the time more."""
+
 PARTS = "pairs"
 """The folder of a machine's recording that has a file for each pair until they are folded."""
 
@@ -136,7 +143,8 @@ class Replay:
 
     They are drawn with replacement, in runs of neighbours, so that what a disturbance did to neighbouring pairs stays
     together. In each pair it is drawn too which side is called A: both ran the same, so the true ratio of what is drawn
-    is exactly 1, where that of some thirty recorded pairs is off by a few tenths of a percent by chance.
+    is exactly 1, where that of some thirty recorded pairs is off by a few tenths of a percent by chance. That takes
+    pairs for independent, as those with servers of their own are; `scripts/replay_servers.py` replays whole servers.
     """
 
     NEIGHBOURS = 3
@@ -164,9 +172,10 @@ class Replay:
             self._at, self._left = self._random.randrange(len(self._pairs)), self.NEIGHBOURS
         pair = self._random.choice(self._pairs[self._at % len(self._pairs)])
         self._at, self._left = self._at + 1, self._left - 1
-        self.now += pair.seconds
+        seconds = pair.seconds + OWN_SERVERS_SECONDS
+        self.now += seconds
         metadata = {0: RunMetadata(), 1: RunMetadata()}
-        return ProcessGroup(rounds=pair.rounds, metadata=metadata, batching=pair.batching, seconds=pair.seconds)
+        return ProcessGroup(rounds=pair.rounds, metadata=metadata, batching=pair.batching, seconds=seconds)
 
 
 class Silent:

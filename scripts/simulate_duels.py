@@ -29,13 +29,12 @@ import pandas as pd
 from scipy.special import betaincinv
 
 from bench.analysis.stats import mean_t
-from bench.duel.interleaved import ROUNDS
 from bench.duel.procedure import measure_until_settled
 from bench.duel.rounds import group_log_ratio
 from bench.duel.sequential import MARGINS, Contrast, Question
 from bench.report.document import Column, Document, Table
 from bench.report.markdown import render_markdown
-from scripts.recordings import ABOUT, Recorded, Replay, Silent, halves, machines, read
+from scripts.recordings import ABOUT, RECORDED_ROUNDS, Recorded, Replay, Silent, halves, machines, read
 
 SLOWDOWNS = (0.0, 0.01, 0.02, 0.05, 0.10)
 _COLOURS = ("#000000", "#e69f00", "#009e73", "#0072b2", "#d55e00")
@@ -164,6 +163,38 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return render_markdown(Document((Table(columns, tuple(map(tuple, cells))),)))
 
 
+def comparison(now: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]]) -> str:
+    """In markdown: what duels did by the rules of now, and by those before.
+
+    Args:
+        now: rates, a row a slowdown.
+        before: rates of the same slowdowns.
+    """
+    keys = ("same", "slower", "slower_within_3_minutes", "inconclusive")
+    heads = [
+        "B is slower by",
+        "same",
+        "slower",
+        "slower within 3 min",
+        "not sure",
+        "interval holds the truth",
+        "median",
+    ]
+    cells = [
+        [
+            f"{100 * new['slowdown']:g} %",
+            *(
+                f"{100 * new[key]['share']:.1f} % ({100 * old[key]['share']:.1f})"
+                for key in (*keys, "interval_holds_the_truth")
+            ),
+            f"{new['median_minutes']:.1f} min ({old['median_minutes']:.1f})",
+        ]
+        for new, old in zip(now, before, strict=True)
+    ]
+    columns = tuple(Column(head, left=False) for head in heads)
+    return render_markdown(Document((Table(columns, tuple(map(tuple, cells))),)))
+
+
 def _percent(part: Mapping[str, float]) -> str:
     """`97.0 % (96.2 to 97.7)`, and no interval where all or none are."""
     shown = f"{100 * part['share']:.1f} %"
@@ -213,7 +244,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--figure", type=Path, required=True, help="an SVG file")
     parser.add_argument("--duels", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--rounds", type=int, default=RECORDED_ROUNDS)
     parser.add_argument("--budget", type=float, default=10.0, help="minutes")
     arguments = parser.parse_args()
     earlier, later = halves(read(arguments.recording))

@@ -24,9 +24,9 @@ EXPONENT = 1.5
 """What is spent grows with this power of the time that is over: with 1, early stages would take much of what a late
 one needs; with 3, large differences would be found late."""
 
-_NODES = 96
-"""The number of an integral's nodes. The boundary is exact to four digits then, up to a hundred times as many values as
-at the first stage (`tests/duel/test_spending.py`)."""
+_NODES = 256
+"""The number of an integral's nodes: with thousands of values they lie no farther apart than one value moves their sum,
+and the boundary is exact to four digits (`tests/duel/test_spending.py`)."""
 
 _FARTHEST = 12.0
 """The largest boundary that is sought, in standard errors; beyond it floats don't differ from certainty."""
