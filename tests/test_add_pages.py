@@ -114,7 +114,7 @@ def test_what_uses_the_axis_is_one_file_more(tmp_path: Path) -> None:
 
 def test_a_metric_touches_two_files(tmp_path: Path) -> None:
     copy = changed(tmp_path, page("metric"))
-    assert copy.touched == {"core/metrics.py", "worker/measure.py"}
+    assert copy.touched == {"core/observation.py", "core/metrics.py", "worker/measure.py"}
     cases = '[Case(cell=cell, task="mnist_5k", seed=seed) for seed in range(6) for cell in ("lstm", "gru")]'
     store(copy, cases, "without")
     assert "switches" not in copy.bench("table", "without")

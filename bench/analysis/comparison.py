@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from bench.analysis.device_state import marks_apart
 from bench.analysis.equal_code import EqualCode
 from bench.analysis.findings import Finding, PendingFinding
 from bench.analysis.matching import (
@@ -279,6 +280,7 @@ def _of_groups(
     mixed = max(len(base.cell_versions), len(new.cell_versions)) > 1
     if len(versions) > 1 and not mixed:
         remarks.append("the source of the cell differs")
+    remarks += marks_apart([run.device for run in base.runs], [run.device for run in new.runs])
     # A run that both sides hold would agree with itself, and speak for `same`: the base keeps it.
     shared = {run.run_id for run in base.runs}
     ours = readings(new.runs if same_runs else [run for run in new.runs if run.run_id not in shared])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.device_state import DEVICE_COLUMNS, DeviceState
 from bench.analysis.reductions import (
     CallPathFigures,
     SteadyEpochs,
@@ -40,6 +41,7 @@ NEEDED = tuple(
             *("parameters", "forward_flops_per_sample", "training_flops_per_sample"),
             *("configuration_id", "attested_kernel", "attestation_json", "data_digest", "task_json"),
             *("phase", "epoch", "cpu_seconds", "iterator_seconds"),
+            *DEVICE_COLUMNS,
             *(column for metric in METRICS.values() for column in sorted(metric.source.columns)),
         )
     )
@@ -73,6 +75,7 @@ class RunRecord:
     """By call path; empty where no inference was timed."""
     epochs: SteadyEpochs = field(default_factory=SteadyEpochs)
     """Its training epochs from 2 on."""
+    device: DeviceState = field(default_factory=DeviceState)
 
     def figure(self, metric: str) -> float | None:
         """The run's figure of a metric that it has once; None where it was not measured."""
@@ -180,6 +183,7 @@ def _measured_run(
             figures={name: figures[run_id] for name, figures in by_metric.items() if run_id in figures},
             inference=inference.get(run_id, {}),
             epochs=epochs.get(run_id, SteadyEpochs()),
+            device=DeviceState.of(row),
         ),
     )
 

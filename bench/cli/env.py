@@ -50,6 +50,7 @@ def env(
     if peak:
         _measure_peak(suite, overrides, results, cpus, fmt)
         return
+    from bench.host.gpu_remarks import gpu_remarks
     from bench.host.hardware import read_machine
     from bench.host.noise import read_quiet, remarks
     from bench.host.software import installed_backends, read_software
@@ -63,7 +64,7 @@ def env(
         problems=[problem for problem in backends.values() if problem is not None],
         host=host,
         quiet=quiet,
-        remarks=remarks(quiet, machine),
+        remarks=(*remarks(quiet, machine), *gpu_remarks([f"gpu:{number}" for number in range(len(machine.gpus))])),
     )
     put(fmt, lambda: environment_document(surroundings), lambda: environment_data(surroundings))
 

@@ -20,7 +20,7 @@ from bench.core.metric import (
     Reduction,
     TableColumn,
 )
-from bench.core.units import BYTES, FRACTION, NUMBER, PER_SECOND, SECONDS, Scale
+from bench.core.units import BYTES, FRACTION, JOULES, NUMBER, PER_SECOND, SECONDS, Scale
 
 # Where code and data happen to lie in memory moves a program's time, and no repetition of the same layout shows it
 # (Mytkowicz et al., 2009; Curtsinger & Berger, 2013): hence the floor.
@@ -32,6 +32,8 @@ _LOSS = Margins(tolerance=0.10, floor=0.01)
 _PLAIN = (Scale(),)
 _MILLI = (Scale(factor=1e3),)
 _MEGA = (Scale(factor=1e-6, decimals=2),)
+_KILO = (Scale(factor=1e3),)
+_MEMORY = (Scale(" GB", 1e-9, least=999.5e6), *BYTES.scales)
 _RATE = (Scale(decimals=0, rounded=True),)
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -136,14 +138,44 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 column=TableColumn("device MB/1,000 calls", _MEGA, position=6, interval="range", always=False),
             ),
             Metric(
+                name="device_memory_bytes",
+                title="device memory",
+                kind=MetricKind.RESOURCE,
+                source=FromMetadata("device_memory_bytes"),
+                unit=BYTES,
+                margins=_USUAL,
+                column=TableColumn("device memory", _MEMORY, position=9, always=False),
+                exported_unit="bytes",
+            ),
+            Metric(
                 name="memory_bytes",
                 title="memory",
                 kind=MetricKind.RESOURCE,
                 source=FromMetadata("peak_rss_bytes", minus="rss_start_bytes"),
                 unit=BYTES,
                 margins=_USUAL,
-                column=TableColumn("memory", (Scale(" GB", 1e-9, least=999.5e6), *BYTES.scales), position=9),
+                column=TableColumn("memory", _MEMORY, position=10),
                 key="memory_above_start_bytes",
+            ),
+            Metric(
+                name="epoch_energy_joules",
+                title="energy per epoch",
+                kind=MetricKind.RESOURCE,
+                source=FromPhase("train", "energy_joules", Reduction.STEADY_MEDIAN),
+                unit=JOULES,
+                margins=_USUAL,
+                column=TableColumn("J/epoch", _PLAIN, position=11, interval="range", always=False),
+                exported_unit="J/epoch",
+            ),
+            Metric(
+                name="prediction_energy_joules",
+                title="energy per prediction",
+                kind=MetricKind.RESOURCE,
+                source=FromPhase("calls", "energy_joules", Reduction.SUM, per="samples"),
+                unit=JOULES,
+                margins=_USUAL,
+                column=TableColumn("J/1,000 predictions", _KILO, position=12, interval="range", always=False),
+                exported_unit="J/prediction",
             ),
             Metric(
                 name="accuracy",

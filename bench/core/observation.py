@@ -51,6 +51,14 @@ class Observation:
         "a part of `seconds`",
         "seconds",
     )
+    energy_joules: float | None = column(
+        "what the device used in the phase beyond its idle power, by its own counter; null where it has none",
+        "joules",
+        at_least=None,
+    )
+    idle_energy_joules: float | None = column(
+        "what the device's idle power comes to in the phase's time", "joules", at_least=None
+    )
     samples: int | None = column("samples processed")
     loss: float | None = column("mean over the samples", at_least=None)
     accuracy: float | None = column("fraction of samples, 0 to 1", at_most=1, nan=True)
@@ -110,6 +118,34 @@ class RunMetadata:
         "resident memory just before the first timed epoch, where the peak was reset", "bytes"
     )
     peak_rss_bytes: int | None = column("highest resident memory from there to the end of the run", "bytes")
+    device_memory_bytes: int | None = column(
+        "highest memory of the run on its device until its evaluation, by the backend's allocator; null on a CPU",
+        "bytes",
+    )
+    device_reserved_bytes: int | None = column("highest memory that torch's allocator held there for it", "bytes")
+    device_process_bytes: int | None = column(
+        "highest memory of the run's process there by the device's driver, with its context; null in most containers",
+        "bytes",
+    )
+    device_sm_mhz_highest: int | None = column(
+        "highest clock of the device's processors in the timed phases (training and inference), MHz", at_least=0
+    )
+    device_sm_mhz_lowest: int | None = column("lowest clock of the same, MHz")
+    device_memory_mhz_lowest: int | None = column("lowest clock of the device's memory in the timed phases, MHz")
+    device_celsius_highest: int | None = column("highest temperature of the device in the run, °C", at_least=None)
+    device_watts: float | None = column("mean power of the device in the timed phases", "watts")
+    device_throttling: str | None = column(
+        "why the device was slower than it could be in the timed phases, by its driver, with commas; empty where it "
+        "was not; null where no device was asked"
+    )
+    device_others: int | None = column("most other processes at a time that had a context on the device in the run")
+    device_json: str | None = column(
+        "the device before and after the run, its limits and modes, and how often it was asked, JSON (bench.host.nvml)"
+    )
+    idle_watts: float | None = column(
+        "the device's power while this program did nothing, before the first run of the call", "watts", at_least=None
+    )
+    energy_counter: str | None = column("whose counter of energy was read: nvml or rapl; null for none")
     load_start: float | None = column("load average over one minute when the run began")
     load_end: float | None = column("load average over one minute when the run ended")
     steal_fraction_start: float | None = column(

@@ -41,6 +41,8 @@ PHASES: Mapping[str, RunPhase] = MappingProxyType(
             RunPhase("finish", "finishing the training", measured=False),
             RunPhase("evaluate", "evaluating"),
             RunPhase("predict", "timing inference"),
+            # the calls at batch 1 together, through all call paths: a row where a counter of energy was read
+            RunPhase("calls", "timing inference", measured=False),
             RunPhase("outputs", "predicting the test set"),
             # the files of the user's code, and the programs that were executed
             RunPhase("attest", "reading the evidence", measured=False),

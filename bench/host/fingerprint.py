@@ -52,8 +52,8 @@ def _flat(facts: DataclassInstance | Mapping[str, Any]) -> dict[str, str]:
     for name, value in (facts if isinstance(facts, Mapping) else asdict(facts)).items():
         if name in ("libraries", "settings"):
             flat.update({key: text or "(empty)" for key, text in value})
-        elif name == "gpus":
-            flat.update({"gpus": ", ".join(value)} if value else {})
+        elif isinstance(value, list | tuple):
+            flat.update({name: ", ".join(map(str, value))} if value else {})
         elif value is not None:
             flat[name] = f"{value:g}" if isinstance(value, float) else str(value)
     return flat

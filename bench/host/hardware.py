@@ -17,10 +17,11 @@ import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from bench.core.errors import UsageError
 from bench.host.fingerprint import FingerprintedRecord
+from bench.host.nvml import GpuFacts, open_gpu
 from bench.host.procfs import GIB, PROC, SYS, cpu_quota, meminfo, memory_caps, read_text
 
 
@@ -40,11 +41,16 @@ class Machine(FingerprintedRecord):
     gpus: tuple[str, ...] = ()
     """Model names in the driver's order, hidden ones (`CUDA_VISIBLE_DEVICES`) included."""
     gpu_driver: str | None = None
+    gpu_power_limit_watts: tuple[float, ...] = ()
+    """The limit in force of each card; empty where no driver library could be asked (nvidia-ml-py)."""
+    gpu_mig: tuple[str, ...] = ()
+    """Whether each card is partitioned, `on` or `off`; empty where none is."""
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         facts = json.loads(text)
-        return cls(**facts | {"gpus": tuple(facts["gpus"])})
+        known: dict[str, Any] = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in facts.items()}
+        return cls(**known)
 
 
 def read_machine(cpus: Collection[int] = (), *, proc: Path = PROC, sys: Path = SYS) -> Machine:
@@ -63,6 +69,7 @@ def _read_machine(proc: Path, sys: Path, cores: frozenset[int], nvidia_smi: str 
     quota = cpu_quota(proc, sys)
     memory_bytes = min([meminfo(proc)["MemTotal"], *memory_caps(proc, sys)])
     gpus, driver = _gpus(proc, nvidia_smi)
+    cards = _card_facts(len(gpus))
     return Machine(
         architecture=platform.machine(),
         cpu_model=_cpu_model(proc),
@@ -71,7 +78,15 @@ def _read_machine(proc: Path, sys: Path, cores: frozenset[int], nvidia_smi: str 
         memory_class_gib=memory_class(memory_bytes),
         gpus=gpus,
         gpu_driver=driver,
+        gpu_power_limit_watts=tuple(card.power_limit_watts for card in cards if card.power_limit_watts is not None),
+        gpu_mig=tuple(card.mig or "off" for card in cards) if any(card.mig for card in cards) else (),
     )
+
+
+def _card_facts(count: int) -> list[GpuFacts]:
+    """What the driver has of each card, hidden ones too; none where it cannot be asked."""
+    cards = (open_gpu(f"gpu:{number}", {}) for number in range(count))
+    return [card.facts() for card in cards if card is not None]
 
 
 def memory_class(size_bytes: float) -> float:

@@ -177,6 +177,9 @@ class RemarkKind(StrEnum):
     MEMORY = "memory"
     SWAP = "swap"
     BATTERY = "battery"
+    CARD_SHARED = "card shared"
+    CARD_THROTTLED = "card throttled"
+    CARD_UNLOADED = "card unloaded"
 
 
 @dataclass(frozen=True)

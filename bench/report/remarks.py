@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bench.analysis.device_state import marks
 from bench.analysis.stalls import find_stalls
 from bench.analysis.summary import Section
 from bench.analysis.trends import CampaignTrend, EpochTrend, Trends
@@ -21,6 +22,23 @@ def stall_notes(section: Section) -> Iterator[str]:
             "Stalls: epochs whose wall time is at least half as much again as their CPU time explains by the run's "
             "other epochs, since cores idled: data came late, or one thread worked alone. They are in the figures: "
             f"{'; '.join(stalls)}."
+        )
+
+
+def device_notes(section: Section) -> Iterator[str]:
+    """What the figures of a device mean, where there are any, and which runs' device was slowed down or shared."""
+    measured = {name for row in section.rows for name in row.estimates}
+    if "device_memory_bytes" in measured:
+        yield "device memory: peak on the device by the backend's allocator, median; memory is the host's."
+    if measured & {"epoch_energy_joules", "prediction_energy_joules"}:
+        yield "J/epoch: joules beyond the device's idle power, by its own counter; of 1,000 predictions at batch 1 too."
+    marked = [
+        f"{row_label(row)}: {words}" for row in section.rows if (words := marks([run.device for run in row.runs]))
+    ]
+    if marked:
+        yield (
+            "The device was slower than it could be, or not ours alone; the runs are in the figures: "
+            f"{'; '.join(marked)}. Advice: `bench env`."
         )
 
 

@@ -14,7 +14,7 @@ from bench.core.metric import MetricKind
 from bench.report.apart import joining_fields
 from bench.report.columns import FIRST_ONLY, against_generic, has_interval, shown_metrics
 from bench.report.inference_table import INFERENCE_NOTE, inference_findings, inference_table
-from bench.report.remarks import stall_notes, trend_notes
+from bench.report.remarks import device_notes, stall_notes, trend_notes
 from bench.report.roofline import ROOFLINE_NOTE, roofline_table
 from bench.report.values import NONE, machine_words, row_label, software_words
 
@@ -104,7 +104,11 @@ def notes(section: Section) -> list[str]:
         )
     texts += _baselines(section)
     texts += _what_is_missing(section)
-    texts += [*stall_notes(section), *trend_notes(find_trends(section.runs), labels.__getitem__)]
+    texts += [
+        *device_notes(section),
+        *stall_notes(section),
+        *trend_notes(find_trends(section.runs), labels.__getitem__),
+    ]
     if len(section.commits) > 1:
         texts.append(f"Measured by {len(section.commits)} commits of this program: {', '.join(section.commits)}.")
     if section.key.same_programs:

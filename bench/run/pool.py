@@ -11,6 +11,7 @@ from typing import Self
 from bench.core.case import Case, Status
 from bench.core.observation import Observation, RunMetadata
 from bench.core.protocol import Event, Finished, Request, Started
+from bench.run.device_watch import DeviceWatcher
 from bench.run.server import IMPORT_SECONDS, Isolation, Server, default_isolation, killed_by
 
 WORKER = "bench.worker.measure"
@@ -39,6 +40,7 @@ class Workers:
         isolation: how a run gets its process; None takes each device's default.
         forking: the backends whose runs on a GPU may fork (`bench.run.forking`).
         silence_seconds: a run that reports nothing for so long is killed.
+        devices: watches the device beside each run.
         cpus: logical processors to run on; empty: all that the harness may use.
         on_event: called with each event that a run reports.
         on_tick: called about once a second while a run or an import reports nothing.
@@ -52,6 +54,7 @@ class Workers:
         isolation: Isolation | None = None,
         forking: frozenset[str] = frozenset(),
         silence_seconds: float,
+        devices: DeviceWatcher | None = None,
         cpus: tuple[int, ...] = (),
         on_event: Callable[[Event], None] = lambda event: None,
         on_tick: Callable[[], None] = lambda: None,
@@ -59,6 +62,7 @@ class Workers:
     ) -> None:
         self._worker, self._isolation, self._silence_seconds, self._cpus = worker, isolation, silence_seconds, cpus
         self._forking = forking
+        self._devices = devices or DeviceWatcher(lambda device: None, lambda card, device: None)
         self._on_event, self._on_tick, self._clock = on_event, on_tick, clock
         self._servers: dict[tuple[str, Isolation], Server] = {}
 
@@ -138,27 +142,30 @@ class Workers:
         requested = last_event = self._clock()
         finished = None
         metadata, observations = RunMetadata(), list[Observation]()
+        watch = self._devices.watch(request.case)
 
         def ended(status: Status, error: str | None, cpu_seconds: float | None = None) -> RunOutcome:
             return RunOutcome(
                 isolation=isolation,
                 status=status,
                 error=error,
-                metadata=metadata,
-                observations=tuple(observations),
+                metadata=watch.completed(metadata),
+                observations=(*observations, *watch.observations()),
                 cpu_seconds=cpu_seconds,
             )
 
-        with contextlib.closing(server.events(request)) as events:
+        silent = False
+        with watch, contextlib.closing(server.events(request)) as events:
             for event in events:
                 if event is None:
                     self._on_tick()
                     if self._clock() - last_event > patience:
                         server.dump()
-                        way_out = "(--set silence_seconds=… gives a slow configuration longer)"
-                        return ended(Status.TIMEOUT, f"silent for {patience:g} s, killed {way_out}")
+                        silent = True
+                        break
                     continue
                 last_event = self._clock()
+                event = watch.saw(event, last_event)
                 if isinstance(event, Started):
                     patience = self._silence_seconds
                     observations.append(Observation(phase="start", seconds=last_event - requested))
@@ -169,6 +176,9 @@ class Workers:
                 elif isinstance(event, RunMetadata):
                     metadata = event
                 self._on_event(event)
+        if silent:
+            way_out = "(--set silence_seconds=… gives a slow configuration longer)"
+            return ended(Status.TIMEOUT, f"silent for {patience:g} s, killed {way_out}")
         if finished is not None:
             return ended(finished.status, finished.error, finished.cpu_seconds)
         return ended(Status.FAILED, f"the run's process {_death(server.exit_code())}")

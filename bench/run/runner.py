@@ -24,6 +24,7 @@ from bench.host.state import read_host
 from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase
 from bench.run import forking
+from bench.run.device_watch import DeviceWatcher
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, RunOutcome, Workers
 from bench.run.server import Isolation
@@ -138,6 +139,7 @@ def run_campaign(
         isolation=settings.isolation,
         forking=frozenset(name for name, used in settings.software.items() if forking.works(settings.machine, used)),
         silence_seconds=plan.silence_seconds,
+        devices=DeviceWatcher(),
         cpus=settings.cpus,
         on_event=reporter.event,
         on_tick=reporter.tick,

@@ -25,6 +25,7 @@ from bench.core.code import ImportedModule
 from bench.core.errors import NoVerdictError, UsageError
 from bench.host import noise
 from bench.host.checkout import commit_of, commit_problem, program_commit
+from bench.host.gpu_remarks import gpu_remarks
 from bench.host.hardware import Machine
 from bench.host.software import Software, read_software
 from bench.plan.plan import Plan
@@ -151,7 +152,8 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
         reporter.campaign_opened(plan, campaign, settings.results, resumed)
         if problem := commit_problem(Path.cwd()):
             reporter.note(f"warning: results are kept without the commit of this checkout ({problem})")
-        for remark in noise.remarks(noise.read_quiet(), prepared.machine):
+        cards = {scheduled.case.device for scheduled in plan.scheduled}
+        for remark in (*noise.remarks(noise.read_quiet(), prepared.machine), *gpu_remarks(sorted(cards))):
             reporter.note(f"warning: {remark.text}: {remark.advice}")
         if is_owner and prepared.suite.settings.bounds:
             measure_ceilings(

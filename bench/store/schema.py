@@ -19,6 +19,8 @@ History of the schema:
   epoch that making its iterators took (`iterator_seconds`), and options of
   recurrent layers (`layers`, `bidirectional`, `dropout`, `recurrent_dropout`, `mask`, `stateful`, `reset_after`,
   `bias`, `activation`, `recurrent_activation`). Only new columns.
+- version 5, 2026-11-27: the state of a GPU, its memory and energy (`device_*`, `energy_joules`, `idle_energy_joules`,
+  `idle_watts`, `energy_counter`). Only new columns.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ import pyarrow.parquet as pq
 from bench.core.case import Case
 from bench.core.observation import Observation, RunMetadata
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
 """By version: the step from a table of it to one of the next version. Columns that are merely new need none: they are

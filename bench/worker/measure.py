@@ -69,7 +69,10 @@ def measure(request: Request, emit: Emit) -> None:
         runtime.train(clock)
         with clock.phase("evaluate", samples=len(data.x_test), targets=len(data.targets_test(data.y_test))) as results:
             results.update(runtime.evaluate())
-        metadata = replace(metadata, peak_rss_bytes=noise.peak_bytes())
+        in_use, held = backend.peak_device_bytes()
+        metadata = replace(
+            metadata, peak_rss_bytes=noise.peak_bytes(), device_memory_bytes=in_use, device_reserved_bytes=held
+        )
         if case.latency_calls:
             phases += _infer(runtime, data, case, clock)
             metadata = replace(metadata, output_difference=runtime.output_difference)

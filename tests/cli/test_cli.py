@@ -472,7 +472,17 @@ def test_a_run_for_programs(run: Bench, store: Path) -> None:
         "mae": None,
         "targets": None,
     }
-    apart = ("iterator_seconds", "entry", "predict_batch", "call", "series", "rss_bytes", "device_bytes")
+    apart = (
+        "iterator_seconds",
+        "energy_joules",
+        "idle_energy_joules",
+        "entry",
+        "predict_batch",
+        "call",
+        "series",
+        "rss_bytes",
+        "device_bytes",
+    )
     inference = dict.fromkeys(apart)
     assert content["phases"][2] == {"phase": "train", "epoch": 1, **train, **inference}
     assert content["machine"]["cpu_model"] == LAPTOP.cpu_model

@@ -15,7 +15,7 @@ from bench.core.observation import Observation, RunMetadata
 from tests.support.change import copy_of_package
 
 OBSERVED = {field.name for field in fields(Observation)}
-PHASES = {"build", "compile", "warmup", "train", "validate", "evaluate", "predict", "run"}
+PHASES = {"build", "compile", "warmup", "train", "validate", "evaluate", "predict", "calls", "run"}
 
 
 def test_every_metric_is_made_from_columns_that_are_measured() -> None:
@@ -57,30 +57,29 @@ def test_margins_that_make_no_sense_are_refused(tolerance: float, floor: float) 
 
 
 def test_a_metric_of_a_phase_is_a_column_and_a_row(tmp_path: Path) -> None:
-    """Joules of an epoch: in the store, table, comparison, gate, history and export, by a change of one file."""
+    """Joules of an epoch: in the store, table, comparison, gate, history and export, by a change of two files."""
     copy = copy_of_package(tmp_path)
     copy.insert(
-        "core/metrics.py",
+        "core/observation.py",
         before="    samples: int | None = column(",
-        text='    energy_joules: float | None = column("energy of the processor\'s package", "joules")\n',
+        text='    heat_joules: float | None = column("energy of the processor\'s package", "joules")\n',
     )
     copy.insert(
         "core/metrics.py",
         before='            Metric(\n                name="accuracy",\n',
         text="""
             Metric(
-                name="energy_joules",
-                title="energy",
+                name="heat_joules",
+                title="heat",
                 kind=MetricKind.RESOURCE,
-                source=FromPhase("train", "energy_joules", Reduction.STEADY_MEDIAN),
+                source=FromPhase("train", "heat_joules", Reduction.STEADY_MEDIAN),
                 unit=JOULES,
                 margins=_USUAL,
-                column=TableColumn("J/epoch", _PLAIN, position=8, interval="range", always=False),
-                exported_unit="J/epoch",
+                column=TableColumn("heat J", _PLAIN, position=8, interval="range", always=False),
+                exported_unit="heat J",
             ),
 """.lstrip("\n"),
     )
-    copy.replace("core/metrics.py", "import BYTES, FRACTION, NUMBER,", "import BYTES, FRACTION, JOULES, NUMBER,")
     copy.python("""
 from dataclasses import replace
 from pathlib import Path
@@ -90,29 +89,29 @@ for name, factor in (("old", 1.0), ("new", 2.0)):
     for seed in range(6):
         run = a_run(seed, Case(cell="lstm", task="mnist_5k", seed=seed))
         measured = tuple(
-            replace(row, energy_joules=factor * (300 + seed)) if row.phase == "train" else row
+            replace(row, heat_joules=factor * (300 + seed)) if row.phase == "train" else row
             for row in run.observations
         )
         campaign = replace(run.campaign, plan_hash=name)
         write_run(Path(name), replace(run, campaign=campaign, observations=measured))
 """)
-    schema = copy.python("from bench.store.schema import SCHEMA; print(SCHEMA.field('energy_joules').type)")
+    schema = copy.python("from bench.store.schema import SCHEMA; print(SCHEMA.field('heat_joules').type)")
     assert schema.strip() == "double"
-    assert "J/epoch" in copy.bench("table", "old")
+    assert "heat J" in copy.bench("table", "old")
     (section,) = json.loads(copy.bench("table", "old", "--format", "json"))["sections"]
-    assert (section["rows"][0]["energy_joules"]["value"], section["rows"][0]["energy_joules"]["n"]) == (302.5, 6)
+    assert (section["rows"][0]["heat_joules"]["value"], section["rows"][0]["heat_joules"]["n"]) == (302.5, 6)
     (finding,) = [
         entry
         for entry in json.loads(copy.bench("compare", "old", "new", "--format", "json"))["findings"]
-        if entry["metric"] == "energy_joules"
+        if entry["metric"] == "heat_joules"
     ]
     assert (finding["verdict"], finding["change"]) == ("worse", 2.0)
-    assert "energy" in copy.bench("gate", "old", "new", code=1)
+    assert "heat" in copy.bench("gate", "old", "new", code=1)
     (copy.root / "pyproject.toml").write_text(
-        "[tool.bench.gate]\nenergy_joules = { tolerance = '200 %', floor = '150 %' }\n"
+        "[tool.bench.gate]\nheat_joules = { tolerance = '200 %', floor = '150 %' }\n"
     )
-    assert "energy" in copy.bench("gate", "old", "old", "--self")
-    series = json.loads(copy.bench("history", "old", "--metric", "energy_joules", "--format", "json"))["series"]
+    assert "heat" in copy.bench("gate", "old", "old", "--self")
+    series = json.loads(copy.bench("history", "old", "--metric", "heat_joules", "--format", "json"))["series"]
     assert series[0]["points"][0]["value"] == 302.5
     exported = json.loads(copy.bench("export", "old", "--format", "github-action-benchmark"))
-    assert [entry["unit"] for entry in exported if entry["name"].endswith("energy")] == ["J/epoch"]
+    assert [entry["unit"] for entry in exported if entry["name"].endswith("heat")] == ["heat J"]

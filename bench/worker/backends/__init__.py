@@ -34,6 +34,9 @@ class BackendAdapter(Protocol):
     def device_bytes(self) -> int | None:
         """Memory in use on the device; None on a processor, where it is the process's."""
 
+    def peak_device_bytes(self) -> tuple[int | None, int | None]:
+        """Highest memory on the device so far: what was in use, and what the allocator held; None where not known."""
+
     def random_state(self) -> Any:
         """The backend's own random state."""
 

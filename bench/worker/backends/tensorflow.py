@@ -51,6 +51,11 @@ class TensorFlowBackend:
             return None
         return int(tf.config.experimental.get_memory_info("GPU:0")["current"])  # the only one that is visible
 
+    def peak_device_bytes(self) -> tuple[int | None, int | None]:
+        if not tf.config.get_visible_devices("GPU"):
+            return None, None
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]), None
+
     def random_state(self) -> Any:
         # the source of op seeds: every dataset that the warm-up makes draws from it
         return context.context()._rng.getstate()

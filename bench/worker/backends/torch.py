@@ -52,6 +52,11 @@ class TorchBackend:
     def device_bytes(self) -> int | None:
         return int(torch.cuda.memory_allocated()) if _in_cuda() else None
 
+    def peak_device_bytes(self) -> tuple[int | None, int | None]:
+        if not _in_cuda():
+            return None, None
+        return int(torch.cuda.max_memory_allocated()), int(torch.cuda.max_memory_reserved())
+
     def random_state(self) -> Any:
         return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
 

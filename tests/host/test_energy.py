@@ -1,0 +1,72 @@
+"""bench.host.energy: RAPL's files as the kernel's documentation of powercap has them; the figures are invented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.host.energy import IdlePower, NvmlCounter, RaplCounter, measure_idle, open_counter
+from bench.host.nvml import open_gpu
+from tests.support.fake_nvml import FakeNvml
+
+RANGE = 262_143_328_850
+
+
+def packages(sys: Path, *energies: int) -> list[Path]:
+    folders = []
+    for number, energy in enumerate(energies):
+        folder = sys / "class" / "powercap" / f"intel-rapl:{number}"
+        for zone in (folder, sys / "class" / "powercap" / f"intel-rapl:{number}:0"):  # the cores, a part of the package
+            zone.mkdir(parents=True)
+            (zone / "energy_uj").write_text(f"{energy}\n")
+            (zone / "max_energy_range_uj").write_text(f"{RANGE}\n")
+        folders.append(folder)
+    return folders
+
+
+def test_packages_are_summed_and_parts_of_them_are_not(tmp_path: Path) -> None:
+    first, second = packages(tmp_path, 1_000_000, 5_000_000)
+    counter = open_counter(None, "cpu", tmp_path)
+    assert isinstance(counter, RaplCounter)
+    (first / "energy_uj").write_text("3000000\n")
+    (second / "energy_uj").write_text("5500000\n")
+    assert counter.joules() == pytest.approx(2.5)
+    assert counter.joules() == pytest.approx(2.5)
+
+
+def test_a_counter_that_begins_anew_goes_on(tmp_path: Path) -> None:
+    (package,) = packages(tmp_path, RANGE - 1_000_000)
+    counter = open_counter(None, "cpu", tmp_path)
+    assert counter is not None
+    (package / "energy_uj").write_text("2000000\n")
+    assert counter.joules() == pytest.approx(3.000001)
+
+
+def test_without_a_counter_that_may_be_read_there_is_none(tmp_path: Path) -> None:
+    assert open_counter(None, "cpu", tmp_path) is None
+    (package,) = packages(tmp_path, 1)
+    (package / "energy_uj").unlink()
+    (package / "energy_uj").mkdir()  # not to be read, as for anybody but root
+    assert open_counter(None, "cpu", tmp_path) is None
+    assert open_counter(None, "gpu:0", tmp_path) is None
+    assert open_counter(open_gpu("gpu:0", {}, FakeNvml(millijoules=None)), "gpu:0") is None
+
+
+def test_a_cards_counter_is_the_drivers() -> None:
+    counter = open_counter(open_gpu("gpu:0", {}, FakeNvml(millijoules=7_500)), "gpu:0")
+    assert isinstance(counter, NvmlCounter)
+    assert (counter.source, counter.joules()) == ("nvml", 7.5)
+
+
+def test_idle_power_is_what_is_used_over_what_it_took() -> None:
+    driver, now = FakeNvml(), [100.0]
+    counter = open_counter(open_gpu("gpu:0", {}, driver), "gpu:0")
+    assert counter is not None
+
+    def wait(seconds: float) -> None:
+        now[0] += 2 * seconds  # as late as a busy machine wakes us
+        assert driver.millijoules is not None
+        driver.millijoules += 140_000
+
+    assert measure_idle(counter, 1.0, wait=wait, clock=lambda: now[0]) == IdlePower(70.0)
