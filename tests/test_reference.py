@@ -12,6 +12,7 @@ import pytest
 from bench.analysis.claims import ClaimVerdict, judge_claims
 from bench.analysis.summary import summarise
 from bench.core.case import Status
+from bench.core.claim import read_claim
 from bench.report.markers import write_between_markers
 from bench.report.measured import read, read_sections
 from bench.report.page import report_document, report_files
@@ -90,7 +91,7 @@ def test_the_committed_report_is_made_from_it() -> None:
     assert names == set(made)
 
 
-@pytest.mark.parametrize("suite", ["kernels", "inference", "peers"])
+@pytest.mark.parametrize("suite", ["kernels", "inference", "peers", "pixels"])
 def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite: str) -> None:
     folder = ROOT / "results" / "reference" / suite
     (manifest,) = read_manifests(folder)
@@ -101,7 +102,7 @@ def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite:
     asked = runs[runs["kernel"] != "auto"]
     assert (asked["kernel"].astype(str) == asked["attested_kernel"].astype(str)).all()
     assert not runs["program_commit"].astype(str).str.contains("dirty").any()
-    if suite != "kernels":
+    if suite in ("inference", "peers"):
         calls = frame[(frame["phase"] == "predict") & (frame["predict_batch"] == 1)]
         assert (calls.groupby(["run_id", "entry"], observed=True).size() == runs["latency_calls"].iloc[0]).all()
     differences = runs.loc[runs["runtime"] == "onnxruntime", "output_difference"]
@@ -109,7 +110,16 @@ def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite:
     assert len(differences) == (9 if suite == "inference" else 0)
 
 
-@pytest.mark.parametrize("suite", ["mnist_rows", "kernels", "inference", "peers"])
+def test_pixels_shows_the_order_of_bai_2018_where_they_are_permuted() -> None:
+    folder = REFERENCE.parent / "pixels"
+    claims = [read_claim(f"accuracy: {cell} > simple_rnn", "this test") for cell in ("gru", "lstm")]
+    permuted, in_order = read_sections([folder], join=("units",), claims=claims, warn=pytest.fail)
+    assert (permuted.task, in_order.task) == ("permuted_mnist_5k", "pixel_mnist_5k")
+    assert [judged.verdict for judged in judge_claims(permuted)] == [ClaimVerdict.HOLDS, ClaimVerdict.HOLDS]
+    assert [judged.verdict for judged in judge_claims(in_order)] == [ClaimVerdict.HOLDS, ClaimVerdict.CANNOT_TELL]
+
+
+@pytest.mark.parametrize("suite", ["mnist_rows", "kernels", "inference", "peers", "pixels"])
 def test_no_reference_names_a_folder_or_a_host_of_the_machine_it_was_made_on(suite: str) -> None:
     folder = ROOT / "results" / "reference" / suite
     frame = load([folder], warn=pytest.fail)
