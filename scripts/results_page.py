@@ -7,21 +7,11 @@ here, and hold no figure. A test compares the committed page with what this make
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from typer.testing import CliRunner
+from scripts import results_sequences
+from scripts.results_format import TITLES, Json, backend, figure, interval, reading, sections, table
 
-from bench.cli import app
-
-ROOT = Path(__file__).parents[1]
-REFERENCE = "results/reference"
-
-Json = Mapping[str, Any]
-
-TITLES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU", "tensorflow": "TensorFlow", "jax": "JAX"}
 LARGEST_BATCH = "1024"
 
 
@@ -34,22 +24,10 @@ def page() -> str:
         *kernels(stores["kernels"]),
         *inference(stores["inference"]),
         *peers(stores["peers"]),
+        *results_sequences.parts(),
         ELSEWHERE,
     )
     return "\n\n".join(parts) + "\n"
-
-
-def sections(name: str) -> list[Json]:
-    """The sections of a reference store, as `bench table --format json` gives them.
-
-    Raises:
-        RuntimeError: the command failed.
-    """
-    done = CliRunner().invoke(app, ["table", str(ROOT / REFERENCE / name), "--format", "json"])
-    if done.exit_code:
-        raise RuntimeError(f"bench table {REFERENCE}/{name} ended with {done.exit_code}: {done.output}")
-    read: list[Json] = json.loads(done.stdout)["sections"]
-    return read
 
 
 INTRODUCTION = """# Results
@@ -69,16 +47,16 @@ def protocol(read: Sequence[Json]) -> Iterator[str]:
     """The notebook's protocol: its claims, and how near training comes to the machine's ceilings."""
     (section,) = read
     yield f"## The notebook's protocol\n\n{_conditions('mnist_rows', read)} The table is in the README."
-    yield _table(
+    yield table(
         ("claim", "verdict", "figures"),
         ((html.escape(claim["text"]), claim["verdict"], claim["evidence"]) for claim in section["claims"]),
     )
-    yield _table(
+    yield table(
         ("cell", "GFLOP/s", "fraction of the product ceiling", "fraction of the serial-chain ceiling"),
         (
             (
                 TITLES[row["cell"]],
-                _figure(row["limits"]["flops_per_second"] / 1e9),
+                figure(row["limits"]["flops_per_second"] / 1e9),
                 _percent(row["limits"]["peak_fraction"]),
                 _percent(row["limits"]["serial_fraction"]),
             )
@@ -99,17 +77,17 @@ def kernels(read: Sequence[Json]) -> Iterator[str]:
         f"## Kernels\n\n{_conditions('kernels', read)} In {sum(attested)} of the {len(attested)} configurations that "
         f"asked for a kernel, it is the kernel that ran."
     )
-    yield _table(
+    yield table(
         ("backend", "kernel", "cell", "s/epoch", "ratio to generic", "reading", "compile s"),
         (
             (
-                _backend(section),
+                backend(section),
                 f"`{row['kernel_asked']}`",
                 TITLES[row["cell"]],
-                _figure(row["train_seconds"]["value"]),
-                _interval(row["ratio_to_generic"]),
-                _reading(row["ratio_to_generic"], "faster", "slower"),
-                _figure(row["compile_seconds"]["value"]),
+                figure(row["train_seconds"]["value"]),
+                interval(row["ratio_to_generic"]),
+                reading(row["ratio_to_generic"], "faster", "slower"),
+                figure(row["compile_seconds"]["value"]),
             )
             for section in read
             for row in section["rows"]
@@ -138,15 +116,15 @@ def inference(read: Sequence[Json]) -> Iterator[str]:
         f"{int(LARGEST_BATCH):,} the compiled call gives {_range(batch)} times as many digits a second."
     )
     onnx = [row for row in rows if row["axes"]["runtime"] == "onnxruntime"]
-    yield _table(
+    yield table(
         ("ONNX Runtime", "ran", "latency, ratio to Keras", "reading", f"samples/s at {LARGEST_BATCH}, ratio to Keras"),
         (
             (
                 TITLES[row["cell"]],
                 ", ".join(row["inference"][0]["kernels_attested"]),
-                _interval(row["compiled_latency_over_keras"]),
-                _reading(row["compiled_latency_over_keras"], "faster", "slower"),
-                _figure(_throughput(_path(row, "compiled")) / _throughput(path)),
+                interval(row["compiled_latency_over_keras"]),
+                reading(row["compiled_latency_over_keras"], "faster", "slower"),
+                figure(_throughput(_path(row, "compiled")) / _throughput(path)),
             )
             for row, path in zip(onnx, compiled, strict=True)
         ),
@@ -160,29 +138,29 @@ def inference(read: Sequence[Json]) -> Iterator[str]:
 def peers(read: Sequence[Json]) -> Iterator[str]:
     """Keras on its three backends beside torch's layers: training and latency."""
     yield f"## Leaving Keras\n\n{_conditions('peers', read)}"
-    yield _table(
+    yield table(
         (
             *("backend", "runtime", "cell", "ran", "s/epoch", "ratio to Keras"),
             *("p50 ms predict", "p50 ms compiled", "ratio to Keras"),
         ),
         (
             (
-                _backend(section),
+                backend(section),
                 _runtime(row),
                 TITLES[row["cell"]],
                 ", ".join(row["kernels_attested"]),
-                _figure(row["train_seconds"]["value"]),
-                _interval(row["train_seconds_over_keras"]),
+                figure(row["train_seconds"]["value"]),
+                interval(row["train_seconds_over_keras"]),
                 _milliseconds(row, "predict"),
                 _milliseconds(row, "compiled"),
-                _interval(row["compiled_latency_over_keras"]),
+                interval(row["compiled_latency_over_keras"]),
             )
             for section in read
             for row in section["rows"]
         ),
     )
     seconds = {
-        (_backend(section), _runtime(row), row["cell"]): row["train_seconds"]["value"]
+        (backend(section), _runtime(row), row["cell"]): row["train_seconds"]["value"]
         for section in read
         for row in section["rows"]
     }
@@ -192,7 +170,7 @@ def peers(read: Sequence[Json]) -> Iterator[str]:
     ]
     predict = [
         f"{_range(_latency(_path(row, 'predict')) for row in section['rows'] if _runtime(row) == 'keras')} ms on "
-        f"{_backend(section)}"
+        f"{backend(section)}"
         for section in read
     ]
     yield (
@@ -213,7 +191,7 @@ def _conditions(name: str, read: Sequence[Json]) -> str:
 
 
 def _paths_table(rows: Sequence[Json]) -> str:
-    return _table(
+    return table(
         ("runtime", "cell", "call path", "ran", "p50 ms", "p99 ms", f"samples/s at {LARGEST_BATCH}"),
         (
             (
@@ -221,19 +199,14 @@ def _paths_table(rows: Sequence[Json]) -> str:
                 TITLES[row["cell"]],
                 f"`{path['entry']}`",
                 ", ".join(path["kernels_attested"]),
-                _interval(path["p50_seconds"], 1e3),
-                _figure(1e3 * path["p99_seconds"]["value"]),
-                _figure(_throughput(path)),
+                interval(path["p50_seconds"], 1e3),
+                figure(1e3 * path["p99_seconds"]["value"]),
+                figure(_throughput(path)),
             )
             for row in rows
             for path in row["inference"]
         ),
     )
-
-
-def _backend(section: Json) -> str:
-    name = str(section["software"]["backend"])
-    return TITLES.get(name, name)
 
 
 def _runtime(row: Json) -> str:
@@ -257,13 +230,7 @@ def _throughput(path: Json) -> float:
 def _milliseconds(row: Json, name: str) -> str:
     """Median latency at batch 1; a dash where the runtime hasn't that call path."""
     paths = [path for path in row["inference"] if path["entry"] == name]
-    return _figure(_latency(paths[0])) if paths else "–"
-
-
-def _figure(value: float) -> str:
-    """Three significant digits: `0.0302`, `2.40`, `14,000`."""
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{value:#.3g}"
+    return figure(_latency(paths[0])) if paths else "–"
 
 
 def _percent(fraction: float) -> str:
@@ -272,22 +239,4 @@ def _percent(fraction: float) -> str:
 
 def _range(values: Iterable[float]) -> str:
     low, *_, high = sorted(values)
-    return f"{_figure(low)} to {_figure(high)}"
-
-
-def _interval(estimate: Json | None, scale: float = 1.0) -> str:
-    if estimate is None:
-        return "–"
-    value, low, high = (_figure(scale * estimate[key]) for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
-
-
-def _reading(ratio: Json, below: str, above: str) -> str:
-    if ratio["high"] < 1:
-        return below
-    return above if ratio["low"] > 1 else "not shown"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = (columns, ["---"] * len(columns), *rows)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{figure(low)} to {figure(high)}"
