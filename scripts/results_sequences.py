@@ -1,4 +1,4 @@
-"""The parts of docs/results.md beyond rows of digits: what cells remember, and what steps, layers and options cost.
+"""The parts of docs/results.md beyond rows of digits: what cells remember over a delay.
 
 As in `scripts.results_page`, the sentences hold no figure, and no finding that the data might contradict.
 """
@@ -8,23 +8,15 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
-from bench.analysis.rows import Row, ratio_between
-from bench.core.axes import BY_FIELD, changed
-from bench.report.document import Document, Gallery
-from bench.report.growth import growth_blocks
-from bench.report.markdown import render_markdown
-from bench.report.measured import read_sections
-from scripts.results_format import REFERENCE, ROOT, TITLES, Json, figure, interval, sections, table
+from scripts.results_format import TITLES, Json, figure, interval, sections, table
 
-OPTIONS = ("bidirectional", "recurrent_dropout", "mask")
+BAI_2018 = ("accuracy: gru > simple_rnn", "accuracy: lstm > simple_rnn", "accuracy: gru > lstm")
 
 
 def parts() -> Iterator[str]:
     """The paragraphs and tables, in order."""
     yield from adding(sections("adding"))
-    yield from pixels(sections("pixels", "--join", "units"))
-    yield from scaling()
-    yield from options()
+    yield from pixels(sections("pixels", "--join", "units", *(f"--claim={claim}" for claim in BAI_2018)))
 
 
 def adding(read: Sequence[Json]) -> Iterator[str]:
@@ -78,62 +70,11 @@ def pixels(read: Sequence[Json]) -> Iterator[str]:
     yield _claims(read)
 
 
-def scaling() -> Iterator[str]:
-    """How training time grows with steps and layers, and where a scan overtakes a loop."""
-    read = sections("scaling")
-    yield f"## How training time grows\n\n{_conditions('scaling', read)}"
-    blocks = growth_blocks(read_sections([ROOT / REFERENCE / "scaling"], warn=print))
-    _, *tables = [block for block in blocks if not isinstance(block, Gallery)]
-    yield render_markdown(Document(tuple(tables))).strip()
-
-
-def options() -> Iterator[str]:
-    """What each option of a layer costs, as a ratio to the same layer without it, on the same backend."""
-    read = sections("options")
-    yield (
-        f"## What options cost\n\n{_conditions('options', read)} Ratios are of the time of an epoch to that of "
-        f"the same cell with no option, on the same backend."
-    )
-    yield table(
-        ("backend", "cell", "options", "ran", "s/epoch", "ratio to none"),
-        (
-            (
-                TITLES.get(section.software["backend"], section.software["backend"]),
-                TITLES[row.cell],
-                _options(row),
-                ", ".join(row.kernels_attested),
-                figure(row.estimates["train_seconds"].value),
-                interval(_json(row, plain)),
-            )
-            for section in read_sections([ROOT / REFERENCE / "options"], warn=print)
-            for row in section.rows
-            for plain in section.rows
-            if plain.cell == row.cell
-            and not changed(plain.configuration, OPTIONS)
-            and changed(row.configuration, OPTIONS)
-        ),
-    )
-
-
-def _changed(row: Row) -> list[tuple[str, str | int | float]]:
-    return changed(row.configuration, OPTIONS)
-
-
-def _options(row: Row) -> str:
-    return ", ".join(BY_FIELD[name].in_words(value) for name, value in _changed(row))
-
-
-def _json(row: Row, plain: Row) -> Json:
-    ratio = ratio_between(row, plain)
-    bounds = ratio.interval
-    return {"value": ratio.value, "low": bounds and bounds.low, "high": bounds and bounds.high}
-
-
 def _claims(read: Sequence[Json]) -> str:
     return table(
-        ("claim", "verdict", "figures"),
+        ("task", "claim", "verdict", "figures"),
         (
-            (html.escape(claim["text"]), claim["verdict"], claim["evidence"])
+            (f"`{section['task']}`", html.escape(claim["text"]), claim["verdict"], claim["evidence"])
             for section in read
             for claim in section["claims"]
         ),
@@ -146,5 +87,6 @@ def _conditions(name: str, read: Sequence[Json]) -> str:
     return (
         f"The suite `{name}`: {len(rows)} configurations, {max(row['seeds'] for row in rows)} seeds, "
         f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {machine['cpu_model']}, "
-        f"{machine['usable_cores']} cores."
+        f"{machine['usable_cores']} cores. Other work ran beside these runs, at a lower priority: it made them slower, "
+        f"and changed nothing in what was learnt."
     )

@@ -91,7 +91,7 @@ def test_the_committed_report_is_made_from_it() -> None:
     assert names == set(made)
 
 
-@pytest.mark.parametrize("suite", ["kernels", "inference", "peers", "pixels"])
+@pytest.mark.parametrize("suite", ["kernels", "inference", "peers", "adding", "pixels"])
 def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite: str) -> None:
     folder = ROOT / "results" / "reference" / suite
     (manifest,) = read_manifests(folder)
@@ -110,6 +110,17 @@ def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite:
     assert len(differences) == (9 if suite == "inference" else 0)
 
 
+def test_adding_shows_that_gated_cells_learn_where_simple_rnn_does_not() -> None:
+    (section,) = read_sections([REFERENCE.parent / "adding"], warn=pytest.fail)
+    judged = {(claim.text, claim.verdict) for claim in judge_claims(section)}
+    assert len(judge_claims(section)) == 6
+    assert judged == {("loss: lstm < simple_rnn", ClaimVerdict.HOLDS), ("loss: gru < simple_rnn", ClaimVerdict.HOLDS)}
+    learnt = {(row.cell, row.axes["steps"]): row.estimates["loss"].value for row in section.rows}
+    variance = 1 / 6
+    assert all(loss > 0.95 * variance for (cell, _), loss in learnt.items() if cell == "simple_rnn")
+    assert all(loss < 0.25 * variance for (cell, _), loss in learnt.items() if cell != "simple_rnn")
+
+
 def test_pixels_shows_the_order_of_bai_2018_where_they_are_permuted() -> None:
     folder = REFERENCE.parent / "pixels"
     claims = [read_claim(f"accuracy: {cell} > simple_rnn", "this test") for cell in ("gru", "lstm")]
@@ -119,7 +130,7 @@ def test_pixels_shows_the_order_of_bai_2018_where_they_are_permuted() -> None:
     assert [judged.verdict for judged in judge_claims(in_order)] == [ClaimVerdict.HOLDS, ClaimVerdict.CANNOT_TELL]
 
 
-@pytest.mark.parametrize("suite", ["mnist_rows", "kernels", "inference", "peers", "pixels"])
+@pytest.mark.parametrize("suite", ["mnist_rows", "kernels", "inference", "peers", "adding", "pixels"])
 def test_no_reference_names_a_folder_or_a_host_of_the_machine_it_was_made_on(suite: str) -> None:
     folder = ROOT / "results" / "reference" / suite
     frame = load([folder], warn=pytest.fail)
