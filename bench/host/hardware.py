@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.core.errors import UsageError
+from bench.host.accelerators import foreign_accelerator
 from bench.host.fingerprint import FingerprintedRecord
 from bench.host.nvml import GpuFacts, open_gpu
 from bench.host.procfs import GIB, PROC, SYS, cpu_quota, meminfo, memory_caps, read_text
@@ -171,6 +172,8 @@ def device_problem(device: str, machine: Machine, visible: str | None = None) ->
     """
     if device == "cpu":
         return None
+    if not machine.gpus and (foreign := foreign_accelerator()):
+        return f"{device}: this machine has {foreign}, whose kernels bench cannot attest, so nothing is measured on it"
     if not machine.gpus:
         return f"{device}: no Nvidia GPU here, or its driver is not loaded (neither /proc nor nvidia-smi shows one)"
     count = len(machine.gpus) if visible is None else min(len(machine.gpus), _visible_count(visible))
