@@ -40,6 +40,10 @@ has another version, or none.
 """
 
 
+MEMORY_FRACTION = "BENCH_DEVICE_MEMORY_FRACTION"
+"""The environment variable of a side that shares a card: the part of its memory that the side may take."""
+
+
 class TimedPhase(StrEnum):
     """What a side of a duel does."""
 

@@ -16,6 +16,7 @@ from typing import Self
 
 from bench.core.observation import RunMetadata
 from bench.core.protocol import Request, TimedBatch, TimedPhase
+from bench.duel.device_share import sharing_devices
 from bench.duel.orders import williams_square
 from bench.duel.rounds import ANCHOR, Round, SideRound, side_key, side_name
 from bench.duel.side_process import ImportedCode, SideFailedError, SideProcess
@@ -124,7 +125,7 @@ class InterleavedRunner:
         on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sides = dict(enumerate(sides)) | ({} if anchor is None else {ANCHOR: anchor})
+        self._sides = dict(enumerate(sharing_devices(sides))) | ({} if anchor is None else {ANCHOR: anchor})
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
         self._fresh_servers, self._round_seconds = fresh_servers, round_seconds
         self._check_code, self._on_tick, self._clock = check_code, on_tick, clock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,7 +14,7 @@ from keras.src.backend.torch.core import get_device
 from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bench.core.protocol import FailedRun
+from bench.core.protocol import MEMORY_FRACTION, FailedRun
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import BY_TWO, Program, Scopes, agreed_by_layer, read_profile
 from bench.worker.evidence.retracing import Signature
@@ -32,6 +33,8 @@ class TorchBackend:
     def configure(self, device: str, threads: int) -> None:
         if device != "cpu" and int(device.partition(":")[2]) >= torch.cuda.device_count():
             raise FailedRun(f"torch sees no {device}: its build here is for the processor, or finds no CUDA")
+        if device != "cpu" and (fraction := os.environ.get(MEMORY_FRACTION)):
+            torch.cuda.set_per_process_memory_fraction(float(fraction), int(device.partition(":")[2]))
         if threads:
             torch.set_num_threads(threads)
         # Keras chooses CUDA where it is there; its device scope overrides that
