@@ -9,14 +9,17 @@ same command goes on from there: what is measured is in the store, run by run, a
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib.util
 import json
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -29,6 +32,9 @@ REPORT_SECONDS = 45.0
 KEPT = ".kit"
 """The folder, beside the store, of what was unpacked, and of what was tested once."""
 _BENCH = "from bench.cli import main; main()"
+_END_SECONDS = 15.0
+"""How long a command may take to end that is interrupted."""
+_PR_SET_PDEATHSIG = 1
 _PATIENCE_SECONDS = 120.0
 """How long the last run may go on behind its time."""
 
@@ -178,7 +184,7 @@ class Steps:
         """Run a command, each line of which is reported as it comes; 127 where there is none of that name."""
         try:
             with subprocess.Popen(
-                ["timeout", "-s", "INT", "-k", "15", f"{seconds:.0f}", *command],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -186,14 +192,29 @@ class Steps:
                 errors="replace",
                 env=self._environment,
                 cwd=self._out,
+                preexec_fn=_interrupted_with_its_parent,
             ) as process:
+                timers = [
+                    threading.Timer(seconds, process.send_signal, [signal.SIGINT]),
+                    threading.Timer(seconds + _END_SECONDS, process.kill),
+                ]
+                for timer in timers:
+                    timer.start()
                 assert process.stdout is not None
                 for line in process.stdout:
                     self._report(line.rstrip("\n"))
+                process.wait()
+                for timer in timers:
+                    timer.cancel()
         except FileNotFoundError as error:
             self._report(f"{error.filename} is not here")
             return 127
         return process.returncode
+
+
+def _interrupted_with_its_parent() -> None:
+    """In a command's process: let it end where this script is killed, or it would go on, and own the campaign."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 import pytest
 
 import bench
@@ -24,7 +26,7 @@ from bench.run.gpu_kit import build_kit, requirements
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 STAND_IN = """
-import os, pathlib, sys
+import os, pathlib, sys, time
 
 def main():
     out = pathlib.Path.cwd()
@@ -34,6 +36,11 @@ def main():
     if sys.argv[1] == "run":
         (out / "store" / "runs").mkdir(parents=True, exist_ok=True)
         (out / "store" / "runs" / "part.parquet").touch()
+    if os.environ.get("HANG_IN") == sys.argv[1]:
+        (out / "begun").write_text(str(os.getpid()))
+        (out / "begun").rename(out / "hanging")
+        while True:
+            time.sleep(1)
     if "--forking" in sys.argv:
         kept = pathlib.Path(os.environ["BENCH_CACHE_DIR"], "forking")
         kept.mkdir(parents=True)
@@ -137,6 +144,37 @@ def test_called_again_the_script_goes_on_behind_what_is_there(kit: Path, tmp_pat
     (tmp_path / "out" / "commands.txt").unlink()
     assert script(kit, tmp_path / "out", "--set", "epochs=1").returncode == 0
     assert commands(tmp_path / "out")[:3] == ["env", *(f"{line} --set epochs=1" for line in REST[:2])]
+
+
+def test_what_the_script_has_begun_ends_with_it(kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would go on measuring, and the next call would be refused the campaign."""
+    monkeypatch.setenv("HANG_IN", "run")
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, str(kit / "run.py"), "--out", str(out)], stdout=subprocess.DEVNULL)
+    until((out / "hanging").exists)
+    begun = psutil.Process(int((out / "hanging").read_text()))
+    process.kill()
+    process.wait()
+    until(lambda: not begun.is_running() or begun.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_command_that_goes_on_behind_its_time_is_interrupted(
+    kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HANG_IN", "env")
+    monkeypatch.setattr(on_gpu, "_PATIENCE_SECONDS", 0.5)
+    lines: list[str] = []
+    (tmp_path / "out").mkdir()
+    steps = on_gpu.Steps(tmp_path / "out", [kit / "program"], lines.append, deadline=0.0)
+    assert steps._bench(["env"]) != 0
+    assert "KeyboardInterrupt" in lines
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_without_time_nothing_is_measured_and_what_is_there_is_reported(kit: Path, tmp_path: Path) -> None:
