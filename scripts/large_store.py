@@ -20,7 +20,8 @@ import numpy as np
 import psutil
 
 from bench.core.case import Case
-from bench.core.observation import CALL_PATHS, Observation
+from bench.core.metric import SEQUENCE_PATHS
+from bench.core.observation import Observation
 from bench.core.predictions import pack
 from bench.store.compact import compact
 from bench.store.parts import Run, write_run
@@ -62,7 +63,7 @@ def a_large_run(number: int, draw: np.random.Generator) -> Run:
         )
     observations.append(Observation(phase="evaluate", seconds=0.1, samples=1000, loss=0.1, accuracy=accuracy))
     for batch, count in CALLS.items():
-        for entry, base in zip(CALL_PATHS, (0.05, 0.004), strict=True):
+        for entry, base in zip(SEQUENCE_PATHS, (0.05, 0.004), strict=True):
             times = base * (1 + batch / 50) * slow * np.exp(draw.gamma(1.0, 0.1, count))
             observations += [
                 Observation(phase="predict", entry=entry, predict_batch=batch, call=call, seconds=t, samples=batch)

@@ -34,7 +34,8 @@ from bench.catalog import tasks  # noqa: E402
 from bench.catalog.cache import obtain  # noqa: E402
 from bench.catalog.tasks import TASKS  # noqa: E402
 from bench.core.case import Case  # noqa: E402
-from bench.core.observation import CALL_PATHS, Observation  # noqa: E402
+from bench.core.metric import SEQUENCE_PATHS  # noqa: E402
+from bench.core.observation import Observation  # noqa: E402
 from bench.core.protocol import Emit, Event, Request, Started  # noqa: E402
 from bench.run.pool import Workers  # noqa: E402
 
@@ -86,7 +87,7 @@ def measure(request: Request, emit: Emit) -> None:
     data = Data.load(request, task)
     runtime = load_runtime(case, task, data, backend)
     runtime.build()
-    call_paths = runtime.call_paths()
+    call_paths = {name: path for name, path in runtime.call_paths().items() if name in SEQUENCE_PATHS}
     warm_up(call_paths, data.x_test, {1: case.latency_calls})
     while True:
         for observation in time_calls(call_paths, data.x_test, 1, case.latency_calls):
@@ -127,7 +128,7 @@ class HarnessSide:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._rounds: queue.Queue[dict[str, float]] = queue.Queue()
-        self._seconds: dict[str, list[float]] = {path: [] for path in CALL_PATHS}
+        self._seconds: dict[str, list[float]] = {path: [] for path in SEQUENCE_PATHS}
         self._child = 0
 
     def event(self, event: Event) -> None:
@@ -139,7 +140,7 @@ class HarnessSide:
         if all(len(calls) == self._case.latency_calls for calls in self._seconds.values()):
             os.kill(self._child, signal.SIGSTOP)
             self._rounds.put({path: statistics.median(calls) for path, calls in self._seconds.items()})
-            self._seconds = {path: [] for path in CALL_PATHS}
+            self._seconds = {path: [] for path in SEQUENCE_PATHS}
 
     def start(self, workers: Workers, request: Request) -> None:
         """Begin, and let it go through its first round, which is discarded."""
@@ -160,7 +161,7 @@ class HarnessSide:
 def pair(case: Case, number: int, rounds: int, data: Path | None, folder: Path) -> dict[str, float]:
     """The harness's median call over the bare loop's in one fresh process pair, by call path."""
     harness, bare = HarnessSide(case), BareSide(case, data)
-    logs: dict[str, list[float]] = {path: [] for path in CALL_PATHS}
+    logs: dict[str, list[float]] = {path: [] for path in SEQUENCE_PATHS}
     with Workers(worker="scripts.latency", silence_seconds=900.0, on_event=harness.event) as workers:
         harness.start(workers, Request(case=case, data=data, log=folder / f"{number}.log"))
         bare.measure()  # traces and compiles
@@ -189,7 +190,7 @@ def main() -> None:
     task = TASKS["mnist_5k"]
     data = obtain(task, data_dir=None, report=lambda line: print(line, file=sys.stderr))
     case = Case(cell=arguments.cell, task=task.name, latency_calls=arguments.calls)
-    ratios: dict[str, list[float]] = {path: [] for path in CALL_PATHS}
+    ratios: dict[str, list[float]] = {path: [] for path in SEQUENCE_PATHS}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(arguments.pairs):
             for path, ratio in pair(case, number, arguments.rounds, data, Path(folder)).items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator, Sequence
 
+from bench.core.metric import SEQUENCE_PATHS
 from scripts import results_sequences
 from scripts.results_format import TITLES, Json, backend, figure, interval, reading, sections, table
 
@@ -205,6 +206,7 @@ def _paths_table(rows: Sequence[Json]) -> str:
             )
             for row in rows
             for path in row["inference"]
+            if path["entry"] in SEQUENCE_PATHS
         ),
     )
 

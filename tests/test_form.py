@@ -74,6 +74,7 @@ SAME_NAME = {
     "runtimes": "what there is (catalog), and the folder of what computes with each (worker)",
     "plan": "what is run (plan), and how that is shown (report)",
     "roofline": "the arithmetic (analysis), and how it is shown (report)",
+    "streaming": "which networks can (catalog), and how it is done (worker)",
     "code": "what is recorded of the user's code (core), and how it is read in the process that imported it (worker)",
     "onnx": "named by their library: the evidence that its graph gives, and what computes with it",
 }

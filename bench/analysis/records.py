@@ -26,7 +26,7 @@ from bench.analysis.reductions import (
 )
 from bench.analysis.sections import SectionKey, section_keys
 from bench.core.case import Case, Status
-from bench.core.metric import FromPhase
+from bench.core.metric import STREAMING, FromPhase
 from bench.core.metrics import METRICS
 from bench.core.observation import CALL_PATHS
 
@@ -86,7 +86,7 @@ class RunRecord:
 
         Args:
             metric: one that a run has for each call path.
-            call_path: `predict` or `compiled`.
+            call_path: `predict`, `compiled` or `streaming`.
             batch: samples a call.
         """
         figures = self.inference.get(call_path)
@@ -97,6 +97,10 @@ class RunRecord:
     def latency(self, call_path: str = "compiled") -> float | None:
         """The median latency of a call at batch 1, seconds; None where it was not timed."""
         return self.call_figure("latency_seconds", call_path)
+
+    def step_latency(self) -> float | None:
+        """The median latency of a streaming step at batch 1, seconds; None where none was timed."""
+        return self.call_figure("step_latency_seconds", STREAMING)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,14 +129,15 @@ def call_figures(calls: pd.DataFrame) -> dict[str, dict[str, CallPathFigures]]:
     memory = {name: _memory_growth(calls, source) for name, source in _OF_CALL_MEMORY}
     figures: dict[str, dict[str, CallPathFigures]] = defaultdict(dict)
     for (run_id, path), batches in _sorted_seconds(kept).items():
-        at_batch_1 = {name: _quantile(batches.get(1), source) for name, source in _OF_CALLS if not source.by_batch}
+        of_path = [(name, source) for name, source in _OF_CALLS if source.is_of(path)]
+        at_batch_1 = {name: _quantile(batches.get(1), source) for name, source in of_path if not source.by_batch}
         by_batch = {
             name: {
                 batch: batch / took
                 for batch, seconds in batches.items()
                 if batch != 1 and (took := _quantile(seconds, source)) is not None and took > 0
             }
-            for name, source in _OF_CALLS
+            for name, source in of_path
             if source.by_batch
         }
         at_batch_1 |= {name: grown.get((run_id, path)) for name, grown in memory.items()}

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bench.analysis import pairing
-from bench.analysis.interleaved_figures import InterleavedFigures
 from bench.analysis.pairing import FigureOfRun, by_seed, paired, train_seconds
 from bench.analysis.records import MeasuredRun, RunRecord, in_order
 from bench.analysis.roofline import Efficiency, efficiency
@@ -51,7 +50,7 @@ class InferenceFigures:
     """The figures of a configuration, called through one call path: medians over its runs, each of which gives one."""
 
     call_path: str
-    """`predict` (`model.predict`), or `compiled` (the call that a service would use)."""
+    """`predict` (`model.predict`), `compiled` (the call that a service would use), or `streaming` (a step a call)."""
     kernels_attested: tuple[str, ...]
     """What ran in this call path; `a + b` where the first recurrent layer ran a and the second b."""
     estimates: Mapping[str, Estimate]
@@ -84,6 +83,8 @@ class Row:
     """`train_seconds` over those of the same cell's `generic` kernel, paired likewise; 1 for `generic` itself."""
     predict_ratio: Estimate | None
     """The median latency of `model.predict` over the compiled call's, paired by run."""
+    window_ratio: Estimate | None
+    """The median latency of the compiled call, which reads all steps, over that of a streaming step, paired by run."""
     keras_train_ratio: Estimate | None
     """`train_seconds` over those of Keras, all but the runtime equal, paired by campaign and block; None for Keras."""
     keras_latency_ratio: Estimate | None
@@ -102,8 +103,6 @@ class Row:
     """Seeds with those of the runs excluded."""
     joined: tuple[str, ...] = ()
     """What differs from row to row, and they are compared all the same (`bench.analysis.joining`)."""
-    interleaved: InterleavedFigures | None = None
-    """Its figures from the interleaved measurement that a campaign of its runs ended with."""
 
     @property
     def runs_tried(self) -> int:
@@ -226,7 +225,8 @@ def _row(
         first_epoch_only=any(run.first_epoch_only for run in good),
         ratio=train_seconds_over(cell=REFERENCE_CELL),
         generic_ratio=train_seconds_over(kernel="generic"),
-        predict_ratio=_known(paired_ratio(*_latencies_of_both(runs))),
+        predict_ratio=_within(runs, lambda run: run.latency("predict"), RunRecord.latency),
+        window_ratio=_within(runs, RunRecord.latency, RunRecord.step_latency),
         keras_train_ratio=None if keras else over(train_seconds, runtime="keras"),
         keras_latency_ratio=None if keras else over(RunRecord.latency, runtime="keras"),
         efficiency=_efficiency(case, task, estimates.get("samples_per_second"), tried, ceilings),
@@ -293,11 +293,13 @@ def _medians(values: Mapping[_Key, Iterable[float | None]]) -> dict[_Key, Estima
     return {key: median for key, median in medians.items() if median is not None}
 
 
-def _latencies_of_both(runs: Iterable[RunRecord]) -> tuple[list[float], list[float]]:
-    """The latencies of `predict` and of the compiled call, aligned run by run, for the runs that have both."""
-    pairs = [(run.latency("predict"), run.latency()) for run in runs]
-    known = [(slow, fast) for slow, fast in pairs if slow is not None and fast is not None]
-    return [slow for slow, _ in known], [fast for _, fast in known]
+def _within(
+    runs: Iterable[RunRecord], new: Callable[[RunRecord], float | None], base: Callable[[RunRecord], float | None]
+) -> Estimate | None:
+    """The ratio of two figures of one run, over the runs that have both."""
+    pairs = [(new(run), base(run)) for run in runs]
+    known = [(above, below) for above, below in pairs if above is not None and below is not None]
+    return _known(paired_ratio([above for above, _ in known], [below for _, below in known]))
 
 
 def _efficiency(

@@ -89,6 +89,13 @@ class FromMetadata:
         return frozenset({self.column, self.minus} - {""})
 
 
+SEQUENCE_PATHS = ("predict", "compiled")
+"""The call paths whose call takes whole sequences: `model.predict`, and the call that a service would use
+(`tf.function`, `jax.jit`, torch's inference mode, an ONNX session)."""
+STREAMING = "streaming"
+"""The call path whose call takes a step of each sequence, and carries the network's state on to the next call."""
+
+
 @dataclass(frozen=True)
 class FromCalls:
     """A run's figure for each call path, made from its calls of inference: a quantile of their seconds at batch 1."""
@@ -96,9 +103,15 @@ class FromCalls:
     quantile: float
     by_batch: bool = False
     """The throughput instead: for each batch larger than 1, the batch over the quantile of its calls."""
+    of_steps: bool = False
+    """The call path is the one whose calls are steps, instead of those that take whole sequences."""
 
     phase: ClassVar[str] = "predict"
     columns: ClassVar[frozenset[str]] = frozenset({"entry", "predict_batch", "seconds"})
+
+    def is_of(self, call_path: str) -> bool:
+        """Whether calls through this path give the figure: a step's time and a sequence's are never in one figure."""
+        return (call_path == STREAMING) is self.of_steps
 
 
 @dataclass(frozen=True)
@@ -178,3 +191,7 @@ class Metric:
     def of_calls(self) -> bool:
         """Whether a run has the figure for each call path (and batch), and not once."""
         return isinstance(self.source, FromCalls | FromCallMemory)
+
+    def is_of(self, call_path: str) -> bool:
+        """Whether a run has the figure for this call path."""
+        return self.source.is_of(call_path) if isinstance(self.source, FromCalls) else self.of_calls

@@ -31,6 +31,7 @@ _LOSS = Margins(tolerance=0.10, floor=0.01)
 
 _PLAIN = (Scale(),)
 _MILLI = (Scale(factor=1e3),)
+_MICRO = (Scale(factor=1e6),)
 _MEGA = (Scale(factor=1e-6, decimals=2),)
 _KILO = (Scale(factor=1e3),)
 _MEMORY = (Scale(" GB", 1e-9, least=999.5e6), *BYTES.scales)
@@ -120,6 +121,47 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 column=TableColumn("samples/s", _RATE, position=4),
                 key="samples_per_second",
                 exported_unit="s/sample",
+            ),
+            Metric(
+                name="step_latency_seconds",
+                title="step latency",
+                kind=MetricKind.TIME,
+                source=FromCalls(0.5, of_steps=True),
+                unit=SECONDS,
+                margins=_USUAL,
+                column=TableColumn("p50 µs/step", _MICRO, position=7, interval="range"),
+                key="step_p50_seconds",
+                exported_unit="s",
+            ),
+            Metric(
+                name="step_latency_p95_seconds",
+                title="step latency, 95th percentile",
+                kind=MetricKind.TIME,
+                source=FromCalls(0.95, of_steps=True),
+                unit=SECONDS,
+                column=TableColumn("p95 µs/step", _MICRO, position=8),
+                key="step_p95_seconds",
+            ),
+            Metric(
+                name="step_latency_p99_seconds",
+                title="step latency, 99th percentile",
+                kind=MetricKind.TIME,
+                source=FromCalls(0.99, of_steps=True),
+                unit=SECONDS,
+                column=TableColumn("p99 µs/step", _MICRO, position=9),
+                key="step_p99_seconds",
+            ),
+            Metric(
+                name="step_throughput",
+                title="step throughput",
+                kind=MetricKind.TIME,
+                source=FromCalls(0.5, by_batch=True, of_steps=True),
+                unit=PER_SECOND,
+                margins=_USUAL,
+                lower_is_better=False,
+                column=TableColumn("steps/s", _RATE, position=10),
+                key="steps_per_second",
+                exported_unit="s/step",
             ),
             Metric(
                 name="call_memory_bytes",

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from bench.core.metric import SEQUENCE_PATHS, STREAMING
 from bench.core.phases import PHASES, WHOLE_RUN
 
-CALL_PATHS = ("predict", "compiled")
-"""How a trained model is called: by `model.predict`, or by the call that a service would use (`tf.function`, `jax.jit`,
-torch's inference mode, an ONNX session). Each is a phase of the attestation."""
+CALL_PATHS = (*SEQUENCE_PATHS, STREAMING)
+"""How a trained model is called. Each is a phase of the attestation."""
 
 
 def column(
@@ -65,7 +65,8 @@ class Observation:
     mae: float | None = column("mean absolute error over the targets, where they are numbers", nan=True)
     targets: int | None = column("targets that the scores are over: samples, or their steps without padding")
     entry: str | None = column(
-        "for predict: the call path, predict (model.predict) or compiled (the call that a service would use)"
+        "for predict: the call path, predict (model.predict), compiled (the call that a service would use), or "
+        "streaming (a step of each sequence, the network's state carried on)"
     )
     predict_batch: int | None = column("for predict: samples a call", at_least=1)
     call: int | None = column("for predict: from 1, in the order of the calls of this call path and batch", at_least=1)
@@ -111,6 +112,11 @@ class RunMetadata:
     )
     output_difference: float | None = column(
         "largest absolute difference of the runtime's outputs from Keras's, over the test set; null for Keras itself",
+        at_least=None,
+    )
+    streaming_difference: float | None = column(
+        "largest difference of the outputs that streaming gives at each step from those of a pass over the whole "
+        "sequences, where outputs are larger than 1 as a fraction of the largest; null where nothing streams",
         at_least=None,
     )
     rss_start_bytes: int | None = column("resident memory just before the model is built", "bytes")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from bench.analysis.rows import InferenceFigures
+from bench.analysis.rows import InferenceFigures, Row
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
+from bench.catalog.cells import BUILT_IN
+from bench.catalog.streaming import NO_SINGLE_STEP, streaming_refusal
 from bench.core.case import written
-from bench.core.metric import FromCallMemory, FromCalls, Metric, TableColumn
+from bench.core.metric import SEQUENCE_PATHS, STREAMING, FromCallMemory, FromCalls, Metric, TableColumn
 from bench.core.metrics import METRICS
 from bench.report.document import Column, Table
 from bench.report.values import NONE, broken, figure_in, ranged, row_label, together
@@ -20,13 +23,33 @@ INFERENCE_NOTE = (
     "s/epoch. samples/s: the batch over the run's median call, median over runs."
 )
 
+STREAMING_NOTE = (
+    "Streaming: a call is a step of each sequence, the network's state carried from call to call, its outputs at every "
+    "step checked against whole sequences. Keras's layers have their cells called by hand (in tf.function, jax.jit, or "
+    "torch's inference mode), torch.nn's get sequences of one step, and an exported network has the states as inputs "
+    "and outputs. steps/s: the batch over the run's median call. Beside it stands running the window anew at each "
+    "step, which is the compiled call."
+)
+
 _LEAST_GROWTH_BYTES = 100_000
 """The least growth over 1,000 calls that is remarked: 100 bytes a call, which an allocator's own books may take."""
 
 
 def inference_table(section: Section) -> Table:
-    """A row for each configuration and call path; without rows where no inference was timed."""
-    timed = [(row, figures) for row in section.rows for figures in row.inference]
+    """A row for each configuration and call path of whole sequences; without rows where no inference was timed."""
+    timed = [(row, figures) for row in section.rows for figures in row.inference if figures.call_path != STREAMING]
+    return _table(section, timed, "No inference was timed: the suite has latency_calls = 0.")
+
+
+def streaming_table(section: Section) -> Table:
+    """A row for each configuration that was streamed; without rows where none was."""
+    timed = [(row, figures) for row in section.rows for figures in row.inference if figures.call_path == STREAMING]
+    return _table(
+        section, timed, "Nothing was streamed: the suite has latency_calls = 0, or its networks can't stream."
+    )
+
+
+def _table(section: Section, timed: Sequence[tuple[Row, InferenceFigures]], empty: str) -> Table:
     axes = [name for name in section.axes if name != "kernel"]
     columns = list(_columns([figures for _, figures in timed]))
     heads = [f"{column.heading} at {batch}" if batch else column.heading for _, column, batch in columns]
@@ -43,7 +66,7 @@ def inference_table(section: Section) -> Table:
             *(Column(head, left=False) for head in heads),
         ),
         rows=tuple(rows),
-        empty="No inference was timed: the suite has latency_calls = 0.",
+        empty=empty,
         narrow=Table(
             columns=(
                 Column(("cell", *axes)),
@@ -56,8 +79,14 @@ def inference_table(section: Section) -> Table:
 
 
 def _columns(timed: Sequence[InferenceFigures]) -> Iterator[tuple[Metric, TableColumn, int]]:
-    """The metrics of calls in the order of their columns, one a batch where they have batches; else it is 0."""
-    shown = [(metric, metric.column) for metric in METRICS.values() if metric.of_calls and metric.column]
+    """The metrics of these call paths in the order of their columns, one a batch where they have batches; else it is
+    0."""
+    paths = {figures.call_path for figures in timed} or set(SEQUENCE_PATHS)
+    shown = [
+        (metric, metric.column)
+        for metric in METRICS.values()
+        if metric.of_calls and metric.column and any(metric.is_of(path) for path in paths)
+    ]
     for metric, column in sorted(shown, key=lambda pair: pair[1].position):
         if isinstance(metric.source, FromCalls) and metric.source.by_batch:
             batches = {batch for figures in timed for batch in figures.by_batch.get(metric.name, ())}
@@ -68,6 +97,34 @@ def _columns(timed: Sequence[InferenceFigures]) -> Iterator[tuple[Metric, TableC
 
 def _estimate(figures: InferenceFigures, metric: Metric, batch: int) -> Estimate | None:
     return figures.by_batch.get(metric.name, {}).get(batch) if batch else figures.estimates.get(metric.name)
+
+
+def streaming_notes(section: Section) -> list[str]:
+    """How streaming was timed, what it gives beside running the window anew, and which networks were left out of it."""
+    timed = [row for row in section.rows if row.inference]
+    streamed = [row for row in timed if any(figures.call_path == STREAMING for figures in row.inference)]
+    without = defaultdict(list)
+    for row in timed:
+        if row not in streamed and (reason := streaming_refusal(row.configuration) or _no_step(row, streamed)):
+            without[reason].append(row_label(row))
+    return [
+        *([STREAMING_NOTE] if streamed else []),
+        *(_window_finding(row, row.window_ratio) for row in streamed if row.window_ratio),
+        *(f"{', '.join(labels)}: not streamed, because {reason}." for reason, labels in without.items()),
+    ]
+
+
+def _no_step(row: Row, streamed: Sequence[Row]) -> str | None:
+    """The reason that is known once a user's cell was made; nothing of runs from before there was streaming."""
+    return NO_SINGLE_STEP if streamed and row.cell not in BUILT_IN else None
+
+
+def _window_finding(row: Row, ratio: Estimate) -> str:
+    name, times = row_label(row), _times(ratio, "runs")
+    window = f"the window of {row.task.steps} steps" if row.task else "the whole window"
+    if ratio.value < 1:
+        return f"{name}: streaming saves nothing: running {window} anew takes {times} a step's time at batch 1."
+    return f"{name}: streaming is {times} cheaper a step, at batch 1, than running {window} anew."
 
 
 def inference_findings(section: Section) -> list[str]:
@@ -94,7 +151,7 @@ def inference_findings(section: Section) -> list[str]:
             )
         for figures in row.inference:
             findings += [f"{name}: {growth}" for growth in _memory_growth(figures)]
-    return findings
+    return [*findings, *streaming_notes(section)]
 
 
 def _memory_growth(figures: InferenceFigures) -> Iterator[str]:

@@ -36,7 +36,7 @@ from bench.report.document import (
 from bench.report.figures import draw_all
 from bench.report.growth import growth_blocks
 from bench.report.html import render_html
-from bench.report.inference_table import INFERENCE_NOTE, inference_findings, inference_table
+from bench.report.inference_table import INFERENCE_NOTE, inference_findings, inference_table, streaming_table
 from bench.report.jsonout import render_json
 from bench.report.markdown import render_markdown
 from bench.report.measured import Measured
@@ -142,7 +142,9 @@ def _comparison(_: Measured, section: Section) -> tuple[Block, ...]:
 
 def _inference(_: Measured, section: Section) -> tuple[Block, ...]:
     table = replace(inference_table(section), caption="Inference of the trained models", sortable=True)
-    return table, Notes((*((INFERENCE_NOTE,) if table.rows else ()), *inference_findings(section)))
+    streamed = replace(streaming_table(section), caption="Streaming: a step a call", sortable=True)
+    notes = (*((INFERENCE_NOTE,) if table.rows else ()), *inference_findings(section))
+    return (table, *((streamed,) if streamed.rows else ()), Notes(notes))
 
 
 def _claims(_: Measured, section: Section) -> tuple[Block, ...]:

@@ -9,7 +9,7 @@ from bench.report.apart import why_apart
 from bench.report.claims_table import claims_by_verdict, claims_table
 from bench.report.columns import comparison_table
 from bench.report.document import Block, Callout, Document, Either, Facts, Heading, Lines, Notes, Paragraph
-from bench.report.inference_table import inference_table
+from bench.report.inference_table import inference_table, streaming_table
 from bench.report.recommendation import recommendation
 from bench.report.roofline import roofline_table
 from bench.report.section_notes import heading, notes, subheadings
@@ -29,7 +29,8 @@ def _blocks(sections: Sequence[Section], place: int) -> Iterator[Block]:
     if section.joined:
         yield Callout(recommendation(section))
     yield comparison_table(section)
-    yield from (table for table in (inference_table(section), roofline_table(section)) if table.rows)
+    tables = (inference_table(section), streaming_table(section), roofline_table(section))
+    yield from (table for table in tables if table.rows)
     yield Notes(tuple(notes(section)))
     claims = claims_table(section)
     if claims.rows:

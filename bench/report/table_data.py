@@ -59,10 +59,10 @@ def row_object(row: Row) -> dict[str, Any]:
         "train_seconds_first_epoch_only": row.first_epoch_only,
         "ratio_to_simple_rnn": estimate_object(row.ratio),
         "ratio_to_generic": estimate_object(row.generic_ratio),
-        "interleaved": _interleaved_object(row),
         "limits": asdict(row.efficiency) if row.efficiency else None,
         "inference": [_inference_object(figures) for figures in row.inference],
         "predict_over_compiled": estimate_object(row.predict_ratio),
+        "window_over_step": estimate_object(row.window_ratio),
         "train_seconds_over_keras": estimate_object(row.keras_train_ratio),
         "compiled_latency_over_keras": estimate_object(row.keras_latency_ratio),
         "kernel_asked": row.configuration.kernel,
@@ -75,20 +75,11 @@ def row_object(row: Row) -> dict[str, Any]:
     }
 
 
-def _interleaved_object(row: Row) -> dict[str, Any] | None:
-    figures = row.interleaved
-    if figures is None:
-        return None
-    return {
-        "step_seconds": estimate_object(figures.step_seconds),
-        "ratio_to_simple_rnn": estimate_object(figures.ratio),
-        "step_over_anchor": estimate_object(figures.anchor_ratio),
-    }
-
-
 def _inference_object(figures: InferenceFigures) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for metric in METRICS.values():
+        if not metric.is_of(figures.call_path):
+            continue
         if isinstance(metric.source, FromCalls) and metric.source.by_batch:
             batches = figures.by_batch.get(metric.name, {})
             values[metric.json_key] = {str(batch): estimate_object(speed) for batch, speed in batches.items()}

@@ -81,11 +81,6 @@ class SessionOutcome:
 
     campaign: Campaign
     runs: CampaignOutcome
-    plan: Plan
-    software: Mapping[str, Software]
-    """By backend."""
-    data: Mapping[str, Path | None]
-    """The verified data file of each task."""
 
 
 def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: SessionReporter) -> SessionOutcome:
@@ -183,7 +178,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             retry_failed=settings.retry_failed,
             budget_seconds=settings.budget_seconds,
         )
-    return SessionOutcome(campaign, outcome, plan, software, data)
+    return SessionOutcome(campaign, outcome)
 
 
 def _own(campaign: Campaign, leases: Leases, join: bool, reporter: SessionReporter) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +31,17 @@ CallPath = Callable[[Inputs], object]
 there. So a call ends when the device has finished: no work is left when the clock is read."""
 
 
+@runtime_checkable
+class FedCallPath(Protocol):
+    """A call path whose calls take something else than whole sequences."""
+
+    def feed(self, x: Inputs, batch: int) -> Iterator[Inputs]:
+        """The inputs of one call after another, without end; what a call needs beside is made ready when they are
+        taken, which is not timed."""
+
+    def __call__(self, inputs: Inputs) -> object: ...
+
+
 def plan_calls(latency_calls: int, samples: int) -> dict[int, int]:
     """The number of calls through each call path, by batch: 1, and those of `BATCHES` below the test set's size."""
     larger = min(latency_calls, THROUGHPUT_CALLS)
@@ -40,8 +52,8 @@ def warm_up(call_paths: Mapping[str, CallPath], x: Inputs, calls: Mapping[int, i
     """Let each call path trace and compile what it needs for each batch."""
     for batch in calls:
         for predict in call_paths.values():
-            for _ in range(_WARM_CALLS):
-                predict(x[:batch])
+            for inputs in itertools.islice(_feed(predict, x, batch), _WARM_CALLS):
+                predict(inputs)
 
 
 def infer_all(infer: Callable[[Inputs], Outputs], x: Inputs, batch: int) -> Outputs:
@@ -70,28 +82,28 @@ def time_calls(
     """Time single calls at one batch size; an observation for each, in the order in which they were made.
 
     The call paths alternate in the order A B B A, so that what drifts hits all alike. Each call gets other inputs than
-    the one before, and every call path the same ones. Nothing but the call is between two readings of the clock, and
-    nothing is reported until all is done.
+    the one before, and every call path of whole sequences the same ones. Nothing but the call is between two readings
+    of the clock, and nothing is reported until all is done.
 
     Memory is read between calls, after the first and the last of each series of calls in a row and some in between: it
     belongs to the process, so what grows within a series is its call path's.
 
     Args:
-        call_paths: by name (`predict`, `compiled`).
+        call_paths: by name (`predict`, `compiled`, `streaming`).
         x: the test set's inputs, samples × steps × features.
         batch: samples a call.
         calls: how many through each call path.
         device_bytes: memory in use on the device; None where that can't be read.
     """
-    names, starts = tuple(call_paths), _starts(len(x), batch, calls)
+    names, feeds = tuple(call_paths), {name: _feed(predict, x, batch) for name, predict in call_paths.items()}
     taken: list[tuple[str, int, int, int]] = []
     memory: dict[tuple[str, int], tuple[int, int | None]] = {}
     for number, first in enumerate(range(0, calls, _ROUND_CALLS)):
         for name in names if number % 2 == 0 else reversed(names):
-            predict = call_paths[name]
+            predict, feed = call_paths[name], feeds[name]
             after = min(calls, first + _ROUND_CALLS)
             for call in range(first, after):
-                inputs = x[starts[call] : starts[call] + batch]
+                inputs = next(feed)
                 begun = time.perf_counter_ns()
                 predict(inputs)
                 taken.append((name, number + 1, call + 1, time.perf_counter_ns() - begun))
@@ -113,12 +125,19 @@ def time_calls(
     ]
 
 
-def _starts(samples: int, batch: int, calls: int) -> list[int]:
-    """Where in the test set each call's inputs begin: one batch after another, and round again a sample further on."""
-    return [start for start, _ in zip(_round_and_round(samples, batch), range(calls), strict=False)]
+def _feed(call_path: CallPath, x: Inputs, batch: int) -> Iterator[Inputs]:
+    if isinstance(call_path, FedCallPath):
+        return call_path.feed(x, batch)
+    return (x[start : start + batch] for start in batch_starts(len(x), batch))
 
 
-def _round_and_round(samples: int, batch: int) -> Iterator[int]:
+def batch_starts(samples: int, batch: int) -> Iterator[int]:
+    """Where in the test set one batch after another begins, without end: each round begins a sample further on.
+
+    Args:
+        samples: of the test set.
+        batch: samples of a batch.
+    """
     offset = 0
     while True:
         yield from range(offset, samples - batch + 1, batch)

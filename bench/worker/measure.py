@@ -7,13 +7,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from bench.catalog import cells, networks, tasks
 from bench.catalog.networks import Arithmetic, arithmetic
 from bench.catalog.runtimes import outputs_apart
+from bench.catalog.streaming import streaming_apart
 from bench.catalog.tasks import Task
 from bench.core import code, predictions
 from bench.core.case import Case
+from bench.core.metric import STREAMING
 from bench.core.observation import RunMetadata
 from bench.core.protocol import Began, Emit, InvalidRun, Request
 from bench.host import noise
@@ -21,10 +24,12 @@ from bench.worker.clock import Clock
 from bench.worker.data import Array, Data, r2, task_of
 from bench.worker.evidence.attestation import contradictions
 from bench.worker.evidence.code import imported_modules
-from bench.worker.inference import plan_calls, time_calls, warm_up
+from bench.worker.evidence.retracing import retraced
+from bench.worker.inference import CallPath, plan_calls, time_calls, warm_up
 from bench.worker.runtimes import RuntimeAdapter, load_runtime
 from bench.worker.session import preload as preload
 from bench.worker.session import start_session
+from bench.worker.streaming import StreamingCall, largest_difference
 
 
 def measure(request: Request, emit: Emit) -> None:
@@ -74,8 +79,9 @@ def measure(request: Request, emit: Emit) -> None:
             metadata, peak_rss_bytes=noise.peak_bytes(), device_memory_bytes=in_use, device_reserved_bytes=held
         )
         if case.latency_calls:
-            phases += _infer(runtime, data, case, clock)
-            metadata = replace(metadata, output_difference=runtime.output_difference)
+            call_paths, streamed = _infer(runtime, data, case, clock)
+            phases += call_paths
+            metadata = replace(metadata, output_difference=runtime.output_difference, streaming_difference=streamed)
         if task.scored:
             with clock.phase("outputs", samples=len(data.x_test)):
                 metadata = replace(metadata, **_judged(task, data, runtime.outputs()))
@@ -90,8 +96,13 @@ def measure(request: Request, emit: Emit) -> None:
         )
     finally:
         emit(replace(metadata, **asdict(usage.stop())))
-    problems = [*contradictions(case, attestation), *outputs_apart(case, runtime.output_difference)]
-    if problems := [*problems, *([ignored_mask] if ignored_mask else [])]:
+    problems = [
+        *contradictions(case, attestation),
+        *outputs_apart(case, metadata.output_difference),
+        *streaming_apart(case, metadata.streaming_difference),
+        *([ignored_mask] if ignored_mask else []),
+    ]
+    if problems:
         raise InvalidRun("; ".join(problems))
 
 
@@ -104,21 +115,40 @@ def _judged(task: Task, data: Data, outputs: Array) -> dict[str, Any]:
     return {"test_predictions": predictions.pack(data.y_test, outputs)}
 
 
-def _infer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tuple[str, ...]:
-    """Time the trained network's inference through each of its call paths; their names."""
-    x = data.x_test
+def _infer(runtime: RuntimeAdapter, data: Data, case: Case, clock: Clock) -> tuple[tuple[str, ...], float | None]:
+    """Time the trained network's inference through each of its call paths.
+
+    Returns:
+        The call paths, and how far streaming is from whole sequences; None where the network does not stream.
+    """
+    x, streamed = data.x_test, None
     calls = plan_calls(case.latency_calls, len(x))
     with clock.phase("warmup"):
         call_paths = runtime.call_paths()
         warm_up(call_paths, x, calls)
+        if isinstance(stream := call_paths.get(STREAMING), StreamingCall):
+            streamed = _streaming_difference(runtime, stream, call_paths["compiled"], x[: sorted(calls)[:2][-1]])
     programs = runtime.programs()
     clock.emit(Began("predict"))
     for batch, count in calls.items():
         for observation in time_calls(call_paths, x, batch, count, runtime.device_bytes):
             clock.emit(observation)
     if runtime.programs() != programs:
-        raise InvalidRun("something was traced or compiled inside the timed calls of inference")
-    return tuple(call_paths)
+        shapes = retraced(runtime.signatures(), programs)
+        raise InvalidRun(f"something was traced or compiled inside the timed calls of inference{shapes}")
+    return tuple(call_paths), streamed
+
+
+def _streaming_difference(runtime: RuntimeAdapter, stream: StreamingCall, infer: CallPath, x: Array) -> float:
+    """The largest difference of a stream's outputs: after each step from a pass over the whole sequences, and after the
+    last one from what the network gives for them."""
+    streamed = stream.read(x)
+    at_the_end = np.asarray(infer(x))
+    difference = largest_difference(streamed, runtime.outputs_by_step(x))
+    if at_the_end.ndim < streamed.ndim:
+        streamed = streamed[:, -1]
+    # not `max`, which would lose a NaN
+    return float(np.maximum(difference, largest_difference(streamed, at_the_end)))
 
 
 def _arithmetic(case: Case, task: Task) -> Arithmetic | None:

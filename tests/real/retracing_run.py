@@ -1,10 +1,11 @@
-"""Trains a real model whose epoch has longer sequences than the warm-up had; prints how the run ends."""
+"""Trains a real model on longer sequences than its warm-up had, then infers without one; prints how each ends."""
 
 from __future__ import annotations
 
 import os
 import sys
 from dataclasses import replace
+from unittest import mock
 
 
 def main(backend: str) -> None:
@@ -15,6 +16,7 @@ def main(backend: str) -> None:
     from bench.catalog import tasks
     from bench.core.case import Case
     from bench.core.protocol import InvalidRun
+    from bench.worker import measure
     from bench.worker.clock import Clock
     from bench.worker.data import Data
     from bench.worker.runtimes.keras import KerasRuntime
@@ -48,6 +50,12 @@ def main(backend: str) -> None:
         runtime.train(clock)
     except InvalidRun as reason:
         print(reason)
+    # as a call path does whose warm-up has not met what it is then called with
+    with mock.patch.object(measure, "warm_up"):
+        try:
+            measure._infer(runtime, data, replace(case, latency_calls=1), clock)
+        except InvalidRun as reason:
+            print(reason)
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def test_a_users_network_is_run_with_the_kernel_asked_for_and_a_wrong_one_ends_i
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.extra("jax"))])
-def test_a_trace_inside_a_timed_epoch_is_named_with_its_shapes_and_those_of_before(backend: str) -> None:
+def test_a_trace_inside_a_timed_epoch_or_call_is_named_with_its_shapes_and_those_of_before(backend: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.real.retracing_run", backend],
         cwd=ROOT,
@@ -178,10 +178,12 @@ def test_a_trace_inside_a_timed_epoch_is_named_with_its_shapes_and_those_of_befo
         text=True,
         timeout=600,
     )
-    message = done.stdout.strip()
+    message, in_calls = done.stdout.strip().splitlines()
     traced = "something was traced or compiled inside the timed epoch 1: for arguments of the shapes "
     assert message.startswith(traced), message + done.stderr
     new, _, old = message.partition(", where until then they were ")
     # TensorFlow leaves open from then on what it has seen to vary
     assert ("? × ? × 3" if backend == "tensorflow" else "32 × 7 × 3") in new
     assert ("? × 5 × 3" if backend == "tensorflow" else "32 × 5 × 3") in old
+    assert in_calls.startswith("something was traced or compiled inside the timed calls of inference: for arguments of")
+    assert "1 × 5 × 3" in in_calls

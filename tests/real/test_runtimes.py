@@ -57,16 +57,18 @@ def of(*entries: str) -> dict[tuple[str, int], Any]:
 @pytest.mark.extra("onnxruntime")
 def test_tensorflow_answers_by_itself_and_through_onnx_runtime(tmp_path: Path) -> None:
     frame = measured(tmp_path, "runtimes=keras,onnxruntime", "cells=lstm,gru")
-    assert calls(frame, "keras") == of("predict", "compiled")
-    assert calls(frame, "onnxruntime") == of("compiled")
+    assert calls(frame, "keras") == of("predict", "compiled", "streaming")
+    assert calls(frame, "onnxruntime") == of("compiled", "streaming")
     generic = {phase: both("generic") for phase in ("train", "evaluate", "predict", "compiled")}
-    assert kernels(frame, runtime="keras", cell="lstm") == generic
+    assert kernels(frame, runtime="keras", cell="lstm") == generic | {"streaming": both("step")}
     fused = kernels(frame, runtime="onnxruntime", cell="lstm")
     assert (fused["train"], fused["compiled"]) == (both("generic"), both("fused"))
     assert kernels(frame, runtime="onnxruntime", cell="gru")["compiled"] == both("generic")
+    assert kernels(frame, runtime="onnxruntime", cell="gru")["streaming"] == both("step")
     runs = frame[frame["phase"] == "run"].set_index(["runtime", "cell"])
     assert runs["output_difference"].loc["keras"].isna().all()
     assert (runs["output_difference"].loc["onnxruntime"] < 1e-5).all()
+    assert (runs["streaming_difference"] < 1e-5).all()
     # the model is trained before it is exported, as Keras trains it
     losses = frame[frame["phase"] == "evaluate"].set_index(["runtime", "cell"])["loss"]
     assert losses["keras", "lstm"] == losses["onnxruntime", "lstm"]
@@ -76,17 +78,22 @@ def test_tensorflow_answers_by_itself_and_through_onnx_runtime(tmp_path: Path) -
 @pytest.mark.extra("jax")
 def test_jax_answers_through_predict_and_a_jitted_call(tmp_path: Path) -> None:
     frame = measured(tmp_path, "backends=jax", "cells=simple_rnn")
-    assert calls(frame, "keras") == of("predict", "compiled")
+    assert calls(frame, "keras") == of("predict", "compiled", "streaming")
     assert kernels(frame)["compiled"] == both("generic")
+    assert kernels(frame)["streaming"] == both("step")
+    assert (frame["streaming_difference"] < 1e-5).all()
 
 
 @pytest.mark.extra("torch")
 def test_torch_answers_through_keras_and_trains_and_answers_without_it(tmp_path: Path) -> None:
     choices = ("backends=torch", "networks=cudnn_ready", "runtimes=keras,torch.nn", "cells=lstm", "threads=1")
     frame = measured(tmp_path / "lstm", *choices)
-    assert calls(frame, "keras") == of("predict", "compiled")
-    assert calls(frame, "torch.nn") == of("compiled")
-    assert kernels(frame, runtime="torch.nn") == {p: both("onednn") for p in ("train", "evaluate", "compiled")}
+    assert calls(frame, "keras") == of("predict", "compiled", "streaming")
+    assert calls(frame, "torch.nn") == of("compiled", "streaming")
+    native_phases = ("train", "evaluate", "compiled", "streaming")
+    assert kernels(frame, runtime="torch.nn") == {p: both("onednn") for p in native_phases}
+    assert kernels(frame, runtime="keras")["streaming"] == both("step")
+    assert (frame["streaming_difference"] < 1e-5).all()
     native = frame[frame["runtime"] == "torch.nn"]
     phases = [(r.phase, r.epoch) for r in native[native["call"].isna()].fillna({"epoch": 0}).itertuples()]
     assert phases == [
@@ -100,3 +107,16 @@ def test_torch_answers_through_keras_and_trains_and_answers_without_it(tmp_path:
     losses = native[native["phase"] == "train"]["loss"]
     assert losses.between(1.5, 3.5).all()
     assert losses.iloc[0] != losses.iloc[1]
+
+
+def test_a_cell_that_streams_something_else_is_invalid_and_one_without_a_step_is_left_out(tmp_path: Path) -> None:
+    cells = "cells=tests.real.user_cells:scales_its_sequence,tests.real.user_cells:reads_backwards"
+    done = bench("run", *TINY, "--set", cells, "--set", "latency_calls=2", "--results", str(tmp_path))
+    assert done.returncode == 4, done.stderr
+    frame = load([tmp_path], warn=pytest.fail)
+    runs = frame[frame["phase"] == "run"].set_index(frame["cell"].str.partition(":")[2][frame["phase"] == "run"])
+    assert runs.loc["scales_its_sequence", "status"] == "invalid"
+    assert "outputs that differ from those of whole sequences by up to" in str(runs.loc["scales_its_sequence", "error"])
+    assert runs.loc["reads_backwards", "status"] == "ok"
+    assert runs["streaming_difference"].isna()["reads_backwards"]
+    assert set(frame.loc[frame["cell"].str.endswith("backwards"), "entry"].dropna()) == {"predict", "compiled"}

@@ -13,6 +13,23 @@ def good(units: int, activation: str, return_sequences: bool, name: str) -> kera
     )
 
 
+class _ScalesItsSequence(keras.layers.SimpleRNN):  # type: ignore[misc] # keras has no type information
+    """Does more with a sequence than its cell does at each step: what it streams is something else."""
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        return 0.5 * super().call(sequences, initial_state, mask, training)
+
+
+def scales_its_sequence(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    return _ScalesItsSequence(units, activation=activation, return_sequences=return_sequences, name=name)
+
+
+def reads_backwards(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    return keras.layers.SimpleRNN(
+        units, activation=activation, return_sequences=return_sequences, name=name, go_backwards=True
+    )
+
+
 def last_step_only(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
     """The notebook's slip: `return_sequences` isn't passed on."""
     return keras.layers.LSTM(units, activation=activation, name=name)

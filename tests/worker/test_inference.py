@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bench.analysis.reductions import call_memory_growth
+from bench.analysis.samples import readings
 from bench.analysis.stats import Estimate, median_runs, paired_ratio
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
@@ -224,6 +225,61 @@ def test_the_table_shows_each_runtime_with_its_kernel_and_what_predict_costs() -
     assert row["inference"][0]["kernels_attested"] == ["fused + generic"]
     assert row["inference"][0]["samples_per_second"]["32"]["n"] == 3
     assert row["compiled_latency_over_keras"]["value"] == pytest.approx(0.25)
+
+
+def streamed(cell: str, seed: int, factor: float, **changes: Any) -> Rows:
+    """A run whose compiled call takes 3 ms × factor, and a streaming step 0.25 ms."""
+    calls = {("compiled", 1): [0.003 * factor] * 3}
+    if not changes.get("bidirectional"):
+        calls |= {("streaming", 1): [0.0002, 0.00025, 0.0004], ("streaming", 32): [0.0005, 0.0004, 0.0005]}
+    step = {"recurrent_a": "step", "recurrent_b": "step"}
+    case = Case(cell=cell, seed=seed, latency_calls=3, **changes)
+    return run(case, calls=calls, evidence={"train": GENERIC, "compiled": GENERIC, "streaming": step})
+
+
+def test_a_streaming_step_has_figures_of_its_own_beside_running_the_window_anew() -> None:
+    both = [
+        streamed("gru", seed, factor, bidirectional=both)
+        for seed, factor in enumerate((1.0, 1.5, 1.1))
+        for both in (False, True)
+    ]
+    (section,) = summarise(frame(*both))
+    row, backwards = sorted(section.rows, key=lambda row: row.configuration.bidirectional)
+    compiled, streaming = row.inference
+    assert streaming.kernels_attested == ("step",)
+    assert set(compiled.estimates) == {"latency_seconds", "latency_p95_seconds", "latency_p99_seconds"}
+    assert streaming.estimates["step_latency_seconds"].value == pytest.approx(0.00025)
+    assert "latency_seconds" not in streaming.estimates
+    assert {name: set(speeds) for name, speeds in streaming.by_batch.items()} == {"step_throughput": {32}}
+    assert row.window_ratio is not None
+    assert row.window_ratio.value == pytest.approx((12 * 18 * 13.2) ** (1 / 3))
+    assert row.kernels_attested == ("generic",)
+    assert backwards.window_ratio is None
+    text = " ".join(table_in([section], "text", 200).split())
+    assert "gru × bidirectional=false: streaming is 14.2 × (95 %" in text
+    assert "cheaper a step, at batch 1, than running the window of 28 steps anew." in text
+    assert "gru × bidirectional=true: not streamed, because a layer that reads the sequence backwards" in text
+    for width in (80, 200):
+        lines = table_in([section], "text", width).splitlines()
+        assert max(map(cell_len, lines)) <= width
+        assert any("µs/step" in line for line in lines)
+    data = json.loads(table_in([section], "json"))["sections"][0]["rows"]
+    (of_row,) = [each for each in data if not each["axes"]["bidirectional"]]
+    assert of_row["window_over_step"]["n"] == 3
+    by_path = {path["entry"]: path for path in of_row["inference"]}
+    assert by_path["streaming"]["step_p50_seconds"]["value"] == pytest.approx(0.00025)
+    assert by_path["streaming"]["steps_per_second"]["32"]["value"] == pytest.approx(32 / 0.0005)
+    assert "step_p50_seconds" not in by_path["compiled"]
+    assert "p50_seconds" not in by_path["streaming"]
+    compared = {(metric.name, detail) for metric, detail in readings(row.runs)}
+    assert {("step_latency_seconds", "streaming"), ("step_throughput", "streaming, batch 32")} <= compared
+    assert ("latency_seconds", "streaming") not in compared
+
+
+def test_streaming_that_is_dearer_than_the_window_is_stated_so() -> None:
+    (section,) = summarise(frame(*(streamed("gru", seed, 0.05) for seed in range(3))))
+    text = " ".join(table_in([section], "text", 200).split())
+    assert "gru: streaming saves nothing: running the window of 28 steps anew takes 0.600 × (3 runs)" in text
 
 
 def test_growing_memory_is_in_the_table_and_remarked_and_steady_memory_is_not() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from bench.analysis.leaders import fastest_to_infer
 from bench.analysis.rows import Row
 from bench.analysis.summary import Section
+from bench.core.metric import STREAMING
 from bench.core.units import significant
 from bench.report.figures import style
 from bench.report.measured import Measured
@@ -66,11 +67,12 @@ def draw_latency(measured: Measured, section: Section) -> style.Drawing:
 
 
 def _calls_of(measured: Measured, section: Section) -> dict[tuple[int, str, int], tuple[Row, np.ndarray[Any, Any]]]:
-    """All finite times of calls, all runs together, ascending, by row number, call path and batch."""
+    """All finite times of calls of whole sequences: of all runs together, ascending, by row number, path and batch."""
     home = {run.run_id: number for number, row in enumerate(section.rows) for run in row.runs}
     frame = measured.calls
     number = frame["run_id"].map(home)
     known = number.notna().to_numpy() & np.isfinite(frame["seconds"].to_numpy("float64"))
+    known &= (frame["entry"] != STREAMING).to_numpy()
     if not known.any():
         raise style.NothingToShowError("no inference was timed: the suite has latency_calls = 0")
     kept = frame[known].assign(row=number[known].astype(int))

@@ -13,6 +13,8 @@ from bench.catalog import backends
 from bench.worker.evidence.programs import Program, Scopes
 from bench.worker.evidence.retracing import Signature
 from bench.worker.inference import CallPath
+from bench.worker.step import StepNetwork
+from bench.worker.streaming import Step
 
 
 class BackendAdapter(Protocol):
@@ -52,6 +54,14 @@ class BackendAdapter(Protocol):
     def compile_inference(self, model: keras.Model) -> CallPath:
         """The call that a service would make: compiled where the backend compiles. `programs` counts it from then on,
         and `attest` reads it as the phase `compiled`."""
+
+    def compile_step(self, model: keras.Model, network: StepNetwork) -> Step:
+        """The same for a single step, which `attest` reads as the phase `streaming`.
+
+        Args:
+            model: whose weights it has.
+            network: the model as a function of a step and of its states.
+        """
 
     def array(self, values: np.ndarray[Any, Any], dtype: str) -> Any:
         """The values on the device, which can be indexed and multiplied (`@`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,26 @@ from jax._src.lib import cuda_versions
 from jaxlib._hlo import HloPrintOptions
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
+from bench.core.metric import STREAMING
 from bench.core.protocol import FailedRun
 from bench.worker.evidence.canonical import hlo_digest
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import Program, Scopes, agreed_by_layer, read_hlo
 from bench.worker.evidence.retracing import Signature, shape_text
-from bench.worker.inference import CallPath
+from bench.worker.evidence.steps import read_phase
+from bench.worker.inference import CallPath, Inputs, Outputs
+from bench.worker.step import StepNetwork
+from bench.worker.streaming import State, Step
 
 _PROGRAMS = {
     "train": "jit_train_step",
     "evaluate": "jit_test_step",
     "predict": "jit_predict_step",
     "compiled": "jit_infer_of_bench",
+    STREAMING: "jit_step_of_bench",
 }
-"""The names that Keras's step functions, and our own of `compile_inference`, get when they are compiled."""
+"""The names that Keras's step functions, and our own for inference, get when they are compiled."""
+_TAKES_PRODUCT = re.compile(r"^(.* )bitcast\((?=.*/dot_general\")", re.MULTILINE)
 
 
 class JaxBackend:
@@ -36,7 +43,8 @@ class JaxBackend:
 
     def __init__(self) -> None:
         self._compiled: CallPath | None = None
-        """Kept, because its programs are among the client's only as long as it lives."""
+        self._step: Step | None = None
+        """Both are kept, because their programs are among the client's only as long as they live."""
 
     def configure(self, device: str, threads: int) -> None:
         if threads:
@@ -94,6 +102,23 @@ class JaxBackend:
         self._compiled = lambda x: np.asarray(compiled(trainable, fixed, x))
         return self._compiled
 
+    def compile_step(self, model: keras.Model, network: StepNetwork) -> Step:
+        variables = model.variables
+
+        def step_of_bench(values: Any, x: Any, states: State) -> tuple[Any, State]:
+            with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
+                return network(x, states)
+
+        compiled = jax.jit(step_of_bench)
+        values = [jax.numpy.array(variable.value, copy=True) for variable in variables]
+
+        def step(x: Inputs, states: State) -> tuple[Outputs, State]:
+            outputs, states = compiled(values, x, states)
+            return np.asarray(outputs), states
+
+        self._step = step
+        return step
+
     def array(self, values: Any, dtype: str) -> Any:
         return jax.numpy.asarray(values, dtype=dtype)
 
@@ -103,7 +128,7 @@ class JaxBackend:
 
     def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
         loaded = {
-            phase: [read_hlo(module.to_string(), hlo_digest(_bare_text(module)), scopes) for module in _modules(name)]
+            phase: [read_phase(phase, scopes, partial(_read_module, phase, module)) for module in _modules(name)]
             for phase, name in _PROGRAMS.items()
         }
         return {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}
@@ -158,6 +183,13 @@ def _signature(text: str) -> Signature:
 def _modules(*names: str) -> list[Any]:
     modules = (module for executable in _client().live_executables() for module in executable.hlo_modules())
     return [module for module in modules if module.name in names]
+
+
+def _read_module(phase: str, module: Any, scopes: Scopes) -> Program:
+    text = module.to_string()
+    # in one step of one sequence XLA makes products of a vector, without a name: what takes their results has it
+    text = _TAKES_PRODUCT.sub(r"\1dot(", text) if phase == STREAMING else text
+    return read_hlo(text, hlo_digest(_bare_text(module)), scopes)
 
 
 def _bare_text(module: Any) -> str:

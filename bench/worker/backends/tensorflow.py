@@ -5,18 +5,23 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from bench.core.metric import STREAMING
 from bench.core.protocol import FailedRun
 from bench.worker.evidence.canonical import graph_digest
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import BY_TWO, Node, Program, Scopes, agreed_by_layer, is_loop, read_graph
 from bench.worker.evidence.retracing import Signature, shape_text
-from bench.worker.inference import CallPath
+from bench.worker.evidence.steps import read_phase
+from bench.worker.inference import CallPath, Inputs, Outputs
+from bench.worker.step import StepNetwork
+from bench.worker.streaming import State, Step
 
 _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
 
@@ -26,6 +31,7 @@ class TensorFlowBackend:
 
     def __init__(self) -> None:
         self._compiled: Any = None
+        self._step: Any = None
 
     def configure(self, device: str, threads: int) -> None:
         if threads:
@@ -76,10 +82,24 @@ class TensorFlowBackend:
         compiled = self._compiled = tf.function(lambda x: model(x, training=False), jit_compile=model.jit_compile)
         return lambda x: compiled(tf.constant(x)).numpy()
 
+    def compile_step(self, model: keras.Model, network: StepNetwork) -> Step:
+        compiled = self._step = tf.function(
+            lambda x, states: network(x, states), jit_compile=model.jit_compile, autograph=False
+        )
+
+        def step(x: Inputs, states: State) -> tuple[Outputs, State]:
+            outputs, states = compiled(tf.constant(x), states)
+            return outputs.numpy(), states
+
+        return step
+
     def _executed(self, model: keras.Model) -> dict[str, list[Any]]:
         """By phase: the concrete functions."""
         by_phase = {phase: _concrete(model, name) for phase, name in _FUNCTIONS.items()}
-        return by_phase | {"compiled": self._compiled._list_all_concrete_functions() if self._compiled else []}
+        made_here = {"compiled": self._compiled, STREAMING: self._step}
+        return by_phase | {
+            phase: function._list_all_concrete_functions() if function else [] for phase, function in made_here.items()
+        }
 
     def array(self, values: Any, dtype: str) -> Any:
         return tf.constant(values, dtype=dtype)
@@ -90,7 +110,7 @@ class TensorFlowBackend:
 
     def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
         traces = {
-            phase: [_read_trace(function, scopes) for function in functions]
+            phase: [read_phase(phase, scopes, partial(_read_trace, function)) for function in functions]
             for phase, functions in self._executed(model).items()
         }
         return {phase: agreed_by_layer(programs) for phase, programs in traces.items() if programs}

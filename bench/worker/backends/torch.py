@@ -14,11 +14,15 @@ from keras.src.backend.torch.core import get_device
 from keras.src.backend.torch.trainer import TorchEpochIterator
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from bench.core.metric import STREAMING
 from bench.core.protocol import MEMORY_FRACTION, FailedRun
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import BY_TWO, Program, Scopes, agreed_by_layer, read_profile
 from bench.worker.evidence.retracing import Signature
-from bench.worker.inference import CallPath, Inputs
+from bench.worker.evidence.steps import read_phase
+from bench.worker.inference import CallPath, Inputs, Outputs
+from bench.worker.step import StepNetwork
+from bench.worker.streaming import State, Step, StreamingCall
 from bench.worker.warmup import Snapshot
 
 
@@ -29,6 +33,9 @@ class TorchBackend:
         self._batches: list[tuple[Any, Any]] = []
         """One of each shape that `fit` trains on."""
         self._compiled: CallPath | None = None
+        self._step: StreamingCall | None = None
+        self._cells: Mapping[str, Any] = {}
+        """By name of the recurrent layer: what is called at a step."""
 
     def configure(self, device: str, threads: int) -> None:
         if device != "cpu" and int(device.partition(":")[2]) >= torch.cuda.device_count():
@@ -85,6 +92,17 @@ class TorchBackend:
         self._compiled = infer
         return infer
 
+    def compile_step(self, model: keras.Model, network: StepNetwork) -> Step:
+        device = next(model.parameters()).device
+
+        def step(x: Inputs, states: State) -> tuple[Outputs, State]:
+            with torch.inference_mode():
+                outputs, states = network(torch.from_numpy(x).to(device), states)
+                return keras.ops.convert_to_numpy(outputs), states
+
+        self._step, self._cells = StreamingCall(network.start, step), network.cells
+        return step
+
     def array(self, values: Any, dtype: str) -> Any:
         return torch.as_tensor(values, dtype=getattr(torch, dtype), device=get_device())
 
@@ -103,6 +121,11 @@ class TorchBackend:
             phase: agreed_by_layer([profiled(layers, partial(run, *batch), scopes) for batch in self._batches])
             for phase, run in phases.items()
         }
+        if (stream := self._step) is not None:
+            # one after the other: taking a step puts the state back
+            evidence[STREAMING] = agreed_by_layer(
+                [profiled_step(self._cells, partial(stream, next(stream.feed(x, len(x))))) for x, _ in self._batches]
+            )
         trained.restore()  # the profiled training was a step or two more
         return evidence
 
@@ -151,6 +174,13 @@ def profiled(layers: Mapping[str, Any], run: Callable[[], object], scopes: Scope
         layer: read_profile(_inside(events, _range(layer), apart=scopes.unique), scopes.steps[layer])
         for layer in layers
     }
+
+
+def profiled_step(layers: Mapping[str, Any], run: Callable[[], object]) -> Program:
+    """As `profiled` of what does a single step of each layer."""
+    scopes = Scopes.of_names(tuple(layers), 1)
+    # torch's loop over a single step is that step's operations
+    return read_phase(STREAMING, scopes, lambda scopes: profiled(layers, run, scopes), unlooped="generic")
 
 
 _RANGE = "layer:"

@@ -15,6 +15,7 @@ import keras
 from bench.catalog import dtypes, kernels, networks
 from bench.catalog.kernels import jit_compile
 from bench.core.case import Case
+from bench.core.metric import STREAMING
 from bench.worker.backends import BackendAdapter
 from bench.worker.evidence.marks import Marks
 from bench.worker.evidence.programs import Program, Scopes
@@ -33,15 +34,22 @@ class Attestation:
 
     @property
     def kernel(self) -> str | None:
-        """The kernel of all layers in all phases, `mixed` where they differ; None where a phase shows nothing."""
+        """The kernel of all layers in all phases of whole sequences, `mixed` where they differ; None where any phase
+        shows nothing."""
         if any(phase not in self.evidence for phase in self.phases):
             return None
-        ran = {shown.kernel for layers in self.evidence.values() for shown in layers.values()}
+        ran = {shown.kernel for layers in self.of_sequences.values() for shown in layers.values()}
         return ran.pop() if len(ran) == 1 else "mixed"
 
     def ran(self, kernel: str) -> bool:
         """Whether a layer ran this kernel in some phase."""
         return any(kernel == shown.kernel for layers in self.evidence.values() for shown in layers.values())
+
+    @property
+    def of_sequences(self) -> Mapping[str, Program]:
+        """The evidence without that of streaming: a kernel is how a loop over the steps is computed, and a step has
+        none."""
+        return {phase: layers for phase, layers in self.evidence.items() if phase != STREAMING}
 
     def to_json(self) -> str:
         """The evidence alone."""
@@ -121,7 +129,7 @@ def contradictions(case: Case, attestation: Attestation) -> list[str]:
     if case.kernel == "auto":
         return problems
     mismatched: dict[tuple[str, str], list[str]] = {}
-    for phase, layers in attestation.evidence.items():
+    for phase, layers in attestation.of_sequences.items():
         for layer, shown in layers.items():
             if shown.kernel != case.kernel:
                 mismatched.setdefault((layer, shown.kernel), []).append(phase)

@@ -19,7 +19,8 @@ class Evidence:
 
     kernel: str
     """`generic`, `unrolled`, `xla`, `cudnn`, `onednn`; `parallel` for a scan or a transform over all steps, without a
-    loop; `unrolled_xla`, `parallel_xla` for those inside XLA; `fused_cells` for torch's fused cells in a loop; `opaque`
+    loop; `step` for the products of a single step (`bench.worker.evidence.steps`); `unrolled_xla`, `parallel_xla`,
+    `step_xla` for those inside XLA; `fused_cells` for torch's fused cells in a loop; `opaque`
     for Python called from within the program, which shows nothing of what it does; `none` where no recurrence is seen;
     `mixed` where several of these are, or programs differ."""
     operations: Mapping[str, int]

@@ -14,7 +14,8 @@ from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Array, Data
 from bench.worker.evidence.attestation import Attestation
-from bench.worker.inference import CallPath, Outputs
+from bench.worker.evidence.retracing import Signature
+from bench.worker.inference import CallPath, Inputs, Outputs
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,24 @@ class RuntimeAdapter(Protocol):
         """The trained network's outputs for the test set."""
 
     def call_paths(self) -> dict[str, CallPath]:
-        """The call paths of inference by name; each calls the trained network."""
+        """The call paths of inference by name; each calls the trained network. `streaming`, where it is there, is a
+        `bench.worker.streaming.StreamingCall`."""
+
+    def outputs_by_step(self, x: Inputs) -> Outputs:
+        """What a network that streams gives after each step by passes over whole sequences, samples × steps × outputs.
+
+        Args:
+            x: samples × steps × features, or samples × steps of tokens.
+        """
 
     def device_bytes(self) -> int | None:
         """Memory in use on the device where inference runs; None where it is the processor, or can't be read."""
 
     def programs(self) -> int:
         """How many programs have been traced or compiled so far."""
+
+    def signatures(self) -> list[Signature]:
+        """The shapes of the arguments of each of these programs, oldest first."""
 
     def mask_problem(self, attestation: Attestation) -> str | None:
         """What shows that padding was not skipped, as a sentence; None where it was, or there is no mask.

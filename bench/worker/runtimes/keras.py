@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from bench.catalog import dtypes, masks, networks
+from bench.catalog.streaming import streaming_refusal
 from bench.catalog.tasks import Task
 from bench.core.case import Case
+from bench.core.metric import STREAMING
 from bench.core.protocol import FailedRun, InvalidRun
 from bench.worker.backends import BackendAdapter
 from bench.worker.clock import Clock
 from bench.worker.data import Array, Data
 from bench.worker.evidence.attestation import Attestation, attest, watch
 from bench.worker.evidence.masking import mask_problem, padded_batch, padding_in_front
-from bench.worker.evidence.retracing import retraced
+from bench.worker.evidence.retracing import Signature, retraced
 from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
 from bench.worker.iterators import IteratorTimer
 from bench.worker.model import build, compile_model
 from bench.worker.runtimes import StepNumbers
+from bench.worker.step import StepNetwork
+from bench.worker.streaming import StreamingCall
 from bench.worker.warmup import Snapshot, warm_size
 
 OUTPUT_BATCH = 1000
@@ -107,7 +111,31 @@ class KerasRuntime:
         return {
             "predict": lambda inputs: self.model.predict(inputs, batch_size=len(inputs), verbose=0),
             "compiled": self.backend.compile_inference(self.model),
+            **self._streaming(
+                lambda network: StreamingCall(network.start, self.backend.compile_step(self.model, network))
+            ),
         }
+
+    def _streaming(self, make: Callable[[StepNetwork], StreamingCall]) -> dict[str, CallPath]:
+        """The call path `streaming`, or nothing where the network can't."""
+        network = self._step_network()
+        return {} if network is None else {STREAMING: make(network)}
+
+    def _step_network(self) -> StepNetwork | None:
+        if streaming_refusal(self.case):
+            return None
+        return StepNetwork.of(self.model, networks.of(self.case).recurrent_names)
+
+    def outputs_by_step(self, x: Inputs) -> Outputs:
+        network = self._step_network()
+        if network is None:
+            raise ValueError("the network does not stream")
+        program = self.backend.compiled(network.whole)
+        outputs: Outputs = keras.ops.convert_to_numpy(program(self.backend.array(x, x.dtype.name)))
+        return outputs
+
+    def signatures(self) -> list[Signature]:
+        return self.backend.signatures(self.model)
 
     def device_bytes(self) -> int | None:
         return self.backend.device_bytes()
@@ -213,7 +241,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
         with self._clock.phase("validate", epoch + 1, len(self._runtime.data.x_validation)) as results:
             results.update(self._runtime.validate())
         if self._runtime.programs() != self._programs:
-            shapes = retraced(self._runtime.backend.signatures(self._runtime.model), self._programs)
+            shapes = retraced(self._runtime.signatures(), self._programs)
             raise InvalidRun(f"something was traced or compiled inside the timed epoch {epoch + 1}{shapes}")
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

@@ -15,16 +15,20 @@ from torch import nn
 
 from bench.catalog import networks
 from bench.catalog.networks import Dense, Dropout, PlacedLayer, Recurrent
+from bench.catalog.streaming import streaming_refusal
 from bench.catalog.tasks import Task
 from bench.core.case import Case
+from bench.core.metric import STREAMING
 from bench.worker.backends import BackendAdapter
-from bench.worker.backends.torch import profiled
+from bench.worker.backends.torch import profiled, profiled_step
 from bench.worker.clock import Clock
 from bench.worker.data import Array, Data
 from bench.worker.evidence.attestation import Attestation
 from bench.worker.evidence.programs import Scopes
+from bench.worker.evidence.retracing import Signature
 from bench.worker.inference import CallPath, Inputs, Outputs
 from bench.worker.runtimes import StepNumbers, keras_layout
+from bench.worker.streaming import State, StreamingCall
 from bench.worker.warmup import warm_size
 
 _RECURRENT = {"simple_rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -48,17 +52,47 @@ class _Network(nn.Module):  # type: ignore[misc] # torch has no type information
         """The recurrent layers by name."""
         return {placed.name: layer for placed, layer in zip(self._placed, self.layers, strict=True) if placed.name}
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, *, every_step: bool = False) -> Any:
+        """The logits, or numbers, of whole sequences; after every step where that is asked for."""
         for placed, layer in zip(self._placed, self.layers, strict=True):
-            match placed.layer:
-                case Recurrent():
-                    sequence, state = layer(x)
-                    x = sequence if placed.returns_sequence else _last(sequence, state)
-                case Dense(_, activation):
-                    x = _ACTIVATIONS[activation](layer(x))
-                case _:
-                    x = layer(x)
+            if isinstance(placed.layer, Recurrent):
+                sequence, state = layer(x)
+                x = sequence if placed.returns_sequence or every_step else _last(sequence, state)
+            else:
+                x = _of_one_position(placed, layer, x)
         return x
+
+    def start(self, batch: int) -> State:
+        """The states before the first step: of each recurrent layer, as torch has them."""
+        weight = next(self.parameters())
+        zeros = [weight.new_zeros(1, batch, layer.hidden_size) for layer in self.recurrent().values()]
+        return [
+            (state, state) if isinstance(layer, nn.LSTM) else state
+            for layer, state in zip(self.recurrent().values(), zeros, strict=True)
+        ]
+
+    def step(self, x: Any, states: State) -> tuple[Any, State]:
+        """The logits, or numbers, after one step (batch × features), and the states to carry on.
+
+        Each layer gets a sequence of one step: torch's own cells (`nn.LSTMCell`) have no kernel of oneDNN.
+        """
+        before, after = iter(states), []
+        for placed, layer in zip(self._placed, self.layers, strict=True):
+            if isinstance(placed.layer, Recurrent):
+                sequence, state = layer(x[:, None], next(before))
+                x = sequence[:, 0]
+                after.append(state)
+            else:
+                x = _of_one_position(placed, layer, x)
+        return x, after
+
+
+def _of_one_position(placed: PlacedLayer, layer: nn.Module, x: Any) -> Any:
+    """What a layer gives that works on each step by itself."""
+    match placed.layer:
+        case Dense(_, activation):
+            return _ACTIVATIONS[activation](layer(x))
+    return layer(x)
 
 
 def _last(sequence: Any, state: Any) -> Any:
@@ -113,6 +147,7 @@ class TorchRuntime:
         )
         self._y, self._y_test, self._y_validation = map(self._targets, (data.y_train, data.y_test, data.y_validation))
         self._inference: CallPath | None = None
+        self._stream: StreamingCall | None = None
 
     def _targets(self, y: Outputs) -> Any:
         targets = torch.from_numpy(y)
@@ -160,13 +195,30 @@ class TorchRuntime:
 
     def call_paths(self) -> dict[str, CallPath]:
         self._inference = self._compiled_call()
-        return {"compiled": self._inference}
+        if streaming_refusal(self._case):
+            return {"compiled": self._inference}
+        network = self._network.eval()
+
+        def step(x: Inputs, states: State) -> tuple[Outputs, State]:
+            with torch.inference_mode():
+                given, states = network.step(torch.from_numpy(x).to(self._device), states)
+                return self._readout(given), states
+
+        self._stream = StreamingCall(network.start, step)
+        return {"compiled": self._inference, STREAMING: self._stream}
+
+    def outputs_by_step(self, x: Inputs) -> Outputs:
+        with torch.inference_mode():
+            return self._readout(self._network.eval()(torch.from_numpy(x).to(self._device), every_step=True))
 
     def device_bytes(self) -> int | None:
         return self._backend.device_bytes()
 
     def programs(self) -> int:
         return 0  # nothing is compiled
+
+    def signatures(self) -> list[Signature]:
+        return []
 
     def mask_problem(self, attestation: Attestation) -> str | None:
         return None  # it is given no masks
@@ -195,8 +247,12 @@ class TorchRuntime:
             executed["compiled"] = lambda: infer(x.numpy())
         layers = self._network.recurrent()
         scopes = Scopes.of_names(tuple(layers), steps)
+        evidence = {phase: profiled(layers, run, scopes) for phase, run in executed.items()}
+        if (stream := self._stream) is not None:
+            first_step = next(stream.feed(x.numpy(), len(x)))
+            evidence[STREAMING] = profiled_step(layers, lambda: stream(first_step))
         return Attestation(
-            evidence={phase: profiled(layers, run, scopes) for phase, run in executed.items()},
+            evidence=evidence,
             phases=phases,
             settings={
                 "jit_compile": False,
@@ -206,15 +262,17 @@ class TorchRuntime:
         )
 
     def _compiled_call(self) -> Callable[[Inputs], Outputs]:
-        network, device, is_class = self._network.eval(), self._device, self._task.target.is_class
+        network = self._network.eval()
 
         def infer(inputs: Inputs) -> Outputs:
             with torch.inference_mode():
-                given = network(torch.from_numpy(inputs).to(device))
-                outputs: Outputs = (torch.softmax(given, dim=-1) if is_class else given).cpu().numpy()
-            return outputs
+                return self._readout(network(torch.from_numpy(inputs).to(self._device)))
 
         return infer
+
+    def _readout(self, given: Any) -> Outputs:
+        outputs: Outputs = (torch.softmax(given, dim=-1) if self._task.target.is_class else given).cpu().numpy()
+        return outputs
 
     def _train_epoch(self, x: Any, y: Any) -> dict[str, float]:
         self._network.train()
