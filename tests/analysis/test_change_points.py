@@ -4,47 +4,39 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.analysis.change_points import SEGMENT, change_points, smallest_detectable
+from bench.analysis.change_points import SEGMENT, change_points, long_run_deviation, smallest_detectable
+from scripts.simulate_history import FLOOR, false_changes, series
 
 RANDOM = np.random.default_rng
 
 
-def by_every_split(values: Sequence[float], spread: float, penalty: float) -> tuple[int, ...]:
-    """The cheapest set of change points, by trying all of them: squared error, and a price for each."""
-    signal = np.asarray(values) / spread
-    n = len(signal)
-    best: tuple[float, tuple[int, ...]] = (math.inf, ())
-    for count in range(n // SEGMENT):
-        for cuts in itertools.combinations(range(SEGMENT, n - SEGMENT + 1), count):
-            edges = [0, *cuts, n]
-            parts = [signal[a:b] for a, b in itertools.pairwise(edges)]
-            if min(map(len, parts)) >= SEGMENT:
-                cost = sum(float(((part - part.mean()) ** 2).sum()) for part in parts) + penalty * count
-                best = min(best, (cost, cuts))
-    return best[1]
+def saved_squares(values: np.ndarray, at: int) -> float:
+    """What a split removes of the squares about the mean."""
+    left, right = values[:at], values[at:]
+    return float(
+        ((values - values.mean()) ** 2).sum() - sum(((part - part.mean()) ** 2).sum() for part in (left, right))
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_change_points_are_the_cheapest_of_all_sets(seed: int) -> None:
-    """Against the obvious version: with noise that is known, and no spike."""
-    values = RANDOM(seed).uniform(-1, 1, 16) + np.repeat([0, seed, 0.5 * seed], [5, 6, 5])
-    steps = np.diff(values)
-    spread = float(np.median(np.abs(steps - np.median(steps))) / 0.6745 / math.sqrt(2))
-    large = max(spread, 2.0)  # so large that Hampel's filter leaves all values alone
-    assert change_points(list(values), least=2.0) == by_every_split(values, large, 6 * math.log(16))
+def test_a_single_change_is_the_best_of_all_splits(seed: int) -> None:
+    """Against the obvious version, with independent noise."""
+    values = RANDOM(seed).normal(0, 1, 40) + np.repeat([0.0, 6.0], [12 + seed, 28 - seed])
+    best = max(range(SEGMENT, 36), key=lambda at: saved_squares(values, at))
+    assert change_points(list(values)) == (best,)
 
 
 @pytest.mark.parametrize("at", [5, 12, 25])
 def test_a_step_is_found_where_it_is(at: int) -> None:
     values = RANDOM(1).normal(0, 1, 30)
-    values[at:] += 6
+    values[at:] += 12
     assert change_points(list(values)) == (at,)
 
 
@@ -67,8 +59,14 @@ def test_four_points_are_no_level_and_five_are() -> None:
 
 
 def test_two_steps_are_two_changes() -> None:
-    values = RANDOM(4).normal(0, 1, 40) + np.repeat([0, 8, 16, 8], 10)
-    assert change_points(list(values)) == (10, 20, 30)
+    values = RANDOM(4).normal(0, 1, 60) + np.repeat([0, 8, 16], 20)
+    assert change_points(list(values)) == (20, 40)
+
+
+def test_a_level_that_moves_and_comes_back_is_two_changes() -> None:
+    """Neither stands out from the noise that the other makes, so that they are sought together."""
+    values = RANDOM(4).normal(0, 1, 90) + np.repeat([0, 5, 0], 30)
+    assert change_points(list(values)) == (30, 60)
 
 
 def test_what_is_too_short_too_equal_or_not_a_number_has_no_change() -> None:
@@ -106,7 +104,7 @@ def test_a_step_of_four_times_the_noise_is_rarely_missed() -> None:
     generator = RANDOM(6)
     starts_of_series = [change_points(list(generator.normal(size=30) + np.repeat([0, 4], 15))) for _ in range(60)]
     near = sum(any(abs(start - 15) <= 1 for start in starts) for starts in starts_of_series)
-    assert near >= 57
+    assert near >= 51
 
 
 def noise(kind: str, n: int, generator: np.random.Generator) -> np.ndarray:
@@ -154,9 +152,52 @@ def test_the_smallest_detectable_step_is_the_formulas() -> None:
 
 def test_two_modes_that_alternate_are_noise() -> None:
     """All differences of neighbours are equal but for their sign, so that these alone would show no noise at all."""
-    assert smallest_detectable([0.0, 1.0] * 10) == pytest.approx(0.5 / 0.6745 * multiple(20, 20))
+    assert smallest_detectable([0.0, 1.0] * 10) >= 0.5 * multiple(20, 20)
 
 
 @pytest.mark.parametrize(("values", "starts"), [([0.0] * 9, []), ([1.0] * 19, [9, 14]), ([1.0] * 15 + [math.nan], [])])
 def test_nothing_is_detectable_in_a_level_that_is_too_short(values: list[float], starts: list[int]) -> None:
     assert smallest_detectable(values, 0.1, starts) == math.inf
+
+
+# --- noise that is correlated, and repeated examinations ---
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.5, 0.8])
+def test_the_long_run_deviation_is_rarely_below_the_truth(correlation: float) -> None:
+    """Of an autoregression of variance 1 it is √((1 + ρ) / (1 - ρ)); too large costs power, too small gives alarms."""
+    generator = RANDOM(9)
+    truth = math.sqrt((1 + correlation) / (1 - correlation))
+    estimates = []
+    for _ in range(200):
+        drawn = generator.normal(size=100)
+        for i in range(1, 100):
+            drawn[i] = correlation * drawn[i - 1] + math.sqrt(1 - correlation**2) * drawn[i]
+        estimates.append(long_run_deviation(drawn - drawn.mean(), 1))
+    assert np.mean(np.array(estimates) > 0.9 * truth) > 0.8
+    assert np.median(estimates) < 2.5 * truth
+
+
+@pytest.mark.parametrize(
+    ("scenario", "most"),
+    [
+        ("independent noise", 1),
+        ("noise correlated by 0.5", 1),
+        ("correlated by 0.5, episodes of 3 to 10 nights every month", 5),
+    ],
+)
+def test_a_year_of_nights_shows_next_to_no_change_that_is_not_there(scenario: str, most: int) -> None:
+    """Five years of each, examined every night; docs/between-days.md has 200 of them."""
+    generator = RANDOM(10)
+    assert sum(false_changes(series(scenario, generator)) for _ in range(5)) <= most
+
+
+def test_a_change_is_shown_within_weeks_though_every_night_is_examined() -> None:
+    generator = RANDOM(11)
+    for scenario, nights in (("independent noise", 14), ("noise correlated by 0.5", 60)):
+        seen = 0
+        for _ in range(20):
+            values = series(scenario, generator, 90 + nights)
+            values[90:] += 15
+            seen += bool(change_points(list(values), FLOOR))
+        assert seen >= 17

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -52,11 +53,13 @@ def test_the_user_s_modules_are_recorded_with_their_content_and_nothing_else(tmp
 
 
 def test_a_package_that_only_the_user_s_code_imports_is_recorded_with_its_version(tmp_path: Path) -> None:
-    import ruptures
+    spec = importlib.util.find_spec("shellingham")
+    assert spec is not None
+    assert spec.origin is not None
 
-    found = imported([a_package(tmp_path, "import ruptures.version\n")])
-    assert found["ruptures"]["file"] == str(Path(ruptures.__file__).resolve())
-    assert found["ruptures"]["distribution"].startswith("ruptures 1.")
+    found = imported([a_package(tmp_path, "import shellingham.posix\n")])
+    assert found["shellingham"]["file"] == str(Path(spec.origin).resolve())
+    assert found["shellingham"]["distribution"].startswith("shellingham 1.")
 
 
 def test_the_file_is_the_one_that_was_imported_not_the_one_that_was_asked_for(tmp_path: Path) -> None:
