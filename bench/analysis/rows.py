@@ -16,6 +16,7 @@ from bench.analysis.records import MeasuredRun, RunRecord, in_order
 from bench.analysis.roofline import Efficiency, efficiency
 from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, median_runs, paired_ratio
 from bench.catalog import networks, tasks
+from bench.catalog.cells import BUILT_IN
 from bench.catalog.kernels import KERNELS
 from bench.catalog.networks import NETWORKS
 from bench.catalog.tasks import Task
@@ -314,6 +315,8 @@ def _efficiency(
         shape = ProductShape.of(case, task)
     except BenchError:  # a user's cell that isn't here
         shape = None
+    if case.cell in BUILT_IN and not BUILT_IN[case.cell].state_gates:
+        return None  # no products wait for each other
     where = (str(stored["machine_fingerprint"]), str(stored["software_fingerprint"]))
     return efficiency(
         samples_per_second=speed.value,

@@ -44,6 +44,11 @@ class Cell:
     """Whether it can be computed by an associative scan: no gate of it sees the state."""
 
     @property
+    def state_gates(self) -> int | None:
+        """How often it multiplies its state by [units, units] at each step; None where the arithmetic is unknown."""
+        return 0 if self.scannable else self.gates
+
+    @property
     def built_in(self) -> bool:
         """Whether it comes with the program."""
         return self.factory.startswith("bench.worker.")
@@ -58,7 +63,11 @@ BUILT_IN = {
             "gru", "bench.worker.model:gru", "keras.layers.GRU (reset_after=True)", gates=3, biases=2, has_options=True
         ),
         Cell(
-            "min_gru", "bench.worker.min_gru:min_gru", "minGRU (Feng et al. 2024), as a scan or a loop", scannable=True
+            "min_gru",
+            "bench.worker.min_gru:min_gru",
+            "minGRU (Feng et al. 2024), as a scan or a loop",
+            gates=2,
+            scannable=True,
         ),
     )
 }

@@ -268,20 +268,21 @@ class Arithmetic:
     """Forward and backward, less the gradient with respect to the network's inputs, which nobody needs."""
 
 
-def arithmetic(network: Network, gates: int, units: int, task: Task) -> Arithmetic:
+def arithmetic(network: Network, gates: int, units: int, task: Task, *, state_gates: int | None = None) -> Arithmetic:
     """The operations of a network for one sample.
 
     Args:
         network: the layers.
-        gates: how often the cell multiplies by [inputs, units] and by [units, units] at each step.
+        gates: how often the cell multiplies its inputs by [inputs, units] at each step.
         units: the cell's width.
         task: gives the steps, the features and the outputs.
+        state_gates: how often it multiplies its state by [units, units]; None: as often.
     """
     placed = network.placed(units, task)
     # per position: the products with the layer's inputs, and those with a recurrent layer's state
     inputs = [2 * layer.positions * _weights(layer, gates) for layer in placed]
     states = sum(
-        2 * layer.positions * layer.layer.directions * gates * units * units
+        2 * layer.positions * layer.layer.directions * (gates if state_gates is None else state_gates) * units * units
         for layer in placed
         if isinstance(layer.layer, Recurrent)
     )
@@ -294,13 +295,14 @@ def arithmetic(network: Network, gates: int, units: int, task: Task) -> Arithmet
 def parameters(placed: PlacedLayer, cell: Cell) -> int | None:
     """The layer's weights and biases; None for a recurrent layer whose cell's arithmetic is unknown."""
     if isinstance(placed.layer, Recurrent):
-        if cell.gates is None:
+        if cell.gates is None or cell.state_gates is None:
             return None
         layer = placed.layer
         units = placed.outputs[-1] // layer.directions
         # the second vector of biases is the one that a reset gate multiplies after the product with the state
         biases = (cell.biases if layer.reset_after else 1) if layer.bias else 0
-        return _weights(placed, cell.gates) + layer.directions * cell.gates * units * (units + biases)
+        of_state = layer.directions * units * (cell.state_gates * units + cell.gates * biases)
+        return _weights(placed, cell.gates) + of_state
     if isinstance(placed.layer, Embedding):
         return placed.layer.vocabulary * placed.outputs[-1]
     return _weights(placed, 1) + placed.outputs[-1] if _weights(placed, 1) else 0

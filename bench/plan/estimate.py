@@ -31,11 +31,12 @@ def estimate_seconds(case: Case) -> float:
         UsageError: the case names a task, a network or a backend that doesn't exist.
     """
     task = tasks.of(case)
-    gates = BUILT_IN[case.cell].gates if case.cell in BUILT_IN else _UNKNOWN_GATES
+    known = BUILT_IN.get(case.cell)
     network = networks.of(case)
     if network.factory:
         network = networks.NETWORKS["notebook"]  # whose cost stands for what is unknown
-    flops = arithmetic(network, gates or _UNKNOWN_GATES, case.units, task)
+    gates, state_gates = (known.gates, known.state_gates) if known else (None, None)
+    flops = arithmetic(network, gates or _UNKNOWN_GATES, case.units, task, state_gates=state_gates)
     chains = max(layer.directions for layer in network.recurrent)  # which take their time one after another
     dependent = network.dependent_steps(task) * chains
     train = case.train_samples or task.train_samples

@@ -54,14 +54,17 @@ class ProductShape:
 
     @classmethod
     def of(cls, case: Case, task: Task) -> Self | None:
-        """The shape of a case's products; None for a cell or a network whose arithmetic is unknown, and for a GRU that
-        resets before the product, which has two products that wait for each other at each step.
+        """The shape of a case's products; None where there is none.
+
+        That is so for a cell or a network whose arithmetic is unknown, for a cell that doesn't multiply its state, and
+        for a GRU that resets before the product, which has two that wait for each other at each step.
 
         Raises:
             UsageError: the case's cell or network is not known here.
         """
-        gates, network = cells.find(case.cell).gates, networks.of(case)
-        if gates is None or network.factory or not case.reset_after:
+        cell, network = cells.find(case.cell), networks.of(case)
+        gates = cell.gates
+        if gates is None or not cell.state_gates or network.factory or not case.reset_after:
             return None
         return cls(
             backend=case.backend,

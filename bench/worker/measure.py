@@ -153,7 +153,7 @@ def _streaming_difference(runtime: RuntimeAdapter, stream: StreamingCall, infer:
 
 def _arithmetic(case: Case, task: Task) -> Arithmetic | None:
     """None for a cell or a network whose arithmetic is unknown: it is not guessed."""
-    gates, network = cells.find(case.cell).gates, networks.of(case)
-    if gates is None or network.factory:
+    cell, network = cells.find(case.cell), networks.of(case)
+    if cell.gates is None or network.factory:
         return None
-    return arithmetic(network, gates, case.units, task)
+    return arithmetic(network, cell.gates, case.units, task, state_gates=cell.state_gates)

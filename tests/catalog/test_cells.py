@@ -54,8 +54,9 @@ def test_the_cells_that_come_with_the_program() -> None:
         "simple_rnn": 1,
         "lstm": 4,
         "gru": 3,
-        "min_gru": None,
+        "min_gru": 2,
     }
+    assert [BUILT_IN[name].state_gates for name in ("lstm", "gru", "min_gru")] == [4, 3, 0]
     assert all(cell.built_in and cells.find(cell.name) is cell for cell in BUILT_IN.values())
 
 

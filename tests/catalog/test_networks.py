@@ -113,6 +113,17 @@ def test_the_arithmetic_of_the_protocols_network(gates: int, forward: float, tra
     assert (flops.forward, flops.training) == pytest.approx((forward, training), rel=1e-3)
 
 
+def test_a_cell_that_does_not_multiply_its_state_has_the_products_of_its_inputs_alone() -> None:
+    """minGRU: two products a step with the inputs, and as many parameters as Keras counts (`tests/real`)."""
+    task = TASKS["mnist"]
+    flops = arithmetic(NETWORKS["single"], 2, 16, task, state_gates=0)
+    assert flops.forward == 2 * 28 * 2 * 28 * 16 + 2 * 16 * 10
+    assert flops.training == 3 * flops.forward - 2 * 28 * 2 * 28 * 16
+    recurrent, _ = NETWORKS["single"].placed(16, task)
+    assert parameters(recurrent, BUILT_IN["min_gru"]) == 28 * 32 + 32
+    assert parameters(recurrent, BUILT_IN["gru"]) == 3 * 16 * (28 + 16 + 2)
+
+
 @given(st.integers(1, 4), st.integers(1, 50), st.integers(1, 20), st.integers(1, 40), st.integers(2, 20))
 def test_the_arithmetic_by_counting_each_product(
     gates: int, units: int, steps: int, features: int, classes: int
