@@ -1,7 +1,7 @@
 """Other tools' rules on the same recorded rounds: false alarms and power of each, beside the duel's.
 
     python -m scripts.compare_peers results/reference/duels/recording --duels results/reference/duels/duels.json \\
-        --out results/reference/duels/peers.json
+        --sides results/reference/duels/sides.json --out results/reference/duels/peers.json
 
 Needs asv, pyperf and pytest-benchmark installed beside this; each one's own code decides:
 
@@ -14,6 +14,9 @@ Needs asv, pyperf and pytest-benchmark installed beside this; each one's own cod
 They get what suits them: neighbouring processes, a machine that was left alone, and no baseline of another day. What
 they can't have by design is the pairing. A tool that says only that something changed has found a slowdown where it is
 slower.
+
+With three sides, each but the base is compared with it by the same rule, as the tools' users would: the third side's
+processes are the next neighbours.
 """
 
 from __future__ import annotations
@@ -32,46 +35,56 @@ from bench.report.markdown import render_markdown
 from scripts.recordings import Recorded, halves, read
 from scripts.simulate_duels import SLOWDOWNS, fraction
 
-Rule = Callable[[list[Recorded], random.Random, float], tuple[str, float]]
-"""(a cell's pairs, random numbers, slowdown) → the verdict (`same`, `slower`, `faster`), and how many minutes of rounds
-it took."""
+Rule = Callable[[list[Recorded], random.Random, float, int], tuple[str, float]]
+"""(a cell's pairs, random numbers, slowdown, the side that is compared with side 0) → the verdict (`same`, `slower`,
+`faster`), and how many minutes of rounds it took."""
+
+ONE_SLOWER = 0.03
+"""Of three sides, so much is the last slower in half of the trials."""
 
 
-def pytest_benchmark_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> tuple[str, float]:
+def pytest_benchmark_rule(
+    pairs: list[Recorded], draw: random.Random, slowdown: float, number: int
+) -> tuple[str, float]:
     """Mean of one process against the mean of one before it; it only knows regressions."""
     from pytest_benchmark.utils import parse_compare_fail
 
     check = parse_compare_fail("mean:5%")
     at = draw.randrange(len(pairs) - 1)
     base = pairs[at].times(0)
-    new = [(1 + slowdown) * time for time in pairs[at + 1].times(1)]
+    later = pairs[(at + number) % len(pairs)]
+    new = [(1 + slowdown) * time for time in later.times(1)]
     failed = check.fails({"mean": statistics.mean(new)}, {"mean": statistics.mean(base)})
-    return "slower" if failed else "same", _minutes(pairs[at], 0) + _minutes(pairs[at + 1], 1)
+    return "slower" if failed else "same", _minutes(pairs[at], 0) + _minutes(later, 1)
 
 
-def asv_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> tuple[str, float]:
+def asv_rule(pairs: list[Recorded], draw: random.Random, slowdown: float, number: int) -> tuple[str, float]:
     """Two processes a side, interleaved; its Mann-Whitney test, and its factor."""
     from asv.commands.compare import _is_result_better
     from asv_runner.statistics import compute_stats
 
     at = draw.randrange(len(pairs) - 1)
-    both = pairs[at : at + 2]
+    both, later = ([pairs[(at + offset + add) % len(pairs)] for add in (0, 1)] for offset in (0, 2 * (number - 1)))
     base = [time for pair in both for time in pair.times(0)]
-    new = [(1 + slowdown) * time for pair in both for time in pair.times(1)]
+    new = [(1 + slowdown) * time for pair in later for time in pair.times(1)]
     (a, a_stats), (b, b_stats) = compute_stats(base, 1), compute_stats(new, 1)
-    spent = sum(_minutes(pair, side) for pair in both for side in (0, 1))
+    spent = sum(_minutes(pair, 0) for pair in both) + sum(_minutes(pair, 1) for pair in later)
     if _is_result_better(a, b, (a_stats, base), (b_stats, new), 1.1):
         return "slower", spent
     return "faster" if _is_result_better(b, a, (b_stats, new), (a_stats, base), 1.1) else "same", spent
 
 
-def pyperf_rule(pairs: list[Recorded], draw: random.Random, slowdown: float) -> tuple[str, float]:
+def pyperf_rule(pairs: list[Recorded], draw: random.Random, slowdown: float, number: int) -> tuple[str, float]:
     """Twenty processes of each, one side after the other, three values a process; its t-test."""
     from pyperf._utils import is_significant
 
     processes, values = 20, 3
     at = draw.randrange(len(pairs))
-    order = [pairs[(at + offset) % len(pairs)] for offset in range(2 * processes)]
+    order = [
+        pairs[(at + offset) % len(pairs)]
+        for start in (0, number)
+        for offset in range(start * processes, (start + 1) * processes)
+    ]
     base = [time for pair in order[:processes] for time in pair.times(0)[:values]]
     new = [(1 + slowdown) * time for pair in order[processes:] for time in pair.times(1)[:values]]
     means = (statistics.mean(side.seconds for each in pair.rounds for side in each.sides.values()) for pair in order)
@@ -97,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording", type=Path)
     parser.add_argument("--duels", type=Path, required=True, help="duels.json of scripts/simulate_duels.py")
+    parser.add_argument("--sides", type=Path, required=True, help="sides.json of scripts/simulate_sides.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--number", type=int, default=2000)
     arguments = parser.parse_args()
@@ -119,7 +133,7 @@ def main() -> None:
             verdicts, minutes = [], []
             for index in range(arguments.number):
                 cell = sorted(later)[index % len(later)]
-                verdict, spent = rule(later[cell], random.Random(f"{name}/{slowdown}/{index}"), slowdown)
+                verdict, spent = rule(later[cell], random.Random(f"{name}/{slowdown}/{index}"), slowdown, 1)
                 verdicts.append(verdict)
                 minutes.append(spent)
             rows.append(
@@ -131,8 +145,46 @@ def main() -> None:
                     "minutes": statistics.median(minutes),
                 }
             )
-    arguments.out.write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n")
-    print(table(rows), end="")
+    designs = {row["design"]: row for row in json.loads(arguments.sides.read_text())["rows"]}
+    equal, one_slower = designs["three equal sides"], designs[f"three sides, one {100 * ONE_SLOWER:g} % slower"]
+    three = [
+        {"rule": "bench duel", "false_alarm": equal["wrong"], "right": one_slower["right"]},
+        *({"rule": name, **three_sides(rule, later, arguments.number, name)} for name, (_, rule) in RULES.items()),
+    ]
+    content = {"versions": versions, "rows": rows, "three_sides": three}
+    arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+    print(table(rows), three_sides_table(three), sep="\n", end="")
+
+
+def three_sides(rule: Rule, recording: dict[str, list[Recorded]], number: int, seed: str) -> dict[str, Any]:
+    """How often any of two equal sides is called different from the base, and one of two that is slower found alone.
+
+    Args:
+        rule: judges each of the two.
+        recording: by cell and machine.
+        number: of trials, as many with equal sides as with one slower.
+        seed: of the random numbers.
+    """
+    alarms = right = 0
+    for index in range(number):
+        pairs = recording[sorted(recording)[index % len(recording)]]
+        for slowdown in (0.0, ONE_SLOWER):
+            verdicts = [
+                rule(pairs, random.Random(f"{seed}/{index}"), slower, side)[0]
+                for side, slower in ((1, 0.0), (2, slowdown))
+            ]
+            alarms += slowdown == 0 and verdicts != ["same", "same"]
+            right += slowdown > 0 and verdicts == ["same", "slower"]
+    return {"false_alarm": fraction(alarms, number), "right": fraction(right, number)}
+
+
+def three_sides_table(rows: list[dict[str, Any]]) -> str:
+    """In markdown: what the rules give of three sides."""
+    heads = ("rule", "any false alarm, all equal", f"one of two {100 * ONE_SLOWER:g} % slower, rightly found alone")
+    cells = tuple(
+        (row["rule"], *(f"{100 * row[key]['share']:.1f} %" for key in ("false_alarm", "right"))) for row in rows
+    )
+    return render_markdown(Document((Table(tuple(Column(head, left=head == "rule") for head in heads), cells),)))
 
 
 def table(rows: list[dict[str, Any]]) -> str:

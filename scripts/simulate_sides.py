@@ -98,6 +98,8 @@ DESIGNS = (
     Design(name="three sides, one 3 % slower", sides=3, slower=(0.0, 0.03)),
     Design(name="three sides to ± 1 %", sides=3, slower=(1.0, 1.3), precision=0.01),
     Design(name="two sides to ± 1 %", sides=2, slower=(1.0,), precision=0.01),
+    Design(name="three sides to ± 1 %, 20 minutes", sides=3, slower=(1.0, 1.3), precision=0.01, budget_minutes=20),
+    Design(name="four sides to ± 1 %, 20 minutes", sides=4, slower=(1.0, 1.3), precision=0.01, budget_minutes=20),
     Design(name="eight equal sides", sides=8, budget_minutes=30),
     Design(name="eight sides, one 3 % slower", sides=8, slower=(0.0, 0.0, 0.03), budget_minutes=30),
     Design(name="tolerance 0.5 %, equal sides", sides=2, budget_minutes=20, margins=_FLOOR_QUARTER),

@@ -77,6 +77,10 @@ def test_the_peers_were_asked_with_their_own_code() -> None:
         assert row["slower"]["of"] == 2000
         if row["rule"] == "bench duel":
             assert (row["slower"], row["faster"]) == (ours[row["slowdown"]]["slower"], ours[row["slowdown"]]["faster"])
+    designs = {row["design"]: row for row in data("sides.json")["rows"]}
+    assert [row["rule"] for row in found["three_sides"]] == rules
+    assert found["three_sides"][0]["false_alarm"] == designs["three equal sides"]["wrong"]
+    assert found["three_sides"][0]["right"] == designs["three sides, one 3 % slower"]["right"]
 
 
 def test_real_duels_of_known_truth_were_run() -> None:
@@ -92,6 +96,7 @@ def test_the_docs_show_what_was_found() -> None:
     assert simulate_duels.table(now) in DOCS
     assert simulate_duels.comparison(now, before) in DOCS
     assert compare_peers.table(data("peers.json")["rows"]) in DOCS
+    assert compare_peers.three_sides_table(data("peers.json")["three_sides"]) in DOCS
     assert spot_check.table(data("spot_checks.json")) in DOCS
     assert "](duel-power.svg)" in DOCS
     assert (ROOT / "docs" / "duel-power.svg").exists()

@@ -11,7 +11,7 @@ import pytest
 
 from bench.duel.record import rows_of
 from bench.duel.rounds import group_log_ratio
-from scripts.compare_peers import pytest_benchmark_rule, table
+from scripts.compare_peers import pytest_benchmark_rule, table, three_sides
 from scripts.recordings import ABOUT, PARTS, Recorded, fold, halves, minutes, read, recorded
 from scripts.simulate_duels import SLOWDOWNS, explore, fraction, rates, simulate
 from tests.duel.test_rounds import a_round
@@ -137,8 +137,21 @@ def test_fractions_have_exact_intervals() -> None:
 
 def test_pytest_benchmarks_own_check_decides() -> None:
     pairs = [a_pair("gru", number, spread=0.0) for number in range(4)]
-    assert pytest_benchmark_rule(pairs, random.Random(0), 0.2)[0] == "slower"
-    assert pytest_benchmark_rule(pairs, random.Random(0), 0.0)[0] == "same"
+    assert pytest_benchmark_rule(pairs, random.Random(0), 0.2, 1)[0] == "slower"
+    assert pytest_benchmark_rule(pairs, random.Random(0), 0.0, 1)[0] == "same"
+
+
+def test_three_sides_are_judged_one_by_one_against_the_same_base() -> None:
+    """Without noise the rule sees 3 % as nothing, and as a slowdown where its threshold is lower."""
+    pairs = {"gru": [a_pair("gru", number, spread=0.0) for number in range(6)]}
+    judged = three_sides(pytest_benchmark_rule, pairs, 20, "")
+    assert (judged["false_alarm"]["hits"], judged["right"]["hits"]) == (0, 0)
+
+    def at_two_percent(pairs: list[Recorded], draw: random.Random, slowdown: float, number: int) -> tuple[str, float]:
+        return pytest_benchmark_rule(pairs, draw, slowdown + 0.03 * (number == 2), number)
+
+    judged = three_sides(at_two_percent, pairs, 20, "")
+    assert judged["right"]["hits"] >= 18
 
 
 def test_the_peers_table_has_a_line_a_rule() -> None:
