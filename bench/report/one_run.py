@@ -12,6 +12,7 @@ import pandas as pd
 from bench.analysis.records import stored_object
 from bench.analysis.reductions import call_memory_growth
 from bench.analysis.stats import median_runs, quantiles
+from bench.catalog.cudnn_names import cudnn_kernel_words
 from bench.core import code
 from bench.core.axes import AXES
 from bench.core.case import Case
@@ -165,7 +166,10 @@ def _evidence(phases: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
     return Table(
         tuple(Column(head, wrap=head.startswith("operations")) for head in heads),
         tuple(
-            (phase, layer, evidence["kernel"], in_words(evidence["operations"]), evidence.get("artefact") or NONE)
+            (
+                *(phase, layer, cudnn_kernel_words(evidence["kernel"], evidence["operations"])),
+                *(in_words(evidence["operations"]), evidence.get("artefact") or NONE),
+            )
             for phase, layers in phases.items()
             for layer, evidence in layers.items()
         ),

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.analysis.records import stored_object
 from bench.analysis.summary import Section
+from bench.catalog.cudnn_names import cudnn_kernel_words
 from bench.report.document import Block, Column, Table
 from bench.report.measured import Measured
 from bench.report.values import NONE, in_words, row_label
@@ -58,7 +59,8 @@ def _evidence(measured: Measured, section: Section) -> Table:
             for layer, evidence in layers.items() if isinstance(layers, dict) else ():
                 operations = sorted(evidence.get("operations", {}).items())
                 counts = ", ".join(f"{number} {name}" for name, number in operations)
-                seen[row_label(row), phase, layer, str(evidence.get("kernel")), counts] += 1
+                ran = cudnn_kernel_words(str(evidence.get("kernel")), evidence.get("operations", {}))
+                seen[row_label(row), phase, layer, ran, counts] += 1
     return Table(
         (*(Column(head) for head in ("cell", "phase", "layer", "ran", "operations seen")), Column("runs", left=False)),
         tuple((*key, str(number)) for key, number in seen.items()),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.catalog.cudnn_names import cudnn_kernel_words
 from bench.worker.evidence.programs import (
     OUTSIDE,
     Evidence,
@@ -289,3 +290,5 @@ def test_what_torch_profiled_on_a_gpu(keys: dict[str, int]) -> None:
     assert evidence.kernel == "cudnn"
     assert any("blockPersist" in name for name in evidence.operations), "which of cuDNN's kernels it was is kept"
     assert "aten::gru" not in evidence.operations
+    assert cudnn_kernel_words(evidence.kernel, evidence.operations).startswith("cudnn (persistent")
+    assert ("tensor cores, TF32" in cudnn_kernel_words(evidence.kernel, evidence.operations)) == ("aten::gru" in keys)

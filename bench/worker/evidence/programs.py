@@ -315,8 +315,9 @@ _TORCH_TRANSFORMS = frozenset(
     {"aten::cumsum", "aten::cumprod", "aten::logcumsumexp", "aten::_fft_r2c", "aten::_fft_c2r", "aten::_fft_c2c"}
 )
 _TORCH_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::convolution"})
-_TORCH_DEVICE = re.compile(r"(?:void )?(?:\w+::)*\w*(?:RNN_|LSTM_|GRU_|persistRNN)")
-"""Names of cuDNN's own kernels on the device: "cuDNN" is several of them, persistent ones and standard ones."""
+_TORCH_DEVICE = re.compile(r"(?!aten::).*(?:RNN_|LSTM_|GRU_|persistRNN|elemWiseRNN|gemm)")
+"""Names of what runs on a card: cuDNN's own kernels for a recurrence, of which there are several, and products, whose
+names show the units and the number format (`bench.catalog.cudnn_names`)."""
 
 
 def read_profile(operations: Mapping[str, int], steps: int) -> Evidence:
