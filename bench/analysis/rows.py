@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bench.analysis import pairing
+from bench.analysis.interleaved_figures import InterleavedFigures
 from bench.analysis.pairing import FigureOfRun, by_seed, paired, train_seconds
 from bench.analysis.records import MeasuredRun, RunRecord, in_order
 from bench.analysis.roofline import Efficiency, efficiency
@@ -104,6 +105,8 @@ class Row:
     """Seeds with those of the runs excluded."""
     joined: tuple[str, ...] = ()
     """What differs from row to row, and they are compared all the same (`bench.analysis.joining`)."""
+    interleaved: InterleavedFigures | None = None
+    """Its figures from the interleaved measurement that a campaign of its runs ended with."""
 
     @property
     def runs_tried(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.interleaved_figures import KnownInterleaved, latest
 from bench.analysis.joining import CODE, merged_software, side_by_side
 from bench.analysis.records import MeasuredRun, RunRecord, measured_runs, stored_object
 from bench.analysis.rows import KnownCeilings, Row, make_rows
@@ -113,6 +114,7 @@ def summarise(
     calls: pd.DataFrame | None = None,
     *,
     ceilings: KnownCeilings = MappingProxyType({}),
+    interleaved: KnownInterleaved = MappingProxyType({}),
     join: Sequence[str] = (),
     claims: Mapping[str, Sequence[DeclaredClaim]] = MappingProxyType({}),
 ) -> tuple[Section, ...]:
@@ -123,6 +125,7 @@ def summarise(
         calls: the calls of inference (`bench.analysis.records.CALLS`), where they are kept apart; else they are among
             the observations.
         ceilings: those measured of the machines; a fraction of an unknown one is None.
+        interleaved: the figures of interleaved measurements that campaigns ended with.
         join: what may differ within a section (`bench.analysis.joining.read_join`).
         claims: those that are to be judged on the runs of a campaign, by its id.
 
@@ -139,7 +142,7 @@ def summarise(
         keys[joined.section].add(run.section)
     return tuple(
         replace(
-            _section(key, sections[key], ceilings, _joined(join, sections[key], keys[key])),
+            _section(key, sections[key], ceilings, interleaved, _joined(join, sections[key], keys[key])),
             keys=tuple(sorted(keys[key], key=lambda each: each.order)),
             claims=_claims_on(sections[key], claims),
         )
@@ -151,6 +154,7 @@ def _section(
     key: SectionKey,
     runs: Sequence[MeasuredRun],
     ceilings: KnownCeilings,
+    interleaved: KnownInterleaved,
     joined: tuple[str, ...],
 ) -> Section:
     cases = {run.configuration for run in runs}
@@ -164,7 +168,10 @@ def _section(
         commits=tuple(sorted({str(run.stored["program_commit"]) for run in runs if run.stored["program_commit"]})),
         shared={name: getattr(some, name) for name in SETTING_FIELDS if name not in axes},
         axes=axes,
-        rows=make_rows(runs, axes, ceilings, joined),
+        rows=tuple(
+            replace(row, interleaved=latest(interleaved, row.configuration, {run.campaign_id for run in row.runs}))
+            for row in make_rows(runs, axes, ceilings, joined)
+        ),
         joined=joined,
     )
 

@@ -149,9 +149,8 @@ _DRAWN_PERCENT = 6.0
 class DuelProgress:
     """The reporter of `bench duel` (`bench.duel.procedure.DuelReporter`): a line for each process group."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._budget_seconds = 0.0
+    def __init__(self, stream: TextIO, budget_seconds: float = 0.0) -> None:
+        self._stream, self._budget_seconds = stream, budget_seconds
         self._ended = 0
 
     def note(self, text: str) -> None:

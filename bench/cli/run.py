@@ -29,7 +29,7 @@ from bench.report.values import count, duration
 from bench.run.server import Isolation
 
 if TYPE_CHECKING:
-    from bench.run.session import SessionOutcome
+    from bench.run.session import SessionOutcome, SessionSettings
 
 _SHOWN_FRACTION = 0.005
 """The smallest part of the wall time that is named."""
@@ -57,6 +57,14 @@ def run(
         float | None,
         typer.Option("--minutes", metavar="N", help="Begin no block that would not end within so many minutes."),
     ] = None,
+    interleave: Annotated[
+        float,
+        typer.Option(
+            "--interleave",
+            metavar="MINUTES",
+            help="End with the cells measured interleaved, for at most so long: surer ratios. 0 leaves it out.",
+        ),
+    ] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
@@ -77,6 +85,8 @@ def run(
         raise UsageError("--new and --join exclude each other: a new campaign has nobody to join.")
     if minutes is not None and not 0 < minutes < math.inf:
         raise UsageError(f"--minutes {minutes:g} is no time: write minutes, as in --minutes 8.")
+    if not 0 <= interleave < math.inf:
+        raise UsageError(f"--interleave {interleave:g} is no time: write minutes, as in --interleave 10.")
     pinned = parse_cpus(cpus)
     prepared = prepare(suite, overrides, order_seed, pinned)
     if dry_run:
@@ -100,12 +110,35 @@ def run(
     try:
         with CampaignProgress(sys.stderr) as progress:
             outcome = session.run_session(prepared, settings, progress)
+        if interleave and outcome.runs.done_now:
+            _interleave(outcome, settings, 60 * interleave)
     except BrokenPipeError:
         raise typer.Exit(ExitCode.INTERRUPTED) from None  # whoever read the progress has gone away
     except KeyboardInterrupt:
         notify("interrupted; everything finished is kept, and the same command goes on from here.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     _show(outcome, results, fmt)
+
+
+def _interleave(outcome: SessionOutcome, settings: SessionSettings, budget_seconds: float) -> None:
+    """Measure the campaign's cells against each other, once its runs are done."""
+    from bench.cli.progress import DuelProgress
+    from bench.duel import interleaved_cells
+    from bench.host.hardware import read_machine
+
+    interleaved_cells.interleave(
+        outcome.plan,
+        interleaved_cells.InterleavedSettings(
+            results=settings.results,
+            campaign_id=outcome.campaign.id,
+            machine=read_machine(settings.cpus),
+            software=outcome.software,
+            data=outcome.data,
+            budget_seconds=budget_seconds,
+            cpus=settings.cpus,
+        ),
+        DuelProgress(sys.stderr, budget_seconds),
+    )
 
 
 def _show(outcome: SessionOutcome, results: Path, fmt: Format) -> None:

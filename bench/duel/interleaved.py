@@ -58,17 +58,18 @@ class Batching:
     """Steps of the anchor's timed batch."""
 
     @classmethod
-    def of(cls, step_seconds: float, anchor_seconds: float | None) -> Batching:
+    def of(cls, step_seconds: float, anchor_seconds: float | None, round_seconds: float = ROUND_SECONDS) -> Batching:
         """The batching for sides of which the slowest takes so long for a step.
 
         Args:
             step_seconds: of the slowest side.
             anchor_seconds: a step of the anchor; None without one.
+            round_seconds: a round's time on the slowest side.
         """
         steps = max(1, round(BATCH_SECONDS / step_seconds))
         return cls(
             steps,
-            max(1, round(ROUND_SECONDS / (steps * step_seconds))),
+            max(1, round(round_seconds / (steps * step_seconds))),
             0 if anchor_seconds is None else max(1, round(ANCHOR_SECONDS / anchor_seconds)),
         )
 
@@ -101,6 +102,9 @@ class InterleavedRunner:
         folder: where each process's log goes.
         phase: what a timed batch does.
         cpus: logical processors to run on; empty: all that the harness may use.
+        fresh_servers: replace the servers before each group, which makes groups independent of each other; else they
+            are kept, and `start` starts them before anything is timed.
+        round_seconds: a round's time on the slowest side.
         check_code: is given what each side imported, before anything of a group is timed; raises to refuse it.
         on_tick: called about once a second while nothing is reported.
         clock: seconds.
@@ -115,12 +119,15 @@ class InterleavedRunner:
         folder: Path,
         phase: TimedPhase = TimedPhase.TRAIN,
         cpus: tuple[int, ...] = (),
+        fresh_servers: bool = True,
+        round_seconds: float = ROUND_SECONDS,
         check_code: Callable[[Mapping[int, ImportedCode]], None] = lambda code: None,
         on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sides = dict(enumerate(sharing_devices(sides))) | ({} if anchor is None else {ANCHOR: anchor})
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
+        self._fresh_servers, self._round_seconds = fresh_servers, round_seconds
         self._check_code, self._on_tick, self._clock = check_code, on_tick, clock
         self._servers: dict[int, Server] = {}
 
@@ -162,17 +169,18 @@ class InterleavedRunner:
             UsageError: a side did not import its own code.
         """
         start = self._clock()
-        self.close()
+        if self._fresh_servers:
+            self.close()
         orders = [[sides[place] for place in row] for row in williams_square(len(sides))]
         order = [*orders[number % len(orders)], *(key for key in self._sides if key == ANCHOR)]
-        self._start_servers(order)
+        self.start(order)
         with contextlib.ExitStack() as stack:
             processes = {side: stack.enter_context(self._process(side, number)) for side in order}
             # all build and compile at the same time, and then do a round that is discarded
             imported = {side: processes[side].imported_code() for side in order}
             self._check_code({side: code for side, code in imported.items() if side != ANCHOR})
             if batching is None:
-                batching = _found_out(processes)
+                batching = _found_out(processes, self._round_seconds)
             for _ in range(batching.batches):
                 _together(processes, batching.steps_of)
             measured = tuple(
@@ -182,7 +190,8 @@ class InterleavedRunner:
             metadata = {side: processes[side].end() for side in order}
         for server in self._servers.values():
             server.settle()  # until all processes are gone
-        self.close()
+        if self._fresh_servers:
+            self.close()
         return ProcessGroup(
             rounds=measured,
             metadata=metadata,
@@ -191,13 +200,20 @@ class InterleavedRunner:
             seconds=self._clock() - start,
         )
 
-    def _start_servers(self, order: Sequence[int]) -> None:
-        """Start a server for each side, and wait until all have imported their backend, at the same time."""
-        for number in order:
+    def start(self, order: Sequence[int]) -> None:
+        """Start the servers of these sides that are not there, and wait until all have imported their backend.
+
+        Raises:
+            SideFailedError: one of them can't.
+        """
+        missing = [number for number in order if number not in self._servers or not self._servers[number].settle()]
+        for number in missing:
+            if number in self._servers:
+                self._servers.pop(number).close()
             side = self._sides[number]
             isolation = default_isolation(side.case.device)
             self._servers[number] = Server(side.case.backend, side.worker, isolation, self._cpus, side.environment)
-        for number in sorted(order, key=lambda number: (number == ANCHOR, number)):
+        for number in sorted(missing, key=lambda number: (number == ANCHOR, number)):
             server = self._servers[number]
             server.wait_ready(self._clock, self._on_tick)
             if server.problem:
@@ -268,7 +284,7 @@ def _together(processes: Mapping[int, SideProcess], steps: Callable[[int], int])
         process.expect(TimedBatch)
 
 
-def _found_out(processes: Mapping[int, SideProcess]) -> Batching:
+def _found_out(processes: Mapping[int, SideProcess], round_seconds: float) -> Batching:
     """The batching by the median steps of the slowest side and of the anchor."""
     _together(processes, lambda _: _WARM_STEPS)
     seconds: dict[int, list[float]] = {side: [] for side in processes}
@@ -277,4 +293,4 @@ def _found_out(processes: Mapping[int, SideProcess]) -> Batching:
             seconds[side].append(process.time_batch(_TRIAL_STEPS).seconds / _TRIAL_STEPS)
     medians = {side: statistics.median(times) for side, times in seconds.items()}
     anchor = medians.pop(ANCHOR, None)
-    return Batching.of(max(medians.values()), anchor)
+    return Batching.of(max(medians.values()), anchor, round_seconds)

@@ -94,6 +94,8 @@ class DuelResult:
     stop: StopReason
     analysed_at: tuple[int, ...]
     """The numbers of process groups at which there was an interim analysis."""
+    judged: Mapping[int, GroupRatios]
+    """What was judged, by the number of the process group."""
     log_ratios: Mapping[Contrast, tuple[float, ...]]
     """log(side / base) of each group that counts, in their order."""
     anchor_log_ratios: Mapping[int, tuple[float, ...]]
@@ -286,6 +288,7 @@ def measure_until_settled(
     unsettled = question.contrasts
     sides = _taking_part(unsettled)
     decision: Decision | None = None
+    judged: dict[int, GroupRatios] = {}
     while decision is None or decision.stop is None:
         group = runner.measure(len(progress.groups), batching, sides, rounds, begun)
         if judge is None:
@@ -304,9 +307,9 @@ def measure_until_settled(
         balanced = progress.since_change % len(sides) == 0
         # groups that are short are over before the time is, and what may be spent goes by what is over
         spent = max(elapsed, question.budget_seconds * len(progress.groups) / (MOST_GROUPS + progress.discarded))
-        decision = judge.group_ended(
-            GroupRatios(log_ratios=log_ratios, elapsed_seconds=spent, balanced=balanced, last=last)
-        )
+        ended = GroupRatios(log_ratios=log_ratios, elapsed_seconds=spent, balanced=balanced, last=last)
+        judged[len(progress.groups) - 1] = ended
+        decision = judge.group_ended(ended)
         reporter.group_ended(log_ratios, decision, elapsed)
         unsettled = tuple(each for each in unsettled if each not in decision.settled)
         if unsettled and sides != (left := _taking_part(unsettled)):
@@ -318,6 +321,7 @@ def measure_until_settled(
         analyses=decision.analyses,
         stop=decision.stop,
         analysed_at=judge.analysed_at,
+        judged=judged,
         log_ratios={each: tuple(progress.log_ratios.get(each, ())) for each in question.contrasts},
         anchor_log_ratios={side: tuple(ratios) for side, ratios in sorted(progress.anchor_log_ratios.items())},
         discarded_groups=progress.discarded,

@@ -36,7 +36,8 @@ _PARAMETERS = _Part("parameters", lambda row: (whole(row.parameters), ""))
 _KERNEL = _Part("kernel", lambda row: _kernel(row), left=True, joined=lambda asked, ran: f"{asked} {ran}".rstrip())
 _RUNS = _Part("runs", lambda row: (f"{len(row.runs)}/{row.runs_tried}" if row.excluded else str(row.runs_tried), ""))
 _SEEDS = _Part("seeds", lambda row: (str(row.seeds), ""))
-_RATIO = _Part("ratio to SimpleRNN", lambda row: _one_or(row.cell == REFERENCE_CELL, row.ratio))
+_RATIO = _Part("ratio to SimpleRNN", lambda row: _ratio_to_reference(row))
+_STEP = _Part("ms/step", lambda row: _step(row))
 _GENERIC_RATIO = _Part(
     "ratio to generic", lambda row: _one_or(row.configuration.kernel == "generic", row.generic_ratio)
 )
@@ -49,7 +50,11 @@ def comparison_table(section: Section) -> Table:
     for metric in shown_metrics(section):
         figures.append(_of(metric))
         if metric.name == _RATIOED:
-            figures += [_RATIO, *([_GENERIC_RATIO] if against_generic(section) else [])]
+            figures += [
+                *([_STEP] if interleaved(section) else []),
+                _RATIO,
+                *([_GENERIC_RATIO] if against_generic(section) else []),
+            ]
     parts = (_CELL, *axes, _PARAMETERS, *figures, _KERNEL, _RUNS, _SEEDS)
     return Table(
         columns=tuple(Column(part.head, left=part.left) for part in parts),
@@ -66,6 +71,7 @@ def _narrow(section: Section) -> Table:
         if has_interval(metric):
             columns.append(_over(_of(metric)))
             columns += [_over(_RATIO)] if metric.name == _RATIOED else []
+            columns += [_over(_STEP)] if metric.name == _RATIOED and interleaved(section) else []
     halves = [_of(metric) for metric in shown if not has_interval(metric)]
     halves += [_GENERIC_RATIO] if against_generic(section) else []
     pairs = [halves[i : i + 2] for i in range(0, len(halves), 2)]
@@ -137,6 +143,21 @@ def _of(metric: Metric) -> _Part:
 
 def _one_or(reference: bool, ratio: Estimate | None) -> tuple[str, str]:
     return ("1", "") if reference and ratio else ranged(ratio)
+
+
+def _ratio_to_reference(row: Row) -> tuple[str, str]:
+    """The ratio of interleaved steps where there is one; else that of seconds an epoch."""
+    ratio = row.interleaved.ratio if row.interleaved and row.interleaved.ratio else row.ratio
+    return _one_or(row.cell == REFERENCE_CELL, ratio)
+
+
+def _step(row: Row) -> tuple[str, str]:
+    return ranged(row.interleaved.step_seconds.scaled(1e3) if row.interleaved else None)
+
+
+def interleaved(section: Section) -> bool:
+    """Whether some row was measured interleaved."""
+    return any(row.interleaved for row in section.rows)
 
 
 def against_generic(section: Section) -> bool:

@@ -14,6 +14,7 @@ from bench.analysis.sections import section_keys
 from bench.analysis.summary import Section, summarise
 from bench.core.claim import DeclaredClaim, read_claims
 from bench.core.errors import NoVerdictError, UsageError
+from bench.duel.interleaved_cells import load_interleaved
 from bench.store import ceilings, load
 from bench.store.campaign import Manifest, read_manifests
 
@@ -98,6 +99,7 @@ def read(
             frame,
             calls,
             ceilings=ceilings.load(paths, warn=warn_once),
+            interleaved=load_interleaved(paths, warn=warn_once),
             join=join,
             claims=_claims(frame, manifests, claims, warn_once),
         ),
@@ -132,7 +134,14 @@ def read_sections(
     name, value = ("campaign_id", campaign) if campaign is not None else ("suite", suite)
     frame, calls = _observations(paths, NEEDED, name, value, warn)
     declared = _claims(frame, _manifests(paths, frame, warn), claims, warn)
-    return summarise(frame, calls, ceilings=ceilings.load(paths, warn=warn), join=join, claims=declared)
+    return summarise(
+        frame,
+        calls,
+        ceilings=ceilings.load(paths, warn=warn),
+        interleaved=load_interleaved(paths, warn=warn),
+        join=join,
+        claims=declared,
+    )
 
 
 def _observations(

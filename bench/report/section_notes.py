@@ -74,6 +74,7 @@ def notes(section: Section) -> list[str]:
             "first s, compile s: seconds of the first epoch and of compiling, medians over runs, in no other figure. "
             "memory: peak above the start, median, 1 MB = 10⁶ bytes. kernel: asked → ran. runs: ended ok (/ all).",
         ]
+    texts += _of_interleaved(section)
     if "kernel" in section.axes:
         texts.append(
             "kernel auto: what Keras picks by itself, which is what people get. generic: the same loop for every cell, "
@@ -118,6 +119,22 @@ def notes(section: Section) -> list[str]:
     texts += [INFERENCE_NOTE] if inference_table(section).rows else []
     texts += [ROOFLINE_NOTE] if roofline_table(section).rows else []
     return [*texts, *inference_findings(section)]
+
+
+def _of_interleaved(section: Section) -> Iterator[str]:
+    """What the figures of the interleaved measurement are, and which rows have none."""
+    measured = [row for row in section.rows if row.interleaved]
+    if not measured:
+        return
+    groups = max(row.interleaved.step_seconds.n for row in measured if row.interleaved)
+    ratios = sum(row.interleaved is not None and row.interleaved.ratio is not None for row in measured)
+    yield (
+        f"ms/step{', and ratio to SimpleRNN where it was measured so' if ratios else ''}: training steps of all cells, "
+        f"alternating within seconds, over {groups} groups of fresh processes whose arrays lie in huge pages; s/epoch "
+        f"is of the protocol's runs, one after the other. The intervals of these ratios hold together with 95 %."
+    )
+    if missing := [row_label(row) for row in section.rows if row.runs and not row.interleaved]:
+        yield f"Not interleaved, so that their ratios are those of s/epoch: {', '.join(missing)}."
 
 
 def _scores_in_words(section: Section) -> str:

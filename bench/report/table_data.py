@@ -59,6 +59,7 @@ def row_object(row: Row) -> dict[str, Any]:
         "train_seconds_first_epoch_only": row.first_epoch_only,
         "ratio_to_simple_rnn": estimate_object(row.ratio),
         "ratio_to_generic": estimate_object(row.generic_ratio),
+        "interleaved": _interleaved_object(row),
         "limits": asdict(row.efficiency) if row.efficiency else None,
         "inference": [_inference_object(figures) for figures in row.inference],
         "predict_over_compiled": estimate_object(row.predict_ratio),
@@ -72,6 +73,17 @@ def row_object(row: Row) -> dict[str, Any]:
         "seeds": row.seeds,
         "runs_left_out": dict(statuses),
         "left_out": [asdict(excluded) for excluded in row.excluded],
+    }
+
+
+def _interleaved_object(row: Row) -> dict[str, Any] | None:
+    figures = row.interleaved
+    if figures is None:
+        return None
+    return {
+        "step_seconds": estimate_object(figures.step_seconds),
+        "ratio_to_simple_rnn": estimate_object(figures.ratio),
+        "step_over_anchor": estimate_object(figures.anchor_ratio),
     }
 
 

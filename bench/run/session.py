@@ -81,6 +81,11 @@ class SessionOutcome:
 
     campaign: Campaign
     runs: CampaignOutcome
+    plan: Plan
+    software: Mapping[str, Software]
+    """By backend."""
+    data: Mapping[str, Path | None]
+    """The verified data file of each task."""
 
 
 def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: SessionReporter) -> SessionOutcome:
@@ -178,7 +183,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             retry_failed=settings.retry_failed,
             budget_seconds=settings.budget_seconds,
         )
-    return SessionOutcome(campaign, outcome)
+    return SessionOutcome(campaign, outcome, plan, software, data)
 
 
 def _own(campaign: Campaign, leases: Leases, join: bool, reporter: SessionReporter) -> bool:

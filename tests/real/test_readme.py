@@ -38,7 +38,7 @@ def reduced(command: str) -> str:
     command = re.sub(r"(--set steps=\d+)(?:,\d+)+", r"\1", command) + (" --set cells=gru" if own_suite else "")
     less = " ".join(f"--set {axis}={value}" for axis, value in LESS.items() if axis not in kept)
     if command.startswith("make "):
-        return f"{command} ARGS='{less}'" if command in ("make bench", "make quick") else command
+        return f"{command} ARGS='--interleave 0 {less}'" if command in ("make bench", "make quick") else command
     if not command.startswith("bench run"):
         return command
     words = [re.sub(r"^latency_calls=\d+$", "latency_calls=2", word) for word in shlex.split(command)]

@@ -21,6 +21,7 @@ from unittest.mock import patch
 
 import psutil
 
+from bench.plan.plan import Plan
 from bench.plan.prepare import PreparedSuite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,12 +41,12 @@ def main() -> None:
     Leases are touched, and those of another machine (`MACHINE`) judged, within a second or two.
     """
     import bench.cli
-    from bench.duel import procedure, sides
+    from bench.duel import interleaved_cells, procedure, sides
     from bench.host import noise, processes
     from bench.run import runner, session
     from bench.store import lease
 
-    run_session, run_duel = session.run_session, procedure.run_duel
+    run_session, run_duel, interleave = session.run_session, procedure.run_duel, interleaved_cells.interleave
     quick_reading = functools.partial(noise.read_quiet, 0.01)  # half a second a start is too dear here
 
     def with_fake_worker(
@@ -56,10 +57,16 @@ def main() -> None:
     def with_fake_side(settings: procedure.DuelSettings, reporter: procedure.DuelReporter) -> procedure.Duel:
         return run_duel(replace(settings, worker=FAKE_SIDE, rounds=4), reporter)
 
+    def with_fake_sides(
+        plan: Plan, settings: interleaved_cells.InterleavedSettings, reporter: interleaved_cells.InterleavedReporter
+    ) -> None:
+        interleave(plan, replace(settings, worker=FAKE_SIDE), reporter)
+
     try:
         with (
             patch.object(session, "run_session", with_fake_worker),
             patch.object(procedure, "run_duel", with_fake_side),
+            patch.object(interleaved_cells, "interleave", with_fake_sides),
             patch.object(sides, "ANCHOR_WORKER", FAKE_SIDE),
             patch.object(procedure, "MOST_GROUPS", 16),
             patch.object(noise, "read_quiet", quick_reading),
