@@ -173,6 +173,7 @@ def kernel_refusal(case: Case) -> str | None:
     return (
         dtypes.find(case.dtype).problem
         or _double_precision_refusal(case)
+        or _deterministic_refusal(case)
         or (_cudnn_refusal(case) if case.kernel == "cudnn" else _switch_refusal(case))
         or _half_precision_refusal(case)
         or _gaps_refusal(case)
@@ -186,6 +187,12 @@ def runtime_refusal(case: Case) -> str | None:
             return _onnx_refusal(case)
         case "torch.nn":
             return _torch_refusal(case)
+    return None
+
+
+def _deterministic_refusal(case: Case) -> str | None:
+    if case.deterministic and case.kernel == "xla" and case.backend == "tensorflow":
+        return "TensorFlow does not compile with XLA under op determinism: set deterministic=false, or another kernel"
     return None
 
 

@@ -97,10 +97,10 @@ def _test_forking(device: str, fmt: DataFormat) -> None:
 def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: str | None, fmt: DataFormat) -> None:
     """Both ceilings (`bench.store.ceilings`) of a suite's configurations, measured anew and kept in the store."""
     from bench.host.hardware import parse_cpus
-    from bench.host.software import read_software
     from bench.plan.prepare import prepare
     from bench.report.environment import ceilings_document
     from bench.run.ceiling_runs import measure_ceilings
+    from bench.run.session import software_of
 
     pinned = parse_cpus(cpus)
     prepared = prepare(suite, overrides, 0, pinned)
@@ -109,9 +109,7 @@ def _measure_peak(suite: str, overrides: list[str] | None, results: Path, cpus: 
         plan,
         results,
         machine=prepared.machine,
-        software={
-            backend: read_software(backend) for backend in {scheduled.case.backend for scheduled in plan.scheduled}
-        },
+        software=software_of(plan),
         again=True,
         cpus=pinned,
         report=notify,

@@ -44,6 +44,7 @@ def verify(
 def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, worker: str = WORKER) -> None:
     """`bench verify` behind its options. `worker` is the module that does a run; tests name another."""
     from bench.analysis.verification import check
+    from bench.catalog import variables
     from bench.core.case import Case
     from bench.host.hardware import read_machine
     from bench.host.software import read_software
@@ -54,7 +55,7 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
     stored = frame[frame["run_id"] == run]
     recorded = stored.iloc[0]
     case = Case.from_record(recorded.to_dict())
-    machine, software = read_machine(), read_software(case.backend)
+    machine, software = read_machine(), read_software(case.backend, variables=variables.find(case.env))
     same_machine = recorded["machine_fingerprint"] == machine.fingerprint
     same_software = recorded["software_fingerprint"] == software.fingerprint
     exact = bool(same_machine and same_software)

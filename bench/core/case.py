@@ -115,6 +115,17 @@ class Case:
         at_most=4096,
         zero="the backend's default",
     )
+    deterministic: bool = axis(
+        plural="deterministic",
+        default=False,
+        doc="whether the backend may use only operations that give the same numbers again, whatever that costs",
+    )
+    env: str = axis(
+        plural="env",
+        default="none",
+        doc="environment variables of the run's process, NAME=VALUE; --set env.NAME=value,value crosses one",
+        catalogue="variables",
+    )
     runtime: str = axis(
         plural="runtimes",
         default="keras",

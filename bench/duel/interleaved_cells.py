@@ -34,9 +34,9 @@ from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settle
 from bench.duel.record import rounds_of, rows_of
 from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, group_log_ratio
 from bench.duel.sequential import MARGINS, Contrast, GroupRatios, InterimAnalysis, Question, SequentialJudge
-from bench.duel.sides import WORKER, PreparedSide, anchor_side, pinned_allocator
+from bench.duel.sides import WORKER, PreparedSide, anchor_side, pinned_allocator, with_variables
 from bench.host.hardware import Machine
-from bench.host.software import Software
+from bench.host.software import Software, SoftwareKey
 from bench.plan.plan import Plan
 from bench.run.lock import machine_lock
 from bench.run.server import HARNESS_ENVIRONMENT
@@ -66,8 +66,7 @@ class InterleavedSettings:
     results: Path
     campaign_id: str
     machine: Machine
-    software: Mapping[str, Software]
-    """By backend."""
+    software: Mapping[SoftwareKey, Software]
     data: Mapping[str, Path | None]
     """The verified data file of each task."""
     budget_seconds: float
@@ -130,7 +129,7 @@ def interleave(plan: Plan, settings: InterleavedSettings, reporter: InterleavedR
             "campaign_id": settings.campaign_id,
             "started_at": started_at.isoformat(),
             "machine_fingerprint": settings.machine.fingerprint,
-            "software_fingerprint": settings.software[cases[0].backend].fingerprint,
+            "software_fingerprint": settings.software[SoftwareKey.of(cases[0])].fingerprint,
             "cases": [json.loads(case.canonical) for case in cases],
             "question": asdict(question),
             "judged": {
@@ -147,7 +146,7 @@ def _measured(
     cases: Sequence[Case], settings: InterleavedSettings, budget_seconds: float, reporter: GroupReporter
 ) -> tuple[Question, DuelResult]:
     """One measurement of configurations that differ in their cell."""
-    environment = pinned_allocator(HARNESS_ENVIRONMENT)
+    environment = pinned_allocator(with_variables(HARNESS_ENVIRONMENT, cases[0]))
     sides = [
         PreparedSide(title=case.cell, case=case, environment=environment, worker=settings.worker) for case in cases
     ]
@@ -174,7 +173,7 @@ def _measured(
         if is_quick:
             runner.start([*range(len(sides)), ANCHOR])
         rounds = _QUICK_ROUNDS if is_quick else ROUNDS
-        return question, measure_until_settled(runner, reporter, question, rounds=rounds)
+        return question, measure_until_settled(runner, reporter, question, rounds=rounds, budget_option="--interleave")
 
 
 def _keep(results: Path, about: Mapping[str, Any], result: DuelResult) -> None:

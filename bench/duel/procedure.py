@@ -266,6 +266,7 @@ def measure_until_settled(
     question: Question,
     *,
     rounds: int = ROUNDS,
+    budget_option: str = "--budget",
     clock: Callable[[], float] = time.monotonic,
 ) -> DuelResult:
     """Measure fresh process groups until every ratio is settled, or the time is over.
@@ -277,6 +278,7 @@ def measure_until_settled(
         reporter: is given each group's ratios, and what follows from those so far.
         question: the ratios that are asked for, and the time that it may take.
         rounds: of a process group.
+        budget_option: what sets the time, for the message that it is too short.
         clock: seconds.
 
     Raises:
@@ -292,7 +294,7 @@ def measure_until_settled(
     while decision is None or decision.stop is None:
         group = runner.measure(len(progress.groups), batching, sides, rounds, begun)
         if judge is None:
-            _check_budget(group.seconds, len(sides), question.budget_seconds)
+            _check_budget(group.seconds, len(sides), question.budget_seconds, budget_option)
             batching, judge = group.batching, SequentialJudge(question)
         log_ratios = progress.add(group, unsettled)
         elapsed = clock() - begun
@@ -338,13 +340,13 @@ def _taking_part(contrasts: Sequence[Contrast]) -> tuple[int, ...]:
     return tuple(sorted({side for contrast in contrasts for side in (contrast.base, contrast.side)}))
 
 
-def _check_budget(group_seconds: float, sides: int, budget_seconds: float) -> None:
+def _check_budget(group_seconds: float, sides: int, budget_seconds: float, option: str) -> None:
     needed = FEWEST_GROUPS * group_seconds
     if needed > budget_seconds:
         what = "a process pair" if sides == 2 else f"a group of {sides} processes"
         raise UsageError(
-            f"--budget {budget_seconds / 60:g} (minutes) is too short: {what} takes {group_seconds:.0f} s here, and "
-            f"there is no verdict on fewer than {FEWEST_GROUPS}: write --budget {math.ceil(needed / 6) / 10:g}."
+            f"{option} {budget_seconds / 60:g} (minutes) is too short: {what} takes {group_seconds:.0f} s here, and "
+            f"there is no verdict on fewer than {FEWEST_GROUPS}: write {option} {math.ceil(needed / 6) / 10:g}."
         )
 
 

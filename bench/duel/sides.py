@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import bench
-from bench.catalog import backends
+from bench.catalog import backends, variables
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
 from bench.host.procfs import SYS, read_text
@@ -90,6 +90,11 @@ def anchor_side(case: Case) -> PreparedSide:
     """
     environment = pinned_allocator(WorkerEnvironment(variables=_ONE_THREAD))
     return PreparedSide(title="anchor", case=case, environment=environment, worker=ANCHOR_WORKER)
+
+
+def with_variables(environment: WorkerEnvironment, case: Case) -> WorkerEnvironment:
+    """The same worker environment with the environment variables of a case."""
+    return replace(environment, variables={**environment.variables, **variables.find(case.env)})
 
 
 def pinned_allocator(environment: WorkerEnvironment) -> WorkerEnvironment:

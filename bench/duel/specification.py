@@ -22,6 +22,7 @@ from bench.duel.sides import (
     is_package,
     pinned_allocator,
     python_of,
+    with_variables,
 )
 from bench.host.hardware import Machine
 from bench.plan.prepare import excluded_by_reason, prepare
@@ -33,7 +34,7 @@ _DEFAULTS = {"cells": "lstm", "seeds": "0", "epochs": "1", "threads": "1"}
 """The case of a duel unless it is set: the notebook's LSTM on the digits that come with the program, each side on one
 thread. Two threads on two cores wait for each other and for the neighbours, and spare a tenth of the time."""
 
-_SETTING = re.compile(r"(\w+)=([^=\s]\S*)")
+_SETTING = re.compile(r"(\w+|env\.\w+)=([^=\s]\S*)")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,-]+\])?(===|==|~=|!=|<=|>=|<|>)\S+")
 
 
@@ -294,7 +295,11 @@ def prepare_sides(
             side = sides[number]
             title = ", ".join(filter(None, (label, side.title)))
             sides[number] = replace(
-                side, title=title, name=name, environment=pinned_allocator(side.environment), worker=worker
+                side,
+                title=title,
+                name=name,
+                environment=pinned_allocator(with_variables(side.environment, side.case)),
+                worker=worker,
             )
     return tuple(sides[number] for number in sorted(sides))
 

@@ -11,10 +11,12 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from types import MappingProxyType
+from typing import NamedTuple, Self
 
 from bench.catalog import backends
 from bench.catalog.backends import BACKENDS, Backend
+from bench.core.case import Case
 from bench.host.fingerprint import FingerprintedRecord
 
 # Every setting of these libraries, but for what they print, is about threads, kernels or number formats.
@@ -60,11 +62,37 @@ class Software(FingerprintedRecord):
         return cls(**facts | pairs)
 
 
-def read_software(backend: str, environ: Mapping[str, str] = os.environ) -> Software:
-    """The software that a run on `backend` would use in this Python environment, from the packages' metadata alone."""
+class SoftwareKey(NamedTuple):
+    """What of a case the software of its run depends on."""
+
+    backend: str
+    env: str
+    """As the axis `env` has it."""
+
+    @classmethod
+    def of(cls, case: Case) -> Self:
+        """The key of a case."""
+        return cls(case.backend, case.env)
+
+
+def read_software(
+    backend: str,
+    environ: Mapping[str, str] = os.environ,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Software:
+    """The software that a run on `backend` would use in this Python environment, from the packages' metadata alone.
+
+    Args:
+        backend: Keras's.
+        environ: the harness's environment, of which what may change speed or numbers counts.
+        variables: those that are set for the run alone, which all count.
+    """
     known = backends.find(backend)
     libraries = ((name, _version(name)) for name in known.libraries)
-    chosen = (name for name in sorted(environ) if name in _SETTINGS or name.startswith(_SETTING_PREFIXES))
+    of_run = {**environ, **variables}
+    chosen = (
+        name for name in sorted(of_run) if name in variables or name in _SETTINGS or name.startswith(_SETTING_PREFIXES)
+    )
     return Software(
         python=platform.python_version(),
         keras=_version("keras") or _version("keras-nightly"),
@@ -72,7 +100,11 @@ def read_software(backend: str, environ: Mapping[str, str] = os.environ) -> Soft
         backend_version=_backend_version(known),
         numpy=_version("numpy"),
         libraries=tuple((name, version) for name, version in libraries if version is not None),
-        settings=tuple((name, _without_folders(environ[name])) for name in chosen if not _PRINT_ONLY.search(name)),
+        settings=tuple(
+            (name, _without_folders(of_run[name]))
+            for name in chosen
+            if name in variables or not _PRINT_ONLY.search(name)
+        ),
     )
 
 

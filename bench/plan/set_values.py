@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from bench.catalog import variables
 from bench.core.axes import Axis
 from bench.core.errors import UsageError
 
@@ -23,6 +24,33 @@ def by_cell(text: str) -> tuple[str, dict[str, str]]:
         cell, colon, value = part.rpartition(":")
         (per_cell.setdefault(cell.strip(), []) if colon else shared).append(value)
     return ",".join(shared), {cell: ",".join(values) for cell, values in per_cell.items()}
+
+
+def variables_as_axis(overrides: Iterable[str]) -> list[str]:
+    """The overrides of `--set` with all `env.NAME=value,value` made one of the axis `env`, all combinations.
+
+    Args:
+        overrides: `axis=value,value`, as the user gave them.
+
+    Raises:
+        UsageError: a variable is given twice, or without a value.
+    """
+    rest, values = [], dict[str, list[str]]()
+    for override in overrides:
+        key, _, text = override.partition("=")
+        name = key.strip().removeprefix(variables.PREFIX)
+        if name == key.strip():
+            rest.append(override)
+            continue
+        if name in values:
+            raise UsageError(f"--set {key} is given twice: write the values in one, as --set {key}=value,value.")
+        values[name] = [part.strip() for part in text.split(",") if part.strip()]
+        if not values[name]:
+            raise UsageError(
+                f"--set {override} has no value: write --set {key}=value,value, or --set {key}={variables.NONE} for a "
+                f"variable that is not set."
+            )
+    return [*rest, *([f"env={','.join(variables.crossed(values))}"] if values else [])]
 
 
 def axis_values(axis: Axis, text: str, origin: str) -> list[Any]:

@@ -23,7 +23,7 @@ from bench.core.axes import AXES, Axis
 from bench.core.claim import read_claim_tables
 from bench.core.errors import UsageError, unknown
 from bench.plan.gate import read_gate
-from bench.plan.set_values import axis_values, by_cell, scalar, short
+from bench.plan.set_values import axis_values, by_cell, scalar, short, variables_as_axis
 
 MAX_RUNS = 100_000
 """Most runs of a suite: eleven days at ten seconds a run. More is a slip, and would fill the memory first."""
@@ -273,7 +273,7 @@ def _with_overrides(
     named: dict[str, str] = {}
     per_cell = {cell: dict(values) for cell, values in per_cell.items()}
     tables = {table: dict(raw[table]) for table in _TABLES}
-    for override in overrides:
+    for override in variables_as_axis(overrides):
         key, equals, text = override.partition("=")
         key, origin = key.strip(), f"--set {short(override)}"
         if not equals:

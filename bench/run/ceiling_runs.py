@@ -10,7 +10,7 @@ from bench.catalog import tasks
 from bench.core.case import Case, Status
 from bench.core.protocol import Request
 from bench.host.hardware import Machine
-from bench.host.software import Software
+from bench.host.software import Software, SoftwareKey
 from bench.plan.plan import Plan
 from bench.run.lock import machine_lock
 from bench.run.pool import Workers
@@ -40,7 +40,7 @@ def measure_ceilings(
     store: Path,
     *,
     machine: Machine,
-    software: Mapping[str, Software],
+    software: Mapping[SoftwareKey, Software],
     again: bool,
     cpus: tuple[int, ...] = (),
     isolation: Isolation | None = None,
@@ -54,7 +54,7 @@ def measure_ceilings(
         plan: whose configurations the ceilings are for.
         store: where they are kept.
         machine: this one, as the workers see it.
-        software: the software of each backend, as a run on it would use it.
+        software: of all cases of the plan, as a run would use it.
         again: measure those too that the store has already.
         cpus: processors to run on; empty: all that the harness has.
         isolation: how the workers' processes are started; None takes each device's default.
@@ -69,7 +69,7 @@ def measure_ceilings(
     measured = []
     with Workers(worker=worker, isolation=isolation, silence_seconds=_SILENCE_SECONDS, cpus=cpus) as workers:
         for shape, case in shapes(plan).items():
-            key = (shape, machine.fingerprint, software[case.backend].fingerprint)
+            key = (shape, machine.fingerprint, software[SoftwareKey.of(case)].fingerprint)
             if key in known and not again:
                 continue
             log = (store / "logs" / f"ceilings-{case.id}.log").absolute()

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from bench.catalog import variables
 from bench.core.case import Case, Status
 from bench.core.observation import Observation, RunMetadata
 from bench.core.protocol import Event, Finished, Request, Started
 from bench.run.device_watch import DeviceWatcher
-from bench.run.server import IMPORT_SECONDS, Isolation, Server, default_isolation, killed_by
+from bench.run.server import IMPORT_SECONDS, Isolation, Server, WorkerEnvironment, default_isolation, killed_by
 
 WORKER = "bench.worker.measure"
 """The module whose `measure` does a run."""
@@ -64,7 +65,7 @@ class Workers:
         self._forking = forking
         self._devices = devices or DeviceWatcher(lambda device: None, lambda card, device: None)
         self._on_event, self._on_tick, self._clock = on_event, on_tick, clock
-        self._servers: dict[tuple[str, Isolation], Server] = {}
+        self._servers: dict[tuple[str, str, Isolation], Server] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +76,7 @@ class Workers:
 
     def prepare(self, case: Case) -> None:
         """Wait until the server for a case has imported its backend, so that the import is in no run's time."""
-        self._server(case.backend, self._isolation_of(case))
+        self._server(case, self._isolation_of(case))
 
     def run(self, request: Request) -> RunOutcome:
         """Do one run in a process of its own; a forked one that falls silent is tried once more, spawned."""
@@ -91,20 +92,22 @@ class Workers:
     def _isolation_of(self, case: Case) -> Isolation:
         return self._isolation or default_isolation(case.device, forking_works=case.backend in self._forking)
 
-    def _server(self, backend: str, isolation: Isolation) -> Server:
-        server = self._servers.get((backend, isolation))
+    def _server(self, case: Case, isolation: Isolation) -> Server:
+        server = self._servers.get((case.backend, case.env, isolation))
         if server is not None and server.problem is None and not server.settle():
             self._discard(server)
             server = None
         if server is None:
-            server = self._started(backend, isolation)
+            server = self._started(case, isolation)
             if server.killed:
                 self._discard(server)
-                server = self._started(backend, isolation)  # killed again, it is what this machine does to it
+                server = self._started(case, isolation)  # killed again, it is what this machine does to it
         return server
 
-    def _started(self, backend: str, isolation: Isolation) -> Server:
-        server = self._servers[backend, isolation] = Server(backend, self._worker, isolation, self._cpus)
+    def _started(self, case: Case, isolation: Isolation) -> Server:
+        environment = WorkerEnvironment(variables=variables.find(case.env))
+        server = Server(case.backend, self._worker, isolation, self._cpus, environment)
+        self._servers[case.backend, case.env, isolation] = server
         server.wait_ready(self._clock, self._on_tick)
         return server
 
@@ -119,7 +122,7 @@ class Workers:
         return outcome
 
     def _requested(self, request: Request, isolation: Isolation) -> tuple[Server, RunOutcome]:
-        server = self._server(request.case.backend, isolation)
+        server = self._server(request.case, isolation)
         keep = False
         try:
             if server.problem is None:

@@ -19,7 +19,7 @@ from bench.core.phases import WHOLE_RUN
 from bench.core.protocol import Event, Request
 from bench.host.checkout import CommitOrigin, commit_of_files, origin_of
 from bench.host.hardware import Machine
-from bench.host.software import Software
+from bench.host.software import Software, SoftwareKey
 from bench.host.state import read_host
 from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase
@@ -86,7 +86,7 @@ class CampaignSettings:
     """The store."""
     campaign: Campaign
     machine: Machine
-    software: Mapping[str, Software]
+    software: Mapping[SoftwareKey, Software]
     """Software by backend."""
     data: Mapping[str, Path | None]
     """The verified data file of each task; None where its data are generated."""
@@ -137,7 +137,9 @@ def run_campaign(
     with Workers(
         worker=settings.worker,
         isolation=settings.isolation,
-        forking=frozenset(name for name, used in settings.software.items() if forking.works(settings.machine, used)),
+        forking=frozenset(
+            key.backend for key, used in settings.software.items() if forking.works(settings.machine, used)
+        ),
         silence_seconds=plan.silence_seconds,
         devices=DeviceWatcher(),
         cpus=settings.cpus,
@@ -302,7 +304,7 @@ class _Attempts:
 
 
 def _draft(settings: CampaignSettings, scheduled: ScheduledCase, attempt: int, started_at: datetime) -> Run:
-    software = settings.software[scheduled.case.backend]
+    software = settings.software[SoftwareKey.of(scheduled.case)]
     return Run(
         campaign=settings.campaign,
         case=scheduled.case,

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Protocol
 
 import bench
-from bench.catalog import networks, tasks
+from bench.catalog import networks, tasks, variables
 from bench.catalog.cache import DataUnavailableError, obtain
 from bench.catalog.cells import users_factories
 from bench.catalog.factories import sources_digest
@@ -27,7 +27,7 @@ from bench.host import noise
 from bench.host.checkout import commit_of, commit_problem, program_commit
 from bench.host.gpu_remarks import gpu_remarks
 from bench.host.hardware import Machine
-from bench.host.software import Software, read_software
+from bench.host.software import Software, SoftwareKey, read_software
 from bench.plan.plan import Plan
 from bench.plan.prepare import PreparedSuite, excluded_by_reason
 from bench.run.ceiling_runs import measure_ceilings
@@ -82,8 +82,8 @@ class SessionOutcome:
     campaign: Campaign
     runs: CampaignOutcome
     plan: Plan
-    software: Mapping[str, Software]
-    """By backend."""
+    software: Mapping[SoftwareKey, Software]
+    """That of all its runs."""
     data: Mapping[str, Path | None]
     """The verified data file of each task."""
 
@@ -245,18 +245,21 @@ def edited_files(modules: Iterable[ImportedModule]) -> list[Path]:
     return sorted(edited)
 
 
-def software_of(plan: Plan) -> dict[str, Software]:
-    """The software that each backend of a plan would use here, by backend."""
-    return {backend: read_software(backend) for backend in sorted({p.case.backend for p in plan.scheduled})}
+def software_of(plan: Plan) -> dict[SoftwareKey, Software]:
+    """The software that the runs of a plan would use here, by what it depends on."""
+    return {
+        key: read_software(key.backend, variables=variables.find(key.env))
+        for key in sorted({SoftwareKey.of(p.case) for p in plan.scheduled})
+    }
 
 
-def campaign_of(plan: Plan, machine: Machine, software: Mapping[str, Software]) -> Campaign:
+def campaign_of(plan: Plan, machine: Machine, software: Mapping[SoftwareKey, Software]) -> Campaign:
     """The campaign of a plan that would begin now.
 
     Args:
         plan: what is to be run.
         machine: this machine, as the workers see it.
-        software: by backend, for each backend of the plan.
+        software: of all runs of the plan.
     """
     return Campaign(
         suite=plan.suite,

@@ -21,7 +21,8 @@ History of the schema:
   `bias`, `activation`, `recurrent_activation`). Only new columns.
 - version 5, 2026-11-27: the state of a GPU, its memory and energy (`device_*`, `energy_joules`, `idle_energy_joules`,
   `idle_watts`, `energy_counter`), and how far outputs of streaming inference are from those of whole
-  sequences (`streaming_difference`). Only new columns.
+  sequences (`streaming_difference`); environment variables and determinism as axes (`env`, `deterministic`). Only
+  new columns.
 """
 
 from __future__ import annotations

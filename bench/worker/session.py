@@ -24,6 +24,8 @@ def start_session(case: Case) -> BackendAdapter:
     pin_keras(dtypes.find(case.dtype))
     backend = load_backend(case.backend)
     backend.configure(case.device, case.threads)
+    if case.deterministic:
+        backend.make_deterministic()
     return backend
 
 

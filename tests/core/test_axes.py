@@ -31,7 +31,19 @@ def test_an_axis_keeps_its_declaration() -> None:
     assert (threads.field, threads.type, threads.at_least, threads.at_most) == ("threads", int, 0, 4096)
     assert AXES["cells"].default == ("simple_rnn", "lstm", "gru")
     assert {axis.catalogue for axis in AXES.values() if axis.type is str} == {
-        *("cells", "tasks", "networks", "backends", "kernels", "devices", "dtypes", "runtimes", "masks", "activations")
+        *(
+            "cells",
+            "tasks",
+            "networks",
+            "backends",
+            "kernels",
+            "devices",
+            "dtypes",
+            "runtimes",
+            "masks",
+            "activations",
+            "variables",
+        )
     }
     assert (AXES["bias"].type, AXES["bias"].default, AXES["bias"].is_number) == (bool, (True,), False)
 

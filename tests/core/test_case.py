@@ -36,6 +36,8 @@ def test_the_defaults_are_the_protocols_and_never_change() -> None:
         "device": "cpu",
         "dtype": "float32",
         "threads": 0,
+        "deterministic": False,
+        "env": "none",
         "runtime": "keras",
         "units": 128,
         "layers": 0,

@@ -18,7 +18,7 @@ from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settle
 from bench.duel.rounds import ANCHOR
 from bench.duel.sequential import MARGINS, Contrast, Question
 from bench.host.hardware import read_machine
-from bench.host.software import read_software
+from bench.host.software import SoftwareKey, read_software
 from bench.plan.prepare import prepare
 from tests.duel.test_procedure import MadeUp, Reported
 
@@ -56,7 +56,7 @@ def made_up(
         results=results,
         campaign_id="0123456789abcdef",
         machine=read_machine(),
-        software={"tensorflow": read_software("tensorflow")},
+        software={SoftwareKey("tensorflow", "none"): read_software("tensorflow")},
         data={"mnist_5k": None},
         budget_seconds=600.0,
     )

@@ -28,6 +28,7 @@ USER_CELL = Case(cell="my_cells:small", task="mnist_5k")
     [
         ("kernel=generic", SideKind.SETTINGS),
         ("units=64 kernel=xla", SideKind.SETTINGS),
+        ("env.TF_ENABLE_ONEDNN_OPTS=0 deterministic=true", SideKind.SETTINGS),
         ("tensorflow==2.20.0", SideKind.ENVIRONMENTS),
         ("keras>=3.14 numpy<2.4", SideKind.ENVIRONMENTS),
         ("jax[cuda12]==0.10", SideKind.ENVIRONMENTS),

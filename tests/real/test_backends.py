@@ -32,7 +32,7 @@ def measured(out: Path, *arguments: str) -> pd.DataFrame:
 def test_jax_loops_and_unrolls_and_the_loaded_programs_show_it(tmp_path: Path) -> None:
     runs = measured(
         *(tmp_path, "--set", "backends=jax", "--set", "kernels=auto,generic,unrolled", "--set", "cells=simple_rnn"),
-        *("--set", "threads=1"),
+        *("--set", "threads=1", "--set", "deterministic=true"),
     )
     expected = {"auto": "generic", "generic": "generic", "unrolled": "unrolled"}
     assert runs["attested_kernel"].to_dict() == expected
@@ -41,7 +41,7 @@ def test_jax_loops_and_unrolls_and_the_loaded_programs_show_it(tmp_path: Path) -
     assert evidence["train"]["recurrent_a"]["operations"]["while"] == 4
     assert evidence["evaluate"]["recurrent_b"]["operations"]["while"] == 2
     settings = json.loads(str(runs.loc["unrolled", "extra_json"]))
-    assert (settings["jit_compile"], settings["threads"]) == (True, 1)
+    assert (settings["jit_compile"], settings["threads"], settings["op_determinism"]) == (True, 1, True)
     assert settings["recurrent_a"] == {"dtype": "float32", "use_cudnn": None, "unroll": True}
 
 
@@ -71,13 +71,13 @@ def test_jax_has_finished_when_it_is_synchronised() -> None:
 def test_torch_runs_its_python_loop_and_the_profiler_shows_it(tmp_path: Path) -> None:
     runs = measured(
         *(tmp_path, "--set", "backends=torch", "--set", "kernels=auto,generic", "--set", "cells=lstm"),
-        *("--set", "threads=1", "--set", "dtypes=mixed_bfloat16"),
+        *("--set", "threads=1", "--set", "dtypes=mixed_bfloat16", "--set", "deterministic=true"),
     )
     assert list(runs["attested_kernel"]) == ["generic", "generic"]
     evidence = json.loads(str(runs.loc["generic", "attestation_json"]))
     assert evidence["train"]["recurrent_a"]["kernel"] == "generic"
     assert sum(evidence["evaluate"]["recurrent_b"]["operations"].values()) >= 28
     settings = json.loads(str(runs.loc["generic", "extra_json"]))
-    assert settings["threads"] == 1
+    assert (settings["threads"], settings["op_determinism"]) == (1, True)
     assert settings["recurrent_b"] == {"dtype": "bfloat16", "use_cudnn": False, "unroll": False}
     assert json.loads(str(runs.loc["auto", "extra_json"]))["recurrent_b"]["use_cudnn"] == "auto"

@@ -21,7 +21,7 @@ from bench.core.protocol import Event, Request, Started
 from bench.run import pool
 from bench.run import server as server_module
 from bench.run.pool import RunOutcome, Workers
-from bench.run.server import Isolation, Server, default_isolation
+from bench.run.server import Isolation, Server, WorkerEnvironment, default_isolation
 from tests.support.fake_worker import SCRIPT
 from tests.support.harness import FAKE
 
@@ -503,3 +503,21 @@ def test_an_interruption_at_any_moment_leaves_nothing(bed: Bed) -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert interrupted > 10
+
+
+def test_runs_of_other_variables_have_another_server(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, str]] = []
+
+    class Watched(Server):
+        def __init__(
+            self, backend: str, worker: str, isolation: Isolation, cpus: tuple[int, ...], environment: WorkerEnvironment
+        ) -> None:
+            given.append(dict(environment.variables))
+            super().__init__(backend, worker, isolation, cpus, environment)
+
+    monkeypatch.setattr(pool, "Server", Watched)
+    with bed.workers() as workers:
+        for env in ("none", "MALLOC_ARENA_MAX=1", "none", "MALLOC_ARENA_MAX=1"):
+            request = Request(case=Case(cell="lstm", task="mnist_5k", env=env), data=None, log=bed.log)
+            assert workers.run(request).status is Status.OK
+    assert given == [{}, {"MALLOC_ARENA_MAX": "1"}]

@@ -26,7 +26,7 @@ from bench.cli.run import _command
 from bench.core.case import Status
 from bench.core.errors import UsageError
 from bench.core.protocol import Event
-from bench.host.software import Software
+from bench.host.software import Software, SoftwareKey
 from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase, make_plan
 from bench.plan.suite import load as load_suite
@@ -128,7 +128,7 @@ class Laboratory:
             campaign=CAMPAIGN,
             machine=LAPTOP,
             software={
-                "tensorflow": Software(
+                SoftwareKey("tensorflow", "none"): Software(
                     python="3.11", keras="3.15", backend="tensorflow", backend_version="2.21", numpy="2"
                 )
             },

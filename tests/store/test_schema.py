@@ -50,6 +50,8 @@ kernel text required
 device text required
 dtype text required
 threads int64 required
+deterministic bool required
+env text required
 runtime text required
 units int64 required
 layers int64 required

@@ -27,6 +27,9 @@ class BackendAdapter(Protocol):
             FailedRun: the backend does not see the device.
         """
 
+    def make_deterministic(self) -> None:
+        """Let every operation give the same numbers again, or refuse; called after `configure`, before all else."""
+
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         """Create every variable that `fit` would create, leaving random state as plain `fit` would have it."""
 

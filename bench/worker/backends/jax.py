@@ -57,6 +57,10 @@ class JaxBackend:
             raise FailedRun(f"JAX sees no {device}: its build here is for the processor, or finds no CUDA") from None
         jax.config.update("jax_default_device", chosen)
 
+    def make_deterministic(self) -> None:
+        # read at each compilation; on a processor XLA's programs give the same numbers as they are
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DETERMINISTIC}".strip()
+
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from NumPy's random numbers it
         # must take here too
@@ -154,9 +158,13 @@ class JaxBackend:
             "platform_version": client.platform_version,
             "default_matmul_precision": jax.config.jax_default_matmul_precision,
             "enable_x64": jax.config.jax_enable_x64,
+            "op_determinism": _DETERMINISTIC in os.environ.get("XLA_FLAGS", ""),
             "threads": _threads() if client.platform == "cpu" else None,
             "cudnn_version": cuda_versions.cudnn_get_version() if cuda_versions else None,
         }
+
+
+_DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
 def _client() -> Any:

@@ -45,6 +45,9 @@ class TensorFlowBackend:
                 raise FailedRun(f"TensorFlow sees no {device}: its build here is for the processor, or finds no CUDA")
             tf.config.set_visible_devices([gpus[index]], "GPU")
 
+    def make_deterministic(self) -> None:
+        tf.config.experimental.enable_op_determinism()
+
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         # with a batch, not an iterator: plain `fit` draws none on TensorFlow
         model._symbolic_build(data_batch=(x[:batch_size], y[:batch_size]))

@@ -48,6 +48,10 @@ class TorchBackend:
         scope = keras.device("cpu" if device == "cpu" else device.replace("gpu", "cuda"))
         scope.__enter__()
 
+    def make_deterministic(self) -> None:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+        torch.use_deterministic_algorithms(True)
+
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from torch's random numbers it
         # must take here too
@@ -146,6 +150,7 @@ class TorchBackend:
             "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
             "tf32_cudnn": torch.backends.cudnn.allow_tf32,
             "cudnn_version": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+            "op_determinism": torch.are_deterministic_algorithms_enabled(),
             "threads": torch.get_num_threads(),
             "onednn": torch.backends.mkldnn.is_available(),
         }

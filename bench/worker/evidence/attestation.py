@@ -164,6 +164,8 @@ def _of_settings(case: Case, settings: Mapping[str, Any]) -> list[str]:
         for layer in _layers(settings)
         if settings[layer]["dtype"] != compute
     ]
+    if case.deterministic and settings.get("op_determinism") is False:
+        problems.append(f"asked for deterministic=true, but {case.backend} reads back that it isn't")
     threads = settings["threads"]
     if case.threads and threads is not None and threads != case.threads:
         problems.append(f"asked for {case.threads} threads, but {case.backend} has {threads}")
