@@ -40,8 +40,8 @@ FEWEST_GROUPS = 5
 """No verdict on fewer: a spread from four values means little, and Student's t makes up for it only in theory."""
 
 TRIMMED = 0.05
-"""The fraction of pairs that an analysis cuts off at either end: now and then a pair is off by ten times what the
-others are, and a single such pair would make the mean unsure. From twenty pairs on; fewer are all wanted."""
+"""The fraction of groups that an analysis cuts off at either end: now and then a group is off by ten times what the
+others are, and a single such group would make the mean unsure. From twenty on; fewer are all wanted."""
 
 MARGINS = Margins(tolerance=0.015, floor=0.005)
 """Narrower than those that two stores are compared by: interleaving removes what drifts between them."""
@@ -64,12 +64,12 @@ class InterimAnalysis:
 
 
 def analyse(log_ratios: Sequence[float], level: float, margins: Margins) -> InterimAnalysis:
-    """Estimate the ratio from process pairs, with its interval and the verdict on it.
+    """Estimate a ratio from process groups, with its interval and the verdict on it.
 
     Args:
-        log_ratios: B / A, one a pair, in their order.
+        log_ratios: side / base, one a group, in their order.
         level: two-sided significance level of the interval.
-        margins: equivalence margin and noise floor, as fractions of A's time.
+        margins: equivalence margin and noise floor, as fractions of the base's time.
     """
     estimate = trimmed_t(log_ratios, TRIMMED, 1 - level)
     ratio = math.exp(estimate.value) if estimate.n else math.nan

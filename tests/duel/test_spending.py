@@ -48,7 +48,7 @@ def test_pococks_boundary_comes_out() -> None:
 
 
 @given(TIMES)
-def test_any_calendar_of_looks_has_levels(steps: list[tuple[int, float]]) -> None:
+def test_any_calendar_of_stages_has_levels(steps: list[tuple[int, float]]) -> None:
     """No stage has more than what it may newly spend and all before it may, and none has nothing."""
     values = np.cumsum([more for more, _ in steps])
     times = np.cumsum([time for _, time in steps])
