@@ -24,6 +24,7 @@ OWN_FRAMEWORKS = {
     "backends.tensorflow": {"tensorflow"},
     "backends.jax": {"jax", "jaxlib"},
     "backends.torch": {"torch"},
+    "backends.torch_compile": {"torch"},
     "runtimes.torch_nn": {"torch"},
     "runtimes.keras_layout": {"torch"},
     "runtimes.onnx": {"tensorflow", "onnx", "onnxruntime", "tf2onnx"},

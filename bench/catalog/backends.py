@@ -89,7 +89,7 @@ BACKENDS = {
             libraries=("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
             programs_are_all=False,
             extra="torch",
-            costs={"generic": KernelCost(3.0, 2.0)},
+            costs={"generic": KernelCost(3.0, 2.0), "compiled": KernelCost(75.0, 1.4)},
         ),
     )
 }

@@ -13,7 +13,7 @@ from bench.core.errors import named
 
 @dataclass(frozen=True)
 class Kernel:
-    """How a recurrent layer is computed. Every kernel but `auto` pins all of its switches."""
+    """How a recurrent layer is computed. Every kernel but `auto`, and `compiled` on a GPU, pins all of its switches."""
 
     name: str
     title: str
@@ -31,6 +31,8 @@ KERNELS = {
         Kernel("generic", "the backend's own loop over the steps"),
         Kernel("unrolled", "one operation after another, without a loop", unroll=True),
         Kernel("xla", "the loop, compiled with XLA", jit_compile=True),
+        # "auto", because without it Keras's layers take the general loop, in which torch.compile breaks the graph
+        Kernel("compiled", "the whole step, compiled with torch.compile", use_cudnn="auto", jit_compile=True),
         Kernel("cudnn", "NVIDIA's fused kernels", use_cudnn=True),
         Kernel("parallel", "an associative scan, without a loop over the steps", scan=True),
     )

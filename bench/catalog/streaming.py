@@ -20,6 +20,8 @@ def streaming_refusal(case: Case) -> str | None:
     """
     if networks.find(case.network).factory:
         return f"what the layers of the network {case.network} do at a step is unknown: only those here are streamed"
+    if case.kernel == "compiled":
+        return "torch.compile compiles whole sequences here: ask for the kernel generic to stream"
     if case.bidirectional:
         return "a layer that reads the sequence backwards too needs its end before it gives anything"
     if case.stateful:

@@ -48,6 +48,8 @@ class Capabilities:
     """By runtime: the same."""
     device_problem: Callable[[str], str | None]
     """Why a device can't be used; None where it can."""
+    compile_problem: str | None = None
+    """Why torch.compile can't be used; None where it can."""
 
 
 def refusal(case: Case, host: Capabilities) -> str | None:
@@ -59,12 +61,18 @@ def refusal(case: Case, host: Capabilities) -> str | None:
         or runtime_refusal(case)
         or host.runtimes.get(case.runtime)
         or kernel_refusal(case)
+        or (host.compile_problem if case.kernel == "compiled" else None)
     )
 
 
 def missing(case: Case, host: Capabilities) -> str | None:
     """What this host lacks for a case: its backend, device or runtime; None where it is all there."""
-    return host.backends[case.backend] or host.device_problem(case.device) or host.runtimes.get(case.runtime)
+    return (
+        host.backends[case.backend]
+        or host.device_problem(case.device)
+        or host.runtimes.get(case.runtime)
+        or (host.compile_problem if case.kernel == "compiled" else None)
+    )
 
 
 def ideal_host() -> Capabilities:
@@ -79,8 +87,8 @@ def probe_refusal(case: Case, host: Capabilities) -> str | None:
 
     Keras's rules are what a probe tests, so they don't rule one out: only what can't even be asked for does.
     """
-    if case.kernel == "xla" and case.backend != "tensorflow":
-        return f"Keras has no switch for XLA on {case.backend}"
+    if {"xla": "tensorflow", "compiled": "torch"}.get(case.kernel, case.backend) != case.backend:
+        return _switch_refusal(case)
     if case.kernel == "cudnn" and case.cell == "simple_rnn":
         return "Keras's SimpleRNN rejects use_cudnn"
     if case.kernel == "cudnn" and case.cell == "min_gru":
@@ -94,6 +102,7 @@ def probe_refusal(case: Case, host: Capabilities) -> str | None:
         or runtime_refusal(case)
         or host.runtimes.get(case.runtime)
         or dtypes.find(case.dtype).problem
+        or (host.compile_problem if case.kernel == "compiled" else None)
     )
 
 
@@ -202,9 +211,40 @@ def _switch_refusal(case: Case) -> str | None:
     if case.kernel == "xla" and case.backend == "jax":
         return "JAX always compiles with XLA: its generic kernel is the loop under XLA"
     if case.kernel == "xla" and case.backend == "torch":
-        return "torch is not compiled with XLA: there, jit_compile=True is torch.compile"
+        return "torch is not compiled with XLA: there, jit_compile=True is torch.compile, which is the kernel compiled"
+    if case.kernel == "compiled":
+        return _compile_refusal(case)
     if case.kernel == "unrolled" and case.backend == "torch":
         return "Keras on torch ignores unroll: the generic kernel runs the same operations"
+    return None
+
+
+def _compile_refusal(case: Case) -> str | None:
+    if case.backend == "torch":
+        return _graph_break(case)
+    if case.backend == "jax":
+        return "torch.compile is torch's alone: JAX always compiles, and its generic kernel is the loop under XLA"
+    return f"torch.compile is torch's alone: on {case.backend} ask for the kernel xla"
+
+
+def _graph_break(case: Case) -> str | None:
+    """Why torch.compile has no graph of a layer: the general loop of Keras breaks it at every step."""
+    task = tasks.known(case)
+    causes = (
+        (case.cell in ("simple_rnn", "min_gru"), case.cell),
+        (bool(case.recurrent_dropout), f"recurrent_dropout={case.recurrent_dropout:g}"),
+        (not case.reset_after, "reset_after=false"),
+        (case.mask != "none", f"mask={case.mask}"),
+        (task is not None and task.mask_value is not None, f"the padding of {case.task}"),
+    )
+    if cause := next((text for holds, text in causes if holds), None):
+        return (
+            f"{cause} takes Keras's general loop over the steps, in which torch.compile breaks the graph: use generic"
+        )
+    if case.device != "cpu" and case.cell in BUILT_IN:
+        layers = networks.of(case).recurrent
+        if any(cudnn_obstacle(case, layer) is None for layer in layers):
+            return "on a GPU Keras gives the layer to cuDNN, which torch.compile leaves as it is: ask for cudnn"
     return None
 
 
@@ -303,6 +343,8 @@ def _torch_refusal(case: Case) -> str | None:
         return f"torch.nn has LSTM, GRU and RNN: {case.cell} has no peer there"
     if reason := _torch_option_refusal(case):
         return reason
+    if case.kernel == "compiled":
+        return "torch.compile leaves torch.nn's recurrent layers as they are: TorchDynamo traces none of them"
     on_gpu = case.device != "cpu"
     if case.kernel not in (("auto", "cudnn") if on_gpu else ("auto",)):
         return f"torch.nn picks its kernel by itself{' (cudnn on a GPU)' if on_gpu else ''}: ask for the kernel auto"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
 
 from bench.catalog.runtimes import RUNTIMES
 from bench.catalog.support import Capabilities
@@ -18,7 +22,22 @@ def read_capabilities(machine: Machine) -> Capabilities:
         backends=software.installed_backends(),
         runtimes=installed_runtimes(),
         device_problem=lambda device: hardware.device_problem(device, machine, visible),
+        compile_problem=compile_problem(),
     )
+
+
+def compile_problem() -> str | None:
+    """Why torch.compile can't make code here, as a sentence without its full stop; None where it can.
+
+    Inductor compiles C++ against Python's headers, also for what surrounds the code of a GPU.
+    """
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        return f"torch.compile needs a C++ compiler, and {compiler} is not here: install it, or name one in CXX"
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").is_file():
+        return f"torch.compile needs Python's headers, and {headers} has no Python.h: install python3-dev"
+    return None
 
 
 def installed_runtimes() -> dict[str, str | None]:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bench.catalog.support import kernel_refusal, option_refusal, probe_refusal, refusal, runtime_refusal
+from bench.catalog.backends import BACKENDS
+from bench.catalog.support import (
+    kernel_refusal,
+    missing,
+    option_refusal,
+    probe_refusal,
+    refusal,
+    runtime_refusal,
+)
 from bench.core.case import Case
 from tests.support.hosts import a_host
+
+
+def test_torch_compile_needs_what_it_compiles_with() -> None:
+    compiled = Case(cell="lstm", backend="torch", kernel="compiled", network="cudnn_ready")
+    offered: dict[str, Any] = {"backends": dict.fromkeys(BACKENDS), "runtimes": {"torch.nn": None}}
+    without = a_host(**offered, compile_problem="g++ is not here")
+    assert refusal(compiled, a_host(**offered)) is None
+    assert refusal(compiled, without) == probe_refusal(compiled, without) == missing(compiled, without)
+    assert refusal(compiled, without) == "g++ is not here"
+    assert refusal(replace(compiled, kernel="generic"), without) is None
+    assert "TorchDynamo traces none of them" in (refusal(replace(compiled, runtime="torch.nn"), without) or "")
 
 
 def test_what_the_host_lacks_comes_first() -> None:
@@ -28,7 +48,20 @@ def test_what_the_host_lacks_comes_first() -> None:
     ("axes", "reason"),
     [
         ({"backend": "jax", "kernel": "xla"}, "JAX always compiles with XLA"),
-        ({"backend": "torch", "kernel": "xla"}, "there, jit_compile=True is torch.compile"),
+        (
+            {"backend": "torch", "kernel": "xla"},
+            "jit_compile=True is torch.compile, which is the kernel compiled",
+        ),
+        ({"backend": "jax", "kernel": "compiled"}, "torch.compile is torch's alone: JAX always compiles"),
+        ({"kernel": "compiled", "backend": "torch", "cell": "simple_rnn"}, "simple_rnn takes Keras's general loop"),
+        ({"kernel": "compiled", "backend": "torch", "mask": "gaps"}, "mask=gaps takes Keras's general loop"),
+        ({"kernel": "compiled", "backend": "torch", "recurrent_dropout": 0.1}, "recurrent_dropout=0.1 takes Keras's"),
+        (
+            {"kernel": "compiled", "backend": "torch", "cell": "gru", "reset_after": False},
+            "reset_after=false takes Keras's general loop over the steps, in which torch.compile breaks the graph",
+        ),
+        ({"kernel": "compiled", "backend": "torch", "device": "gpu:0"}, "on a GPU Keras gives the layer to cuDNN"),
+        ({"kernel": "compiled"}, "torch.compile is torch's alone: on tensorflow ask for the kernel xla"),
         ({"backend": "torch", "kernel": "unrolled"}, "Keras on torch ignores unroll"),
         ({"cell": "simple_rnn", "kernel": "cudnn", "device": "gpu:0"}, "no cuDNN path for SimpleRNN"),
         ({"cell": "gru", "kernel": "cudnn", "device": "gpu:0", "backend": "jax"}, "no cuDNN GRU"),

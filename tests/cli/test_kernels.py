@@ -49,22 +49,22 @@ def test_the_matrix_as_it_is_shown(
     )
     out = shown(capsys, monkeypatch)
     assert all(len(line) <= width for line in out.splitlines())
-    assert "\ncell        auto (default)  generic  unrolled  xla   cudnn   parallel\n" in out
-    assert "\nlstm        → generic       runs     runs      runs  no (3)  no (2)\n" in out
-    assert "\nmin_gru     → parallel      runs     runs      runs  no (4)  runs\n" in out
+    assert "\ncell        auto (default)  generic  unrolled  xla   compiled  cudnn   parallel\n" in out
+    assert "\nlstm        → generic       runs     runs      runs  no (1)    no (4)  no (3)\n" in out
+    assert "\nmin_gru     → parallel      runs     runs      runs  no (1)    no (5)  runs\n" in out
     assert "runs ✓" in out
     assert "probed (2026-11-24)" in out
     assert "torch · cpu · notebook network\n  not on this machine, and so assumed: torch: install it\n" in out
-    assert "(6) gru × cudnn × jax: Keras's JAX backend has no cuDNN GRU" in out
+    assert "(8) gru × cudnn × jax: Keras's JAX backend has no cuDNN GRU" in out
     md = shown(capsys, monkeypatch, "--format", "md")
-    assert "| lstm | → generic | runs | runs | runs | no (3) | no (2) |" in md
+    assert "| lstm | → generic | runs | runs | runs | no (1) | no (4) | no (3) |" in md
 
 
 def test_with_a_gpu_both_networks_matter(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with_gpu = Machine.from_json(LAPTOP.to_json().replace('"gpus": []', '"gpus": ["H100"]'))
     entries = json.loads(shown(capsys, monkeypatch, "--format", "json", machine=with_gpu))["entries"]
     by = {(e["cell"], e["kernel"], e["backend"], e["device"], e["network"]): e for e in entries}
-    assert len(by) == len(entries) == 4 * 6 * 3 * 2 * 3
+    assert len(by) == len(entries) == 4 * 7 * 3 * 2 * 3
     refused = by["lstm", "cudnn", "tensorflow", "gpu:0", "notebook"]
     assert refused["reason"].startswith("the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn")
     assert by["lstm", "cudnn", "tensorflow", "gpu:0", "cudnn_ready"]["runs"]
@@ -85,7 +85,7 @@ def test_a_device_that_is_not_here_is_assumed(
     asked = ("--set", "devices=gpu:0", "--set", "backends=tensorflow", "--set", "cells=lstm,gru")
     out = shown(capsys, monkeypatch, *asked, "--set", "networks=cudnn_ready")
     assert "tensorflow · gpu:0 · cudnn_ready network\n  not on this machine, and so assumed: gpu:0: no Nvidia" in out
-    assert "\nlstm  → cudnn         runs     runs      runs  runs" in out
+    assert "\nlstm  → cudnn         runs     runs      runs  no (1)    runs" in out
 
 
 @pytest.mark.parametrize("width", [80, 160])

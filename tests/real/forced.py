@@ -52,6 +52,30 @@ def compiled_by_torch() -> int:
     return compiling.call_count
 
 
+def graphs_of_torch_nn() -> int:
+    """How many graphs torch.compile captures of torch's own recurrent layers, in training."""
+    import torch
+    from torch._dynamo.utils import counters
+
+    for kind in (torch.nn.RNN, torch.nn.LSTM, torch.nn.GRU):
+        outputs, _ = torch.compile(kind(3, 4))(torch.from_numpy(X))
+        outputs.sum().backward()
+    return int(counters["stats"]["unique_graphs"])
+
+
+def graph_breaks(cell: str) -> int:
+    """How often torch.compile breaks the graph of one of Keras's layers."""
+    import torch
+    from torch._dynamo.utils import counters
+
+    layer = {"simple_rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU}[cell](4)
+    x = keras.ops.convert_to_tensor(X[:, :2])
+    layer(x)
+    counters.clear()
+    torch.compile(lambda sequence: layer(sequence), backend="eager")(x)
+    return sum(counters["graph_break"].values())
+
+
 def operations(unroll: bool) -> list[tuple[str, int]]:
     """What torch executes in an LSTM's forward pass, counted."""
     from torch.profiler import ProfilerActivity, profile
@@ -72,6 +96,8 @@ def main() -> None:
     results["float64"] = result_type("float64", float), result_type("int64", float)
     if backend == "torch":
         results["torch.compile"] = compiled_by_torch()
+        results["graphs of torch.nn"] = graphs_of_torch_nn()
+        results["graph breaks"] = [graph_breaks(cell) for cell in ("gru", "simple_rnn")]
         results["unroll is ignored"] = operations(unroll=True) == operations(unroll=False)
     if backend == "jax":
         model = keras.Sequential([keras.Input((6, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])

@@ -60,4 +60,8 @@ def test_torch() -> None:
     assert (results["cudnn lstm"], results["cudnn gru"]) == ("True", "True")  # it falls back to the loop
     assert results["float64"][0] == "float32"
     assert results["torch.compile"] == 1  # "there, jit_compile=True is torch.compile"
+    assert results["graphs of torch.nn"] == 0  # "torch.compile leaves torch.nn's recurrent layers as they are"
+    gru, simple_rnn = results["graph breaks"]
+    assert gru == 0
+    assert simple_rnn > 1  # "Keras's general loop over the steps, in which torch.compile breaks the graph"
     assert results["unroll is ignored"] is True

@@ -21,6 +21,7 @@ from bench.worker.evidence.programs import (
     agreed,
     agreed_by_layer,
     counts_in_graph,
+    judge_compiled,
     judge_graph,
     read_graph,
     read_hlo,
@@ -229,6 +230,22 @@ def test_what_a_profile_shows(operations: dict[str, int], kernel: str) -> None:
     evidence = read_profile({**operations, "aten::relu": 3}, STEPS)
     assert evidence.kernel == kernel
     assert evidence.operations == {name: n for name, n in operations.items() if name != "aten::tanh"}
+
+
+@pytest.mark.parametrize(
+    ("operations", "kernel"),
+    [
+        ({"matmul": 57, "tanh": 28}, "compiled"),
+        ({"linear": 28}, "compiled"),
+        ({"matmul": 1}, "none"),  # the inputs' product alone: the loop is not in a graph
+        ({"aten::mm": 56}, "generic"),
+        ({"matmul": 29, "aten::addmm": 28}, "mixed"),  # half of it fell back
+        ({"cumsum": 1, "matmul": 1}, "parallel"),
+        ({"getitem by 2": 19, "matmul": 1}, "parallel"),
+    ],
+)
+def test_what_the_graphs_of_torch_compile_show(operations: dict[str, int], kernel: str) -> None:
+    assert judge_compiled(operations, STEPS) == kernel
 
 
 def test_programs_that_differ_are_mixed_and_all_are_named() -> None:

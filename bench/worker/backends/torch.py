@@ -1,12 +1,16 @@
-"""torch runs eagerly: there is no program to read, so the functions that ran are run once more under the profiler."""
+"""torch runs eagerly: there is no program to read, so the functions that ran are run once more under the profiler.
+
+What torch.compile has compiled has graphs: `bench.worker.backends.torch_compile`.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import torch
@@ -25,6 +29,9 @@ from bench.worker.step import StepNetwork
 from bench.worker.streaming import State, Step, StreamingCall
 from bench.worker.warmup import Snapshot
 
+if TYPE_CHECKING:
+    from bench.worker.backends.torch_compile import Compilation
+
 
 class TorchBackend:
     """See `bench.worker.backends.BackendAdapter`."""
@@ -36,6 +43,8 @@ class TorchBackend:
         self._step: StreamingCall | None = None
         self._cells: Mapping[str, Any] = {}
         """By name of the recurrent layer: what is called at a step."""
+        self._compilation: Compilation | None = None
+        """None where nothing is compiled."""
 
     def configure(self, device: str, threads: int) -> None:
         if device != "cpu" and int(device.partition(":")[2]) >= torch.cuda.device_count():
@@ -53,6 +62,11 @@ class TorchBackend:
         torch.use_deterministic_algorithms(True)
 
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
+        if model.jit_compile:
+            # imported here: it takes seconds, and most runs compile nothing
+            from bench.worker.backends.torch_compile import Compilation
+
+            self._compilation = Compilation()
         # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from torch's random numbers it
         # must take here too
         model._symbolic_build(iterator=TorchEpochIterator(x=x, y=y, batch_size=batch_size, shuffle=True))
@@ -81,17 +95,22 @@ class TorchBackend:
             torch.cuda.set_rng_state_all(cuda)
 
     def programs(self, model: keras.Model) -> int:
-        return 0  # nothing is compiled
+        return self._compilation.programs if self._compilation else 0
 
     def signatures(self, model: keras.Model) -> list[Signature]:
-        return []
+        return self._compilation.signatures if self._compilation else []
 
     def compile_inference(self, model: keras.Model) -> CallPath:
         device = next(model.parameters()).device
 
+        def call(x: Any) -> Any:
+            return model(x, training=False)
+
+        called = torch.compile(call) if self._compilation else call
+
         def infer(x: Inputs) -> object:
             with torch.inference_mode():
-                return keras.ops.convert_to_numpy(model(torch.from_numpy(x).to(device), training=False))
+                return keras.ops.convert_to_numpy(called(torch.from_numpy(x).to(device)))
 
         self._compiled = infer
         return infer
@@ -115,6 +134,8 @@ class TorchBackend:
         return made
 
     def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
+        if self._compilation is not None:
+            return self._attest_compiled(self._compilation, model, layers, scopes)
         phases: dict[str, Callable[..., object]] = {"train": model.train_on_batch, "evaluate": model.test_on_batch}
         if model.predict_function is not None:  # it was executed
             phases["predict"] = lambda x, _y: model.predict(x, batch_size=len(x), verbose=0)
@@ -132,6 +153,41 @@ class TorchBackend:
             )
         trained.restore()  # the profiled training was a step or two more
         return evidence
+
+    def _attest_compiled(
+        self, compilation: Compilation, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes
+    ) -> dict[str, Program]:
+        from bench.worker.backends.torch_compile import program
+
+        # `train_on_batch` would hand on NumPy's arrays, for which all is compiled anew
+        phases: dict[str, Callable[..., object]] = {
+            "train": lambda x, y: model.fit(x, y, len(x), epochs=1, verbose=0),
+            "evaluate": lambda x, y: model.evaluate(x, y, len(x), verbose=0),
+            "predict": lambda x, _y: model.predict(x, batch_size=len(x), verbose=0),
+            "compiled": lambda x, _y: self._compiled(x) if self._compiled else None,
+        }
+        functions = {
+            "train": model.train_function,
+            "evaluate": model.test_function,
+            "predict": model.predict_function,
+            "compiled": self._compiled,
+        }
+        executed = [phase for phase, function in functions.items() if function is not None]
+        trained = Snapshot(model, self)
+        executions = {
+            phase: [compilation.executed(partial(phases[phase], *batch)) for batch in self._batches]
+            for phase in executed
+        }
+        trained.restore()
+        compilation.forget_code()
+        if scopes.unique:
+            # called once more, since what is compiled can't bear marks
+            x, _ = self._batches[0]
+            take_off = mark_calls(layers, scopes, lambda _mark: nullcontext())
+            with torch.inference_mode():
+                model(torch.from_numpy(x[:1]).to(next(model.parameters()).device), training=False)
+            take_off()
+        return {phase: program(calls, model, layers, scopes) for phase, calls in executions.items()}
 
     def mark(self, layers: Mapping[str, keras.Layer], scopes: Scopes) -> None:
         """Nothing: the profiler's marks are set while it runs."""
@@ -153,6 +209,7 @@ class TorchBackend:
             "op_determinism": torch.are_deterministic_algorithms_enabled(),
             "threads": torch.get_num_threads(),
             "onednn": torch.backends.mkldnn.is_available(),
+            **(self._compilation.settings() if self._compilation else {}),
         }
 
 

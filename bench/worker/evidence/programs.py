@@ -18,11 +18,11 @@ class Evidence:
     """What the executed programs of one phase show of one recurrent layer."""
 
     kernel: str
-    """`generic`, `unrolled`, `xla`, `cudnn`, `onednn`; `parallel` for a scan or a transform over all steps, without a
-    loop; `step` for the products of a single step (`bench.worker.evidence.steps`); `unrolled_xla`, `parallel_xla`,
-    `step_xla` for those inside XLA; `fused_cells` for torch's fused cells in a loop; `opaque`
-    for Python called from within the program, which shows nothing of what it does; `none` where no recurrence is seen;
-    `mixed` where several of these are, or programs differ."""
+    """`generic`, `unrolled`, `xla`, `cudnn`, `onednn`; `compiled` for a loop in torch.compile's graphs; `parallel` for
+    a scan or a transform over all steps, without a loop; `step` for the products of a single step
+    (`bench.worker.evidence.steps`); `unrolled_xla`, `parallel_xla`, `step_xla` for those inside XLA; `fused_cells` for
+    torch's fused cells in a loop; `opaque` for Python called from within the program, which shows nothing of what it
+    does; `none` where no recurrence is seen; `mixed` where several of these are, or programs differ."""
     operations: Mapping[str, int]
     """The operations in the layer's scope that the judgement rests on, counted."""
     artefact: str
@@ -318,6 +318,40 @@ _TORCH_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::badd
 _TORCH_DEVICE = re.compile(r"(?!aten::).*(?:RNN_|LSTM_|GRU_|persistRNN|elemWiseRNN|gemm)")
 """Names of what runs on a card: cuDNN's own kernels for a recurrence, of which there are several, and products, whose
 names show the units and the number format (`bench.catalog.cudnn_names`)."""
+
+
+_COMPILED_PRODUCTS = frozenset(
+    {"matmul", "mm", "addmm", "bmm", "baddbmm", "linear", "einsum", "tensordot", "conv1d", "conv2d", "conv3d"}
+)
+"""What the graphs that torch.compile captures call them."""
+_COMPILED_TRANSFORMS = frozenset({"cumsum", "cumprod", "logcumsumexp", "rfft", "irfft", "fft"})
+_COMPILED_HALVING = "getitem" + BY_TWO
+
+
+def is_torch_product(operation: str) -> bool:
+    """Whether torch's profiler calls a product so."""
+    return operation in _TORCH_PRODUCTS
+
+
+def counts_in_compiled(operation: str) -> bool:
+    """Whether what a graph of torch.compile calls an operation is a sign of a kernel."""
+    return operation in _COMPILED_PRODUCTS | _COMPILED_TRANSFORMS | {_COMPILED_HALVING}
+
+
+def judge_compiled(operations: Mapping[str, int], steps: int) -> str:
+    """The kernel that the operations of a layer show in the graphs of torch.compile that were executed.
+
+    A loop is unrolled there: each step has a product with the state. What no graph holds, under the profiler's names,
+    has run step by step.
+    """
+    seen = set()
+    if sum(operations.get(name, 0) for name in _COMPILED_PRODUCTS) >= steps:
+        seen.add("compiled")
+    if sum(operations.get(name, 0) for name in _TORCH_PRODUCTS) >= steps:
+        seen.add("generic")
+    if _halves(operations.get(_COMPILED_HALVING, 0), steps) or operations.keys() & _COMPILED_TRANSFORMS:
+        seen.add("parallel")
+    return _only(seen) if seen else "none"
 
 
 def read_profile(operations: Mapping[str, int], steps: int) -> Evidence:
