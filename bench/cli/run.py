@@ -24,6 +24,7 @@ from bench.cli.options import (
 )
 from bench.cli.output import notify
 from bench.cli.plan import show_plan
+from bench.cli.precision import OVERRIDES, PrecisionRule, check_overrides, read_targets
 from bench.core.errors import ExitCode, UsageError
 from bench.report.values import count, duration
 from bench.run.server import Isolation
@@ -55,7 +56,18 @@ def run(
     ] = False,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", metavar="N", help="Begin no block that would not end within so many minutes."),
+        typer.Option(
+            "--minutes", "--budget", metavar="N", help="Begin no block that would not end within so many minutes."
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="METRIC=WIDTH,…",
+            help="Add seeds, block by block, until half of each interval is as narrow: accuracy=0.2%,train_seconds=3%. "
+            "At least 10 blocks, at most 200, or as many as --budget has time for.",
+        ),
     ] = None,
     interleave: Annotated[
         float,
@@ -77,6 +89,8 @@ def run(
       bench run --set cells=lstm,gru --set seeds=0..9 --set epochs=1
 
       bench run --set units=64,256 --set batch_size=128
+
+      bench run quick --precision accuracy=0.2%,train_seconds=3% --budget 30
     """
     from bench.host.hardware import parse_cpus
     from bench.plan.prepare import prepare
@@ -88,6 +102,10 @@ def run(
     if not 0 <= interleave < math.inf:
         raise UsageError(f"--interleave {interleave:g} is no time: write minutes, as in --interleave 10.")
     pinned = parse_cpus(cpus)
+    targets = read_targets(precision) if precision is not None else ()
+    if targets:
+        check_overrides(overrides or ())
+        overrides = [*(overrides or ()), *OVERRIDES]
     prepared = prepare(suite, overrides, order_seed, pinned)
     if dry_run:
         show_plan(prepared, results, fmt, every=False)
@@ -96,6 +114,7 @@ def run(
     from bench.cli.progress import CampaignProgress
     from bench.run import session
 
+    stopping = PrecisionRule(targets, results, notify) if targets else None
     settings = session.SessionSettings(
         results=results,
         command=_command(sys.argv[1:]),
@@ -106,9 +125,12 @@ def run(
         join=join,
         retry_failed=retry_failed,
         budget_seconds=math.inf if minutes is None else 60 * minutes,
+        stopping=stopping,
     )
     try:
         with CampaignProgress(sys.stderr) as progress:
+            if stopping:
+                stopping.note = progress.note
             outcome = session.run_session(prepared, settings, progress)
         if interleave and outcome.runs.done_now:
             _interleave(outcome, settings, 60 * interleave)
@@ -117,6 +139,9 @@ def run(
     except KeyboardInterrupt:
         notify("interrupted; everything finished is kept, and the same command goes on from here.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    if stopping:
+        stopping.note = notify
+        stopping.conclude(outcome.campaign.id)
     _show(outcome, results, fmt)
 
 

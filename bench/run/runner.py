@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +21,14 @@ from bench.host.checkout import CommitOrigin, commit_of_files, origin_of
 from bench.host.hardware import Machine
 from bench.host.software import Software, SoftwareKey
 from bench.host.state import read_host
-from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase
 from bench.run import forking
 from bench.run.device_watch import DeviceWatcher
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, RunOutcome, Workers
+from bench.run.remaining_time import RemainingTime
 from bench.run.server import Isolation
+from bench.run.stopping import StoppingRule
 from bench.run.wall_time import WallTime, WallTimeMeter
 from bench.store.campaign import Campaign, block_lease, leased_blocks, owner_lease
 from bench.store.files import make_folder, refused, remove_stale
@@ -106,6 +107,7 @@ def run_campaign(
     *,
     retry_failed: bool = False,
     budget_seconds: float = math.inf,
+    stopping: StoppingRule | None = None,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> CampaignOutcome:
@@ -123,6 +125,7 @@ def run_campaign(
         retry_failed: whether to run again what failed, timed out or was invalid.
         budget_seconds: a block that would not end within so long a time from now, by the estimate, is left for a later
             call; the first one is begun in any case.
+        stopping: leaves the blocks that are not needed; None needs them all.
         clock: seconds.
         now: the time that runs are stored with.
 
@@ -132,7 +135,7 @@ def run_campaign(
     spent = WallTimeMeter(clock)
     remove_stale(settings.folder)
     attempts = _Attempts(settings, retry_failed)
-    remaining = _RemainingTime([scheduled for scheduled in plan.scheduled if attempts.due(scheduled) is not None])
+    remaining = RemainingTime([scheduled for scheduled in plan.scheduled if attempts.due(scheduled) is not None])
     reporter.campaign_started(plan)
     with Workers(
         worker=settings.worker,
@@ -148,7 +151,7 @@ def run_campaign(
         clock=clock,
     ) as workers:
         deadline = clock() + budget_seconds
-        harness = _Harness(settings, reporter, workers, attempts, remaining, spent, clock, now, deadline)
+        harness = _Harness(settings, reporter, workers, attempts, remaining, spent, clock, now, deadline, stopping)
         harness.run_blocks()
     ended = finished(settings.folder, settings.campaign.id, warn=lambda text: None)
     statuses = [status for _, status in ended.values()]
@@ -168,13 +171,14 @@ class _Harness:
         reporter: CampaignReporter,
         workers: Workers,
         attempts: _Attempts,
-        remaining: _RemainingTime,
+        remaining: RemainingTime,
         spent: WallTimeMeter,
         clock: Callable[[], float],
         now: Callable[[], datetime],
         deadline: float,
+        stopping: StoppingRule | None,
     ) -> None:
-        self._deadline = deadline
+        self._deadline, self._stopping = deadline, stopping
         self._settings, self._reporter, self._workers = settings, reporter, workers
         self._attempts, self._remaining, self._clock, self._now = attempts, remaining, clock, now
         self._spent = spent
@@ -194,6 +198,10 @@ class _Harness:
         while pending:
             progressed, late = False, 0
             for block in list(pending):
+                if self._stopping:
+                    self._remaining.blocks_needed = self._stopping.blocks_needed(campaign)
+                if block >= self._remaining.blocks_needed:
+                    return
                 if self._is_late(pending[block]):
                     late += 1
                     continue
@@ -245,7 +253,7 @@ class _Harness:
 
     def _run_case(self, scheduled: ScheduledCase, attempt: int, lease: str) -> bool:
         """Do one run and store it; False, and nothing is stored, where its block is somebody else's now."""
-        settings, reporter, total = self._settings, self._reporter, len(self._index)
+        settings, reporter, total = self._settings, self._reporter, self._remaining.total
         reporter.run_started(scheduled, self._index[scheduled], total, self._remaining.left())
         with self._spent.on("import"):
             self._workers.prepare(scheduled.case)
@@ -363,34 +371,3 @@ def _commit_origin(run: Run) -> CommitOrigin | None:
     if (commit := run.campaign.project_commit) is not None:
         return origin_of(Path.cwd(), commit)
     return origin_of(Path(bench.__file__).parent, run.campaign.program_commit or "")
-
-
-class _RemainingTime:
-    """The plan's estimates of what is left, scaled by how long the runs so far took compared with theirs."""
-
-    def __init__(self, todo: list[ScheduledCase]) -> None:
-        self.todo = todo
-        self._left = sum(estimate_seconds(scheduled.case) for scheduled in todo)
-        self._estimated = self._spent = 0.0
-
-    def saw(self, scheduled: ScheduledCase, seconds: float) -> None:
-        """Learn from a run that has taken so many seconds."""
-        self._estimated += estimate_seconds(scheduled.case)
-        self._spent += seconds
-        self.skip(scheduled)
-
-    def skip(self, scheduled: ScheduledCase) -> None:
-        """Take a run off that needs no time of this harness any more."""
-        self._left -= estimate_seconds(scheduled.case)
-
-    def left(self) -> float:
-        """The remaining time in seconds."""
-        return max(0.0, self._left) * self._correction
-
-    def expected(self, cases: Iterable[ScheduledCase]) -> float:
-        """The time of some runs in seconds."""
-        return sum(estimate_seconds(scheduled.case) for scheduled in cases) * self._correction
-
-    @property
-    def _correction(self) -> float:
-        return self._spent / self._estimated if self._estimated else 1.0

@@ -34,6 +34,7 @@ from bench.run.ceiling_runs import measure_ceilings
 from bench.run.pool import WORKER
 from bench.run.runner import CampaignOutcome, CampaignReporter, CampaignSettings, run_campaign
 from bench.run.server import Isolation
+from bench.run.stopping import StoppingRule
 from bench.store.campaign import Campaign, open_campaign, opening_lease, owner_lease
 from bench.store.files import locked
 from bench.store.lease import SILENT_SECONDS, Leases
@@ -71,6 +72,8 @@ class SessionSettings:
     """Run again what failed, timed out or was invalid."""
     budget_seconds: float = math.inf
     """Begin no block that would not end within so long a time, by the estimate; but for the first."""
+    stopping: StoppingRule | None = None
+    """Leaves blocks of the plan that are not needed; None needs them all."""
     worker: str = WORKER
     """The module that does a run."""
 
@@ -133,6 +136,9 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
     with terminated_as_interrupted(), Leases(settings.results) as leases:
         leases.sweep("campaigns", "runs")
         content = {"command": settings.command, **plan.to_data()}
+        if settings.stopping:
+            promised = [case for case in content["cases"] if case["block"] < settings.stopping.fewest_blocks]
+            content |= {"cases": promised, "precision": settings.stopping.to_data()}
         with leases.exclusively(opening_lease(wanted)):
             campaign, resumed = open_campaign(
                 settings.results,
@@ -140,7 +146,8 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
                 content,
                 finished,
                 new=settings.new,
-                join=settings.join,
+                # what was promised may be done, and more be needed
+                join=settings.join or settings.stopping is not None,
                 resumable=is_unedited,
                 warn=reporter.note,
             )
@@ -182,6 +189,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             reporter,
             retry_failed=settings.retry_failed,
             budget_seconds=settings.budget_seconds,
+            stopping=settings.stopping,
         )
     return SessionOutcome(campaign, outcome, plan, software, data)
 

@@ -31,7 +31,8 @@ from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase, make_plan
 from bench.plan.suite import load as load_suite
 from bench.run.lock import LOCK_VARIABLE
-from bench.run.runner import CampaignOutcome, CampaignSettings, _RemainingTime, run_campaign
+from bench.run.remaining_time import RemainingTime
+from bench.run.runner import CampaignOutcome, CampaignSettings, run_campaign
 from bench.run.server import Isolation
 from bench.store.campaign import Campaign, owner_lease
 from bench.store.compact import compact
@@ -371,7 +372,7 @@ def test_a_store_that_can_no_longer_be_written_to_ends_the_campaign(lab: Laborat
 def test_the_estimate_is_corrected_by_what_was_seen(lab: Laboratory) -> None:
     scheduled = list(lab.plan("seeds=0").scheduled)
     expected = [estimate_seconds(p.case) for p in scheduled]
-    remaining = _RemainingTime(scheduled)
+    remaining = RemainingTime(scheduled)
     assert remaining.left() == pytest.approx(sum(expected))
     remaining.saw(scheduled[0], 2 * expected[0])
     assert remaining.left() == pytest.approx(2 * sum(expected[1:]))
