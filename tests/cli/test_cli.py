@@ -597,6 +597,8 @@ VERBS = [
     "plan",
     "table",
     "report",
+    "figure",
+    "cite",
     "verify",
     "compare",
     "gate",
@@ -610,6 +612,7 @@ VERBS = [
     "kernels",
     "suites",
     "compact",
+    "gpu-kit",
     "data",
     "data fetch",
 ]
@@ -625,7 +628,7 @@ def test_every_verb_has_help(run: Bench, verb: str, flag: str) -> None:
 
 def test_the_help_names_every_verb(run: Bench) -> None:
     out = run("--help").out
-    assert re.findall(r"^│ (\w+) ", out, re.M) == [verb for verb in VERBS if " " not in verb]
+    assert re.findall(r"^│ (\w[\w-]*) ", out, re.M) == [verb for verb in VERBS if " " not in verb]
 
 
 def test_an_interrupted_command_says_so_by_its_code(run: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
