@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 RESULTS ?= results/local
 BASE ?= results/reference/mnist_rows
 # make gpu: the backends, each in an environment of its own ($(VENV)-gpu-jax, …), and where the observations go

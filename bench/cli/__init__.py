@@ -7,6 +7,7 @@ import logging
 import sys
 import tempfile
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,7 @@ from bench.cli import (
     report,
     run,
     show,
+    start,
     table,
     verify,
 )
@@ -38,7 +40,7 @@ from bench.core.errors import BenchError, ExitCode, UsageError, system_refusal
 app = typer.Typer(
     name="bench",
     help="Compares recurrent cells in Keras: what each costs and how accurate it is, with the kernel that really ran.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -52,11 +54,13 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        start.show_first_steps(Path.cwd())
 
 
 app.command("run")(run.run)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli import completion
 from bench.core.errors import NoVerdictError
 
 LOCAL_RESULTS = Path("results/local")
@@ -41,13 +42,19 @@ class DataFormat(StrEnum):
     JSON = "json"
 
 
-SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name (`bench suites`), or a TOML file.")]
+SuiteArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUITE", help="A suite's name (`bench suites`), or a TOML file.", autocompletion=completion.suites
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="AXIS=VALUE,…",
         help="Override an axis or a setting: --set cells=lstm,gru --set seeds=0..9 --set epochs=1. Repeatable.",
+        autocompletion=completion.axis_values,
     ),
 ]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="The results folder.")]
@@ -87,6 +94,7 @@ JoinOption = Annotated[
         "--join",
         metavar="FIELD,…",
         help="Put rows side by side that differ in these: units, learning_rate, backend, code, ...",
+        autocompletion=completion.fields,
     ),
 ]
 ClaimOption = Annotated[

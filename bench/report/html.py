@@ -78,7 +78,8 @@ def _inline(figure: Figure, prefix: str) -> Any:
     # the size in points would not shrink with a narrow screen
     head, rest = svg.split(">", 1)
     svg = re.sub(r' (?:width|height)="[^"]*"', "", head) + ">" + rest
-    described = f'<svg role="img" aria-label="{escape(clean(figure.alt))}" '
+    role = "group" if 'class="value"' in svg else "img"  # an image has no parts that can have the focus
+    described = f'<svg role="{role}" aria-label="{escape(clean(figure.alt))}" '
     return markupsafe.Markup(svg.replace("<svg ", described, 1))
 
 

@@ -14,9 +14,8 @@ from bench.analysis.leaders import (
     fastest_to_infer,
     fastest_to_train,
     pareto,
-    training_seconds,
 )
-from bench.analysis.rows import difference_between, ratio_between
+from bench.analysis.rows import Row, difference_between, ratio_between
 from bench.analysis.stats import CONFIDENCE, Estimate
 from bench.analysis.summary import Section
 from bench.core.units import significant
@@ -48,7 +47,7 @@ def _sentences(section: Section) -> tuple[str, ...]:
     if inferring:
         figure = _seconds(inferring.figure, 1000, "ms a call at batch 1")
         sentences.append(_sentence(inferring, "Fastest inference", figure, "block"))
-    if accurate and quick:
+    if accurate and quick and (accurate.compared or quick.compared):
         sentences.append(_trade(accurate, quick, section))
     return tuple(sentences)
 
@@ -60,12 +59,20 @@ def exchange(section: Section) -> tuple[str, ...]:
 
 def _steps(section: Section) -> Iterator[str]:
     for cheap, dear in itertools.pairwise(pareto(section)):
-        assert section.score is not None
-        before, after = cheap.estimates.get(section.score.name), dear.estimates.get(section.score.name)
-        if before and after:
-            gain = _gain(after.value - before.value, section)
-            times = significant(training_seconds(dear) / training_seconds(cheap))
-            yield f"{row_label(cheap)} to {row_label(dear)}: {gain} for {times} × the time"
+        points, times = _exchanged(dear, cheap, section)
+        if points.n and times.n:
+            gain, cost = _gain(points.value, section), significant(times.value)
+            yield f"{row_label(cheap)} to {row_label(dear)}: {gain} for {cost} × the time"
+
+
+def _exchanged(dear: Row, cheap: Row, section: Section) -> tuple[Estimate, Estimate]:
+    """What a row gives over another, and what it costs: the difference of scores, the ratio of whole training times.
+
+    Both are paired, as verdicts are: the report states one estimate of each, wherever it states them.
+    """
+    assert section.score is not None
+    epochs = dear.configuration.epochs / cheap.configuration.epochs
+    return difference_between(dear, cheap, section.score.name), ratio_between(dear, cheap).scaled(epochs)
 
 
 def _gain(difference: float, section: Section) -> str:
@@ -101,11 +108,11 @@ def _trade(accurate: Leader, quick: Leader, section: Section) -> str:
         return f"Best trade: {row_label(quick.row)} {held} both {best} and the fastest to train."
     dear, cheap = row_label(accurate.row), row_label(quick.row)
     assert section.score is not None
-    points = difference_between(accurate.row, quick.row, section.score.name)
+    points, times = _exchanged(accurate.row, quick.row, section)
     better = -1 if section.score.lower_is_better else 1
-    times = ratio_between(accurate.row, quick.row)
     if not points.n or not times.n:
-        return f"Best trade: can't tell yet; {dear} and {cheap} have no seed or block in common."
+        lacking = " and ".join(word for word, known in (("no seed", points.n), ("no block", times.n)) if not known)
+        return f"Best trade: can't tell yet; {dear} and {cheap} have {lacking} in common."
     by, interval = ranged(times)
     gain = f"{_gain(points.value, section)}{_interval(points, section)}".replace("-", "−")
     cost = f"{by} times" + (f" (95 % {interval})" if interval else "")

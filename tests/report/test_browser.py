@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -110,7 +112,51 @@ def test_every_figure_has_an_alternative_text(opened: Opened) -> None:
     labels = [drawings.nth(number).get_attribute("aria-label") for number in range(drawings.count())]
     assert len(labels) > 8
     assert all(label and len(label) > 20 for label in labels)
-    assert opened.page.locator("figure").count() == opened.page.locator("figure svg[role=img]").count() > 5
+    assert opened.page.locator("figure").count() == opened.page.locator("figure svg[aria-label]").count() > 5
+
+
+def test_a_point_gives_its_value_to_the_pointer_and_to_the_keyboard(opened: Opened) -> None:
+    page = opened.page
+    point, shown = page.locator("#accuracy_against_time .value").first, page.locator("#value-shown")
+    label = point.get_attribute("aria-label")
+    assert " % in " in label
+    assert label.endswith(" s")
+    assert not shown.is_visible()
+    point.focus()
+    assert shown.inner_text() == label
+    page.keyboard.press("Tab")
+    assert shown.inner_text() != label
+    page.evaluate("document.activeElement.blur()")
+    assert not shown.is_visible()
+    tick = page.locator("#training_seconds .value").first
+    tick.scroll_into_view_if_needed()
+    tick.hover()
+    assert "seconds (95 %" in shown.inner_text()
+    page.mouse.move(0, 0)
+
+
+def test_rows_can_be_hidden_and_what_is_left_copied(browser: Any, index: Path) -> None:
+    opened = Opened(browser, index)
+    table = opened.page.locator("table.sortable").first
+    rows = table.locator("tbody tr")
+    before = rows.count()
+    tools = opened.page.locator(".tools").first
+    table.get_by_label("Hide lstm").first.click()
+    hidden = sum(not rows.nth(number).is_visible() for number in range(before))
+    assert hidden == 1
+    tools.get_by_text("Copy as CSV").click()
+    button = tools.locator("button").first
+    opened.page.wait_for_function("document.querySelector('.tools button').dataset.copied")
+    copied = list(csv.reader(io.StringIO(button.get_attribute("data-copied"))))
+    assert len(copied) == before  # the head, and all rows but one
+    assert copied[0][0] == "cell"
+    names = table.locator("tbody tr > :nth-child(1)").all_text_contents()
+    assert [row[0] for row in copied].count("lstm") == [name.strip() for name in names].count("lstm") - 1
+    assert {len(row) for row in copied} == {len(copied[0])}
+    tools.get_by_text("Show 1 hidden").click()
+    assert all(rows.nth(number).is_visible() for number in range(before))
+    assert opened.said == []
+    opened.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -170,7 +170,7 @@ def saved(name: str, subject: str, make: Callable[[], style.Drawing]) -> Figure 
         title=drawing.title,
         caption=drawing.caption,
         alt=drawing.alt,
-        svg=svg.getvalue().decode(),
+        svg=style.with_values(svg.getvalue().decode()),
         png=png.getvalue(),
         data=tuple(drawing.data),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.leaders import pareto, training_seconds
+from bench.analysis.leaders import best_scoring, fastest_to_train, pareto, training_seconds
 from bench.analysis.rows import Row
 from bench.analysis.summary import Section
 from bench.core.units import significant
@@ -65,7 +65,11 @@ def draw_accuracy_against_time(_: Measured, section: Section) -> style.Drawing:
                 lw=1,
                 alpha=0.6,
             )
-        ax.plot([time.value], [shown.value], marker=kinds[kind], color=colour, markersize=7, linestyle="none")
+        (point,) = ax.plot(
+            [time.value], [shown.value], marker=kinds[kind], color=colour, markersize=7, linestyle="none"
+        )
+        score_words = f"{shown.value:.2f} %" if unit else significant(shown.value)
+        style.give_value(point, f"{row_label(row)}: {score_words} in {significant(time.value)} s")
         points.append((time.value, shown.value, row_label(row)))
         data.append(
             style.record(
@@ -83,13 +87,13 @@ def draw_accuracy_against_time(_: Measured, section: Section) -> style.Drawing:
             where="post", color=FIGURE_INK, lw=1, linestyle=":", zorder=1,
         )  # fmt: skip
     ax.set_xscale("log")
+    ax.margins(x=0.1, y=0.1)
     style.plain_numbers(ax.xaxis)
     ax.set_xlabel("training seconds of a run, all its epochs (log)")
     ax.set_ylabel("test accuracy, %" if unit else f"test loss, {words}")
     if len(rows) <= style.MOST_LINES:
         _label_points(ax, [(x, y, style.short(name, 24)) for x, y, name in points])
-    leading = ", ".join(row_label(row) for row in front[:4]) + (f" and {len(front) - 4} more" if len(front) > 4 else "")
-    title = f"{leading} {'is' if len(front) == 1 else 'are'} on the Pareto front of {words} and training time"
+    title = _title(section, front)
     better = "" if unit else " (less is better)"
     caption = (
         f"Mean test {words} over seeds{better}, median training time over runs, 95 % intervals as lines; the dotted "
@@ -102,10 +106,25 @@ def draw_accuracy_against_time(_: Measured, section: Section) -> style.Drawing:
     return style.Drawing(title, caption, f"Test {words} against training time: {listed}.", fig, data)
 
 
+def _title(section: Section, front: Sequence[Row]) -> str:
+    """What is certain: who leads in score and in time; else what lies on the front by the estimates alone."""
+    accurate, quick = best_scoring(section), fastest_to_train(section)
+    best = "most accurate" if section.score_words == "accuracy" else f"lowest in {section.score_words}"
+    if len(section.by_size) == 1 and accurate and quick and accurate.clear and quick.clear:
+        if accurate.row is quick.row:
+            return f"{row_label(quick.row)} is {best} and trains fastest"
+        return f"{row_label(accurate.row)} is {best}, {row_label(quick.row)} trains fastest"
+    leading = ", ".join(row_label(row) for row in front[:4]) + (f" and {len(front) - 4} more" if len(front) > 4 else "")
+    return (
+        f"By the estimates, {leading} {'is' if len(front) == 1 else 'are'} on the Pareto front; it is not yet certain"
+    )
+
+
 def _label_points(ax: Any, points: Sequence[tuple[float, float, str]]) -> None:
     """Put a label at each point (x, y, text), at the corner that is farthest from the others and hides none of them."""
     ax.figure.draw_without_rendering()  # only now is it known where the points lie
     places = ax.transData.transform([(x, y) for x, y, _ in points]) * 72 / ax.figure.dpi
+    inside = ax.get_window_extent().extents * 72 / ax.figure.dpi
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
     for number, (x, y, text) in enumerate(points):
         width, height = 5 * len(text), 9  # of letters of 8 points, rather too large
@@ -114,7 +133,9 @@ def _label_points(ax: Any, points: Sequence[tuple[float, float, str]]) -> None:
         for side, dx, dy in _CORNERS:
             left, bottom = places[number] + (dx - (width if side == "right" else 0), dy)
             box = (left, bottom, left + width, bottom + height)
-            hides = any(_overlap(box, place) for place in taken)
+            hides = any(_overlap(box, place) for place in taken) or not (
+                inside[0] <= left and left + width <= inside[2]
+            )
             away = np.hypot(*(neighbours - (left + width / 2, bottom + height / 2)).T).min(initial=_FAR)
             ranked.append((hides, -min(away, _FAR), len(ranked), box))
         *_, corner, box = min(ranked)

@@ -7,8 +7,10 @@ from collections import defaultdict
 
 import numpy as np
 
+from bench.analysis.leaders import best_scoring
 from bench.analysis.stats import mean_t
 from bench.analysis.summary import Section
+from bench.core.units import significant
 from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import count, row_label
@@ -49,7 +51,10 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
             mean_t(math.fsum(same_seed) / len(same_seed) for same_seed in values[epoch].values()) for epoch in epochs
         ]
         shown = [mean.value for mean in means]
-        ax.plot(epochs, shown, marker="o", markersize=4, label=style.short(style.row_name(row)), **styles[id(row)])
+        label = style.short(style.row_name(row))
+        (line,) = ax.plot(epochs, shown, marker="o", markersize=4, label=label, **styles[id(row)])
+        each = (f"{value:.2f} %" if unit else significant(value) for value in shown)
+        style.give_value(line, f"{style.row_name(row)}, epoch by epoch: {', '.join(each)}")
         banded = [(epoch, mean.interval) for epoch, mean in zip(epochs, means, strict=True) if mean.interval]
         if banded:
             lows = [interval.low for _, interval in banded]
@@ -64,13 +69,18 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     ax.set_xlabel("epoch")
     ax.set_ylabel("validation accuracy, %" if unit else f"validation loss, {words}")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(loc="lower right" if unit else "best")
+    fig.legend(loc="outside lower center", ncols=2 if len(drawn) > 3 else 3)
     last = max(each["epoch"] for each in data)
-    best = f"highest mean validation accuracy, {lead:.2f} %" if unit else f"lowest {words}, {-lead:.4f}"
-    title = f"After {count(last, 'epoch')} {leader} has the {best}"
+    best = f"mean validation accuracy, {lead:.2f} %" if unit else f"{words}, {-lead:.4f}"
+    certain = best_scoring(section)
+    if certain and certain.clear and row_label(certain.row) == leader:
+        title = f"After {count(last, 'epoch')} {leader} has the {'highest' if unit else 'lowest'} {best}"
+    else:
+        title = f"After {count(last, 'epoch')} {leader} leads in {best}; it is not yet certain"
     most = style.MOST_LINES
     thinned = f" The {most} best of {len(rows)} rows are drawn." if len(rows) > most else ""
-    caption = f"Mean over seeds, with the 95 % interval (Student's t) as a band. {style.seeds_in(drawn)}.{thinned}"
+    band = "On the test set: mean over seeds, with the 95 % interval (Student's t) as a band."
+    caption = f"{band} {style.seeds_in(drawn)}.{thinned}"
     final = [each for each in data if each["epoch"] == last]
     alt = f"Validation {words} after {last} epochs: {style.values_in_words(final, unit)}."
     return style.Drawing(title, caption, alt, fig, data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from bench.analysis.summary import Section
 from bench.core.units import significant
 from bench.report.document import FIGURE_GRID, FIGURE_INK
 from bench.report.jsonout import estimate_object
-from bench.report.values import clean, count, row_label
+from bench.report.values import clean, count, ranged, row_label
 
 
 @dataclass
@@ -117,6 +119,26 @@ def record(row: Row, estimate: Estimate | None = None, **values: Any) -> dict[st
     return {**which, **values, **(estimate_object(estimate) or {})}
 
 
+_VALUE = "value:"
+
+
+def give_value(artist: Any, text: str) -> None:
+    """Let what is drawn give its value to whoever points at it on a page (`with_values`)."""
+    artist.set_gid(_VALUE + clean(text))
+
+
+def with_values(svg: str) -> str:
+    """An SVG in which each thing that gives its value has a title to point at and a place for the focus."""
+    numbers = itertools.count()
+
+    def titled(match: re.Match[str]) -> str:
+        text = match[1]  # escaped by matplotlib
+        named = f'id="value-{next(numbers)}" class="value" tabindex="0" role="img" aria-label="{text}"'
+        return f"<g {named}><title>{text}</title>"
+
+    return re.sub(rf'<g id="{_VALUE}([^"]*)">', titled, svg)
+
+
 def dots(ax: Any, place: float, values: Sequence[float], colour: Any) -> None:
     """Draw every run as a dot; they are spread by rank, not by chance, so that the drawing is the same again.
 
@@ -130,12 +152,25 @@ def dots(ax: Any, place: float, values: Sequence[float], colour: Any) -> None:
     ax.scatter(values, place + spread, s=18, color=colour, alpha=0.75, linewidths=0, zorder=3)
 
 
-def bar(ax: Any, place: float, estimate: Estimate) -> None:
-    """Draw an estimate on `ax`, at `place` of the y axis, as a tick, and its interval as a line."""
+def bar(ax: Any, place: float, estimate: Estimate, name: str, unit: str) -> None:
+    """Draw an estimate as a tick, and its interval as a line.
+
+    Args:
+        ax: where to draw.
+        place: the line's place on the y axis.
+        estimate: in the unit of the x axis.
+        name: of the row, for whoever points at it.
+        unit: its unit.
+    """
     if estimate.interval:
         low, high = estimate.interval.low, estimate.interval.high
         ax.plot([low, high], [place, place], color=FIGURE_INK, linewidth=1.4, zorder=4)
     ax.plot([estimate.value], [place], marker="|", markersize=13, markeredgewidth=2, color=FIGURE_INK, zorder=5)
+    (area,) = ax.plot(
+        [estimate.value], [place], marker="s", markersize=13, alpha=0, zorder=6
+    )  # wide enough to point at
+    value, interval = ranged(estimate)
+    give_value(area, f"{name}: {value} {unit}{f' (95 % {interval})' if interval else ''}")
 
 
 def lined(ax: Any, rows: Sequence[str]) -> None:
@@ -164,7 +199,7 @@ def dots_of_rows(section: Section, metric: str, scale: float, unit: str) -> tupl
         estimate = row.estimates[metric].scaled(scale)
         values = [scale * value for run in row.runs if (value := run.figure(metric)) is not None]
         dots(ax, place, values, colours[row.cell])
-        bar(ax, place, estimate)
+        bar(ax, place, estimate, row_name(row), unit)
         data.append(record(row, estimate, unit=unit, runs=values))
     lined(ax, [row_name(row) for row in rows])
     ax.set_xlim(left=0)
