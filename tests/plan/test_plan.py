@@ -144,9 +144,11 @@ def test_eight_minutes_on_a_gpu_answer_the_first_question_in_every_block_and_the
     assert blocks[0] == first_question  # the first thing that is whole
     asked = {(scheduled.case.cell, scheduled.case.kernel) for scheduled in made.scheduled}
     assert {(cell, "auto") for cell in ("simple_rnn", "lstm", "gru")} | {("gru", "cudnn"), ("lstm", "cudnn")} <= asked
+    left_out = {(out.configuration.cell, out.configuration.kernel) for out in made.excluded}
+    assert {(cell, "compiled") for cell in ("simple_rnn", "lstm", "gru")} <= asked | left_out
     assert 512 in {scheduled.case.units for scheduled in made.scheduled}
-    # whatever the profile's figures are worth, the plan is made to fit in some eight minutes by them
-    assert 5 * 60 < estimate_all([scheduled.case for scheduled in made.scheduled]) < 12 * 60
+    # whatever the profile's figures are worth, by them all that is not compiled last takes some eight minutes
+    assert 5 * 60 < estimate_all([each.case for each in made.scheduled if each.case.seed < 5]) < 12 * 60
 
 
 suites = st.builds(
