@@ -116,15 +116,27 @@ def _trade(accurate: Leader, quick: Leader, section: Section) -> str:
     by, interval = ranged(times)
     gain = f"{_gain(points.value, section)}{_interval(points, section)}".replace("-", "−")
     cost = f"{by} times" + (f" (95 % {interval})" if interval else "")
-    certain = (
-        points.interval is not None
-        and min(better * points.interval.low, better * points.interval.high) > 0
-        and times.interval is not None
-        and times.interval.low > 1
-    )
-    start = "Best trade: your choice;" if certain else "Best trade: can't tell yet;"
     what = " of accuracy" if section.score_words == "accuracy" else ""
-    return f"{start} {dear} gives {gain}{what} for {cost} the training time of {cheap}."
+    trade = f"{dear} gives {gain}{what} for {cost} the training time of {cheap}"
+    # the two were chosen by their figures: what is certain of them must be so of every pair that might have been
+    rows = 1 + max(accurate.compared, quick.compared)
+    confidence = 1 - (1 - CONFIDENCE) / (rows * (rows - 1))
+    if _is_trade(
+        difference_between(accurate.row, quick.row, section.score.name, confidence),
+        ratio_between(accurate.row, quick.row, confidence=confidence),
+        better,
+    ):
+        return f"Best trade: your choice; {trade}."
+    if _is_trade(points, times, better):
+        return f"Best trade: can't tell yet; {trade}, but not certainly for two that were chosen among {rows} rows."
+    return f"Best trade: can't tell yet; {trade}."
+
+
+def _is_trade(points: Estimate, times: Estimate, better: int) -> bool:
+    """Whether both intervals lie on their side: a better score, for more time."""
+    if points.interval is None or times.interval is None:
+        return False
+    return min(better * points.interval.low, better * points.interval.high) > 0 and times.interval.low > 1
 
 
 def _interval(points: Estimate, section: Section) -> str:

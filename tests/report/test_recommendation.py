@@ -113,6 +113,27 @@ def test_of_more_rows_the_wider_intervals_are_named() -> None:
     )
 
 
+def test_of_equal_rows_no_trade_is_certain_only_because_two_were_chosen() -> None:
+    """Twenty tables of ten equal rows: at 95 % each some would be called certain."""
+    import numpy as np
+
+    draw, trades = np.random.default_rng(5), []
+    for _ in range(20):
+        score, seconds = draw.normal(0.95, 0.005, (10, 5)), np.exp(draw.normal(1.6, 0.05, (10, 5)))
+        several = [
+            run(
+                Case(cell="lstm", units=2**n, seed=s),
+                accuracy=float(score[n, s]),
+                epoch_seconds=(9.0, float(seconds[n, s])),
+            )
+            for n in range(10)
+            for s in range(5)
+        ]
+        trades.append(recommendation(section(*several))[-1])
+    assert sum("your choice" in trade for trade in trades) <= 1
+    assert sum("but not certainly for two that were chosen among 10 rows" in trade for trade in trades) >= 1
+
+
 def test_nothing_ended_well() -> None:
     one = section(run(Case(cell="lstm"), status="failed", error="x"), run(Case(cell="gru"), status="timeout"))
     assert recommendation(one) == ("No recommendation: none of 2 runs ended ok.",)
