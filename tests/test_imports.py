@@ -19,7 +19,7 @@ PACKAGE = Path(bench.__file__).parent
 FOLDERS = ("core", "catalog", "host", "plan", "store", "worker", "run", "analysis", "duel", "report", "cli")
 """The folders from the bottom up: each may import only what stands before it here, or itself."""
 
-FRAMEWORKS = {"keras", "tensorflow", "jax", "jaxlib", "torch", "onnx", "onnxruntime", "tf2onnx"}
+FRAMEWORKS = {"keras", "tensorflow", "jax", "jaxlib", "torch", "onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"}
 OWN_FRAMEWORKS = {
     "backends.tensorflow": {"tensorflow"},
     "backends.jax": {"jax", "jaxlib"},
@@ -28,6 +28,7 @@ OWN_FRAMEWORKS = {
     "runtimes.torch_nn": {"torch"},
     "runtimes.keras_layout": {"torch"},
     "runtimes.onnx": {"tensorflow", "onnx", "onnxruntime", "tf2onnx"},
+    "runtimes.litert": {"tensorflow", "ai_edge_litert"},
 }
 """The modules of the worker that may import more than Keras."""
 PLOTS = {"seaborn", "matplotlib"}

@@ -12,13 +12,19 @@ class Dtype:
     """A number format: what variables are kept in, and what layers compute in."""
 
     name: str
-    """Keras's dtype policy of that name."""
     title: str
     variables: str
     """Keras's `floatx` too: the format of the data, the weights and the optimizer's state."""
     compute: str
     problem: str | None = None
     """Why nothing can be run in it; None where it can."""
+    exported: bool = False
+    """Whether it is that of an exported network, trained in what layers compute in."""
+
+    @property
+    def policy(self) -> str:
+        """Keras's dtype policy of it."""
+        return self.compute if self.exported else self.name
 
 
 _HALF = "{1}: use mixed_{0}, which keeps weights in float32"
@@ -43,6 +49,13 @@ DTYPES = {
             "bfloat16",
             "bfloat16",
             _HALF.format("bfloat16", "a weight's update is lost in bfloat16's 8 bits"),
+        ),
+        Dtype(
+            "int8",
+            "for LiteRT: trained in single precision, exported with weights in 8 bits (dynamic range)",
+            "float32",
+            "float32",
+            exported=True,
         ),
     )
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from bench.catalog import dtypes, networks, tasks
 from bench.core.case import Case
 
-TOLERANCE = {"float64": 1e-11, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
-"""By the number format that layers compute in: how far a stream's outputs may be from those of whole sequences."""
+TOLERANCE = {"float64": 1e-11, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1, "int8": 0.5}
+"""By the number format that layers compute in, or that a network was exported in: how far a stream's outputs may be
+from those of Keras's pass over whole sequences."""
 
 
 NO_SINGLE_STEP = "its layer holds no `cell` that does a single step, or reads backwards"
@@ -39,7 +40,8 @@ def streaming_apart(case: Case, difference: float | None) -> list[str]:
         case: what was measured.
         difference: the largest one; None where nothing was streamed.
     """
-    compute = dtypes.find(case.dtype).compute
+    dtype = dtypes.find(case.dtype)
+    compute = dtype.name if dtype.exported else dtype.compute
     if difference is None or difference <= TOLERANCE[compute]:
         return []
     return [

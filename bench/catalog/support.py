@@ -101,7 +101,7 @@ def probe_refusal(case: Case, host: Capabilities) -> str | None:
         or option_refusal(case)
         or runtime_refusal(case)
         or host.runtimes.get(case.runtime)
-        or dtypes.find(case.dtype).problem
+        or _number_format_refusal(case)
         or (host.compile_problem if case.kernel == "compiled" else None)
     )
 
@@ -180,7 +180,7 @@ def _stateful_refusal(case: Case) -> str | None:
 def kernel_refusal(case: Case) -> str | None:
     """Why Keras has not this kernel for this cell, backend, device, network and dtype; None where it has."""
     return (
-        dtypes.find(case.dtype).problem
+        _number_format_refusal(case)
         or _double_precision_refusal(case)
         or _deterministic_refusal(case)
         or (_cudnn_refusal(case) if case.kernel == "cudnn" else _switch_refusal(case))
@@ -194,6 +194,8 @@ def runtime_refusal(case: Case) -> str | None:
     match case.runtime:
         case "onnxruntime":
             return _onnx_refusal(case)
+        case "litert":
+            return _litert_refusal(case)
         case "torch.nn":
             return _torch_refusal(case)
     return None
@@ -285,6 +287,13 @@ def _gaps_refusal(case: Case) -> str | None:
     return "mask=gaps rules cuDNN out, and Keras on TensorFlow picks it all the same: the run ends; use generic"
 
 
+def _number_format_refusal(case: Case) -> str | None:
+    dtype = dtypes.find(case.dtype)
+    if dtype.exported and case.runtime != "litert":
+        return f"{case.dtype} is a format of weights that LiteRT exports: ask for --set runtimes=litert"
+    return dtype.problem
+
+
 def _double_precision_refusal(case: Case) -> str | None:
     if case.dtype == "float64" and case.backend != "tensorflow":
         # backend/common/dtypes.py: 64 bits become 32 "to be aligned with JAX's default behavior", on torch too
@@ -329,6 +338,24 @@ def _onnx_refusal(case: Case) -> str | None:
         return "a scan's export is not attested: ask for the kernel generic or unrolled"
     if case.kernel == "generic" and case.cell == "lstm":
         return "tf2onnx makes an LSTM's loop one fused LSTM node: ask for the kernel auto, or unrolled"
+    return _inputs_refusal(case)
+
+
+def _litert_refusal(case: Case) -> str | None:
+    if case.backend != "tensorflow":
+        return "LiteRT's converter takes TensorFlow's graph: it needs the backend tensorflow"
+    if case.device != "cpu":
+        return f"LiteRT is driven on the CPU here, and the device is {case.device}"
+    if not case.latency_calls:
+        return "LiteRT only does inference, and none is timed: ask for it with --set latency_calls=500"
+    if networks.find(case.network).factory or case.cell not in BUILT_IN:
+        return "the export is made without loops, for cells and networks that come with the program, not for your own"
+    if case.dtype not in ("float32", "int8"):
+        return f"the export is checked in float32 and int8 only, not in {case.dtype}"
+    if options := changed_options(case):
+        return f"the export is checked for layers without options, and not with {options[0]}"
+    if case.kernel not in ("auto", "unrolled"):
+        return "LiteRT is given a network without loops, since its interpreter has none: ask for auto, or unrolled"
     return _inputs_refusal(case)
 
 

@@ -129,8 +129,8 @@ class Case:
     runtime: str = axis(
         plural="runtimes",
         default="keras",
-        doc="what computes the network: keras; onnxruntime infers with the trained Keras model, exported; torch.nn "
-        "trains and infers without Keras",
+        doc="what computes the network: keras; onnxruntime and litert infer with the trained Keras model, exported; "
+        "torch.nn trains and infers without Keras",
         catalogue="runtimes",
     )
     units: int = axis(

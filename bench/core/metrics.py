@@ -234,6 +234,23 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 exported_unit="error rate",
             ),
             Metric(
+                name="accuracy_lost",
+                title="accuracy lost in export",
+                kind=MetricKind.QUALITY,
+                source=FromMetadata("accuracy_lost"),
+                unit=FRACTION,
+                margins=_ACCURACY,
+                as_ratio=False,
+                column=TableColumn(
+                    "lost in export %",
+                    (Scale(factor=100, decimals=2),),
+                    position=13,
+                    interval="half width",
+                    always=False,
+                ),
+                exported_unit="fraction",
+            ),
+            Metric(
                 name="loss",
                 title="loss",
                 kind=MetricKind.QUALITY,

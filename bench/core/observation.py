@@ -114,6 +114,12 @@ class RunMetadata:
         "largest absolute difference of the runtime's outputs from Keras's, over the test set; null for Keras itself",
         at_least=None,
     )
+    accuracy_lost: float | None = column(
+        "accuracy of Keras's outputs less that of the outputs of the runtime it was exported to, over the test set; "
+        "null where nothing was exported, or a target is no class",
+        at_least=-1,
+        at_most=1,
+    )
     streaming_difference: float | None = column(
         "largest difference of the outputs that streaming gives at each step from those of a pass over the whole "
         "sequences, where outputs are larger than 1 as a fraction of the largest; null where nothing streams",

@@ -9,6 +9,7 @@ from bench.analysis.rows import InferenceFigures, Row
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
 from bench.catalog.cells import BUILT_IN
+from bench.catalog.runtimes import EXPORTED
 from bench.catalog.streaming import NO_SINGLE_STEP, streaming_refusal
 from bench.core.case import written
 from bench.core.metric import SEQUENCE_PATHS, STREAMING, FromCallMemory, FromCalls, Metric, TableColumn
@@ -144,7 +145,7 @@ def inference_findings(section: Section) -> list[str]:
                 f"{name}: inference takes {times} the time of Keras's compiled call at batch 1; it ran "
                 f"{kernels or 'an unknown kernel'}."
             )
-        if row.keras_train_ratio and row.configuration.runtime != "onnxruntime":  # there it is Keras that trains
+        if row.keras_train_ratio and row.configuration.runtime not in EXPORTED:  # there it is Keras that trains
             findings.append(
                 f"{name}: trains an epoch in {_times(row.keras_train_ratio, 'blocks')} Keras's time; "
                 f"it ran {', '.join(row.kernels_attested) or 'an unknown kernel'}."

@@ -20,9 +20,9 @@ History of the schema:
   recurrent layers (`layers`, `bidirectional`, `dropout`, `recurrent_dropout`, `mask`, `stateful`, `reset_after`,
   `bias`, `activation`, `recurrent_activation`). Only new columns.
 - version 5, 2026-11-27: the state of a GPU, its memory and energy (`device_*`, `energy_joules`, `idle_energy_joules`,
-  `idle_watts`, `energy_counter`), and how far outputs of streaming inference are from those of whole
-  sequences (`streaming_difference`); environment variables and determinism as axes (`env`, `deterministic`). Only
-  new columns.
+  `idle_watts`, `energy_counter`); how far outputs of streaming inference are from those of whole sequences
+  (`streaming_difference`), and the accuracy that an export costs (`accuracy_lost`); environment variables and
+  determinism as axes (`env`, `deterministic`). Only new columns.
 """
 
 from __future__ import annotations

@@ -81,7 +81,12 @@ def measure(request: Request, emit: Emit) -> None:
         if case.latency_calls:
             call_paths, streamed = _infer(runtime, data, case, clock)
             phases += call_paths
-            metadata = replace(metadata, output_difference=runtime.output_difference, streaming_difference=streamed)
+            metadata = replace(
+                metadata,
+                output_difference=runtime.output_difference,
+                accuracy_lost=runtime.accuracy_lost,
+                streaming_difference=streamed,
+            )
         if task.scored:
             with clock.phase("outputs", samples=len(data.x_test)):
                 metadata = replace(metadata, **_judged(task, data, runtime.outputs()))

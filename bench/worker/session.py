@@ -32,7 +32,7 @@ def start_session(case: Case) -> BackendAdapter:
 def pin_keras(dtype: Dtype) -> None:
     """Set what `~/.keras/keras.json` and KERAS_MAX_* may have set otherwise for this user, and no record would show."""
     keras.config.set_floatx(dtype.variables)
-    keras.config.set_dtype_policy(dtype.name)
+    keras.config.set_dtype_policy(dtype.policy)
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
     # meant for debugging: they would end `fit` early without a word

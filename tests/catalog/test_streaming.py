@@ -21,6 +21,7 @@ from bench.core.case import Case
         ({"cell": "my_cells:gru"}, None),
         ({"backend": "torch", "runtime": "torch.nn", "network": "cudnn_ready"}, None),
         ({"bidirectional": True}, "needs its end before it gives anything"),
+        ({"kernel": "compiled", "backend": "torch"}, "torch.compile compiles whole sequences here"),
         ({"mask": "right"}, "steps that are padding are masked"),
         ({"stateful": True}, "batches of one size"),
         ({"network": "bench.core.case:Case"}, "the layers of the network bench.core.case:Case"),
@@ -38,3 +39,4 @@ def test_a_stream_may_differ_as_far_as_its_number_format_allows() -> None:
     assert "by up to 0.001, and 0.0001 is allowed in float32" in streaming_apart(case, 1e-3)[0]
     assert streaming_apart(Case(cell="gru", dtype="mixed_bfloat16"), 1e-3) == []
     assert streaming_apart(case, math.nan)
+    assert streaming_apart(Case(cell="gru", runtime="litert", dtype="int8"), 0.1) == []

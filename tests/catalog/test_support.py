@@ -71,6 +71,7 @@ def test_what_the_host_lacks_comes_first() -> None:
             "the second layer's relu rules cuDNN out: layer 1 only; use the network cudnn_ready",
         ),
         ({"dtype": "float16"}, "use mixed_float16"),
+        ({"dtype": "int8"}, "ask for --set runtimes=litert"),
         ({"dtype": "float64", "backend": "jax"}, "parts of a float64 model in float32 on jax: use tensorflow"),
         ({"dtype": "float64", "backend": "torch"}, "in float32 on torch"),
         ({"dtype": "bfloat16", "backend": "jax"}, "use mixed_bfloat16"),
@@ -136,6 +137,13 @@ def test_kernels_that_cannot_be_had(case: Case, said: str | None) -> None:
         ({"runtime": "onnxruntime", "kernel": "xla"}, "leaves XLA behind"),
         ({"runtime": "onnxruntime", "kernel": "generic"}, "one fused LSTM node"),
         ({"runtime": "onnxruntime", "cell": "min_gru"}, "scan's export is not attested"),
+        ({"runtime": "litert", "backend": "jax"}, "needs the backend tensorflow"),
+        ({"runtime": "litert", "device": "gpu:0"}, "on the CPU here, and the device is gpu:0"),
+        ({"runtime": "litert", "latency_calls": 0}, "--set latency_calls=500"),
+        ({"runtime": "litert", "cell": "my_cells:lstm"}, "not for your own"),
+        ({"runtime": "litert", "dtype": "float64"}, "float32 and int8 only, not in float64"),
+        ({"runtime": "litert", "kernel": "generic"}, "its interpreter has none: ask for auto, or unrolled"),
+        ({"runtime": "litert", "mask": "right"}, "without options, and not with mask=right"),
         ({"runtime": "torch.nn", "cell": "min_gru"}, "min_gru has no peer there"),
         ({"runtime": "torch.nn", "backend": "tensorflow"}, "needs the backend torch"),
         ({"runtime": "torch.nn", "network": "notebook"}, "use the network cudnn_ready"),
@@ -156,6 +164,7 @@ def test_kernels_that_cannot_be_had(case: Case, said: str | None) -> None:
 def test_what_a_runtime_cannot_do_has_its_reason(asked: dict[str, Any], reason: str) -> None:
     possible: dict[str, dict[str, Any]] = {
         "onnxruntime": {"latency_calls": 500},
+        "litert": {"latency_calls": 500},
         "torch.nn": {"backend": "torch", "network": "cudnn_ready"},
     }
     assert reason in (runtime_refusal(Case(**{"cell": "lstm", **possible[asked["runtime"]], **asked})) or "")

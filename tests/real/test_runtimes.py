@@ -120,3 +120,34 @@ def test_a_cell_that_streams_something_else_is_invalid_and_one_without_a_step_is
     assert runs.loc["reads_backwards", "status"] == "ok"
     assert runs["streaming_difference"].isna()["reads_backwards"]
     assert set(frame.loc[frame["cell"].str.endswith("backwards"), "entry"].dropna()) == {"predict", "compiled"}
+
+
+@pytest.mark.extra("ai_edge_litert")
+def test_litert_infers_without_loops_and_in_8_bits_and_shows_what_that_costs(tmp_path: Path) -> None:
+    choices = ("runtimes=litert", "cells=simple_rnn", "units=8,64", "dtypes=float32,int8", "latency_calls=3")
+    tiny = [word for word in TINY if word not in ("--set", "units=8")]
+    settings = [word for choice in (*tiny, *choices) for word in ("--set", choice)]
+    done = bench("run", *settings, "--results", str(tmp_path))
+    assert done.returncode == 4, done.stderr
+    frame = load([tmp_path], warn=pytest.fail)
+    runs = frame[frame["phase"] == "run"].set_index(["dtype", "units"])
+    assert runs["status"].to_dict() == {
+        ("float32", 8): "ok",
+        ("float32", 64): "ok",
+        ("int8", 8): "invalid",
+        ("int8", 64): "ok",
+    }
+    assert "matrices of fewer than 1,024 elements" in str(runs.loc[("int8", 8), "error"])
+    sound = runs[runs["status"] == "ok"]
+    assert (sound["output_difference"].loc["float32"] < 1e-5).all()
+    assert 1e-5 < float(sound["output_difference"]["int8", 64]) < 0.5
+    assert sound["accuracy_lost"].loc["float32"].tolist() == [0, 0]
+    assert -0.2 < float(sound["accuracy_lost"]["int8", 64]) < 0.2
+    ok = frame[(frame["dtype"] == "int8") & (frame["units"] == 64)]
+    assert kernels(ok)["compiled"] == both("unrolled")
+    assert kernels(ok)["streaming"] == both("step")
+    assert kernels(ok)["train"] == both("generic")
+    assert calls(ok, "litert") == of("compiled", "streaming")
+    facts = json.loads(str(sound.loc[("int8", 64), "extra_json"]))
+    assert "int8" in facts["litert_number_formats"]
+    assert facts["xnnpack_partitions"] > 0

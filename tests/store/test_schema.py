@@ -92,6 +92,7 @@ task_json text null
 test_predictions text null
 r2 double null
 output_difference double null
+accuracy_lost double null
 streaming_difference double null
 rss_start_bytes int64 null
 rss_train_bytes int64 null

@@ -27,6 +27,16 @@ LAYERS = ("recurrent_a", "recurrent_b")
             [("MatMul", f"functional_2_1/recurrent_{x}_1/lstm_cell_{i}/MatMul") for x in "ab" for i in range(28)],
             ("unrolled", "unrolled"),
         ),
+        # LiteRT 2.3: types of operations, and the names of what they give
+        (
+            [
+                ("FULLY_CONNECTED", f"functional_1/recurrent_{x}_1/lstm_cell_{i}/MatMul")
+                for x in "ab"
+                for i in range(28)
+            ],
+            ("unrolled", "unrolled"),
+        ),
+        ([("WHILE", "functional_1/recurrent_a_1/while"), ("LSTM", "LSTM__51")], ("generic", "fused")),
         ([("LSTM", "LSTM__51")], ("none", "none")),  # one for two layers: whose it is, nobody knows
         ([("MatMul", "functional_1/dense_1/MatMul")], ("none", "none")),
     ],

@@ -1,4 +1,7 @@
-"""What the graph that ONNX Runtime executes shows of a recurrent layer. Pure: the runtime hands over the nodes."""
+"""What the graph that ONNX Runtime or LiteRT executes shows of a recurrent layer. Pure: the nodes are handed over.
+
+LiteRT's operations are in capitals.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from bench.worker.evidence.programs import Evidence, scope_of
 
 _FUSED = frozenset({"LSTM", "GRU", "RNN"})
-_LOOPS = frozenset({"Loop", "Scan"})
-_PRODUCTS = frozenset({"MatMul", "Gemm", "FusedMatMul", "FusedGemm"})
+_LOOPS = frozenset({"Loop", "Scan", "WHILE"})
+_PRODUCTS = frozenset({"MatMul", "Gemm", "FusedMatMul", "FusedGemm", "FULLY_CONNECTED", "BATCH_MATMUL"})
 
 
 def read_nodes(

@@ -40,6 +40,7 @@ class KerasRuntime:
 
     def __init__(self, case: Case, task: Task, data: Data, backend: BackendAdapter) -> None:
         self.output_difference: float | None = None
+        self.accuracy_lost: float | None = None
         self.case, self.task, self.data, self.backend = case, task, data, backend
 
     def build(self) -> int:

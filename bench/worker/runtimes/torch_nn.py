@@ -138,6 +138,7 @@ class TorchRuntime:
     """See `bench.worker.runtimes.RuntimeAdapter`."""
 
     output_difference: float | None = None
+    accuracy_lost: float | None = None
 
     def __init__(self, case: Case, task: Task, data: Data, backend: BackendAdapter) -> None:
         self._case, self._task, self._backend = case, task, backend
