@@ -32,8 +32,10 @@ pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[2]
 SHORT = """
 from dataclasses import replace
+from functools import partial
 from bench.duel import interleaved, procedure
-interleaved.ROUND_SECONDS, interleaved._TRIAL_STEPS, procedure.MOST_PAIRS = 0.1, 2, 25
+interleaved._TRIAL_STEPS, procedure.MOST_GROUPS = 2, 6
+procedure.InterleavedRunner = partial(interleaved.InterleavedRunner, fresh_servers=False, round_seconds=0.1)
 run_duel = procedure.run_duel
 procedure.run_duel = lambda settings, reporter: run_duel(replace(settings, rounds=2), reporter)
 from bench.cli import main
@@ -54,7 +56,7 @@ SMALL, LARGE = CELL.format(hidden=8), CELL.format(hidden=256)
 def duel(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """Its exit code, its record, and what it said beside."""
     done = subprocess.run(
-        [sys.executable, "-c", SHORT, "duel", *arguments, "--set", "units=16", "--budget", "6", "--format", "json"],
+        [sys.executable, "-c", SHORT, "duel", *arguments, "--set", "units=16", "--budget", "60", "--format", "json"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
