@@ -27,8 +27,8 @@ from bench.catalog.cache import obtain
 from bench.core.case import Case
 from bench.core.errors import BenchError
 from bench.duel.interleaved import ROUNDS, InterleavedRunner
-from bench.duel.record import ROUNDS_FILE, rounds_of, rows_of
-from bench.duel.rounds import group_log_ratio
+from bench.duel.record import ROUNDS_FILE
+from bench.duel.rounds import group_log_ratio, rounds_of, rows_of
 from bench.duel.sides import PreparedSide, pinned_allocator
 from bench.host.hardware import read_machine
 from bench.host.software import read_software

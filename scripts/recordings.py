@@ -16,8 +16,8 @@ import pandas as pd
 
 from bench.core.observation import RunMetadata
 from bench.duel.interleaved import ROUNDS, Batching, ProcessGroup
-from bench.duel.record import ROUNDS_FILE, rounds_of
-from bench.duel.rounds import Round, SideRound
+from bench.duel.record import ROUNDS_FILE
+from bench.duel.rounds import Round, SideRound, rounds_of
 from bench.duel.sequential import Contrast, Decision
 
 ABOUT = "about.json"

@@ -17,7 +17,7 @@ from bench.analysis.records import MeasuredRun, RunRecord, in_order
 from bench.analysis.roofline import Efficiency, efficiency
 from bench.analysis.stats import CONFIDENCE, Estimate, mean_t, median_runs, paired_ratio
 from bench.catalog import networks, tasks
-from bench.catalog.cells import BUILT_IN
+from bench.catalog.cells import BUILT_IN, REFERENCE_CELL
 from bench.catalog.kernels import KERNELS
 from bench.catalog.networks import NETWORKS
 from bench.catalog.tasks import Task
@@ -28,9 +28,6 @@ from bench.core.metric import Metric
 from bench.core.metrics import METRICS
 from bench.core.observation import CALL_PATHS
 from bench.store.ceilings import Ceilings, CeilingsKey, ProductShape
-
-REFERENCE_CELL = "simple_rnn"
-"""The cell that training times are divided by."""
 
 KnownCeilings = Mapping[CeilingsKey, Ceilings]
 """By shape, machine and software (`Ceilings.key`)."""

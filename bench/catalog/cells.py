@@ -54,6 +54,9 @@ class Cell:
         return self.factory.startswith("bench.worker.")
 
 
+REFERENCE_CELL = "simple_rnn"
+"""The cell that training times are divided by."""
+
 BUILT_IN = {
     cell.name: cell
     for cell in (

@@ -24,15 +24,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.analysis.interleaved_figures import InterleavedFigures, InterleavedKey
-from bench.analysis.rows import REFERENCE_CELL
 from bench.analysis.stats import Estimate, Interval, mean_t, median_runs
+from bench.catalog.cells import REFERENCE_CELL
 from bench.core.case import Case, digest
 from bench.core.errors import BenchError
 from bench.core.metric import Margins
 from bench.duel.interleaved import ROUND_SECONDS, ROUNDS, InterleavedRunner
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
-from bench.duel.record import rounds_of, rows_of
-from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, group_log_ratio
+from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, group_log_ratio, rounds_of, rows_of
 from bench.duel.sequential import MARGINS, Contrast, GroupRatios, InterimAnalysis, Question, SequentialJudge
 from bench.duel.sides import WORKER, PreparedSide, anchor_side, pinned_allocator, with_variables
 from bench.host.hardware import Machine

@@ -12,7 +12,7 @@ import json
 import math
 import shutil
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from typing import Any
 from bench.analysis.same_programs import executed_programs
 from bench.duel.code import identical_code
 from bench.duel.procedure import DuelResult
-from bench.duel.rounds import ANCHOR, Round, SideRound, side_key, side_of
+from bench.duel.rounds import ANCHOR, Round, rows_of, side_key
 from bench.duel.sequential import CONFIDENCE, Contrast
 from bench.duel.sides import differing
 from bench.duel.specification import DuelSpecification
@@ -32,39 +32,6 @@ from bench.store.lease import Leases
 RECORD_FILE = "duel.json"
 """Written last: a folder without it holds no whole duel."""
 ROUNDS_FILE = "slices.parquet"
-
-
-def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
-    """The rows of `slices.parquet`: one a side and round, in the order of their numbers; the anchor is a side too."""
-    return [
-        {
-            "pair": each.group,
-            "turn": each.number,
-            "side": side_key(number),
-            "steps": side.steps,
-            "seconds": side.seconds,
-            "cpu_seconds": side.cpu_seconds,
-            "idle_cpu_seconds": side.idle_cpu_seconds,
-            "start_seconds": side.start_seconds,
-            "strokes": side.batches,
-        }
-        for each in rounds
-        for number, side in sorted(each.sides.items())
-    ]
-
-
-def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
-    """The rounds that `rows_of` wrote down, in the order of their pairs and numbers."""
-    sides: dict[tuple[int, int], dict[int, SideRound]] = {}
-    for row in rows:
-        sides.setdefault((int(row["pair"]), int(row["turn"])), {})[side_of(row["side"])] = SideRound(
-            steps=int(row["steps"]),
-            batches=tuple(map(float, row["strokes"])),
-            cpu_seconds=row["cpu_seconds"],
-            idle_cpu_seconds=row["idle_cpu_seconds"],
-            start_seconds=row["start_seconds"],
-        )
-    return tuple(Round(group=group, number=number, sides=sides[group, number]) for group, number in sorted(sides))
 
 
 def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, Any]:

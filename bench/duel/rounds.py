@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 MOST_SIDES = 8
 """More would take so long together that a process group were no replicate of one moment of the machine."""
@@ -107,3 +108,36 @@ def group_log_ratio(rounds: Sequence[Round], base: int, side: int) -> float | No
         for both in zip(each.sides[base].step_seconds, each.sides[side].step_seconds, strict=True)
     )
     return statistics.median(math.log(new / old) for old, new in neighbours)
+
+
+def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
+    """The rows of `slices.parquet`: one a side and round, in the order of their numbers; the anchor is a side too."""
+    return [
+        {
+            "pair": each.group,
+            "turn": each.number,
+            "side": side_key(number),
+            "steps": side.steps,
+            "seconds": side.seconds,
+            "cpu_seconds": side.cpu_seconds,
+            "idle_cpu_seconds": side.idle_cpu_seconds,
+            "start_seconds": side.start_seconds,
+            "strokes": side.batches,
+        }
+        for each in rounds
+        for number, side in sorted(each.sides.items())
+    ]
+
+
+def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
+    """The rounds that `rows_of` wrote down, in the order of their pairs and numbers."""
+    sides: dict[tuple[int, int], dict[int, SideRound]] = {}
+    for row in rows:
+        sides.setdefault((int(row["pair"]), int(row["turn"])), {})[side_of(row["side"])] = SideRound(
+            steps=int(row["steps"]),
+            batches=tuple(map(float, row["strokes"])),
+            cpu_seconds=row["cpu_seconds"],
+            idle_cpu_seconds=row["idle_cpu_seconds"],
+            start_seconds=row["start_seconds"],
+        )
+    return tuple(Round(group=group, number=number, sides=sides[group, number]) for group, number in sorted(sides))

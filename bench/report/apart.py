@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.analysis.joining import CODE
-from bench.analysis.rows import REFERENCE_CELL, Row
+from bench.analysis.rows import Row
 from bench.analysis.summary import Section
+from bench.catalog.cells import REFERENCE_CELL
 from bench.report.values import clean, machine_words, software_words
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.analysis.rows import REFERENCE_CELL, Row
+from bench.analysis.rows import Row
 from bench.analysis.stats import Estimate
 from bench.analysis.summary import Section
+from bench.catalog.cells import REFERENCE_CELL
 from bench.core.case import written
 from bench.core.metric import Metric, MetricKind
 from bench.core.metrics import METRICS

@@ -14,8 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.duel.record import rounds_of
-from bench.duel.rounds import ANCHOR, group_log_ratio
+from bench.duel.rounds import ANCHOR, group_log_ratio, rounds_of
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
 from tests.support.git import git

@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.duel.record import rows_of
-from bench.duel.rounds import group_log_ratio
+from bench.duel.rounds import group_log_ratio, rows_of
 from scripts.compare_peers import pytest_benchmark_rule, table, three_sides
 from scripts.recordings import ABOUT, PARTS, Recorded, fold, halves, minutes, read, recorded
 from scripts.simulate_duels import SLOWDOWNS, explore, fraction, rates, simulate
