@@ -34,7 +34,7 @@ def duel(tmp_path: Path) -> Duel:
             env={**os.environ, **variables, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     return call
