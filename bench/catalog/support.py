@@ -355,7 +355,9 @@ def _litert_refusal(case: Case) -> str | None:
     if options := changed_options(case):
         return f"the export is checked for layers without options, and not with {options[0]}"
     if case.kernel not in ("auto", "unrolled"):
-        return "LiteRT is given a network without loops, since its interpreter has none: ask for auto, or unrolled"
+        return (
+            "for any batch Keras's loop needs operations that LiteRT's interpreter has not: ask for auto, or unrolled"
+        )
     return _inputs_refusal(case)
 
 

@@ -142,7 +142,10 @@ def test_kernels_that_cannot_be_had(case: Case, said: str | None) -> None:
         ({"runtime": "litert", "latency_calls": 0}, "--set latency_calls=500"),
         ({"runtime": "litert", "cell": "my_cells:lstm"}, "not for your own"),
         ({"runtime": "litert", "dtype": "float64"}, "float32 and int8 only, not in float64"),
-        ({"runtime": "litert", "kernel": "generic"}, "its interpreter has none: ask for auto, or unrolled"),
+        (
+            {"runtime": "litert", "kernel": "generic"},
+            "that LiteRT's interpreter has not: ask for auto, or unrolled",
+        ),
         ({"runtime": "litert", "mask": "right"}, "without options, and not with mask=right"),
         ({"runtime": "torch.nn", "cell": "min_gru"}, "min_gru has no peer there"),
         ({"runtime": "torch.nn", "backend": "tensorflow"}, "needs the backend torch"),

@@ -87,6 +87,32 @@ def operations(unroll: bool) -> list[tuple[str, int]]:
     return sorted((event.key, event.count) for event in profiler.key_averages())
 
 
+def converted(unroll: bool) -> bool:
+    """Whether LiteRT's converter makes an LSTM, for batches of any size, of operations that its interpreter has."""
+    import tensorflow as tf
+
+    layer = keras.layers.LSTM(4, unroll=unroll)
+    layer(X)
+    function = tf.function(layer).get_concrete_function(tf.TensorSpec([None, 6, 3], tf.float32))
+    return bool(tf.lite.TFLiteConverter.from_concrete_functions([function], layer).convert())
+
+
+def of_torch_nn() -> dict[str, str]:
+    """What torch's own layers do with what they are given."""
+    import torch
+
+    x, layer = torch.from_numpy(X), torch.nn.LSTM(3, 4, batch_first=True)
+    dropping = torch.nn.LSTM(3, 4, dropout=0.9, batch_first=True)  # in training, as layers are when they are made
+    return {
+        "torch.nn activation": tried(lambda: torch.nn.LSTM(3, 4, nonlinearity="relu")),
+        "torch.nn recurrent_activation": tried(lambda: torch.nn.GRU(3, 4, recurrent_activation="relu")),
+        "torch.nn reset_after": tried(lambda: torch.nn.GRU(3, 4, reset_after=False)),
+        "torch.nn mask": tried(lambda: layer(x, mask=torch.ones(4, 6))),
+        "torch.nn forgets": tried(lambda: torch.equal(layer(x)[0], layer(x)[0])),
+        "torch.nn dropout": tried(lambda: torch.equal(dropping(x)[0], dropping(x)[0])),
+    }
+
+
 def main() -> None:
     """Print what came of everything."""
     backend = keras.config.backend()
@@ -94,7 +120,11 @@ def main() -> None:
     results["square float16"] = str(float(keras.ops.square(keras.ops.convert_to_tensor(1e-4, dtype="float16"))))
     results["update bfloat16"] = str(float(keras.ops.convert_to_tensor(1.0, dtype="bfloat16") - 0.001))
     results["float64"] = result_type("float64", float), result_type("int64", float)
+    if backend == "tensorflow":
+        results["litert loop"] = tried(lambda: converted(unroll=False))
+        results["litert unrolled"] = tried(lambda: converted(unroll=True))
     if backend == "torch":
+        results |= of_torch_nn()
         results["torch.compile"] = compiled_by_torch()
         results["graphs of torch.nn"] = graphs_of_torch_nn()
         results["graph breaks"] = [graph_breaks(cell) for cell in ("gru", "simple_rnn")]

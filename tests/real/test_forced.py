@@ -41,6 +41,8 @@ def test_tensorflow() -> None:
     of_every_backend(results)
     assert (results["cudnn lstm"], results["cudnn gru"]) == ("ValueError", "ValueError")  # "cuDNN runs on GPUs only"
     assert results["float64"][0] == "float64"
+    # "for any batch Keras's loop needs operations that LiteRT's interpreter has not"
+    assert (results["litert loop"], results["litert unrolled"]) == ("ConverterError", "True")
 
 
 @pytest.mark.extra("jax")
@@ -65,3 +67,8 @@ def test_torch() -> None:
     assert gru == 0
     assert simple_rnn > 1  # "Keras's general loop over the steps, in which torch.compile breaks the graph"
     assert results["unroll is ignored"] is True
+    # "know tanh only", "gates have sigmoid", "its reset gate after the product", "take no mask"
+    for name in ("activation", "recurrent_activation", "reset_after", "mask"):
+        assert results[f"torch.nn {name}"] == "TypeError", name
+    # "carry no state from call to call", "drop nothing inside themselves"
+    assert (results["torch.nn forgets"], results["torch.nn dropout"]) == ("True", "True")
