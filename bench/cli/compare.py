@@ -38,7 +38,7 @@ MarginsOption = Annotated[
     typer.Option(
         "--margins",
         metavar="FILE",
-        help="A TOML file with [tool.bench.gate], or a suite with [gate]; else that of the project's pyproject.toml.",
+        help="A TOML file with the table tool.bench.gate, or a suite with gate; else the project's pyproject.toml.",
     ),
 ]
 DriftOption = Annotated[

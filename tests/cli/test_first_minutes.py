@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from bench.cli import completion
+from bench.cli import app, completion
 from bench.cli.start import first_steps
 from bench.core.axes import AXES
 
@@ -69,3 +70,9 @@ def test_every_axis_completes_to_what_it_has() -> None:
 def test_a_shell_completes_suites_and_joins() -> None:
     assert completion.suites("qu") == ["quick"]
     assert completion.fields("units,learn") == ["units,learning_rate"]
+
+
+def test_no_help_holds_brackets_which_its_markup_would_swallow() -> None:
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined] # a group has them
+        for parameter in command.params:
+            assert "[" not in (getattr(parameter, "help", None) or ""), f"bench {name} {parameter.name}"
