@@ -152,7 +152,7 @@ class Case:
     bidirectional: bool = axis(
         plural="bidirectional",
         default=False,
-        doc="whether each recurrent layer reads the sequence in both directions, `units` wide in each",
+        doc="whether each recurrent layer reads the sequence in both directions, with as many units in each",
     )
     dropout: float = axis(
         plural="dropout",
@@ -235,7 +235,7 @@ class Case:
     classes: int = axis(
         plural="classes",
         default=0,
-        doc="classes of the task `noise`; 0 is the task's own number",
+        doc="classes of the task noise; 0 is the task's own number",
         at_least=0,
         at_most=1_000_000,
         zero="the task's own",
