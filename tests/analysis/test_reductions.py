@@ -88,11 +88,11 @@ def test_calls_give_latency_at_batch_1_and_throughput_above() -> None:
 
 
 def test_every_metric_is_made_by_a_reduction_that_is_there() -> None:
-    taken = {("compiled", 1): (0.1, 0.1), ("compiled", 2): (0.1,)}
+    taken = {(path, batch): (0.1,) * 2 for path in ("compiled", "streaming") for batch in (1, 2)}
     observed = frame(run(Case(cell="gru"), calls=taken, rss_growth={"compiled": 1})).assign(device_bytes=1e9)
     once = {**phase_figures(observed), **metadata_figures(observed.drop_duplicates("run_id"))}
     assert set(once) == {
         name for name, metric in METRICS.items() if isinstance(metric.source, FromPhase | FromMetadata)
     }
     (of_run,) = call_figures(observed).values()
-    assert {*of_run["compiled"].figures, *of_run["compiled"].by_batch} == set(METRICS) - set(once)
+    assert {name for path in of_run.values() for name in (*path.figures, *path.by_batch)} == set(METRICS) - set(once)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.core.errors import UsageError
-from bench.host.software import Software
+from bench.host.software import Software, SoftwareKey
 from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import load
 from bench.run.ceiling_runs import measure_ceilings
@@ -35,7 +35,7 @@ def measured(plan: Plan, store: Path, **changes: Any) -> tuple[list[Ceilings], l
         store,
         **{
             "machine": LAPTOP,
-            "software": {"tensorflow": SOFTWARE},
+            "software": {SoftwareKey("tensorflow", "none"): SOFTWARE},
             "again": False,
             "report": reported.append,
             "worker": "tests.support.fake_ceilings",

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 from tensorflow.python.eager import context
+from tensorflow.python.framework.config import is_op_determinism_enabled  # which Keras reads too
 
 from bench.core.metric import STREAMING
 from bench.core.protocol import FailedRun
@@ -136,9 +137,7 @@ class TensorFlowBackend:
         build = tf.sysconfig.get_build_info()
         return {
             "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
-            "op_determinism": tf.config.experimental.is_op_determinism_enabled()
-            if hasattr(tf.config.experimental, "is_op_determinism_enabled")
-            else None,
+            "op_determinism": is_op_determinism_enabled(),
             "threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "cudnn_version": build.get("cudnn_version"),
             "cuda_version": build.get("cuda_version"),
