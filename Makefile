@@ -38,7 +38,7 @@ bench: $(VENV)/.base
 	@$(BIN)/bench run mnist_rows --interleave 10 --results $(RESULTS) $(ARGS)
 
 quick: $(VENV)/.base
-	@$(BIN)/bench run quick --interleave 1 --results $(RESULTS) $(ARGS)
+	@$(BIN)/bench run quick --interleave 0.65 --results $(RESULTS) $(ARGS)
 
 table: $(VENV)/.base
 	@$(BIN)/bench table $(BASE) --write README.md

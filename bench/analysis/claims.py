@@ -28,6 +28,7 @@ from bench.analysis.records import RunRecord
 from bench.analysis.rows import Row
 from bench.analysis.stats import CONFIDENCE, Estimate, Interval
 from bench.analysis.summary import Section
+from bench.catalog.cells import REFERENCE_CELL
 from bench.core.axes import SETTING_FIELDS
 from bench.core.case import Case, written
 from bench.core.claim import DeclaredClaim
@@ -175,7 +176,9 @@ def _seed_pair(larger: Row, smaller: Row, metric: Metric, corrected: float) -> _
 
 
 def _ratio_pair(larger: Row, smaller: Row, metric: Metric, corrected: float) -> _Pair:
-    """The ratio of a figure of runs, paired by block."""
+    """The ratio of a figure of runs, paired by block; of training times the interleaved one, as in the table."""
+    if metric.name == "train_seconds" and (pair := _interleaved_pair(larger, smaller)):
+        return pair
     figure, joined = _figure(metric), bool(larger.joined)
     estimate = pairing.ratio(larger.runs, smaller.runs, figure, joined=joined)
     tried = max(larger.runs_tried, smaller.runs_tried)
@@ -188,6 +191,20 @@ def _ratio_pair(larger: Row, smaller: Row, metric: Metric, corrected: float) -> 
     )
     interval = pairing.ratio(larger.runs, smaller.runs, figure, corrected, joined=joined).interval
     return _Pair(text, estimate, interval, 1.0)
+
+
+def _interleaved_pair(larger: Row, smaller: Row) -> _Pair | None:
+    """The ratio from the interleaved measurement; None where there is none, or its base is another cell."""
+    if smaller.cell != REFERENCE_CELL or not (larger.interleaved and larger.interleaved.ratio):
+        return None
+    estimate = larger.interleaved.ratio
+    text = _worded(
+        f"{_name(larger)} / {_name(smaller)}",
+        _Shown(estimate.value, _ends(estimate), estimate.n, estimate.n, "interleaved process group"),
+        lambda x: f"{x:.2f}",
+        " ×",
+    )
+    return _Pair(text, estimate, estimate.interval, 1.0)  # its intervals hold together already
 
 
 def _figure(metric: Metric) -> FigureOfRun:

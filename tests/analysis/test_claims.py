@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.analysis.claims import Claim, ClaimVerdict, judge_claims
+from bench.analysis.interleaved_figures import InterleavedFigures
+from bench.analysis.rows import Row
+from bench.analysis.stats import Estimate, Interval
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.core.claim import read_claim, read_claims
@@ -302,3 +306,20 @@ def test_joined_rows_of_several_campaigns_are_independent_samples() -> None:
 def test_a_claim_that_makes_no_sense_is_refused(text: object, what: str) -> None:
     with pytest.raises(UsageError, match=what):
         read_claim(text, "a test")
+
+
+def test_the_claim_on_training_quotes_the_interleaved_ratios_of_the_table() -> None:
+    section = section_of(*runs(CELLS, range(3), notebook_like))
+
+    def measured(row: Row) -> Row:
+        ratio = {
+            "simple_rnn": Estimate(1.0, None, 12),
+            "lstm": Estimate(1.83, Interval(1.77, 1.89), 12),
+            "gru": Estimate(0.97, Interval(0.95, 0.99), 12),
+        }[row.cell]
+        figures = InterleavedFigures(step_seconds=ratio, ratio=ratio, anchor_ratio=ratio, anchor_log_ratios=())
+        return replace(row, interleaved=figures)
+
+    claim = judge_claims(replace(section, rows=tuple(map(measured, section.rows))))[2]
+    assert claim.verdict is DOES_NOT  # though the runs one after the other say that it holds
+    assert "LSTM / SimpleRNN 1.83 × (95 % 1.77 to 1.89, 12 interleaved process groups)" in claim.evidence
