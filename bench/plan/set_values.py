@@ -9,8 +9,9 @@ from bench.catalog import variables
 from bench.core.axes import Axis
 from bench.core.errors import UsageError
 
-MAX_VALUES = 100_000
-"""Most values of a range; more is a slip."""
+MAX_RUNS = 100_000
+"""Most runs of a suite, and values of a range: eleven days at ten seconds a run. More is a slip, and would fill the
+memory first."""
 
 
 def by_cell(text: str) -> tuple[str, dict[str, str]]:
@@ -83,8 +84,8 @@ def _whole_numbers(part: str, origin: str) -> Iterable[int]:
         raise UsageError(f"{short(part)!r} ({origin}) is not a whole number or a range such as 0..9.") from None
     if stop < start:
         raise UsageError(f"the range {part!r} ({origin}) is empty: write the smaller number first.")
-    if stop - start >= MAX_VALUES:
-        raise UsageError(f"the range {part!r} ({origin}) has more than {MAX_VALUES:,} values.")
+    if stop - start >= MAX_RUNS:
+        raise UsageError(f"the range {part!r} ({origin}) has more than {MAX_RUNS:,} values.")
     return range(start, stop + 1)
 
 

@@ -23,10 +23,7 @@ from bench.core.axes import AXES, Axis
 from bench.core.claim import read_claim_tables
 from bench.core.errors import UsageError, unknown
 from bench.plan.gate import read_gate
-from bench.plan.set_values import axis_values, by_cell, scalar, short, variables_as_axis
-
-MAX_RUNS = 100_000
-"""Most runs of a suite: eleven days at ten seconds a run. More is a slip, and would fill the memory first."""
+from bench.plan.set_values import MAX_RUNS, axis_values, by_cell, scalar, short, variables_as_axis
 
 _REST = ""
 """The key of the origin of all values that no --set has overridden."""

@@ -17,7 +17,8 @@ from bench.core.axes import AXES
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.plan.plan import make_plan
-from bench.plan.suite import MAX_RUNS, Axes, Settings, Suite, built_in, find, load
+from bench.plan.set_values import MAX_RUNS
+from bench.plan.suite import Axes, Settings, Suite, built_in, find, load
 from tests.support.hosts import a_host
 
 
