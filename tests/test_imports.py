@@ -16,7 +16,7 @@ from tests.support.stored import a_store
 
 PACKAGE = Path(bench.__file__).parent
 
-FOLDERS = ("core", "catalog", "host", "plan", "store", "worker", "run", "analysis", "duel", "report", "cli")
+FOLDERS = ("core", "catalog", "host", "plan", "store", "worker", "run", "cluster", "analysis", "duel", "report", "cli")
 """The folders from the bottom up: each may import only what stands before it here, or itself."""
 
 FRAMEWORKS = {"keras", "tensorflow", "jax", "jaxlib", "torch", "onnx", "onnxruntime", "tf2onnx", "ai_edge_litert"}

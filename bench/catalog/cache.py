@@ -70,7 +70,7 @@ def obtain(
     if _fault(kept, task) is None:
         return kept
     try:
-        with _workshop(cache, report) as scratch:
+        with exclusive_scratch(cache, report) as scratch:
             # Looked at again: another process may have made it while this one waited.
             if (fault := _fault(kept, task)) is None:
                 return kept
@@ -119,14 +119,20 @@ def _fault(kept: Path, task: Task) -> str | None:
 
 
 @contextmanager
-def _workshop(cache: Path, report: Report) -> Iterator[Path]:
-    """A scratch folder inside the cache, held by one process at a time, and gone afterwards."""
+def exclusive_scratch(cache: Path, report: Report) -> Iterator[Path]:
+    """A scratch folder inside of a folder of the cache, held by one process at a time, and gone afterwards.
+
+    What is made there and renamed into the folder is whole or not there, and made once when two processes want it.
+
+    Raises:
+        OSError: the folder can't be made or written to.
+    """
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report(f"waiting for another process that is getting data into {cache}.")
+            report(f"waiting for another process that is writing into {cache}.")
             fcntl.flock(lock, fcntl.LOCK_EX)
         # Under the lock nobody else is at work, so these are what killed processes left.
         for leftover in cache.glob(".getting-*"):

@@ -35,7 +35,7 @@ def prepare_task(name: str, origin: str, report: Report) -> Task:
     """
     if not name.startswith(aeon.PREFIX):
         check_factory("task", name, origin)
-    folder = default_cache() / "prepared"
+    folder = prepared_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".preparing-") as scratch:
@@ -52,6 +52,20 @@ def prepare_task(name: str, origin: str, report: Report) -> Task:
     report(f"{name}: {task.title}, {task.train_samples:,} + {task.test_samples:,} samples, kept in {task.file}.")
     tasks.register(task)
     return task
+
+
+def prepared_folder() -> Path:
+    """Where prepared data are kept.
+
+    Raises:
+        UsageError: the user has no home folder, and names no cache.
+    """
+    return default_cache() / "prepared"
+
+
+def prepared_name(name: str, digest: str) -> str:
+    """The name of the file there that holds a task's data of this digest."""
+    return f"{name.replace(':', '-')}-{digest[:12]}.npz"
 
 
 def _call_factory(name: str, origin: str, made: Path) -> None:
@@ -72,7 +86,7 @@ def _call_factory(name: str, origin: str, made: Path) -> None:
 
 def _kept(made: Path, name: str, folder: Path) -> Task:
     task = read_description(made)
-    kept = folder / f"{name.replace(':', '-')}-{task.digest[:12]}.npz"
+    kept = folder / prepared_name(name, task.digest)
     with made.open("rb") as file:
         os.fsync(file.fileno())
     made.replace(kept)

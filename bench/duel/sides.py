@@ -5,13 +5,10 @@ Nothing is timed here: all of it is over before the duel begins.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +18,7 @@ import bench
 from bench.catalog import backends, variables
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
+from bench.host.environments import build_environment, run_uv
 from bench.host.procfs import SYS, read_text
 from bench.run.server import HARNESS_ENVIRONMENT, WorkerEnvironment
 
@@ -172,22 +170,13 @@ def _built(text: str, backend: str, cache: Path, scratch: Path, notify: Callable
     # uv keeps to the versions that stand in the file that it is to write, wherever the requirements let it
     lock.write_text("".join(f"{name}=={version}\n" for name, version in _packages(Path(sys.executable)).items()))
     flags = ["--no-header", "--no-annotate"]
-    _uv(text, "pip", "compile", "-q", "--python", sys.executable, *flags, "-o", str(lock), str(asked))
+    title = f"the environment {text!r}"
+    run_uv(title, "pip", "compile", "-q", "--python", sys.executable, *flags, "-o", str(lock), str(asked))
     resolved = lock.read_text()
     key = digest(f"{sys.version} {sys.executable} {resolved}")
     local = any(is_package(word) for word in text.split())
-    folder = (scratch if local else cache / "environments") / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        complete = folder / "complete"
-        if not complete.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            notify(f"building the environment of {text} in {folder}")
-            _uv(text, "venv", "-q", "--python", sys.executable, str(folder))
-            _uv(text, "pip", "install", "-q", "--python", str(folder / "bin" / "python"), "-r", str(lock))
-            complete.touch()
-    return folder / "bin" / "python"
+    folder = scratch if local else cache / "environments"
+    return build_environment(resolved, key, sys.executable, folder, title, notify)
 
 
 def _plain_name(requirement: str) -> str:
@@ -195,18 +184,6 @@ def _plain_name(requirement: str) -> str:
 
 
 def _packages(python: Path) -> dict[str, str]:
-    listed = json.loads(_uv(str(python), "pip", "list", "-q", "--format", "json", "--python", str(python)))
+    command = ("pip", "list", "-q", "--format", "json", "--python", str(python))
+    listed = json.loads(run_uv(f"the environment {str(python)!r}", *command))
     return {package["name"]: package["version"] for package in listed if "editable_project_location" not in package}
-
-
-def _uv(text: str, *arguments: str) -> str:
-    import uv
-
-    # a user's own settings of uv stay in force (an index, a cache), but not those of the project he stands in
-    done = subprocess.run(
-        [uv.find_uv_bin(), *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ
-    )
-    if done.returncode:
-        printed = "\n  ".join(done.stderr.strip().splitlines()[-6:])
-        raise UsageError(f"the environment {text!r} cannot be built:\n  {printed}")
-    return done.stdout

@@ -89,10 +89,7 @@ def read_software(
     """
     known = backends.find(backend)
     libraries = ((name, _version(name)) for name in known.libraries)
-    of_run = {**environ, **variables}
-    chosen = (
-        name for name in sorted(of_run) if name in variables or name in _SETTINGS or name.startswith(_SETTING_PREFIXES)
-    )
+    of_run = {**effective_settings(environ), **variables}
     return Software(
         python=platform.python_version(),
         keras=_version("keras") or _version("keras-nightly"),
@@ -100,12 +97,17 @@ def read_software(
         backend_version=_backend_version(known),
         numpy=_version("numpy"),
         libraries=tuple((name, version) for name, version in libraries if version is not None),
-        settings=tuple(
-            (name, _without_folders(of_run[name]))
-            for name in chosen
-            if name in variables or not _PRINT_ONLY.search(name)
-        ),
+        settings=tuple((name, _without_folders(of_run[name])) for name in sorted(of_run)),
     )
+
+
+def effective_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables of an environment that may change speed or numbers, with their whole values."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if (name in _SETTINGS or name.startswith(_SETTING_PREFIXES)) and not _PRINT_ONLY.search(name)
+    }
 
 
 def installed_backends() -> dict[str, str | None]:

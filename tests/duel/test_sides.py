@@ -70,7 +70,7 @@ def test_an_environment_is_built_and_what_differs_is_known(tmp_path: Path, monke
         wheel = a_wheel(tmp_path / letter, "slow", version, f"version = {version!r}\n")
         prepared.append(environment_side(str(wheel), USER_CELL, tmp_path / "cache", tmp_path / letter, notes.append))
     assert [line.split(" in ")[0] for line in notes] == [
-        f"building the environment of {tmp_path}/{letter}/slow-{version}-py3-none-any.whl"
+        f"building the environment '{tmp_path}/{letter}/slow-{version}-py3-none-any.whl'"
         for letter, version in (("a", "1.0"), ("b", "2.0"))
     ]
     assert differing(prepared[0].packages, prepared[1].packages) == {"slow": ("1.0", "2.0")}

@@ -1,0 +1,55 @@
+"""Equipping of a node with the driver's environment: built there with uv, once, for all campaigns that want the same.
+
+What is installed where the command is given is the lock. The program itself travels beside it, as files, so that a node
+needs Python, Ray and uv.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.catalog.cache import default_cache
+from bench.core.case import digest
+from bench.host.environments import build_environment, installed_lock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provision:
+    """The environment that a node gets."""
+
+    lock: str
+    """Requirements, complete, each with its version."""
+    python: str
+    """The version of Python."""
+
+    @property
+    def digest(self) -> str:
+        """What the environment is kept by: 16 hex digits."""
+        return digest(f"{self.python}\n{self.lock}")
+
+
+def provision_of_driver(report: Callable[[str], None]) -> Provision:
+    """The environment of this process.
+
+    Args:
+        report: given a sentence about packages that no other machine can install.
+    """
+    lock, left_out = installed_lock()
+    if left_out:
+        report(
+            f"not provided to the nodes, because they were installed from this machine's files: {', '.join(left_out)}"
+        )
+    return Provision(lock=lock, python=platform.python_version())
+
+
+def equip(provision: Provision, report: Callable[[str], None]) -> str:
+    """The path of an interpreter on this node with what is provided, built where its cache has none.
+
+    Raises:
+        UsageError: it can't be built; the message has what uv printed.
+    """
+    what = f"the environment of the driver (Python {provision.python}) on {platform.node()}"
+    cache = default_cache() / "environments"
+    return str(build_environment(provision.lock, provision.digest, provision.python, cache, what, report))
