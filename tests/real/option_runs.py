@@ -12,6 +12,7 @@ import importlib
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -52,6 +53,9 @@ def main() -> None:
             model.fit(x, labels, case.batch_size, verbose=0)
             model.evaluate(x, labels, case.batch_size, verbose=0)
             first, again = (model.predict(x[:8], case.batch_size, verbose=0) for _ in range(2))
+            backend.compiled(partial(model, training=False))(backend.array(x[:8], "float32"))
+            for variable in model.variables:
+                keras.ops.convert_to_numpy(variable)  # it has a value still, and not a tracer
         except Exception as error:  # what Keras raises is what is asked
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
             continue

@@ -127,7 +127,12 @@ class JaxBackend:
         return jax.numpy.asarray(values, dtype=dtype)
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        made: Callable[..., Any] = jax.jit(function)
+        def traced(*arguments: Any) -> Any:
+            # what a layer assigns when it is called, as the state of its seeds, is of the trace, and must not stay
+            with keras.StatelessScope():
+                return function(*arguments)
+
+        made: Callable[..., Any] = jax.jit(traced)
         return made
 
     def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
