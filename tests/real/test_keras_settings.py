@@ -38,3 +38,38 @@ def test_a_users_keras_json_and_limits_do_not_reach_a_run(tmp_path: Path) -> Non
     before, after = json.loads(done.stdout.splitlines()[-1])
     assert before == ["float64", "float64", 0.5, "channels_first", 1, 2]  # so the file and the limits were there
     assert after == ["float32", "float32", 1e-7, "channels_last", None, None]
+
+
+BESIDE_ANOTHER = """
+import json, random, sys
+import keras
+import numpy as np
+from bench.core.case import Case
+from bench.worker.session import start_session
+
+def drawn_and_serialised():
+    keras.utils.set_random_seed(3)
+    keras.layers.Bidirectional(keras.layers.GRU(4))
+    numbers = [random.random(), np.random.rand(), *map(float, keras.random.normal((2,)))]
+    return [numbers, "tensorflow" in sys.modules]
+
+if sys.argv[1] == "in a session":
+    start_session(Case(cell="gru", backend=keras.config.backend()))
+print(json.dumps(drawn_and_serialised()))
+"""
+
+
+@pytest.mark.parametrize("backend", [pytest.param(name, marks=pytest.mark.extra(name)) for name in ("jax", "torch")])
+def test_keras_does_not_import_tensorflow_beside_another_backend_and_draws_the_same(backend: str) -> None:
+    """Its import was two seconds of each run, and 480 MB of its memory."""
+
+    def drawn(where: str) -> tuple[list[float], bool]:
+        command = [sys.executable, "-c", BESIDE_ANOTHER, where]
+        environ = {**os.environ, "KERAS_BACKEND": backend}
+        done = subprocess.run(command, capture_output=True, text=True, env=environ, check=True)
+        numbers, imported = json.loads(done.stdout.splitlines()[-1])
+        return numbers, imported
+
+    (numbers, imported), (plain_numbers, imported_by_keras) = drawn("in a session"), drawn("plainly")
+    assert numbers == plain_numbers
+    assert (imported, imported_by_keras) == (False, True)
