@@ -1,4 +1,4 @@
-"""The workflow that users copy: its commands exist, its duel cannot lose its exit code, and forks cannot misuse it."""
+"""The workflow that users copy: its commands exist, its gate cannot lose its exit code, and forks cannot misuse it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def test_every_command_and_option_exists() -> None:
     found = re.findall(
         r"\bbench (\w+) ([^|>\n]*)", "\n".join(re.findall(r"^ .*run: .*|^ {10}bench .*", WORKFLOW, re.M))
     )
-    assert [verb for verb, _ in found] == ["duel", "run", "compact", "history", "history"]
+    assert [verb for verb, _ in found] == ["gate", "run", "compact", "history", "history"]
     for verb, rest in found:
         known = {option for parameter in commands[verb].params for option in parameter.opts}
         assert set(re.findall(r"--[\w-]+", rest)) <= known
 
 
-def test_a_red_duel_is_a_red_job() -> None:
+def test_a_red_gate_is_a_red_job() -> None:
     """`tee` would end with 0."""
     script = WORKFLOW[WORKFLOW.index("set -o pipefail") :].split("\n  nightly:")[0]
     assert '| tee -a "$GITHUB_STEP_SUMMARY"' in script
@@ -72,8 +72,8 @@ def test_a_pull_request_from_a_fork_can_only_read(path: Path) -> None:
     [
         ("  pull_request:\n", "  pull_request_target:\n"),
         ("contents: read", "contents: write"),
-        ("    timeout-minutes: 30", "    permissions: write-all\n    timeout-minutes: 30"),
-        ('bench duel "$BASE"', "bench duel ${{ github.event.pull_request.base.ref }}"),
+        ("    timeout-minutes: 40", "    permissions: write-all\n    timeout-minutes: 40"),
+        ('--base "$BASE"', "--base ${{ github.event.pull_request.base.ref }}"),
         ("persist-credentials: false", "clean: true"),
         ("34e114876b0b11c390a56381ad16ebd13914f8d5", "v4"),
         ("  CELL: lstm", "  KEY: ${{ secrets.KEY }}\n  CELL: lstm"),

@@ -22,6 +22,7 @@ from bench.cli import (
     env,
     export,
     figure,
+    gate,
     gpu_kit,
     history,
     kernels,
@@ -71,7 +72,7 @@ app.command("figure")(figure.figure)
 app.command("cite")(cite.cite)
 app.command("verify")(verify.verify)
 app.command("compare")(compare.compare)
-app.command("gate")(compare.gate)
+app.command("gate")(gate.gate)
 app.command("duel")(duel.duel)
 app.command("history")(history.history)
 app.command("export")(export.export)

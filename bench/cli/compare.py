@@ -1,4 +1,4 @@
-"""`bench compare` and `bench gate`: verdicts between two stores, and the same as an exit code."""
+"""`bench compare`: verdicts between two stores."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import typer
 
 from bench.cli.options import Format, FormatOption
 from bench.cli.output import notify, put
-from bench.core.errors import ExitCode, NoVerdictError, UsageError
-from bench.report.values import count
+from bench.core.errors import NoVerdictError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,51 +64,10 @@ def compare(
     Times of stores that were not interleaved have a verdict only where the machine's drift between the two occasions is
     known. Ends with 0 whatever it finds; `bench gate` makes an exit code of it.
     """
-    _compared(base, new, across, margins, drift, fmt, same_runs=True)
+    compared(base, new, across, margins, drift, fmt, same_runs=True)
 
 
-def gate(
-    base: BaseArgument,
-    new: NewArgument,
-    across: AcrossOption = None,
-    margins: MarginsOption = None,
-    drift: DriftOption = None,
-    itself: Annotated[
-        bool, typer.Option("--self", help="Let both sides hold the same runs, as a test of the gate: it is green.")
-    ] = False,
-    fmt: FormatOption = Format.TEXT,
-) -> None:
-    """Compare two stores for CI: 0 nothing got worse, 1 something did, 3 that is undecided, 4 runs failed.
-
-    Decided must be what is required (training, inference, accuracy, unless the margins name others); a regression
-    counts in every metric.
-
-    Examples:
-
-      bench gate results/main results/local
-
-      bench gate results/main results/local --drift results/nightly
-
-      bench gate results/main results/local --format md >> "$GITHUB_STEP_SUMMARY"
-    """
-    comparison, asked = _compared(base, new, across, margins, drift, fmt, same_runs=itself)
-    code = comparison.exit_code(asked)
-    spared = len(comparison.findings) - len(comparison.deciding(asked))
-    undecided = f"; inconclusive, and not required: {count(spared, 'finding')}" if spared else ""
-    notify(f"gate: {_WORDS[code]}{undecided if code is ExitCode.OK else ''}")
-    if code:
-        raise typer.Exit(code)
-
-
-_WORDS = {
-    ExitCode.OK: "green: nothing that was measured got worse",
-    ExitCode.REGRESSION: "red: something got worse",
-    ExitCode.NO_VERDICT: "not green: something is missing, incomparable or undecided",
-    ExitCode.RUNS_FAILED: "red: runs failed that did not fail in the base",
-}
-
-
-def _compared(
+def compared(
     base: Path,
     new: Path,
     across: Across | None,
@@ -119,8 +77,23 @@ def _compared(
     *,
     same_runs: bool,
 ) -> tuple[Comparison, Gate]:
-    """The comparison, printed; `same_runs` lets both sides hold the same ones."""
+    """Compare two stores, and print that.
+
+    Args:
+        base: the results to compare with.
+        new: those that are judged.
+        across: what may differ although times are compared.
+        margins: the file with the margins; None for the project's.
+        drift: of the machine, declared or shown by results; None where neither is named.
+        fmt: how it is printed.
+        same_runs: let both sides hold the same ones.
+
+    Raises:
+        NoVerdictError: a side is not there.
+        UsageError: an option's value can't be used, or both sides hold the same runs.
+    """
     from bench.analysis import comparison as judging
+    from bench.host.checkout import subjects
     from bench.plan.gate import find_gate
     from bench.report.verdicts import verdicts_data, verdicts_document
     from bench.store.campaign import read_manifests
@@ -140,7 +113,13 @@ def _compared(
         manifests=(read_manifests(base, warn=notify), read_manifests(new, warn=notify)),
         history=history,
     )
-    put(fmt, lambda: verdicts_document(comparison, asked), lambda: verdicts_data(comparison, asked))
+    commits = [
+        commit
+        for side in (comparison.base, comparison.new)
+        for commit in (*side.program_commits, *side.project_commits)
+    ]
+    known = subjects(Path.cwd(), commits)
+    put(fmt, lambda: verdicts_document(comparison, asked, known), lambda: verdicts_data(comparison, asked))
     return comparison, asked
 
 

@@ -11,9 +11,9 @@ import typer
 
 from bench.cli.options import LOCAL_RESULTS, CpusOption, DataDirOption, Format, FormatOption, ResultsOption, SetOption
 from bench.cli.output import notify, put
+from bench.cli.time_margins import FloorOption, ToleranceOption, time_margins
 from bench.core.errors import ExitCode, UsageError
 from bench.core.margins import read_percentage
-from bench.core.metric import Margins
 from bench.core.protocol import TimedPhase
 
 if TYPE_CHECKING:
@@ -41,12 +41,8 @@ def duel(
     all_pairs: Annotated[
         bool, typer.Option("--all-pairs", help="The ratio of each two sides, and not of each to the base alone.")
     ] = False,
-    tolerance: Annotated[
-        str, typer.Option("--tolerance", metavar="PERCENT", help="What still counts as the same: 1.5, or '1.5 %'.")
-    ] = "1.5",
-    floor: Annotated[
-        str, typer.Option("--floor", metavar="PERCENT", help="What a difference must exceed to be one.")
-    ] = "0.5",
+    tolerance: ToleranceOption = None,
+    floor: FloorOption = None,
     build: Annotated[
         bool,
         typer.Option("--build", help="Install each commit's package into an environment of its own, with uv."),
@@ -79,12 +75,13 @@ def duel(
     from bench.cli.progress import DuelProgress
     from bench.duel import procedure, record
     from bench.host.hardware import parse_cpus
+    from bench.plan.gate import find_gate
     from bench.report.duel import duel_document
 
     names = _names((a, a_option), (b, b_option))
     if budget <= 0 or not math.isfinite(budget):
         raise UsageError(f"--budget {budget:g} is no time: write minutes, as in --budget 10.")
-    margins, processors = _margins(tolerance, floor), parse_cpus(cpus)
+    margins, processors = time_margins(tolerance, floor, find_gate(None), phase), parse_cpus(cpus)
     with record.duel_folder(results) as folder:
         settings = procedure.DuelSettings(
             names=names,
@@ -132,17 +129,6 @@ def _kept(ended: Duel, facts: Mapping[str, Any]) -> UsageError | None:
     except UsageError as error:
         return error
     return None
-
-
-def _margins(tolerance: str, floor: str) -> Margins:
-    equivalence = read_percentage(tolerance, f"--tolerance {tolerance}", least=0.1)
-    noise = read_percentage(floor, f"--floor {floor}")
-    if not 0 <= noise <= equivalence < 1 or equivalence == 0:
-        raise UsageError(
-            f"--tolerance {tolerance} with --floor {floor} can't be used: the floor lies between 0 and the tolerance, "
-            f"and the tolerance is above 0 % and below 100 %."
-        )
-    return Margins(tolerance=equivalence, floor=noise)
 
 
 def _precision(text: str) -> float:

@@ -54,7 +54,7 @@ def history(
     """
     from bench.analysis.history import By, measured_commits, series
     from bench.core.metrics import METRICS, find_metric
-    from bench.host.checkout import first_parent_order
+    from bench.host.checkout import first_parent_order, subjects
     from bench.report.figures.history_plot import plot_history
     from bench.report.over_time import history_data, history_document
     from bench.store import load
@@ -64,11 +64,13 @@ def history(
     ancestry = first_parent_order(repository, measured_commits(frame))
     of_metric = series(frame, asked, By.DATE if by_date else By.COMMIT, ancestry)
     if not of_metric:
-        known = [name for name, each in METRICS.items() if name in COMPARED and series(frame, each, By.DATE)]
+        measured_names = [name for name, each in METRICS.items() if name in COMPARED and series(frame, each, By.DATE)]
         raise NoVerdictError(
-            f"no run of these results has the metric {metric}; measured: {', '.join(known) or 'none'}."
+            f"no run of these results has the metric {metric}; measured: {', '.join(measured_names) or 'none'}."
         )
-    put(fmt, lambda: history_document(of_metric), lambda: history_data(of_metric))
+    commits = {point.commit for each in of_metric for point in each.points if point.commit}
+    known = subjects(repository, commits)
+    put(fmt, lambda: history_document(of_metric, known), lambda: history_data(of_metric, known))
     if plot is not None:
         plot_history(of_metric, plot)
         notify(f"drawn in {plot}")

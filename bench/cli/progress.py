@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench.core.case import Status
+from bench.core.axes import varying
+from bench.core.case import Case, Status
 from bench.core.phases import PHASES
 from bench.core.protocol import Began, Event
 from bench.plan.estimate import estimate_seconds
@@ -212,3 +213,27 @@ def _drawn(low: float, high: float) -> str:
     cells[last] = "]" if last < _DRAWN_COLUMNS - 1 else ">"
     cells[middle] = "|"
     return "".join(cells)
+
+
+class CommitGateProgress(DuelProgress):
+    """The reporter of `bench gate` between commits: a line for each process group, then for each seed and cell."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._seeds = 0
+        self._varying: tuple[str, ...] = ()
+
+    def training_began(self, cases: Sequence[Case], seeds: int, seconds: float) -> None:
+        """See `bench.duel.training.TrainingReporter`, and so below."""
+        if seeds != self._seeds:
+            self.note(f"training both commits over {count(seeds, 'seed')}, which takes about {duration(seconds)}")
+        self._seeds, self._varying = seeds, varying([case.configuration for case in cases])
+
+    def case_trained(self, runs: Sequence[Run], seconds_left: float) -> None:
+        """Print what each commit came to."""
+        case = runs[0].case
+        results = " → ".join(
+            _result(run) if run.status is Status.OK else f"{run.status.value}: {run.error}" for run in runs
+        )
+        left = f"  {duration(seconds_left)} left" if seconds_left > 0 else ""
+        print(f"{case.label(self._varying)}  {printable(results)}{left}", file=self._stream, flush=True)

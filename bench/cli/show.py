@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,13 +20,17 @@ def show(
         str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of it; `last` is the newest.")
     ],
     results: ResultsArgument = None,
+    folders: Annotated[
+        list[Path] | None, typer.Option("--results", metavar="DIR", help="The same as RESULTS. Repeatable.")
+    ] = None,
     fmt: DataFormatOption = DataFormat.TEXT,
 ) -> None:
     """Show one run: its case, its phases, the evidence of its kernel, its environment."""
     from bench.report.one_run import run_data, run_document
     from bench.store import load
 
-    run = run_data(_find(load(measured(results), warn=notify, all_attempts=True), run_id))
+    named = [*(results or ()), *(folders or ())]
+    run = run_data(_find(load(measured(named), warn=notify, all_attempts=True), run_id))
     put(fmt, lambda: run_document(run), lambda: run)
 
 

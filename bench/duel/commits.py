@@ -16,12 +16,13 @@ from bench.core.protocol import DUEL_PROTOCOL
 from bench.duel.layout import source_folders, top_level_names
 from bench.duel.sides import PreparedSide, UnpackedCommit, environment_side
 from bench.duel.unpack import copy_working_tree, unpack_commit
-from bench.host.checkout import is_owned_by_another, run_git, safe_directory
+from bench.host.checkout import commit_of, is_owned_by_another, run_git, safe_directory, subjects
 from bench.host.procfs import read_text
 from bench.plan.project import find_project
 from bench.run.server import WorkerEnvironment
 
-_WORKING_TREE = "."
+WORKING_TREE = "."
+"""The name of what is not committed yet."""
 _INSTALLABLE = ("pyproject.toml", "setup.py")
 """A folder with one of these is a package's."""
 _WORKER_PACKAGE = Path("bench/worker/__main__.py")
@@ -51,9 +52,10 @@ def commit_side(
     """
     top = Path(_path(_git(Path.cwd(), text, "rev-parse", "--show-toplevel")))
     inner = _path(_git(Path.cwd(), text, "rev-parse", "--show-prefix"))
-    title = _unpacked(text, top, folder, notify)
+    name = commit_name(text)
+    title = _unpacked(text, name, top, folder, notify)
     root = folder / inner
-    if text == _WORKING_TREE:
+    if text == WORKING_TREE:
         root.mkdir(parents=True, exist_ok=True)  # git keeps no empty folder, and the user may stand in one
     if not root.is_dir():
         raise UsageError(
@@ -80,9 +82,31 @@ def commit_side(
         case=case,
         environment=WorkerEnvironment(path=(*sources, *rest), folder=root),
         commit=UnpackedCommit(
-            root=root.resolve(), folders=(folder.resolve(),), checkout=top.resolve(), packages=top_level_names(sources)
+            root=root.resolve(),
+            folders=(folder.resolve(),),
+            checkout=top.resolve(),
+            packages=top_level_names(sources),
+            title=title,
+            name=name,
+            subject=subjects(top, [name]).get(name, "") if name and text != WORKING_TREE else "",
         ),
     )
+
+
+def commit_name(text: str) -> str | None:
+    """The whole name of a commit of the project that the user stands in.
+
+    Args:
+        text: the commit, as the user named it; `.` for the working tree, which is at the commit that is checked out,
+            with the mark of changed files, or at none.
+
+    Raises:
+        UsageError: there is no such commit.
+    """
+    if text == WORKING_TREE:
+        return commit_of(Path.cwd())
+    named = _git(Path.cwd(), text, "rev-parse", "--verify", "--end-of-options", f"{text}^{{commit}}")
+    return named.decode().strip()
 
 
 def _source_folders(root: Path, folder: Path, top: Path) -> tuple[Path, ...]:
@@ -145,13 +169,12 @@ def _of_checkout(path: Path, top: Path) -> bool:
     return absolute.is_relative_to(top) and not in_environment
 
 
-def _unpacked(text: str, top: Path, folder: Path, notify: Callable[[str], None]) -> str:
+def _unpacked(text: str, commit: str | None, top: Path, folder: Path, notify: Callable[[str], None]) -> str:
     """Unpack a commit or the working tree, and give its title."""
     try:
-        if text == _WORKING_TREE:
+        if text == WORKING_TREE or commit is None:
             copy_working_tree(top, folder)
             return "working tree"
-        commit = _git(top, text, "rev-parse", "--verify", "--end-of-options", f"{text}^{{commit}}").decode().strip()
         title = commit[:10] if commit.startswith(text) else f"{text} ({commit[:10]})"
         missing = unpack_commit(top, commit, folder)
     except OSError as error:

@@ -29,6 +29,7 @@ from bench.catalog.cells import REFERENCE_CELL
 from bench.core.case import Case, digest
 from bench.core.errors import BenchError
 from bench.core.metric import Margins
+from bench.duel.budget import BudgetOption
 from bench.duel.interleaved import ROUND_SECONDS, ROUNDS, InterleavedRunner
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
 from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, group_log_ratio, rounds_of, rows_of
@@ -54,6 +55,7 @@ _QUICK_ROUNDS = 2
 _QUICK_ROUND_SECONDS = 0.3
 
 _KEY = b"bench_interleaved"
+_BUDGET = BudgetOption("--interleave")
 FOLDER = "interleaved"
 _log = logging.getLogger(__name__)
 
@@ -172,7 +174,7 @@ def _measured(
         if is_quick:
             runner.start([*range(len(sides)), ANCHOR])
         rounds = _QUICK_ROUNDS if is_quick else ROUNDS
-        return question, measure_until_settled(runner, reporter, question, rounds=rounds, budget_option="--interleave")
+        return question, measure_until_settled(runner, reporter, question, rounds=rounds, budget_option=_BUDGET)
 
 
 def _keep(results: Path, about: Mapping[str, Any], result: DuelResult) -> None:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import functools
-import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from bench.catalog import tasks
 from bench.catalog.cache import default_cache, obtain
-from bench.core.errors import UsageError
 from bench.core.metric import Margins
 from bench.core.observation import RunMetadata
 from bench.core.protocol import TimedPhase
+from bench.duel.budget import BudgetOption, check_budget, check_group
 from bench.duel.code import check_own_code
 from bench.duel.interleaved import ROUNDS, Batching, InterleavedRunner, ProcessGroup
 from bench.duel.rounds import ANCHOR, Round, group_log_ratio
 from bench.duel.sequential import (
-    FEWEST_GROUPS,
     Contrast,
     Decision,
     GroupRatios,
@@ -33,8 +32,8 @@ from bench.duel.sequential import (
     groups_needed,
 )
 from bench.duel.side_process import ImportedCode, SideFailedError
-from bench.duel.sides import WORKER, anchor_side, small_pages_reason
-from bench.duel.specification import DuelSpecification, SideKind, asked, prepare_sides
+from bench.duel.sides import WORKER, PreparedSide, anchor_side, small_pages_reason
+from bench.duel.specification import Asked, DuelSpecification, SideKind, asked, prepare_sides
 from bench.host import noise
 from bench.host.hardware import read_machine
 from bench.run.lock import machine_lock
@@ -44,6 +43,8 @@ from bench.store.files import make_folder, refused
 MOST_GROUPS = 120
 """However short they are: with twice as many, the interval would be a third narrower, and a fresh bias as large."""
 
+_LOGS = "logs"
+_BUDGET = BudgetOption()
 _TOLERATED_DISCARDED = 3
 """With so many more discarded groups than good ones, this machine can't hold a duel now."""
 
@@ -133,6 +134,7 @@ class DuelSettings:
     """Install each commit's package into an environment of its own."""
     phase: TimedPhase = TimedPhase.TRAIN
     budget_seconds: float = 600.0
+    budget_option: BudgetOption = _BUDGET
     data_dir: Path | None = None
     cpus: tuple[int, ...] = ()
     worker: str = WORKER
@@ -151,30 +153,44 @@ class Duel:
     """Where its files are to be kept."""
 
 
-def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
-    """Prepare all sides, and measure process groups until every ratio is settled or the time is over.
+@dataclass(frozen=True)
+class PreparedDuel:
+    """What is duelled, with its sides ready to be measured as long as `prepared_duel` holds."""
 
-    Args:
-        settings: what is duelled, and how.
-        reporter: is given the progress, and sentences that a person should read.
+    asked: Asked
+    sides: tuple[PreparedSide, ...]
+    data: Path | None
+    """The verified data file of their task."""
+
+
+def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
+    """Prepare all sides and measure them.
 
     Raises:
         KeyboardInterrupt: the user, SIGTERM or SIGHUP has interrupted; nothing of the duel is kept.
         SideFailedError: a side failed; the logs stay.
         UsageError: a side cannot be had or run here, or did not import its own code, or the budget is too short.
     """
+    with prepared_duel(settings, reporter) as prepared:
+        return measure_duel(prepared, settings, reporter)
+
+
+@contextmanager
+def prepared_duel(settings: DuelSettings, reporter: DuelReporter) -> Iterator[PreparedDuel]:
+    """Unpack or build what the sides are named by, and remove that afterwards.
+
+    Raises:
+        KeyboardInterrupt: the user, SIGTERM or SIGHUP has interrupted.
+        UsageError: a side cannot be had or run here.
+    """
     what = asked(settings.names, settings.overrides, all_pairs=settings.all_pairs)
+    check_budget(settings.budget_seconds, len(what.cases), settings.rounds, settings.budget_option)
     data = obtain(tasks.of(what.cases[0], "a duel"), data_dir=settings.data_dir, report=reporter.note)
-    machine = read_machine(settings.cpus)
-    folder = settings.folder
-    logs = folder / "logs"
-    with refused(logs):
-        make_folder(logs)
-    try:
-        with (
-            terminated_as_interrupted(),
-            tempfile.TemporaryDirectory(prefix="bench-duel-", ignore_cleanup_errors=True) as scratch,
-        ):
+    with refused(settings.folder / _LOGS):
+        make_folder(settings.folder / _LOGS)
+    temporary = tempfile.TemporaryDirectory(prefix="bench-duel-", ignore_cleanup_errors=True)
+    with terminated_as_interrupted(), temporary as scratch:
+        with _removed_if_interrupted(settings.folder):
             sides = prepare_sides(
                 what,
                 scratch=Path(scratch),
@@ -183,40 +199,63 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
                 worker=settings.worker,
                 notify=reporter.note,
             )
-            specification = DuelSpecification(
-                kind=what.kind,
-                sides=sides,
-                anchor=anchor_side(sides[0].case),
+        yield PreparedDuel(what, sides, data)
+
+
+def measure_duel(prepared: PreparedDuel, settings: DuelSettings, reporter: DuelReporter) -> Duel:
+    """Measure process groups of sides that are ready until every ratio is settled or the time is over.
+
+    Args:
+        prepared: the sides.
+        settings: as they were prepared by.
+        reporter: is given the progress, and sentences that a person should read.
+
+    Raises:
+        KeyboardInterrupt: the user has interrupted; nothing of the duel is kept.
+        SideFailedError: a side failed; the logs stay.
+        UsageError: a side did not import its own code, or the budget is too short.
+    """
+    what, sides = prepared.asked, prepared.sides
+    machine = read_machine(settings.cpus)
+    specification = DuelSpecification(
+        kind=what.kind,
+        sides=sides,
+        anchor=anchor_side(sides[0].case),
+        phase=settings.phase,
+        question=Question(
+            contrasts=what.contrasts,
+            margins=settings.margins,
+            budget_seconds=settings.budget_seconds,
+            precision=settings.precision,
+        ),
+        machine=machine,
+    )
+    for remark in noise.remarks(noise.read_quiet(), machine):
+        reporter.note(f"warning: {remark.text}: {remark.advice}")
+    if reason := small_pages_reason():
+        reporter.note(f"warning: {reason}: a process's speed will depend on where its memory happens to lie")
+    try:
+        with (
+            _removed_if_interrupted(settings.folder),
+            machine_lock(reporter.note),
+            InterleavedRunner(
+                sides,
+                anchor=specification.anchor,
+                data=prepared.data,
+                folder=settings.folder / _LOGS,
                 phase=settings.phase,
-                question=Question(
-                    contrasts=what.contrasts,
-                    margins=settings.margins,
-                    budget_seconds=settings.budget_seconds,
-                    precision=settings.precision,
-                ),
-                machine=machine,
+                cpus=settings.cpus,
+                check_code=functools.partial(check_own_code, sides, what.contrasts),
+            ) as runner,
+        ):
+            reporter.duel_began(specification)
+            result = measure_until_settled(
+                runner,
+                reporter,
+                specification.question,
+                rounds=settings.rounds,
+                budget_option=settings.budget_option,
             )
-            for remark in noise.remarks(noise.read_quiet(), machine):
-                reporter.note(f"warning: {remark.text}: {remark.advice}")
-            if reason := small_pages_reason():
-                reporter.note(f"warning: {reason}: a process's speed will depend on where its memory happens to lie")
-            with (
-                machine_lock(reporter.note),
-                InterleavedRunner(
-                    sides,
-                    anchor=specification.anchor,
-                    data=data,
-                    folder=logs,
-                    phase=settings.phase,
-                    cpus=settings.cpus,
-                    check_code=functools.partial(check_own_code, sides, what.contrasts),
-                ) as runner,
-            ):
-                reporter.duel_began(specification)
-                result = measure_until_settled(runner, reporter, specification.question, rounds=settings.rounds)
-    except KeyboardInterrupt:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     except SideFailedError as error:
         if what.kind is SideKind.COMMITS and not settings.build and "cannot be imported" in str(error):
             raise SideFailedError(
@@ -224,8 +263,17 @@ def run_duel(settings: DuelSettings, reporter: DuelReporter) -> Duel:
                 f"extensions, generated modules): --build installs each side's package."
             ) from None
         raise
-    shutil.rmtree(logs, ignore_errors=True)  # the verdict is reached, whatever becomes of them
-    return Duel(specification, result, folder)
+    shutil.rmtree(settings.folder / _LOGS, ignore_errors=True)  # the verdict is reached, whatever becomes of them
+    return Duel(specification, result, settings.folder)
+
+
+@contextmanager
+def _removed_if_interrupted(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @dataclass
@@ -266,7 +314,7 @@ def measure_until_settled(
     question: Question,
     *,
     rounds: int = ROUNDS,
-    budget_option: str = "--budget",
+    budget_option: BudgetOption = _BUDGET,
     clock: Callable[[], float] = time.monotonic,
 ) -> DuelResult:
     """Measure fresh process groups until every ratio is settled, or the time is over.
@@ -294,7 +342,7 @@ def measure_until_settled(
     while decision is None or decision.stop is None:
         group = runner.measure(len(progress.groups), batching, sides, rounds, begun)
         if judge is None:
-            _check_budget(group.seconds, len(sides), question.budget_seconds, budget_option)
+            check_group(group.seconds, len(sides), question.budget_seconds, budget_option)
             batching, judge = group.batching, SequentialJudge(question)
         log_ratios = progress.add(group, unsettled)
         elapsed = clock() - begun
@@ -338,16 +386,6 @@ def measure_until_settled(
 
 def _taking_part(contrasts: Sequence[Contrast]) -> tuple[int, ...]:
     return tuple(sorted({side for contrast in contrasts for side in (contrast.base, contrast.side)}))
-
-
-def _check_budget(group_seconds: float, sides: int, budget_seconds: float, option: str) -> None:
-    needed = FEWEST_GROUPS * group_seconds
-    if needed > budget_seconds:
-        what = "a process pair" if sides == 2 else f"a group of {sides} processes"
-        raise UsageError(
-            f"{option} {budget_seconds / 60:g} (minutes) is too short: {what} takes {group_seconds:.0f} s here, and "
-            f"there is no verdict on fewer than {FEWEST_GROUPS}: write {option} {math.ceil(needed / 6) / 10:g}."
-        )
 
 
 def _needed(decision: Decision, progress: _Progress, question: Question) -> float | None:

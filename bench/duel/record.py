@@ -103,6 +103,8 @@ def _side_data(specification: DuelSpecification, result: DuelResult, number: int
     to_anchor = result.anchor_log_ratios.get(number, ())
     return {
         "title": side.title,
+        "commit": side.commit.name if side.commit else None,
+        "subject": side.commit.subject if side.commit else "",
         "case": asdict(side.case),
         "parameters": metadata.parameters,
         "attested_kernel": metadata.attested_kernel,

@@ -36,7 +36,7 @@ _ONE_THREAD = dict.fromkeys(
 WORKER_PACKAGES = ("keras", "numpy", "psutil")
 """The packages that a side needs beside its backend."""
 
-_ALLOCATOR = {
+PINNED_ALLOCATOR = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=1073741824:"
     "glibc.malloc.top_pad=268435456:glibc.malloc.trim_threshold=4294967296"
 }
@@ -60,6 +60,12 @@ class UnpackedCommit:
     """The working tree that the commit belongs to."""
     packages: frozenset[str]
     """Top-level names of the project's modules and packages."""
+    title: str = ""
+    """The commit in messages: as the user named it, its digits beside."""
+    name: str | None = None
+    """Its whole name; of a working tree that of the commit that it is at, with the mark of changed files."""
+    subject: str = ""
+    """The first line of its message; empty for a working tree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +103,7 @@ def with_variables(environment: WorkerEnvironment, case: Case) -> WorkerEnvironm
 
 def pinned_allocator(environment: WorkerEnvironment) -> WorkerEnvironment:
     """The same worker environment with its memory laid out so that a process's speed doesn't hang on chance."""
-    pinned = {name: value for name, value in _ALLOCATOR.items() if name not in os.environ}
+    pinned = {name: value for name, value in PINNED_ALLOCATOR.items() if name not in os.environ}
     return replace(environment, variables={**pinned, **environment.variables})
 
 

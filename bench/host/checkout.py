@@ -136,6 +136,23 @@ def first_parent_order(folder: Path, commits: Iterable[str]) -> dict[str, dateti
     return {commit: _date(seconds) for seconds, commit in pairs if commit in wanted}
 
 
+def subjects(folder: Path, commits: Iterable[str]) -> dict[str, str]:
+    """The first line of the message of each commit that a repository has, without what would drive a terminal.
+
+    Args:
+        folder: any folder of the checkout; the result is empty where it is none, or git refuses it.
+        commits: whole names, with or without the mark of changed files, as the result has them.
+    """
+    wanted = {commit: commit.removesuffix(DIRTY) for commit in commits}
+    names = sorted({name for name in wanted.values() if _WHOLE_NAME.fullmatch(name)})
+    if not names:
+        return {}
+    options = ("--no-walk=unsorted", "--ignore-missing", "--no-show-signature", "--format=%H %s", "--stdin")
+    lines = (_git(folder, "log", *options, given="\n".join(names)) or "").splitlines()
+    known = {line[: line.find(" ")]: line[line.find(" ") + 1 :] for line in lines if " " in line}
+    return {commit: "".join(filter(str.isprintable, known[name])) for commit, name in wanted.items() if known.get(name)}
+
+
 def _date(seconds: str) -> datetime:
     """A date out of a commit, which may hold any number; one that no calendar has is the latest."""
     return datetime.fromtimestamp(min(int(seconds), _LATEST), UTC)

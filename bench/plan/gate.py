@@ -39,6 +39,8 @@ class Gate:
     drift: float | None = None
     """How far the machine's speed moves from one occasion to another at most, as a fraction: the user's declaration, by
     which times of sides that were not interleaved are judged. None where there is none."""
+    named: frozenset[str] = field(default=frozenset(), compare=False)
+    """The metrics whose margins the user named."""
     origin: str = field(default="", compare=False)
     """Where it was read from ("[gate] in my.toml"); empty for the defaults."""
 
@@ -70,7 +72,7 @@ def read_gate(table: object, origin: str) -> Gate:
             raise UsageError(f"{key} and {given[metric.name]} ({origin}) are one metric: leave one of them out.")
         given[metric.name] = key
         gate = replace(gate, margins={**gate.margins, metric.name: _margins(metric, value, f"{key} in {origin}")})
-    return gate
+    return replace(gate, named=frozenset(given))
 
 
 def find_gate(file: Path | None) -> Gate:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.core.case import Case
 from bench.core.protocol import TimedPhase
+from bench.duel.sides import PINNED_ALLOCATOR
 from bench.report.document import Column, Document, Heading, Notes, Paragraph, Table
 from bench.report.values import count, duration
 
@@ -117,7 +118,7 @@ def _sides_table(record: Mapping[str, Any]) -> Table:
     rows = tuple(
         (
             letter.upper(),
-            side["title"],
+            ": ".join(filter(None, (side["title"], side.get("subject")))),
             f"{1000 * side['step_seconds']:.4g} ms",
             *(("" if side["anchor_ratio"] is None else f"{side['anchor_ratio']:.4g}",) if has_anchor else ()),
             f"{side['case']['kernel']} → {side['attested_kernel'] or 'unknown'}",
@@ -145,15 +146,21 @@ def notes(record: Mapping[str, Any]) -> list[str]:
             f"{record['spoilt_pairs']} {'pairs' if is_pair else 'groups'} were discarded with them."
         )
     texts += [text for contrast in _contrasts(record) for text in _of_code(contrast, is_pair)]
-    texts.append("Time alone: whether accuracy has changed was not measured (`bench gate` compares it).")
+    texts.append(
+        "Time alone: whether accuracy has changed was not measured (`bench gate --base A --head B` measures both)."
+    )
     if anchor := record.get("anchor"):
         texts.append(
             f"÷ anchor: the step's time in those of a fixed computation measured beside it ({_anchor(anchor)}), which "
             f"compares with other occasions on this machine."
         )
     variables = [side["variables"].items() for side in record["sides"].values()]
-    if shared := [f"{name}={value}" for name, value in variables[0] if all((name, value) in of for of in variables)]:
-        texts.append(f"Set on {'both' if is_pair else 'all'} sides: {', '.join(shared)}.")
+    shared = {name: value for name, value in variables[0] if all((name, value) in of for of in variables)}
+    where = f"on {'both' if is_pair else 'all'} sides"
+    if PINNED_ALLOCATOR.items() <= shared.items():
+        texts.append(f"Set {where}: the pinned allocator, which keeps all arrays in a single heap (see the glossary).")
+    if rest := [f"{name}={value}" for name, value in shared.items() if PINNED_ALLOCATOR.get(name) != value]:
+        texts.append(f"Set {where}: {', '.join(rest)}.")
     return texts
 
 

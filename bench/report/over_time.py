@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from bench.analysis.change_points import SEGMENT
@@ -13,11 +15,21 @@ from bench.analysis.history import By, Change, Conclusion, Point, Series
 from bench.core.axes import varying
 from bench.core.units import significant
 from bench.report.document import Block, Column, Details, Document, Heading, Lines, Notes, Table
-from bench.report.values import NONE, case_label, commit_words, count, machine_words, measured_value, software_words
+from bench.report.values import (
+    NONE,
+    case_label,
+    clean,
+    commit_words,
+    count,
+    machine_words,
+    measured_value,
+    software_words,
+)
 
 _COLUMNS = (
     Column("measured"),
     Column("commit"),
+    Column("subject", wrap=True),
     Column("committed"),
     Column("value", left=False),
     Column("runs", left=False),
@@ -25,17 +37,22 @@ _COLUMNS = (
 )
 
 
-def history_document(all_series: Sequence[Series]) -> Document:
-    """Each series as a table, folded on a page, and its change points in words."""
+def history_document(all_series: Sequence[Series], subjects: Mapping[str, str] = MappingProxyType({})) -> Document:
+    """Each series as a table, folded on a page, and its change points in words.
+
+    Args:
+        all_series: what is shown.
+        subjects: the first lines of the messages of commits, where they are known.
+    """
     among = varying(series.configuration for series in all_series)
-    return Document(tuple(block for series in all_series for block in _blocks(series, among)))
+    return Document(tuple(block for series in all_series for block in _blocks(series, among, subjects)))
 
 
-def _blocks(series: Series, among: Sequence[str]) -> Iterator[Block]:
+def _blocks(series: Series, among: Sequence[str], subjects: Mapping[str, str]) -> Iterator[Block]:
     yield Heading(title(series, among))
     yield Lines((machine_words(series.machine), software_words(series.software), order_words(series)))
-    yield Details(count(len(series.points), "point"), (Table(_COLUMNS, tuple(_rows(series))),))
-    yield Notes(tuple(conclusions(series)))
+    yield Details(count(len(series.points), "point"), (_points(series, subjects),))
+    yield Notes(tuple(conclusions(series, subjects)))
 
 
 def title(series: Series, among: Sequence[str]) -> str:
@@ -60,12 +77,22 @@ def order_words(series: Series) -> str:
     return "; ".join([f"order: {_ORDERS[most]}", *exceptions])
 
 
-def _rows(series: Series) -> Iterator[tuple[str, ...]]:
+def _points(series: Series, subjects: Mapping[str, str]) -> Table:
+    """A row for each point; without the column of subjects where none is known."""
+    rows = tuple(_rows(series, subjects))
+    shown = [column.head != "subject" or any(row[place] for row in rows) for place, column in enumerate(_COLUMNS)]
+    return Table(
+        tuple(itertools.compress(_COLUMNS, shown)), tuple(tuple(itertools.compress(row, shown)) for row in rows)
+    )
+
+
+def _rows(series: Series, subjects: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     starts = {change.index: change for change in series.changes}
     for index, point in enumerate(series.points):
         yield (
             f"{point.began:%Y-%m-%d %H:%M}",
             commit_words(point.commit),
+            clean(subjects.get(point.commit or "", "")),
             f"{point.committed_at:%Y-%m-%d}" if point.committed_at else NONE,
             measured_value(series.metric, point.value),
             str(point.n),
@@ -80,8 +107,13 @@ def _moved(series: Series, change: Change) -> str:
     return f"{'worse' if series.worse(change) else 'better'}: {levels} ({size})"
 
 
-def conclusions(series: Series) -> list[str]:
-    """Each change of a series, or why there is none, and which would have been seen."""
+def conclusions(series: Series, subjects: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Each change of a series, or why there is none, and which would have been seen.
+
+    Args:
+        series: what is shown.
+        subjects: the first lines of the messages of commits, where they are known.
+    """
     detectable = _size(series)
     match series.conclusion:
         case Conclusion.TOO_FEW:
@@ -93,7 +125,7 @@ def conclusions(series: Series) -> list[str]:
     further = f"a further change above {detectable} would have been seen in the longest level"
     return [
         *(
-            f"{_moved(series, change)}, between {_where(change.before)} and {_where(change.after)}"
+            f"{_moved(series, change)}, between {_where(change.before, subjects)} and {_where(change.after, subjects)}"
             for change in series.changes
         ),
         *([further] if math.isfinite(series.detectable) else []),
@@ -106,11 +138,13 @@ def _size(series: Series) -> str:
     return f"{size} %" if series.metric.as_ratio else f"{size} points"
 
 
-def _where(point: Point) -> str:
-    return f"{commit_words(point.commit)} ({point.committed_at or point.began:%Y-%m-%d})"
+def _where(point: Point, subjects: Mapping[str, str]) -> str:
+    subject = subjects.get(point.commit or "")
+    quoted = f" “{clean(subject)}”" if subject else ""
+    return f"{commit_words(point.commit)}{quoted} ({point.committed_at or point.began:%Y-%m-%d})"
 
 
-def history_data(all_series: Sequence[Series]) -> dict[str, Any]:
+def history_data(all_series: Sequence[Series], subjects: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """The same JSON-able, in SI units and full precision."""
     listed = [
         {
@@ -124,6 +158,7 @@ def history_data(all_series: Sequence[Series]) -> dict[str, Any]:
                 {
                     "began": p.began.isoformat(),
                     "commit": p.commit,
+                    "subject": subjects.get(p.commit or ""),
                     "committed_at": p.committed_at.isoformat() if p.committed_at else None,
                     "placed_by": p.placed_by.value,
                     "value": p.value,

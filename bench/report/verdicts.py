@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from bench.analysis.comparison import ComparedStore, Comparison
@@ -37,6 +38,7 @@ from bench.report.remarks import trend_notes, trends_object
 from bench.report.values import (
     NONE,
     case_label,
+    clean,
     commit_words,
     count,
     machine_words,
@@ -67,13 +69,21 @@ _COLUMNS = (
 )
 
 
-def verdicts_document(comparison: Comparison, gate: Gate) -> Document:
-    """The findings with what they rest on; the headline first, in a terminal last."""
+def verdicts_document(
+    comparison: Comparison, gate: Gate, subjects: Mapping[str, str] = MappingProxyType({})
+) -> Document:
+    """The findings with what they rest on; the headline first, in a terminal last.
+
+    Args:
+        comparison: what was compared.
+        gate: the margins.
+        subjects: the first lines of the messages of commits, where they are known.
+    """
     text = headline(comparison, gate)
     return Document(
         (
-            Either(terminal=(), page=(Heading(f"{_mark(comparison)} {text}"),)),
-            *verdict_blocks(comparison, gate),
+            Either(terminal=(), page=(Heading(f"{_mark(comparison, gate)} {text}"),)),
+            *verdict_blocks(comparison, gate, subjects),
             Either(terminal=(Paragraph(text),), page=()),
         )
     )
@@ -88,17 +98,26 @@ def headline(comparison: Comparison, gate: Gate) -> str:
     return (words or "nothing to compare") + not_required
 
 
-def verdict_blocks(comparison: Comparison, gate: Gate) -> tuple[Block, ...]:
-    """The two sides, the findings by what they were measured on, and what the verdicts rest on; for a page too."""
-    blocks: list[Block] = [Facts((("base", _side(comparison.base)), ("new", _side(comparison.new))))]
+def verdict_blocks(
+    comparison: Comparison, gate: Gate, subjects: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Block, ...]:
+    """The two sides, the findings by what they were measured on, and what the verdicts rest on; for a page too.
+
+    Args:
+        comparison: what was compared.
+        gate: the margins.
+        subjects: the first lines of the messages of commits, where they are known.
+    """
+    sides = ("base", _side(comparison.base, subjects)), ("new", _side(comparison.new, subjects))
+    blocks: list[Block] = [Facts(sides)]
     for environment, findings in _by_environment(comparison.findings):
         blocks += [Lines(_environment_lines(environment)), *_findings(findings, comparison.axes)]
         blocks += [Notes((*_remarks(findings, comparison.axes), *_run_counts(findings, comparison.axes)))]
     return (*blocks, Details("what this rests on", (Notes(tuple(_notes(comparison, gate))),)))
 
 
-def _mark(comparison: Comparison) -> str:
-    verdicts = {finding.verdict for finding in comparison.findings}
+def _mark(comparison: Comparison, gate: Gate) -> str:
+    verdicts = {finding.verdict for finding in comparison.deciding(gate)}
     if Verdict.FAILED in verdicts or verdicts & REGRESSIONS:
         return "❌"
     return "✅" if verdicts and verdicts <= IMPROVEMENTS | {Verdict.SAME} else "❔"
@@ -164,21 +183,22 @@ def _points(x: float) -> str:
 # --- what stands around them ---
 
 
-def _side(side: ComparedStore) -> str:
+def _side(side: ComparedStore, subjects: Mapping[str, str]) -> str:
     words = [
         side.name,
         count(side.runs, "run"),
         *([f"{side.campaigns} campaigns"] if side.campaigns > 1 else []),
-        *_commits("program", side.program_commits),
-        *_commits("project", side.project_commits),
+        *_commits("program", side.program_commits, subjects),
+        *_commits("project", side.project_commits, subjects),
     ]
     return " · ".join(words)
 
 
-def _commits(kind: str, commits: Sequence[str]) -> list[str]:
-    if not commits:
-        return []
-    return [f"{kind} {commit_words(commits[0])}" if len(commits) == 1 else f"{len(commits)} commits of the {kind}"]
+def _commits(kind: str, commits: Sequence[str], subjects: Mapping[str, str]) -> list[str]:
+    if len(commits) > 1:
+        return [f"{len(commits)} commits of the {kind}"]
+    subject = [f"“{clean(subjects[commit])}”" for commit in commits if commit in subjects]
+    return [" ".join([kind, commit_words(commit), *subject]) for commit in commits]
 
 
 def _environment_lines(environment: ComparisonEnvironment) -> tuple[str, ...]:

@@ -13,7 +13,15 @@ from bench.core.case import Case, Status
 from bench.core.observation import Observation, RunMetadata
 from bench.core.protocol import Event, Finished, Request, Started
 from bench.run.device_watch import DeviceWatcher
-from bench.run.server import IMPORT_SECONDS, Isolation, Server, WorkerEnvironment, default_isolation, killed_by
+from bench.run.server import (
+    HARNESS_ENVIRONMENT,
+    IMPORT_SECONDS,
+    Isolation,
+    Server,
+    WorkerEnvironment,
+    default_isolation,
+    killed_by,
+)
 
 WORKER = "bench.worker.measure"
 """The module whose `measure` does a run."""
@@ -43,6 +51,7 @@ class Workers:
         silence_seconds: a run that reports nothing for so long is killed.
         devices: watches the device beside each run.
         cpus: logical processors to run on; empty: all that the harness may use.
+        environment: where the runs' interpreter and modules come from.
         on_event: called with each event that a run reports.
         on_tick: called about once a second while a run or an import reports nothing.
         clock: seconds.
@@ -57,12 +66,13 @@ class Workers:
         silence_seconds: float,
         devices: DeviceWatcher | None = None,
         cpus: tuple[int, ...] = (),
+        environment: WorkerEnvironment = HARNESS_ENVIRONMENT,
         on_event: Callable[[Event], None] = lambda event: None,
         on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker, self._isolation, self._silence_seconds, self._cpus = worker, isolation, silence_seconds, cpus
-        self._forking = forking
+        self._forking, self._environment = forking, environment
         self._devices = devices or DeviceWatcher(lambda device: None, lambda card, device: None)
         self._on_event, self._on_tick, self._clock = on_event, on_tick, clock
         self._servers: dict[tuple[str, str, Isolation], Server] = {}
@@ -105,7 +115,8 @@ class Workers:
         return server
 
     def _started(self, case: Case, isolation: Isolation) -> Server:
-        environment = WorkerEnvironment(variables=variables.find(case.env))
+        variables_set = {**self._environment.variables, **variables.find(case.env)}
+        environment = replace(self._environment, variables=variables_set)
         server = Server(case.backend, self._worker, isolation, self._cpus, environment)
         self._servers[case.backend, case.env, isolation] = server
         server.wait_ready(self._clock, self._on_tick)

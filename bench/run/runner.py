@@ -257,8 +257,9 @@ class _Harness:
         reporter.run_started(scheduled, self._index[scheduled], total, self._remaining.left())
         with self._spent.on("import"):
             self._workers.prepare(scheduled.case)
-        draft = _draft(settings, scheduled, attempt, self._now())
-        log = _fresh_log(settings.folder, draft)
+        software = settings.software[SoftwareKey.of(scheduled.case)]
+        draft = draft_run(settings.campaign, settings.machine, software, scheduled, attempt, self._now())
+        log = fresh_log(settings.folder, draft)
         begun = self._clock()
         outcome = self._workers.run(Request(case=scheduled.case, data=settings.data[scheduled.case.task], log=log))
         seconds = self._clock() - begun
@@ -267,7 +268,7 @@ class _Harness:
         if outcome.status is Status.OK:  # before it is stored: a kill in between leaves no log behind
             with contextlib.suppress(OSError):  # the run counts, with its log
                 log.unlink(missing_ok=True)
-        run = _completed(draft, outcome, log, seconds)
+        run = completed_run(draft, outcome, log, seconds)
         self._attempts.wrote(write_run(settings.folder, run))
         self.done += 1
         self._spent.add_run(outcome.observations, seconds)
@@ -311,10 +312,17 @@ class _Attempts:
         self._written.add(part.name)
 
 
-def _draft(settings: CampaignSettings, scheduled: ScheduledCase, attempt: int, started_at: datetime) -> Run:
-    software = settings.software[SoftwareKey.of(scheduled.case)]
+def draft_run(
+    campaign: Campaign,
+    machine: Machine,
+    software: Software,
+    scheduled: ScheduledCase,
+    attempt: int,
+    started_at: datetime,
+) -> Run:
+    """A run that begins now, as far as it is known before it has ended (`completed_run`)."""
     return Run(
-        campaign=settings.campaign,
+        campaign=campaign,
         case=scheduled.case,
         block=scheduled.block,
         position=scheduled.position,
@@ -324,8 +332,8 @@ def _draft(settings: CampaignSettings, scheduled: ScheduledCase, attempt: int, s
         log=None,
         started_at=started_at,
         isolation="",
-        machine_json=settings.machine.to_json(),
-        machine_fingerprint=settings.machine.fingerprint,
+        machine_json=machine.to_json(),
+        machine_fingerprint=machine.fingerprint,
         software_json=software.to_json(),
         software_fingerprint=software.fingerprint,
         host_json=read_host().to_json(),
@@ -334,7 +342,7 @@ def _draft(settings: CampaignSettings, scheduled: ScheduledCase, attempt: int, s
     )
 
 
-def _fresh_log(folder: Path, draft: Run) -> Path:
+def fresh_log(folder: Path, draft: Run) -> Path:
     """The file that the run's process writes to; what a killed harness left there is removed.
 
     Raises:
@@ -348,7 +356,15 @@ def _fresh_log(folder: Path, draft: Run) -> Path:
     return log
 
 
-def _completed(draft: Run, outcome: RunOutcome, log: Path, seconds: float) -> Run:
+def completed_run(draft: Run, outcome: RunOutcome, log: Path, seconds: float) -> Run:
+    """The run with what it came to, and with the commit that its code was at.
+
+    Args:
+        draft: what `draft_run` gave.
+        outcome: how its process ended.
+        log: what `fresh_log` gave; it is kept where it is still there.
+        seconds: from the request to its end.
+    """
     whole = Observation(phase=WHOLE_RUN, seconds=seconds, cpu_seconds=outcome.cpu_seconds)
     run = replace(
         draft,

@@ -27,6 +27,10 @@ from bench.plan.prepare import PreparedSuite
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = "tests.support.fake_worker"
 FAKE_SIDE = os.environ.get("BENCH_TEST_SIDE", "tests.support.fake_side")
+FAKE_WORKER = os.environ.get("BENCH_TEST_WORKER", FAKE)
+FAKE_ANCHOR = os.environ.get("BENCH_TEST_ANCHOR", FAKE_SIDE)
+KEEP_SERVERS = "BENCH_TEST_KEEP_SERVERS"
+"""The environment variable that keeps the servers of a duel from group to group, where only its verdict is tested."""
 MACHINE = "BENCH_TEST_MACHINE"
 """The environment variable that says which machine a harness takes itself to be on."""
 FORBIDDEN = ("keras", "tensorflow", "jax", "torch")
@@ -36,17 +40,18 @@ _GONE_SECONDS = 5.0
 
 
 def main() -> None:
-    """`bench`, whose `run` takes the fake worker, and whose `duel` the fake side.
+    """`bench`, whose `run` takes the fake worker, and whose `duel` and `gate` the fake side.
 
     Leases are touched, and those of another machine (`MACHINE`) judged, within a second or two.
     """
     import bench.cli
-    from bench.duel import interleaved_cells, procedure, sides
+    from bench.duel import commit_gate, interleaved, interleaved_cells, procedure, sides
     from bench.host import noise, processes
     from bench.run import runner, session
     from bench.store import lease
 
     run_session, run_duel, interleave = session.run_session, procedure.run_duel, interleaved_cells.interleave
+    run_commit_gate = commit_gate.run_commit_gate
     quick_reading = functools.partial(noise.read_quiet, 0.01)  # half a second a start is too dear here
 
     def with_fake_worker(
@@ -57,17 +62,26 @@ def main() -> None:
     def with_fake_side(settings: procedure.DuelSettings, reporter: procedure.DuelReporter) -> procedure.Duel:
         return run_duel(replace(settings, worker=FAKE_SIDE, rounds=4), reporter)
 
+    def with_fake_commits(
+        settings: commit_gate.CommitGateSettings, reporter: commit_gate.CommitGateReporter
+    ) -> commit_gate.CommitGate:
+        duel = replace(settings.duel, worker=FAKE_SIDE, rounds=2)
+        return run_commit_gate(replace(settings, duel=duel, worker=FAKE_WORKER), reporter)
+
     def with_fake_sides(
         plan: Plan, settings: interleaved_cells.InterleavedSettings, reporter: interleaved_cells.InterleavedReporter
     ) -> None:
         interleave(plan, replace(settings, worker=FAKE_SIDE), reporter)
 
+    runner_of_sides = functools.partial(interleaved.InterleavedRunner, fresh_servers=KEEP_SERVERS not in os.environ)
     try:
         with (
             patch.object(session, "run_session", with_fake_worker),
             patch.object(procedure, "run_duel", with_fake_side),
             patch.object(interleaved_cells, "interleave", with_fake_sides),
-            patch.object(sides, "ANCHOR_WORKER", FAKE_SIDE),
+            patch.object(commit_gate, "run_commit_gate", with_fake_commits),
+            patch.object(procedure, "InterleavedRunner", runner_of_sides),
+            patch.object(sides, "ANCHOR_WORKER", FAKE_ANCHOR),
             patch.object(procedure, "MOST_GROUPS", 16),
             patch.object(noise, "read_quiet", quick_reading),
             patch.object(processes, "_namespace", lambda proc: os.environ.get(MACHINE, "here")),
