@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.catalog import networks, tasks
+from bench.catalog.activations import DEFAULT
 from bench.catalog.cells import BUILT_IN
+from bench.catalog.layer_rules import MASK, CudnnObstacle, cudnn_obstacles
 from bench.catalog.networks import Recurrent
-from bench.core.case import Case
+from bench.core.case import Case, written
 from bench.core.errors import named
 
 
@@ -67,46 +70,46 @@ def default_kernels(case: Case) -> tuple[str, ...]:
         return ("parallel_xla" if in_xla else "parallel",) * len(layers)
     if case.device == "cpu":
         return ("generic",) * len(layers)
-    # TensorFlow compiles the whole model with XLA, unless a layer was made such that cuDNN could take it: recurrent
-    # dropout and masks are seen only when it is called
-    made_for_cudnn = any(cudnn_obstacle_when_made(case, layer) is None for layer in layers)
+    # TensorFlow compiles the whole model with XLA, unless a layer was made such that cuDNN could take it
+    made_for_cudnn = any(is_made_for_cudnn(case, layer) for layer in layers)
     loop = "xla" if case.backend == "tensorflow" and not made_for_cudnn else "generic"
     return tuple("cudnn" if cudnn_obstacle(case, layer) is None else loop for layer in layers)
 
 
+_KERAS_CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
+_AXES = {"use_bias": "bias"}
+"""The fields of a case whose names aren't those of Keras's options."""
+
+
 def cudnn_obstacle(case: Case, layer: Recurrent) -> str | None:
-    """What keeps a recurrent layer of a built-in cell out of cuDNN on a GPU, as a sentence; None where nothing does.
+    """What keeps a recurrent layer out of cuDNN on a GPU, as a sentence in the names of axes; None where nothing does.
 
-    Read off `LSTM.inner_loop`, `GRU.inner_loop` and `backend/*/rnn.py` of Keras 3.15; a test asks Keras the same.
+    A user's cell is judged as an LSTM: by the options that it may have too.
     """
-    if reason := cudnn_obstacle_when_made(case, layer):
-        return reason
-    if layer.recurrent_dropout:
-        return (
-            f"recurrent_dropout={layer.recurrent_dropout:g} rules cuDNN out, in evaluation and prediction too: Keras "
-            "takes the loop wherever it isn't 0"
-        )
-    task = tasks.known(case)
-    if case.backend != "tensorflow" and (case.mask != "none" or (task is not None and task.mask_value is not None)):
-        cause = f"mask={case.mask}" if case.mask != "none" else f"the padding of {case.task}"
-        return f"{cause} rules cuDNN out: Keras takes the loop on {case.backend} wherever there is a mask"
-    if case.mask == "gaps":
-        return "mask=gaps rules cuDNN out: TensorFlow's cuDNN takes right padding alone"
-    return None
+    obstacle = next(_obstacles(case, layer), None)
+    return obstacle and obstacle.sentence(_subject(case, obstacle))
 
 
-def cudnn_obstacle_when_made(case: Case, layer: Recurrent) -> str | None:
-    """The part of `cudnn_obstacle` that a layer knows when it is made: all but recurrent dropout and masks."""
-    if case.cell == "simple_rnn":
-        return "Keras has no cuDNN path for SimpleRNN on any backend"
-    if case.cell == "gru" and case.backend == "jax":
-        return "Keras's JAX backend has no cuDNN GRU"
-    if not layer.bias:
-        return "bias=false rules cuDNN out: Keras takes it for layers with biases alone"
-    if case.cell == "gru" and not layer.reset_after:
-        return "reset_after=false rules cuDNN out: its GRU has the reset gate after the product with the state"
-    if layer.recurrent_activation != "sigmoid":
-        return f"recurrent_activation={layer.recurrent_activation} rules cuDNN out: its gates have sigmoid"
-    if layer.activation != "tanh":
-        return f"the activation {layer.activation} rules cuDNN out: its kernels have tanh"
-    return None
+def is_made_for_cudnn(case: Case, layer: Recurrent) -> bool:
+    """Whether nothing that a layer knows when it is made keeps it out of cuDNN."""
+    return not any(obstacle.when_made for obstacle in _obstacles(case, layer))
+
+
+def _obstacles(case: Case, layer: Recurrent) -> Iterator[CudnnObstacle]:
+    options = {
+        "use_bias": layer.bias,
+        **{name: getattr(layer, name) for name in ("reset_after", "activation", "recurrent_activation")},
+        "recurrent_dropout": layer.recurrent_dropout,
+    }
+    padded = (task := tasks.known(case)) is not None and task.mask_value is not None
+    mask = "right" if padded and case.mask == "none" else case.mask
+    return cudnn_obstacles(_KERAS_CLASSES.get(case.cell, "LSTM"), options, case.backend, mask=mask)
+
+
+def _subject(case: Case, obstacle: CudnnObstacle) -> str:
+    """What a case calls the option that is at fault."""
+    if obstacle.option == MASK:
+        return f"mask={case.mask}" if case.mask != "none" else f"the padding of {case.task}"
+    if obstacle.option == "activation" and case.activation == DEFAULT:
+        return f"the network's {obstacle.value}"
+    return f"{_AXES.get(obstacle.option, obstacle.option)}={written(obstacle.value)}"

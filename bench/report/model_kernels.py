@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.catalog.layer_rules import cudnn_rule
+from bench.catalog.layer_rules import cudnn_obstacles
 from bench.report.document import Block, Column, Document, Heading, Notes, Paragraph, Table
 from bench.run.model_probe import ModelAttestation
 
@@ -141,7 +141,7 @@ def _notes(attestation: ModelAttestation, steps: int) -> Iterable[str]:
         ran = {shown[path]["kernel"] for shown in attestation.evidence.values() if path in shown}
         reason = _obstacle(attestation, path)
         if case.device == "cpu":
-            yield f"{path}: {f'not cuDNN ({reason})' if reason else _allowed(attestation, path)}"
+            yield f"{path}: {reason or _allowed(attestation, path)}"
         elif ran != {"cudnn"}:
             yield f"{path} is not cuDNN: {reason or 'no rule of Keras that this program knows gives the reason'}"
 
@@ -150,7 +150,10 @@ def _obstacle(attestation: ModelAttestation, path: str) -> str | None:
     facts = _facts(attestation, path)
     if facts["class"] is None:
         return "a loop of the model's own, outside its recurrent layers"
-    return cudnn_rule(facts["class"], facts["options"], attestation.case.backend, masked=facts["masked"])
+    obstacles = cudnn_obstacles(
+        facts["class"], facts["options"], attestation.case.backend, mask="any" if facts["masked"] else "none"
+    )
+    return next((obstacle.sentence() for obstacle in obstacles), None)
 
 
 def _allowed(attestation: ModelAttestation, path: str) -> str:

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from bench.catalog import kernels, masks, networks
-from bench.catalog.kernels import cudnn_obstacle, cudnn_obstacle_when_made
+from bench.catalog.kernels import cudnn_obstacle, is_made_for_cudnn
 from bench.core.case import Case
 from bench.worker.model import gru, lstm
 
@@ -80,7 +80,7 @@ def main() -> None:
         (described,) = networks.of(case).recurrent
         given: dict[str, Any] = {"units": UNITS, "activation": described.activation, "return_sequences": True}
         layer = (lstm if case.cell == "lstm" else gru)(described, kernels.find("auto"), name="recurrent_a", **given)
-        if BACKEND == "tensorflow" and layer.supports_jit is (cudnn_obstacle_when_made(case, described) is None):
+        if BACKEND == "tensorflow" and layer.supports_jit is is_made_for_cudnn(case, described):
             print(f"made for cuDNN: {values}")
         layer.build((SAMPLES, STEPS, FEATURES))
         kept = masks.kept_steps(case.mask, SAMPLES, STEPS)

@@ -126,7 +126,7 @@ def test_the_command_shows_a_users_model() -> None:
     assert done.returncode == 0, done.stderr
     assert "reader  LSTM   4 × 3  generic  generic   generic" in done.stdout
     assert "on random data; what the model leaves open was 4 (--steps)" in done.stdout
-    assert "reader: not cuDNN (activation=relu, and cuDNN's kernels have tanh)" in done.stdout
+    assert "reader: activation=relu rules cuDNN out: its kernels have tanh" in done.stdout
     assert "Traceback" not in done.stderr
 
 

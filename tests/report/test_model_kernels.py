@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.catalog.layer_rules import cudnn_rule
+from bench.catalog.layer_rules import cudnn_obstacles
 from bench.core.case import Case
 from bench.report.model_kernels import model_data, model_document
 from bench.report.text import render_text
@@ -41,12 +41,15 @@ def test_layers_and_phases_are_a_table_with_what_was_assumed_below_it() -> None:
     assert row.endswith("activation=relu")  # what is at its default is left out
     assert "what the model leaves open was 16 (--steps)" in shown
     assert "trained with mean_squared_error" in shown
-    assert "encoder/lstm: not cuDNN (activation=relu, and cuDNN's kernels have tanh)" in shown
+    assert "encoder/lstm: activation=relu rules cuDNN out: its kernels have tanh" in shown
 
 
 def test_on_a_gpu_it_is_said_why_a_layer_is_not_cudnn_and_nothing_where_it_is() -> None:
     refused = text(an_attestation("gpu:0", recurrent_dropout=0.2))
-    assert "encoder/lstm is not cuDNN: recurrent_dropout=0.2: where it isn't 0 Keras takes the loop" in refused
+    assert (
+        "encoder/lstm is not cuDNN: recurrent_dropout=0.2 rules cuDNN out: where it isn't 0 Keras takes the loop"
+        in refused
+    )
     assert "not cuDNN" not in text(an_attestation("gpu:0", kernel="cudnn"))
     assert "no rule of Keras that this program knows gives the reason" in text(an_attestation("gpu:0"))
 
@@ -65,7 +68,7 @@ def test_programs_get_the_same_with_the_obstacle_of_each_layer() -> None:
     (only,) = model_data("mine:build", [an_attestation(use_bias=False)])["attestations"]
     (layer,) = only["layers"]
     assert layer["path"] == "encoder/lstm"
-    assert layer["cudnn_obstacle"] == "use_bias=False, and cuDNN's layers have biases"
+    assert layer["cudnn_obstacle"] == "use_bias=False rules cuDNN out: its layers have biases"
     assert {phase: shown["kernel"] for phase, shown in layer["phases"].items()} == dict.fromkeys(PHASES, "generic")
 
 
@@ -81,12 +84,13 @@ def test_programs_get_the_same_with_the_obstacle_of_each_layer() -> None:
         ("LSTM", "jax", {"unroll": True}, False, "unroll=True"),
         ("LSTM", "jax", {"use_cudnn": False}, False, "use_cudnn=False"),
         ("LSTM", "jax", {"recurrent_activation": "hard_sigmoid"}, False, "recurrent_activation=hard_sigmoid"),
-        ("ConvLSTM2D", "tensorflow", {}, False, "none for ConvLSTM2D"),
+        ("ConvLSTM2D", "tensorflow", {}, False, "no cuDNN path for ConvLSTM2D"),
         ("Bidirectional", "jax", {}, False, None),
     ],
 )
 def test_keras_rules_are_said_in_keras_names(
     kind: str, backend: str, options: dict[str, Any], masked: bool, words: str | None
 ) -> None:
-    rule = cudnn_rule(kind, options, backend, masked=masked)
-    assert rule is None if words is None else rule is not None and words in rule
+    obstacles = list(cudnn_obstacles(kind, options, backend, mask="any" if masked else "none"))
+    assert bool(obstacles) is bool(words)
+    assert words is None or words in obstacles[0].sentence()
