@@ -87,7 +87,7 @@ def cudnn_obstacle(case: Case, layer: Recurrent) -> str | None:
     A user's cell is judged as an LSTM: by the options that it may have too.
     """
     obstacle = next(_obstacles(case, layer), None)
-    return obstacle and obstacle.sentence(_subject(case, obstacle))
+    return None if obstacle is None else obstacle.sentence(_subject(case, obstacle))
 
 
 def is_made_for_cudnn(case: Case, layer: Recurrent) -> bool:

@@ -13,27 +13,36 @@ from typing import Any, Self
 from bench.catalog import networks
 from bench.catalog.cells import BUILT_IN
 from bench.catalog.kernels import cudnn_obstacle, default_kernels
-from bench.core.axes import changed
+from bench.core.axes import AXES, changed
 from bench.core.case import Case, Status, written
 
 PROBE_TASK = "mnist_5k"
 """What a probe trains on: data that comes with the package."""
 _PROBE_BATCH = 200
 
-OPTIONS_TRIED: tuple[dict[str, Any], ...] = (
+OPTIONS_TRIED: tuple[dict[str, tuple[Any, ...]], ...] = (
     {},
-    {"bidirectional": True},
-    {"dropout": 0.2},
-    {"recurrent_dropout": 0.2},
-    {"mask": "right"},
-    {"mask": "gaps"},
-    {"stateful": True},
-    {"reset_after": False},
-    {"bias": False},
-    {"activation": "relu"},
-    {"recurrent_activation": "hard_sigmoid"},
+    {"bidirectional": (True,)},
+    {"dropout": (0.2,)},
+    {"recurrent_dropout": (0.2,)},
+    {"masks": ("right", "gaps")},
+    {"stateful": (True,)},
+    {"reset_after": (False,)},
+    {"bias": (False,)},
+    {"activations": ("relu",)},
+    {"recurrent_activations": ("hard_sigmoid",)},
 )
-"""The rows of the matrix of options: no option, then each by itself."""
+"""The parts of the matrix of options, as a suite has them: no option, then each by itself."""
+_OPTIONS = tuple(AXES[plural].field for part in OPTIONS_TRIED for plural in part)
+"""The fields of a case that these are."""
+OPTIONS_TIMED: dict[str, tuple[Any, ...]] = {
+    "tasks": (PROBE_TASK,),
+    # whole batches, for training and for the test set, which stateful layers need
+    "batch_size": (40,),
+    "train_samples": (800,),
+    "seeds": (0, 1, 2),
+}
+"""What the matrix of options is timed on."""
 PHASES = ("train", "evaluate", "predict")
 """The phases whose kernels the matrix of options gives."""
 
@@ -90,15 +99,9 @@ class Availability:
         return next((obstacle for obstacle in obstacles if obstacle), None)
 
 
-def with_each_option(case: Case) -> tuple[Case, ...]:
-    """The rows of the matrix of options for a configuration, with a batch size that stateful layers can have."""
-    return tuple(replace(case, task=PROBE_TASK, batch_size=_PROBE_BATCH, **options) for options in OPTIONS_TRIED)
-
-
 def option_of(case: Case) -> str:
     """The option of a row of the matrix: `recurrent_dropout=0.2`; empty for none."""
-    names = [name for options in OPTIONS_TRIED for name in options]
-    return ", ".join(f"{name}={written(value)}" for name, value in changed(case, dict.fromkeys(names)))
+    return ", ".join(f"{name}={written(value)}" for name, value in changed(case, _OPTIONS))
 
 
 def probe_case(case: Case) -> Case:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.equal_numbers import compare_numbers
 from bench.cli.model_kernels import DEFAULT_STEPS, attest
-from bench.cli.options import Format, FormatOption, SetOption
+from bench.cli.option_costs import measure_costs
+from bench.cli.options import LOCAL_RESULTS, Format, FormatOption, SetOption
 from bench.cli.output import notify, put
-from bench.core.errors import UsageError
+from bench.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bench.catalog.support import Capabilities
     from bench.core.case import Case
     from bench.host.hardware import Machine
-    from bench.plan.suite import Axes, Suite
+    from bench.plan.suite import Suite
     from bench.run.probe import ProbeCache
 
 
@@ -45,6 +48,16 @@ def kernels(
         bool,
         typer.Option("--options", help="The matrix of the options of layers: which kernel Keras picks with each."),
     ] = False,
+    time: Annotated[
+        bool,
+        typer.Option(
+            "--time", help="That matrix, and what each option costs: training time, a ratio to the plain one."
+        ),
+    ] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", metavar="DIR", help=f"Where the runs of --time are kept: {LOCAL_RESULTS}."),
+    ] = None,
     equal: Annotated[
         bool,
         typer.Option("--equal", help="Whether they compute the same: outputs and gradients, with the same weights."),
@@ -54,6 +67,9 @@ def kernels(
     """The matrix of cells × kernels × backends × devices: what can be had, and what can't and why.
 
     What this machine lacks is shown as assumed, from Keras's rules.
+
+    With --time, each option is trained by itself and without it, in blocks of fresh processes that `bench run` would
+    make: interrupted, it goes on where it was, and `bench table` shows the runs. Ends with 4 if some failed.
 
     With --equal, each computes the same batch with the same weights; outputs and gradients are set beside a reference
     in float64, and what the number format allows. Ends with 4 if one computes something else, or can't be run.
@@ -71,24 +87,30 @@ def kernels(
 
       bench kernels --options --set backends=tensorflow --set cells=lstm,gru
 
+      bench kernels --time --set backends=tensorflow --set cells=lstm
+
       bench kernels --equal --set cells=lstm --set backends=tensorflow,jax
 
       bench kernels my_module:build_model --set backends=tensorflow,jax,torch
     """
+    switches = {"--probe": probe, "--options": options, "--time": time, "--equal": equal}
+    on = [option for option, given in switches.items() if given]
     if model is not None:
-        if probe or equal:
-            option = "--probe" if probe else "--equal"
-            raise UsageError(f"{option} is for the matrix: a model's layers are always read from what ran.")
+        if on:
+            raise UsageError(f"{on[0]} is for the matrix: a model's layers are always read from what ran.")
         attest(model, data or "", steps or DEFAULT_STEPS, overrides or (), fmt)
         return
-    for option, given in (("--data", data), ("--steps", steps)):
-        if given is not None:
+    of_model: dict[str, object] = {"--data": data, "--steps": steps}
+    for option, value in of_model.items():
+        if value is not None:
             raise UsageError(
                 f"{option} is for a model: name its function, as in `bench kernels my_module:build_model`."
             )
+    if results is not None and not time:
+        raise UsageError("--results is where --time keeps its runs: give --time too.")
     if equal:
-        if probe or options:
-            raise UsageError(f"--equal and {'--probe' if probe else '--options'} are two tables: give one of them.")
+        if len(on) > 1:
+            raise UsageError(f"--equal and {on[0]} are two tables: give one of them.")
         compare_numbers(overrides or (), fmt)
         return
     from bench.catalog.matrix import availability
@@ -102,7 +124,8 @@ def kernels(
 
     machine = read_machine()
     host = read_capabilities(machine)
-    reasons = _reasons(overrides or (), machine, options=options)
+    suite = _crossed(overrides or (), machine, options=options or time)
+    reasons = _reasons(suite, options=options or time)
     known = {
         backend: ProbeCache(machine.fingerprint, read_software(backend).fingerprint)
         for backend, problem in host.backends.items()
@@ -116,26 +139,35 @@ def kernels(
         )
         for case, reason in reasons.items()
     ]
-    if options:
-        put(fmt, lambda: option_document(known_cases), lambda: option_data(known_cases))
-    else:
+    if not (options or time):
         put(fmt, lambda: matrix_document(known_cases), lambda: matrix_data(known_cases))
+        return
+    costs = measure_costs(suite, lambda case: _plain(case, suite), machine, results or LOCAL_RESULTS) if time else None
+    by_case = costs.by_case if costs else {}
+    put(fmt, lambda: option_document(known_cases, by_case), lambda: option_data(known_cases, by_case))
+    if costs and costs.troubled:
+        raise typer.Exit(ExitCode.RUNS_FAILED)
 
 
-def _reasons(overrides: Sequence[str], machine: Machine, *, options: bool) -> dict[Case, str | None]:
+def _reasons(suite: Suite, *, options: bool) -> dict[Case, str | None]:
     """Each configuration that is shown, in order, and why it can't be had by the rules; None where it can."""
-    from bench.catalog.matrix import with_each_option
     from bench.catalog.support import ideal_host, refusal
     from bench.plan.plan import make_plan
 
-    suite = _crossed(overrides, machine, options=options)
     host = ideal_host()
     plan = make_plan(suite, order_seed=0, host=host)
     cases = [out.configuration for out in plan.excluded] + [each.case.configuration for each in plan.scheduled]
-    in_order = sorted(dict.fromkeys(cases), key=lambda case: _place(case, suite.axes))
-    if options:
-        in_order = [each for case in in_order for each in with_each_option(case)]
+    in_order = sorted(dict.fromkeys(cases), key=lambda case: _place(case, suite, options=options))
     return {case: refusal(case, host) for case in in_order}
+
+
+def _plain(case: Case, suite: Suite) -> Case:
+    """The configuration of the matrix of options without an option: with those that hold for all of it."""
+    from bench.catalog.matrix import OPTIONS_TRIED
+    from bench.core.axes import AXES
+
+    plurals = [plural for part in OPTIONS_TRIED for plural in part]
+    return replace(case, **{AXES[plural].field: getattr(suite.axes, plural)[0] for plural in plurals})
 
 
 def _crossed(overrides: Sequence[str], machine: Machine, *, options: bool) -> Suite:
@@ -143,10 +175,11 @@ def _crossed(overrides: Sequence[str], machine: Machine, *, options: bool) -> Su
     from bench.catalog.backends import BACKENDS
     from bench.catalog.cells import BUILT_IN, registered
     from bench.catalog.kernels import KERNELS
+    from bench.catalog.matrix import OPTIONS_TIMED, OPTIONS_TRIED
     from bench.catalog.networks import NETWORKS
     from bench.plan.suite import crossed
 
-    axes: dict[str, Sequence[str]] = {
+    axes: dict[str, Sequence[object]] = {
         "cells": list(registered()),
         # only cuDNN cares for the network
         "networks": list(NETWORKS) if machine.gpus else ["notebook"],
@@ -154,23 +187,28 @@ def _crossed(overrides: Sequence[str], machine: Machine, *, options: bool) -> Su
         "kernels": list(KERNELS),
         "devices": ["cpu", *(f"gpu:{number}" for number in range(len(machine.gpus)))],
     }
-    if options:
-        # tanh in both layers, so that the option alone decides; and a GPU, which is where it does
-        axes |= {
-            "cells": [cell.name for cell in BUILT_IN.values() if cell.has_options],
-            "networks": ["cudnn_ready"],
-            "kernels": ["auto"],
-        }
-        axes |= {"devices": axes["devices"] if machine.gpus else ["cpu", "gpu:0"]}
-    return crossed("kernels", axes, overrides)
+    if not options:
+        return crossed("kernels", axes, overrides)
+    # tanh in both layers, so that the option alone decides; and a GPU, which is where it does
+    axes |= {
+        "cells": [cell.name for cell in BUILT_IN.values() if cell.has_options],
+        "networks": ["cudnn_ready"],
+        "kernels": ["auto"],
+        **OPTIONS_TIMED,
+    }
+    axes |= {"devices": axes["devices"] if machine.gpus else ["cpu", "gpu:0"]}
+    return crossed("kernels --time", axes, overrides, OPTIONS_TRIED)
 
 
-def _place(case: Case, axes: Axes) -> list[int]:
+def _place(case: Case, suite: Suite, *, options: bool) -> list[int]:
     """Where a case stands: what has a matrix of its own first, then row and column, as the axes order them."""
+    from bench.catalog.matrix import OPTIONS_TRIED
     from bench.core.axes import AXES
 
-    order = ("backends", "devices", "networks", "dtypes", "threads", "cells", "kernels")
-    return [getattr(axes, axis).index(getattr(case, AXES[axis].field)) for axis in order]
+    order = ["backends", "devices", "networks", "dtypes", "threads"]
+    # an option that stands further below decides before those above it, which are at their first value then
+    order += [plural for part in reversed(OPTIONS_TRIED) for plural in part] if options else []
+    return [suite.values(axis).index(getattr(case, AXES[axis].field)) for axis in (*order, "cells", "kernels")]
 
 
 def _probe(cases: Sequence[Case], host: Capabilities, known: dict[str, ProbeCache]) -> None:

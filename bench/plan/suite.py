@@ -192,18 +192,25 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> Suite:
     return suite.claiming(read_claim_tables(claims, cells, str(path))) if claims else suite
 
 
-def crossed(name: str, axes: Mapping[str, Sequence[Any]], overrides: Iterable[str] = ()) -> Suite:
+def crossed(
+    name: str,
+    axes: Mapping[str, Sequence[Any]],
+    overrides: Iterable[str] = (),
+    parts: Iterable[Mapping[str, Sequence[Any]]] = (),
+) -> Suite:
     """A suite of these axes, with `--set axis=value,value` overrides applied.
 
     Args:
         name: the suite's name, and that of the command which makes it.
         axes: the values of axes, by plural; those left out have their defaults.
-        overrides: those of `--set`, which win over `axes`.
+        overrides: those of `--set`, which win over `axes` and `parts`.
+        parts: the axes of each part, which replace those of `axes` in it.
 
     Raises:
         UsageError: as `load` does.
     """
-    raw = {"name": name, "axes": {axis: list(values) for axis, values in axes.items()}, _PARTS: [], "settings": {}}
+    of_all, *of_parts = ({axis: list(values) for axis, values in each.items()} for each in (axes, *parts))
+    raw = {"name": name, "axes": of_all, _PARTS: of_parts, "settings": {}}
     return _made(raw, overrides, f"bench {name}")
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from bench.catalog.matrix import OPTIONS_TRIED, ProbeResult, availability, option_of, probe_case, with_each_option
+from bench.catalog.matrix import (
+    OPTIONS_TIMED,
+    OPTIONS_TRIED,
+    ProbeResult,
+    availability,
+    option_of,
+    probe_case,
+)
 from bench.catalog.support import OPTIONS, option_refusal
+from bench.core.axes import AXES
 from bench.core.case import Case, Status
+from bench.plan.plan import make_plan
+from bench.plan.suite import crossed
+from tests.support.hosts import a_host
 
 RAN = ProbeResult(status=Status.OK, attested="generic", error=None, probed_at="2026-11-24T22:00:00+00:00")
 FELL_BACK = ProbeResult(
@@ -41,11 +52,14 @@ def test_a_probe_predicts_where_keras_picks_the_kernel() -> None:
 
 
 def test_each_option_is_a_row_and_can_be_probed() -> None:
-    rows = with_each_option(Case(cell="gru", network="cudnn_ready"))
-    assert [option_of(row) for row in rows][:3] == ["", "bidirectional=true", "dropout=0.2"]
-    assert len(set(rows)) == len(OPTIONS_TRIED) == 11
-    assert {name for options in OPTIONS_TRIED for name in options} == set(OPTIONS)
-    assert all(option_refusal(probe_case(row)) is None for row in rows)
+    suite = crossed("kernels", {"cells": ["gru"], "networks": ["cudnn_ready"], **OPTIONS_TIMED}, (), OPTIONS_TRIED)
+    plan = make_plan(suite, order_seed=0, host=a_host())
+    assert not plan.excluded
+    rows = {scheduled.case.configuration for scheduled in plan.scheduled}
+    assert len(rows) == len({option_of(row) for row in rows}) == 11
+    assert {"", "bidirectional=true", "mask=gaps"} < {option_of(row) for row in rows}
+    assert {AXES[plural].field for part in OPTIONS_TRIED for plural in part} == set(OPTIONS)
+    assert all(option_refusal(row) is None and option_refusal(probe_case(row)) is None for row in rows)
 
 
 def test_a_probe_is_the_same_configuration_on_little_data() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from bench.catalog import masks, networks, tasks
 from bench.core.case import Case
-from bench.worker.evidence.attestation import attest, contradictions
+from bench.worker.evidence.attestation import attest, contradictions, watch
 from bench.worker.model import build
 from bench.worker.session import start_session
 
@@ -48,6 +48,7 @@ def main() -> None:
         backend = start_session(case)
         try:
             model = build(case, task)
+            layers = watch(model, backend, case) or networks.of(case).recurrent_names
             x = masks.padded(inputs, case.mask)
             backend.build_symbolically(model, x, labels, case.batch_size)
             model.fit(x, labels, case.batch_size, verbose=0)
@@ -59,8 +60,7 @@ def main() -> None:
         except Exception as error:  # what Keras raises is what is asked
             print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
             continue
-        names = networks.of(case).recurrent_names
-        shown = attest(model, backend, names, task.steps, ("train", "evaluate", "predict"))
+        shown = attest(model, backend, layers, task.steps, ("train", "evaluate", "predict"))
         kernels = {
             f"{phase} {layer}": program[layer].kernel for phase, program in shown.evidence.items() for layer in program
         }

@@ -12,10 +12,20 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from bench.catalog.matrix import OPTIONS_TRIED
+from bench.core.axes import AXES
+from bench.core.case import written
+
 pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NO_OPTION = " ".join(
+    f"--set {axis}={written(AXES[axis].default[0])}"
+    for part in OPTIONS_TRIED
+    for axis in part
+    if axis != "recurrent_dropout"
+)
 LESS = {"tasks": "mnist_5k", "train_samples": "64", "seeds": "0", "epochs": "1", "units": "8", "batch_size": "32"}
 
 
@@ -39,6 +49,8 @@ def reduced(command: str) -> str:
     less = " ".join(f"--set {axis}={value}" for axis, value in LESS.items() if axis not in kept)
     if command.startswith("make "):
         return f"{command} ARGS='--interleave 0 {less}'" if command in ("make bench", "make quick") else command
+    if command.startswith("bench kernels --time"):  # one option in place of all
+        return f"{command} {less} {NO_OPTION}"
     if not command.startswith("bench run"):
         return command
     words = [re.sub(r"^latency_calls=\d+$", "latency_calls=2", word) for word in shlex.split(command)]

@@ -73,7 +73,8 @@ def _train(case: Case, emit: Emit, more_loss: float) -> None:
     emit(Began("compile"))
     emit(Observation(phase="compile", seconds=2.0, cpu_seconds=3.0))
     for epoch in range(1, case.epochs + 1):
-        for phase, seconds in (("train", SECONDS[case.cell]), ("validate", 0.25)):
+        directions = 2 if case.bidirectional else 1
+        for phase, seconds in (("train", directions * SECONDS[case.cell]), ("validate", 0.25)):
             emit(Began(phase, epoch))
             emit(Observation(phase=phase, epoch=epoch, seconds=seconds, samples=4_000, loss=loss, accuracy=accuracy))
             if not math.isfinite(loss):

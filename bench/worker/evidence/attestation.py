@@ -63,11 +63,11 @@ class Attestation:
 
 
 def watch(model: keras.Model, backend: BackendAdapter, case: Case) -> Marks | None:
-    """Mark the recurrent layers of a user's network, before anything is traced.
+    """Mark the recurrent layers of a user's network, and both directions of a layer, before anything is traced.
 
-    None for the networks that come with the program: there each layer's name is a scope that nothing else has.
+    None for the other networks that come with the program: there each layer's name is a scope that nothing else has.
     """
-    if not networks.find(case.network).factory:
+    if not networks.find(case.network).factory and not case.bidirectional:
         return None
     marks = Marks(model)
     backend.mark(marks.layers, marks.scopes)
