@@ -14,7 +14,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -45,7 +45,8 @@ class Machine(FingerprintedRecord):
     gpu_power_limit_watts: tuple[float, ...] = ()
     """The limit in force of each card; empty where no driver library could be asked (nvidia-ml-py)."""
     gpu_mig: tuple[str, ...] = ()
-    """Whether each card is partitioned, `on` or `off`; empty where none is."""
+    """The profile of the partition that runs compute on (`1g.10gb`), of each card that is not hidden, `off` for a whole
+    one; empty where none is partitioned. Records of 2026-11 have `on`."""
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -62,15 +63,17 @@ def read_machine(cpus: Collection[int] = (), *, proc: Path = PROC, sys: Path = S
         proc: the folder that stands for /proc.
         sys: the folder that stands for /sys.
     """
-    return _read_machine(proc, sys, frozenset(cpus) or _usable_cores(), shutil.which("nvidia-smi"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return _read_machine(proc, sys, frozenset(cpus) or _usable_cores(), shutil.which("nvidia-smi"), visible)
 
 
 @functools.cache
-def _read_machine(proc: Path, sys: Path, cores: frozenset[int], nvidia_smi: str | None) -> Machine:
+def _read_machine(proc: Path, sys: Path, cores: frozenset[int], nvidia_smi: str | None, visible: str | None) -> Machine:
     quota = cpu_quota(proc, sys)
     memory_bytes = min([meminfo(proc)["MemTotal"], *memory_caps(proc, sys)])
     gpus, driver = _gpus(proc, nvidia_smi)
-    cards = _card_facts(len(gpus))
+    cards = _card_facts(len(gpus), {})
+    partitions = _partitions(len(gpus), visible)
     return Machine(
         architecture=platform.machine(),
         cpu_model=_cpu_model(proc),
@@ -80,14 +83,21 @@ def _read_machine(proc: Path, sys: Path, cores: frozenset[int], nvidia_smi: str 
         gpus=gpus,
         gpu_driver=driver,
         gpu_power_limit_watts=tuple(card.power_limit_watts for card in cards if card.power_limit_watts is not None),
-        gpu_mig=tuple(card.mig or "off" for card in cards) if any(card.mig for card in cards) else (),
+        gpu_mig=partitions if any(profile != "off" for profile in partitions) else (),
     )
 
 
-def _card_facts(count: int) -> list[GpuFacts]:
-    """What the driver has of each card, hidden ones too; none where it cannot be asked."""
-    cards = (open_gpu(f"gpu:{number}", {}) for number in range(count))
+def _card_facts(count: int, environ: Mapping[str, str]) -> list[GpuFacts]:
+    """What the driver has of each of so many cards; none where it cannot be asked."""
+    cards = (open_gpu(f"gpu:{number}", environ) for number in range(count))
     return [card.facts() for card in cards if card is not None]
+
+
+def _partitions(cards: int, visible: str | None) -> tuple[str, ...]:
+    """The profile of what CUDA shows of each card, `off` for a whole one."""
+    shown = cards if visible is None else _visible_count(visible)
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    return tuple(facts.mig or "off" for facts in _card_facts(shown if cards else 0, environ))
 
 
 def memory_class(size_bytes: float) -> float:

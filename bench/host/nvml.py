@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,8 @@ class GpuFacts:
     power_limit_watts: float | None
     """The one that is in force, which may be below the card's own."""
     mig: str | None
-    """`on` where the card is partitioned (multi-instance); None where it isn't, or cannot be."""
+    """The profile of the partition (multi-instance, `1g.10gb`), `on` where it is not to be known; None where the card
+    is whole."""
     ecc: bool | None
     persistence: bool | None
     """Whether the driver stays loaded while nobody uses the card: else each process waits for it."""
@@ -56,31 +58,42 @@ class GpuReading:
 
 
 class Gpu:
-    """A card that can be asked.
+    """A card that can be asked, or a partition of one: that has memory and processes of its own, while clocks, heat and
+    power are the whole card's.
 
     Args:
         nvml: the module `pynvml`, or what stands for it in tests.
         handle: what that calls the card.
+        partition: what it calls the partition that runs compute on; None for the whole card.
     """
 
-    def __init__(self, nvml: Any, handle: Any) -> None:
+    def __init__(self, nvml: Any, handle: Any, partition: Any = None) -> None:
         self._nvml, self._handle = nvml, handle
+        self._partition = partition
 
     def facts(self) -> GpuFacts:
         """What stays the same of it."""
         nvml = self._nvml
         limit = self._asked(nvml.nvmlDeviceGetEnforcedPowerLimit)
-        mig = self._asked(nvml.nvmlDeviceGetMigMode)  # the current mode, and the one after a reset
-        ecc = self._asked(nvml.nvmlDeviceGetEccMode)  # the same
+        ecc = self._asked(nvml.nvmlDeviceGetEccMode)  # the current mode, and the one after a reset
         persistence = self._asked(nvml.nvmlDeviceGetPersistenceMode)
         return GpuFacts(
             model=_text(self._asked(nvml.nvmlDeviceGetName)),
             driver=_text(_known(nvml, nvml.nvmlSystemGetDriverVersion)),
             power_limit_watts=None if limit is None else limit / 1e3,
-            mig="on" if mig is not None and mig[0] else None,
+            mig=self._mig(),
             ecc=None if ecc is None else bool(ecc[0]),
             persistence=None if persistence is None else bool(persistence),
         )
+
+    def _mig(self) -> str | None:
+        mode = self._asked(self._nvml.nvmlDeviceGetMigMode)
+        if self._partition is None:
+            return "on" if mode is not None and mode[0] else None
+        # "NVIDIA H100 80GB HBM3 MIG 1g.10gb"
+        name = _text(_known(self._nvml, self._nvml.nvmlDeviceGetName, self._partition)) or ""
+        profile = re.search(r"\bMIG (\S+)", name)
+        return profile[1] if profile else "on"
 
     def read(self) -> GpuReading:
         """It now; 0.1 to 1 ms, as a driver's calls go."""
@@ -88,7 +101,8 @@ class Gpu:
         watts = self._asked(nvml.nvmlDeviceGetPowerUsage)
         bits = self._asked(nvml.nvmlDeviceGetCurrentClocksThrottleReasons) or 0
         rates = self._asked(nvml.nvmlDeviceGetUtilizationRates)
-        processes = self._asked(nvml.nvmlDeviceGetComputeRunningProcesses)
+        computing = self._handle if self._partition is None else self._partition
+        processes = _known(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, computing)
         return GpuReading(
             sm_mhz=self._asked(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
             memory_mhz=self._asked(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_MEM),
@@ -100,7 +114,12 @@ class Gpu:
         )
 
     def energy_joules(self) -> float | None:
-        """What it has used since the driver was loaded; None where it has no counter (before Volta, virtual cards)."""
+        """What it has used since the driver was loaded; None where it has no counter (before Volta, virtual cards).
+
+        A partition has none: the card's counts what all partitions use.
+        """
+        if self._partition is not None:
+            return None
         counted = self._asked(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
         return None if counted is None else counted / 1e3
 
@@ -147,9 +166,23 @@ def open_gpu(device: str, environ: Mapping[str, str] = os.environ, library: Any 
         return None
     try:
         nvml.nvmlInit()
-        return Gpu(nvml, _handle(nvml, int(device.removeprefix("gpu:")), environ.get("CUDA_VISIBLE_DEVICES")))
+        handle = _handle(nvml, int(device.removeprefix("gpu:")), environ.get("CUDA_VISIBLE_DEVICES"))
     except (nvml.NVMLError, IndexError):
         return None
+    if _known(nvml, nvml.nvmlDeviceIsMigDeviceHandle, handle):
+        card = _known(nvml, nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle)
+        return None if card is None else Gpu(nvml, card, handle)
+    return Gpu(nvml, handle, _first_partition(nvml, handle))
+
+
+def _first_partition(nvml: Any, card: Any) -> Any:
+    """The partition of a card that CUDA takes where none is named; None where the card is whole."""
+    mode = _known(nvml, nvml.nvmlDeviceGetMigMode, card)
+    if mode is None or not mode[0]:
+        return None
+    most = _known(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, card) or 0
+    partitions = (_known(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, card, index) for index in range(most))
+    return next((partition for partition in partitions if partition is not None), None)
 
 
 def _handle(nvml: Any, index: int, visible: str | None) -> Any:

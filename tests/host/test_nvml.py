@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.host import nvml
+from bench.host import hardware, nvml
 from bench.host.gpu_remarks import gpu_remarks
 from bench.host.hardware import Machine
 from bench.host.nvml import Gpu, open_gpu
@@ -32,7 +32,6 @@ def test_what_is_read_of_a_card_is_in_si_units() -> None:
     assert card(driver).energy_joules() == 5_000
     assert (facts.model, facts.driver, facts.power_limit_watts) == ("NVIDIA H100 80GB HBM3", "580.95.05", 700)
     assert (facts.mig, facts.ecc, facts.persistence) == (None, True, True)
-    assert card(FakeNvml(mig=(1, 1))).facts().mig == "on"
 
 
 def test_what_a_card_does_not_support_is_none() -> None:
@@ -64,6 +63,24 @@ def test_a_card_is_the_one_that_cuda_calls_so(device: str, visible: str | None, 
 def test_there_is_no_card_where_there_is_none(device: str, visible: str | None) -> None:
     environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     assert open_gpu(device, environ, FakeNvml()) is None
+
+
+@pytest.mark.parametrize(
+    ("visible", "profile"), [("MIG-2", "2g.20gb"), (None, "1g.10gb"), ("0", "1g.10gb"), ("MIG-1", "1g.10gb")]
+)
+def test_a_partition_has_its_profile_and_processes_and_the_cards_clocks(visible: str | None, profile: str) -> None:
+    """Without a name CUDA takes a card's first partition. Names as NVIDIA's user guide of MIG has them."""
+    driver = FakeNvml(mig=(1, 1), partitions={"MIG-1": "1g.10gb", "MIG-2": "2g.20gb"}, processes={7: 900 << 20})
+    opened = open_gpu("gpu:0", {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}, driver)
+    assert opened is not None
+    assert (opened.facts().mig, opened.facts().power_limit_watts) == (profile, 700)
+    assert (opened.read().sm_mhz, opened.read().process_bytes) == (1980, {7: 900 << 20})
+    assert driver.asked[-1] == {"1g.10gb": "MIG-1", "2g.20gb": "MIG-2"}[profile]
+    assert opened.energy_joules() is None  # what all partitions use is nobody's
+
+
+def test_a_partitioned_card_without_partitions_says_so() -> None:
+    assert card(FakeNvml(mig=(1, 1))).facts().mig == "on"
 
 
 def test_without_the_library_there_is_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +129,14 @@ def test_only_this_module_imports_the_library() -> None:
     package = Path(nvml.__file__).parents[1]
     users = [path.name for path in package.rglob("*.py") if re.search(r"pynvml", path.read_text())]
     assert users == ["nvml.py"]
+
+
+def test_the_partition_that_runs_compute_on_is_in_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeNvml(mig=(1, 1), partitions={"MIG-1": "1g.10gb", "MIG-2": "2g.20gb"})
+    monkeypatch.setattr(hardware, "open_gpu", lambda device, environ: open_gpu(device, environ, driver))
+    assert hardware._partitions(1, None) == ("1g.10gb",)
+    assert hardware._partitions(1, "MIG-2,MIG-1") == ("2g.20gb", "1g.10gb")
+    assert hardware._partitions(1, "") == ()
+    assert hardware._partitions(0, None) == ()
+    driver.mig, driver.partitions = (0, 0), {}
+    assert hardware._partitions(1, None) == ("off",)

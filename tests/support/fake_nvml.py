@@ -27,10 +27,16 @@ class FakeNvml:
     millijoules: int | None = 5_000_000
     limit_milliwatts: int | None = 700_000
     mig: tuple[int, int] | None = (0, 0)
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    """By UUID: the profile of a partition of the card."""
     persistence: int | None = 1
     processes: Mapping[int, int | None] = field(default_factory=dict)
     busy: Mapping[int, int] = field(default_factory=dict)
     """Per cent of the last sample by process."""
+    utilisation: int = 50
+    """Per cent of the last sample, by anybody."""
+    since: int | None = None
+    """What samples were last asked for: those newer than this."""
     asked: list[Any] = field(default_factory=list)
 
     NVMLError = FakeNVMLError
@@ -56,8 +62,23 @@ class FakeNvml:
         self.asked.append(name)
         return name
 
-    def nvmlDeviceGetName(self, _: Any) -> str:  # noqa: N802
-        return "NVIDIA H100 80GB HBM3"
+    def nvmlDeviceIsMigDeviceHandle(self, handle: Any) -> int:  # noqa: N802
+        return int(handle in self.partitions)
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, _: str) -> int:  # noqa: N802
+        return 0
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, _: Any) -> int:  # noqa: N802
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, _: Any, index: int) -> str:  # noqa: N802
+        # indices of partitions that were not made are "Not Found": here the first ones
+        made = [None, *self.partitions]
+        return str(self._given(made[index] if index < len(made) else None))
+
+    def nvmlDeviceGetName(self, handle: Any) -> str:  # noqa: N802
+        card = "NVIDIA H100 80GB HBM3"
+        return f"{card} MIG {self.partitions[handle]}" if handle in self.partitions else card
 
     def nvmlSystemGetDriverVersion(self) -> bytes:  # noqa: N802
         return b"580.95.05"
@@ -65,7 +86,8 @@ class FakeNvml:
     def nvmlDeviceGetEnforcedPowerLimit(self, _: Any) -> int:  # noqa: N802
         return int(self._given(self.limit_milliwatts))
 
-    def nvmlDeviceGetMigMode(self, _: Any) -> list[int]:  # noqa: N802
+    def nvmlDeviceGetMigMode(self, handle: Any) -> list[int]:  # noqa: N802
+        assert handle not in self.partitions
         return list(self._given(self.mig))
 
     def nvmlDeviceGetEccMode(self, _: Any) -> list[int]:  # noqa: N802
@@ -88,15 +110,17 @@ class FakeNvml:
         return int(self._given(self.reasons))
 
     def nvmlDeviceGetUtilizationRates(self, _: Any) -> Any:  # noqa: N802
-        return SimpleNamespace(gpu=50, memory=10)
+        return SimpleNamespace(gpu=self.utilisation, memory=10)
 
-    def nvmlDeviceGetComputeRunningProcesses(self, _: Any) -> list[Any]:  # noqa: N802
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> list[Any]:  # noqa: N802
+        self.asked.append(handle)
         return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in self.processes.items()]
 
     def nvmlDeviceGetTotalEnergyConsumption(self, _: Any) -> int:  # noqa: N802
         return int(self._given(self.millijoules))
 
     def nvmlDeviceGetProcessUtilization(self, _: Any, since: int) -> list[Any]:  # noqa: N802
+        self.since = since
         if not self.busy:
             raise FakeNVMLError("Not Found")
         return [SimpleNamespace(pid=pid, smUtil=used, timeStamp=since + 1) for pid, used in self.busy.items()]
