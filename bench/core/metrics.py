@@ -210,13 +210,21 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 exported_unit="J/epoch",
             ),
             Metric(
+                name="idle_epoch_energy_joules",
+                title="idle energy per epoch",
+                kind=MetricKind.RESOURCE,
+                source=FromPhase("train", "idle_energy_joules", Reduction.STEADY_MEDIAN),
+                unit=JOULES,
+                column=TableColumn("idle J/epoch", _PLAIN, position=12, always=False, narrow=False),
+            ),
+            Metric(
                 name="prediction_energy_joules",
                 title="energy per prediction",
                 kind=MetricKind.RESOURCE,
                 source=FromPhase("calls", "energy_joules", Reduction.SUM, per="samples"),
                 unit=JOULES,
                 margins=_USUAL,
-                column=TableColumn("J/1,000 predictions", _KILO, position=12, interval="range", always=False),
+                column=TableColumn("J/1,000 predictions", _KILO, position=13, interval="range", always=False),
                 exported_unit="J/prediction",
             ),
             Metric(
@@ -244,7 +252,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 column=TableColumn(
                     "lost in export %",
                     (Scale(factor=100, decimals=2),),
-                    position=13,
+                    position=14,
                     interval="half width",
                     always=False,
                 ),

@@ -31,7 +31,10 @@ def device_notes(section: Section) -> Iterator[str]:
     if "device_memory_bytes" in measured:
         yield "device memory: peak on the device by the backend's allocator, median; memory is the host's."
     if measured & {"epoch_energy_joules", "prediction_energy_joules"}:
-        yield "J/epoch: joules beyond the device's idle power, by its own counter; of 1,000 predictions at batch 1 too."
+        yield (
+            "J/epoch: joules beyond the device's idle power, by its own counter; of 1,000 predictions at batch 1 too. "
+            "idle J/epoch: what its idle power comes to in an epoch's time."
+        )
     marked = [
         f"{row_label(row)}: {words}" for row in section.rows if (words := marks([run.device for run in row.runs]))
     ]

@@ -8,6 +8,7 @@ import pytest
 
 from bench.host.energy import IdlePower, NvmlCounter, RaplCounter, measure_idle, open_counter
 from bench.host.nvml import open_gpu
+from scripts.energy import TOLERANCE, largest_departure, watts_of_lengths
 from tests.support.fake_nvml import FakeNvml
 
 RANGE = 262_143_328_850
@@ -70,3 +71,22 @@ def test_idle_power_is_what_is_used_over_what_it_took() -> None:
         driver.millijoules += 140_000
 
     assert measure_idle(counter, 1.0, wait=wait, clock=lambda: now[0]) == IdlePower(70.0)
+
+
+def test_a_load_of_known_length_has_the_same_power_each_time_by_rapl(tmp_path: Path) -> None:
+    """Files as powercap has them, of a package that takes 20 W idle and 45 W more under load, in steps of it."""
+    (package,) = packages(tmp_path, RANGE - 150_000_000)  # it begins anew in the first repeat
+    counter = open_counter(None, "cpu", tmp_path)
+    assert counter is not None
+    used = [0.0]
+
+    def work(seconds: float) -> float:
+        used[0] += 65.0 * seconds
+        steps = round(used[0] * 1e6 / 61) * 61  # the unit of many packages is 61 µJ
+        (package / "energy_uj").write_text(f"{(RANGE - 150_000_000 + steps) % (RANGE + 1)}\n")
+        return seconds
+
+    watts = [watts_of_lengths(counter, 20.0, work) for _ in range(3)]
+    assert watts == [[pytest.approx(45.0, rel=0.001)] * 2] * 3
+    assert largest_departure(watts) < TOLERANCE
+    assert largest_departure([[45.0, 45.0], [45.0, 48.0]]) > TOLERANCE

@@ -56,8 +56,11 @@ def a_full_run(position: int, case: Case, draw: np.random.Generator, **changes: 
     for epoch in (1, 2, 3):
         part = accuracy * (0.9 + 0.03 * epoch)
         rows.append(
-            Observation(phase="train", epoch=epoch, seconds=slow * wobble, samples=4000, loss=0.3, accuracy=part)
-        )
+            Observation(
+                phase="train", epoch=epoch, seconds=slow * wobble, samples=4000, loss=0.3, accuracy=part,
+                energy_joules=90 * slow * wobble, idle_energy_joules=70 * slow,
+            )
+        )  # fmt: skip
         rows.append(Observation(phase="validate", epoch=epoch, seconds=0.2, samples=300, loss=0.3, accuracy=part))
     rows.append(Observation(phase="evaluate", seconds=0.2, samples=300, loss=0.3, accuracy=accuracy))
     for entry, base in (("predict", 0.05), ("compiled", 0.002)):

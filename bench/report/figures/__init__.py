@@ -21,6 +21,7 @@ from bench.report.document import Figure, FigureNotDrawn
 from bench.report.figures import style
 from bench.report.figures.accuracy_against_time import draw_accuracy_against_time
 from bench.report.figures.drift import draw_drift
+from bench.report.figures.epoch_energy import draw_epoch_energy
 from bench.report.figures.kernel_speed_up import draw_kernel_speed_up
 from bench.report.figures.latency import draw_latency
 from bench.report.figures.learning_curves import draw_learning_curves
@@ -42,6 +43,7 @@ FIGURES: Mapping[str, tuple[str, Callable[[Measured, Section], style.Drawing]]] 
         "throughput": ("Throughput against batch", draw_throughput),
         "kernel_speed_up": ("Speed-up of each kernel over generic", draw_kernel_speed_up),
         "memory": ("Memory", draw_peak_memory),
+        "energy": ("Energy of an epoch", draw_epoch_energy),
         "drift": ("Drift", draw_drift),
         "machine_limit": ("Fraction of the machine's ceilings", draw_machine_limit),
     }
