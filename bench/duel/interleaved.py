@@ -10,13 +10,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from bench.core.observation import RunMetadata
 from bench.core.protocol import Request, TimedBatch, TimedPhase
 from bench.duel.device_share import sharing_devices
+from bench.duel.device_use import DeviceUse, DeviceWatch
 from bench.duel.orders import williams_square
 from bench.duel.rounds import ANCHOR, Round, SideRound, side_key, side_name
 from bench.duel.side_process import ImportedCode, SideFailedError, SideProcess
@@ -56,6 +57,8 @@ class Batching:
     """Timed batches of a side in a round."""
     anchor_steps: int = 0
     """Steps of the anchor's timed batch."""
+    multiples: Mapping[int, int] = field(default_factory=dict)
+    """How many times as many steps a much faster side on a GPU does in a timed batch; 1 goes unsaid."""
 
     @classmethod
     def of(cls, step_seconds: float, anchor_seconds: float | None, round_seconds: float = ROUND_SECONDS) -> Batching:
@@ -73,9 +76,18 @@ class Batching:
             0 if anchor_seconds is None else max(1, round(ANCHOR_SECONDS / anchor_seconds)),
         )
 
+    def with_multiples(self, step_seconds: Mapping[int, float]) -> Batching:
+        """The same for sides that start work on a GPU ahead of it: in a batch of few steps they don't show their speed.
+
+        Args:
+            step_seconds: of each side on a GPU.
+        """
+        times = {side: int(BATCH_SECONDS / (self.steps * seconds)) for side, seconds in step_seconds.items()}
+        return replace(self, multiples={side: multiple for side, multiple in times.items() if multiple > 1})
+
     def steps_of(self, side: int) -> int:
         """Steps of a timed batch of this side."""
-        return self.anchor_steps if side == ANCHOR else self.steps
+        return self.anchor_steps if side == ANCHOR else self.steps * self.multiples.get(side, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +99,8 @@ class ProcessGroup:
     """The last metadata of each, the anchor's too, by its number."""
     code: Mapping[int, ImportedCode] = field(default_factory=dict)
     """What each side imported to build its model."""
+    device_use: DeviceUse | None = None
+    """What the driver reported of the sides' cards; None where there is none."""
     batching: Batching
     seconds: float
     """From the start of the first server to the end of the last process."""
@@ -108,6 +122,7 @@ class InterleavedRunner:
         check_code: is given what each side imported, before anything of a group is timed; raises to refuse it.
         on_tick: called about once a second while nothing is reported.
         clock: seconds.
+        watch: asks the drivers of the sides' cards; None makes one.
     """
 
     def __init__(
@@ -124,7 +139,9 @@ class InterleavedRunner:
         check_code: Callable[[Mapping[int, ImportedCode]], None] = lambda code: None,
         on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        watch: DeviceWatch | None = None,
     ) -> None:
+        self._watch = watch or DeviceWatch({number: side.case.device for number, side in enumerate(sides)})
         self._sides = dict(enumerate(sharing_devices(sides))) | ({} if anchor is None else {ANCHOR: anchor})
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
         self._fresh_servers, self._round_seconds = fresh_servers, round_seconds
@@ -180,22 +197,26 @@ class InterleavedRunner:
             imported = {side: processes[side].imported_code() for side in order}
             self._check_code({side: code for side, code in imported.items() if side != ANCHOR})
             if batching is None:
-                batching = _found_out(processes, self._round_seconds)
+                on_cards = [side for side in sides if self._sides[side].case.device != "cpu"]
+                batching = _found_out(processes, self._round_seconds, on_cards)
             for _ in range(batching.batches):
                 _together(processes, batching.steps_of)
-            measured = tuple(
-                Round(group=number, number=each, sides=self._round(processes, batching, orders, number + each, begun))
-                for each in range(rounds)
-            )
+            self._watch.all_wait({side: process.pid for side, process in processes.items()})
+            measured = []
+            for each in range(rounds):
+                of_sides = self._round(processes, batching, orders, number + each, begun)
+                measured.append(Round(group=number, number=each, sides=of_sides))
+                self._watch.round_ended()
             metadata = {side: processes[side].end() for side in order}
         for server in self._servers.values():
             server.settle()  # until all processes are gone
         if self._fresh_servers:
             self.close()
         return ProcessGroup(
-            rounds=measured,
+            rounds=tuple(measured),
             metadata=metadata,
             code=imported,
+            device_use=self._watch.seen(),
             batching=batching,
             seconds=self._clock() - start,
         )
@@ -284,8 +305,8 @@ def _together(processes: Mapping[int, SideProcess], steps: Callable[[int], int])
         process.expect(TimedBatch)
 
 
-def _found_out(processes: Mapping[int, SideProcess], round_seconds: float) -> Batching:
-    """The batching by the median steps of the slowest side and of the anchor."""
+def _found_out(processes: Mapping[int, SideProcess], round_seconds: float, on_cards: Sequence[int]) -> Batching:
+    """The batching by the median steps of the slowest side and of the anchor, and of each side on a GPU."""
     _together(processes, lambda _: _WARM_STEPS)
     seconds: dict[int, list[float]] = {side: [] for side in processes}
     for _ in range(_TRIALS):
@@ -293,4 +314,5 @@ def _found_out(processes: Mapping[int, SideProcess], round_seconds: float) -> Ba
             seconds[side].append(process.time_batch(_TRIAL_STEPS).seconds / _TRIAL_STEPS)
     medians = {side: statistics.median(times) for side, times in seconds.items()}
     anchor = medians.pop(ANCHOR, None)
-    return Batching.of(max(medians.values()), anchor, round_seconds)
+    batching = Batching.of(max(medians.values()), anchor, round_seconds)
+    return batching.with_multiples({side: medians[side] for side in on_cards})

@@ -19,6 +19,7 @@ from bench.core.observation import RunMetadata
 from bench.core.protocol import TimedPhase
 from bench.duel.budget import BudgetOption, check_budget, check_group
 from bench.duel.code import check_own_code
+from bench.duel.device_use import DeviceUse, in_all
 from bench.duel.interleaved import ROUNDS, Batching, InterleavedRunner, ProcessGroup
 from bench.duel.rounds import ANCHOR, Round, group_log_ratio
 from bench.duel.sequential import (
@@ -109,6 +110,8 @@ class DuelResult:
     """The metadata of each side, and of the anchor, in the last group that it took part in."""
     code: Mapping[int, ImportedCode]
     """What each side imported in the last group that it took part in."""
+    device_use: DeviceUse | None = None
+    """What the driver reported of the sides' cards in any group; None where there is none."""
     batching: Batching
     seconds: float
     needed_seconds: float | None
@@ -378,6 +381,7 @@ def measure_until_settled(
         rounds=tuple(each for group in progress.groups for each in group.rounds),
         metadata={side: value for group in progress.groups for side, value in group.metadata.items()},
         code={side: value for group in progress.groups for side, value in group.code.items()},
+        device_use=in_all(group.device_use for group in progress.groups),
         batching=batching,
         seconds=clock() - begun,
         needed_seconds=_needed(decision, progress, question),

@@ -49,6 +49,7 @@ def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, A
         "dropped_slices": sum(side.contaminated for each in result.rounds for side in each.sides.values()),
         "steps_a_slice": batching.steps * batching.batches,
         "strokes_a_slice": batching.batches,
+        "multiples": {side_key(side): multiple for side, multiple in batching.multiples.items()},
         "seconds": result.seconds,
         "budget_seconds": question.budget_seconds,
         "needed_seconds": result.needed_seconds,
@@ -63,6 +64,7 @@ def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, A
             "step_seconds": _step_seconds(result, ANCHOR),
             "steps_a_slice": batching.anchor_steps * batching.batches,
         },
+        "device": _device_data(result),
         "machine_fingerprint": specification.machine.fingerprint,
         "machine": json.loads(specification.machine.to_json()),
     }
@@ -115,6 +117,14 @@ def _side_data(specification: DuelSpecification, result: DuelResult, number: int
         "variables": dict(side.environment.variables),
         "modules": [asdict(module) for module in result.code[number] if not module.name.startswith("bench.")],
     }
+
+
+def _device_data(result: DuelResult) -> dict[str, Any] | None:
+    """What was seen of the sides' cards; None where they have none that can be asked."""
+    use = result.device_use
+    if use is None:
+        return None
+    return {**asdict(use), "waiting": {side_key(side): used for side, used in use.waiting.items()}}
 
 
 def _same_programs(specification: DuelSpecification, result: DuelResult, contrast: Contrast) -> bool:

@@ -85,6 +85,12 @@ class SideProcess:
         self.expect(Finished)
         return metadata
 
+    @property
+    def pid(self) -> int:
+        """Its process id; it has reported that it began."""
+        assert self._process is not None
+        return self._process.pid
+
     def cpu_seconds(self) -> float:
         """CPU time of the process so far; NaN where it can't be read."""
         try:

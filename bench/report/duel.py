@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.core.case import Case
@@ -25,6 +25,9 @@ _STOPPED = {
     "time": "the time is over",
 }
 
+
+_USED_FRACTION = 0.01
+"""The part of a driver's sample from which on a device counts as in use: samples are in whole per cents."""
 
 _MOSTLY = 0.5
 """A measurement that ended for want of time has used more than this fraction of it; else, as many groups as are ever
@@ -133,6 +136,8 @@ def notes(record: Mapping[str, Any]) -> list[str]:
     texts = _of_verdicts(record)
     batches = record["slices_a_side"] * record["strokes_a_slice"]
     steps = count(record["steps_a_slice"] // record["strokes_a_slice"], "step")
+    if multiples := record.get("multiples"):
+        steps += f" ({', '.join(f'{side.upper()}: {many} times as many' for side, many in multiples.items())})"
     is_pair = len(record["sides"]) == 2
     texts.append(
         f"The replicate is the process {'pair' if is_pair else 'group'}: the median ratio of {batches} timed batches a "
@@ -154,6 +159,7 @@ def notes(record: Mapping[str, Any]) -> list[str]:
             f"÷ anchor: the step's time in those of a fixed computation measured beside it ({_anchor(anchor)}), which "
             f"compares with other occasions on this machine."
         )
+    texts += device_notes(record.get("device"))
     variables = [side["variables"].items() for side in record["sides"].values()]
     shared = {name: value for name, value in variables[0] if all((name, value) in of for of in variables)}
     where = f"on {'both' if is_pair else 'all'} sides"
@@ -167,6 +173,38 @@ def notes(record: Mapping[str, Any]) -> list[str]:
 def _contrasts(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The ratios; a record of 2026-11 and before is of one, and has its fields at the top."""
     return record.get("contrasts") or [record]
+
+
+def device_notes(device: Mapping[str, Any] | None) -> list[str]:
+    """What waiting sides used of a card, and whether it was slowed down; nothing where there was none.
+
+    Args:
+        device: what `bench.duel.record.to_data` has kept of it.
+    """
+    texts = [] if device is None else list(_while_waiting(device["waiting"], device["waiting_device"]))
+    if device is not None and device["throttling"]:
+        clocks = f", at {device['sm_mhz_lowest']} to {device['sm_mhz_highest']} MHz" if device["sm_mhz_lowest"] else ""
+        texts.append(
+            f"The device was slower than it could be{clocks}: {', '.join(device['throttling'])}. Sides alternate "
+            f"within tens of milliseconds, so that it is in the times of all alike."
+        )
+    return texts
+
+
+def _while_waiting(by_side: Mapping[str, float], by_anybody: float | None) -> Iterator[str]:
+    begin = "While all sides waited, "
+    busy = {side: used for side, used in sorted(by_side.items()) if used >= _USED_FRACTION}
+    others_use = by_anybody is not None and by_anybody >= _USED_FRACTION
+    often = f"for up to {100 * (by_anybody or 0.0):.0f} % of the time"
+    if busy:
+        words = ", ".join(f"{side.upper()} for up to {100 * used:.0f} %" for side, used in busy.items())
+        yield f"{begin}some kept the device busy, {words} of the time: their work is in the times of others."
+    elif by_side:
+        yield f"{begin}no side used the device{f', and something else did {often}' if others_use else ''}."
+    elif others_use:
+        yield f"{begin}the device was in use {often}; its driver does not know by whom."
+    elif by_anybody is not None:
+        yield f"{begin}nobody used the device."
 
 
 def _anchor(anchor: Mapping[str, Any]) -> str:

@@ -108,3 +108,10 @@ def test_a_groups_time_has_that_of_its_servers_in_it(tmp_path: Path, monkeypatch
     with InterleavedRunner(sides(2), data=tmp_path / "none", folder=tmp_path, clock=lambda: now) as runner:
         seconds = [runner.measure(number, Batching(5, 2), (0, 1), rounds=2).seconds for number in range(2)]
     assert seconds == [20.0, 20.0]
+
+
+def test_a_much_faster_side_on_a_gpu_does_more_steps_in_a_timed_batch() -> None:
+    """One step of 1.5 ms between two synchronisations would show how long starting it takes, not the card's pace."""
+    batching = Batching.of(0.030, 0.001).with_multiples({0: 0.030, 1: 0.0015, 2: 0.0151})
+    assert [batching.steps_of(side) for side in (0, 1, 2, ANCHOR)] == [1, 20, 1, 8]
+    assert Batching.of(0.001, None).with_multiples({0: 0.001, 1: 0.00099}) == Batching.of(0.001, None)
