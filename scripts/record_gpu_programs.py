@@ -1,11 +1,13 @@
 """Writes the recordings that the GPU attestations are tested against, on a machine without a GPU.
 
-    python scripts/record_gpu_programs.py tensorflow|jax FOLDER
+    python scripts/record_gpu_programs.py tensorflow|jax|profile FOLDER
 
 What a GPU would be given, not what it ran: Keras is told that there is a GPU, and its own code then traces (TensorFlow)
 or lowers for CUDA (JAX) the training step of a small `cudnn_ready` network. TensorFlow's graph is what attestation
 reads in a run too. JAX's HLO is that before the compiler's passes; in a run it is read after them, which keep custom
 calls and their scopes. JAX asks cuDNN for the size of its workspace, and for a descriptor: made-up ones are given.
+
+The profile of a card is composed: the format is that of XLA's profiler, the names of kernels are of others' cards.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ CELLS = ("simple_rnn", "lstm", "gru")
 def main() -> None:
     """Record one backend's programs."""
     backend, folder = sys.argv[1], Path(sys.argv[2])
-    os.environ["KERAS_BACKEND"] = backend
-    {"tensorflow": _tensorflow, "jax": _jax}[backend](folder)
+    if backend != "profile":
+        os.environ["KERAS_BACKEND"] = backend
+    {"tensorflow": _tensorflow, "jax": _jax, "profile": _profile}[backend](folder)
 
 
 def _model(cell: str) -> Any:
@@ -97,6 +100,40 @@ def _jax(folder: Path) -> None:
         text = lowered.as_text(dialect="hlo", debug_info=True)
         kept = [line for line in text.splitlines() if "op_name" in line and _tells(line)]
         (folder / f"jax_cuda_{cell}.hlo").write_text("\n".join(kept) + "\n")
+
+
+def _profile(folder: Path) -> None:
+    """A card's plane as both profilers write it: kernels on a stream, with what started them among their statistics."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    persistent, product = "RNN_blockPersist_fp_LSTM<float, float, float, 128>", "cutlass_80_tensorop_s1688gemm_128x256"
+    kernels = (
+        (persistent, "tf_op", "functional/recurrent_a_1/CudnnRNNV3:CudnnRNNV3"),
+        (persistent, "hlo_op", "custom-call.36"),
+        (product, "tf_op", "gradient_tape/functional/recurrent_b_1/CudnnRNNBackpropV3:CudnnRNNBackpropV3"),
+        (product, "hlo_op", "dot.1"),
+        ("loop_add_fusion", "hlo_op", "fusion.2"),
+    )
+    space = xplane_pb2.XSpace()
+    for plane, line in (
+        ("/device:GPU:0", "Stream #13(Compute)"),
+        ("/device:GPU:0", "XLA Ops"),
+        ("/host:CPU", "python"),
+    ):
+        device = space.planes.add(name=plane)
+        stream = device.lines.add(name=line)
+        for number, statistic in enumerate(("tf_op", "hlo_op"), 1):
+            device.stat_metadata[number].id, device.stat_metadata[number].name = number, statistic
+        for number, (kernel, statistic, started_by) in enumerate(kernels, 1):
+            device.event_metadata[number].id, device.event_metadata[number].name = number, kernel
+            event = stream.events.add(metadata_id=number, duration_ps=1000)
+            kept = event.stats.add(metadata_id=1 if statistic == "tf_op" else 2)
+            if number % 2:
+                kept.str_value = started_by
+            else:  # a text that occurs often is kept once, among the statistics' names
+                device.stat_metadata[100 + number].id = kept.ref_value = 100 + number
+                device.stat_metadata[100 + number].name = started_by
+    (folder / "composed_gpu_profile.xplane.pb").write_bytes(space.SerializeToString(deterministic=True))
 
 
 def _tells(line: str) -> bool:

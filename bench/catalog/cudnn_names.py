@@ -12,12 +12,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+_OF_TORCH = "aten::"
+_RECURRENCE = re.compile(rf"(?!{_OF_TORCH}).*(?:RNN_|LSTM_|GRU_|persistRNN|elemWiseRNN)")
 _PERSISTENT = re.compile(r"blockPersist|persistRNN", re.I)
 _STANDARD = re.compile(r"elementWise_[fb]p|elemWiseRNNcell")
 _PRODUCT = re.compile(r"gemm", re.I)
 _TENSOR_CORES = re.compile(r"HMMA|tensorop|tf32|[hs](?:884|1688|16816)gemm|gmma|xmma", re.I)
 _TF32 = re.compile(r"tf32|tensorop_s1688gemm(?!_(?:bf|f)16)", re.I)
 """cutlass names a product of 32-bit numbers on tensor cores, which is one in TF32, s1688gemm without a format."""
+
+
+def is_of_recurrence(name: str) -> bool:
+    """Whether a kernel's name is one of cuDNN's for a recurrence."""
+    return bool(_RECURRENCE.match(name))
+
+
+def is_telling(name: str) -> bool:
+    """Whether a kernel's name shows how a recurrence was computed: it is cuDNN's, or a product's, which shows units and
+    number format."""
+    return is_of_recurrence(name) or (_PRODUCT.search(name) is not None and not name.startswith(_OF_TORCH))
 
 
 def cudnn_kernel_words(kernel: str, operations: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -35,6 +36,20 @@ class Snapshot:
         random.setstate(self._python)
         np.random.set_state(self._numpy)
         self._backend.set_random_state(self._random)
+
+
+def steps_again(model: keras.Model, x: Any, y: Any) -> dict[str, Callable[[], object]]:
+    """What executes the programs of training and evaluation once more, by phase.
+
+    Args:
+        model: after it was trained.
+        x: the inputs of a batch that it was trained on.
+        y: their targets.
+    """
+    return {
+        "train": lambda: model.fit(x, y, len(x), epochs=1, verbose=0),
+        "evaluate": lambda: model.evaluate(x, y, len(x), verbose=0),
+    }
 
 
 def warm_size(samples: int, batch_size: int) -> int:

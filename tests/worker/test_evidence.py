@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.catalog.cudnn_names import cudnn_kernel_words
+from bench.worker.evidence.card_kernels import CardKernel, add_kernels, scopes_of_instructions, with_kernels
 from bench.worker.evidence.programs import (
     OUTSIDE,
     Evidence,
@@ -309,3 +311,51 @@ def test_what_torch_profiled_on_a_gpu(keys: dict[str, int]) -> None:
     assert "aten::gru" not in evidence.operations
     assert cudnn_kernel_words(evidence.kernel, evidence.operations).startswith("cudnn (persistent")
     assert ("tensor cores, TF32" in cudnn_kernel_words(evidence.kernel, evidence.operations)) == ("aten::gru" in keys)
+
+
+KERNEL, PRODUCT = "RNN_blockPersist_fp_LSTM<float, float, float, 128>", "cutlass_80_tensorop_s1688gemm_128x256"
+
+
+def test_cudnns_kernels_are_those_of_the_layer_that_started_them() -> None:
+    """Of TensorFlow's operations by their scopes, of JAX's by those of their instructions."""
+    hlo = (RECORDINGS / "jax_cuda_lstm.hlo").read_text()
+    program = {**read_hlo(hlo, "", SCOPES), OUTSIDE: Evidence("generic", {"while": 1}, "aa")}
+    of_a = next(name for name, scope in scopes_of_instructions(hlo).items() if "jvp(recurrent_a)" in scope)
+    kernels = [
+        *(CardKernel(KERNEL, instruction=of_a), CardKernel(KERNEL, instruction=of_a)),
+        CardKernel(PRODUCT, operation="gradient_tape/functional/recurrent_b_1/CudnnRNNBackpropV3:CudnnRNNBackpropV3"),
+        CardKernel("loop_add_fusion", instruction=of_a),
+        CardKernel("sm80_xmma_gemm_f32f32_tf32f32", operation="functional/dense_1/MatMul:MatMul"),
+    ]
+    shown = with_kernels(program, kernels, SCOPES, scopes_of_instructions(hlo))
+    cudnn = {"cudnn_rnn_ffi": 1, "cudnn_rnn_bwd_ffi": 1}
+    assert shown["recurrent_a"].operations == {**cudnn, KERNEL: 2}
+    assert shown["recurrent_b"].operations == {**cudnn, PRODUCT: 1}
+    assert shown[OUTSIDE] == program[OUTSIDE]
+    assert cudnn_kernel_words("cudnn", shown["recurrent_a"].operations) == "cudnn (persistent)"
+    # a recurrence's kernels that bear no scope are of the layers in cuDNN; products may be anybody's
+    bare = with_kernels(program, [CardKernel(KERNEL), CardKernel(PRODUCT)], SCOPES, {})
+    assert [bare[layer].operations for layer in LAYERS] == [{**cudnn, KERNEL: 1}] * 2
+
+
+def test_a_profiler_that_does_not_work_leaves_the_evidence_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    def refused(_: object) -> list[CardKernel]:
+        raise RuntimeError("CUPTI_ERROR_INSUFFICIENT_PRIVILEGES")
+
+    asked: list[str] = []
+    phases = {phase: lambda phase=phase: asked.append(phase) for phase in ("train", "evaluate")}
+    evidence = {
+        "train": {"recurrent_a": Evidence("cudnn", {"CudnnRNNV3": 1}, "aa")},
+        "evaluate": {"recurrent_a": Evidence("generic", {"While": 1}, "aa")},
+    }
+    assert add_kernels(evidence, phases, refused, SCOPES) == evidence
+    assert "CUPTI_ERROR_INSUFFICIENT_PRIVILEGES" in capfd.readouterr().err
+
+    def profiled(run: Callable[[], object]) -> list[CardKernel]:
+        run()
+        return [CardKernel(KERNEL)]
+
+    shown = add_kernels(evidence, phases, profiled, SCOPES)
+    assert asked == ["train"]  # where cuDNN was seen
+    assert shown["train"]["recurrent_a"].operations == {"CudnnRNNV3": 1, KERNEL: 1}
+    assert shown["evaluate"] == evidence["evaluate"]

@@ -30,6 +30,9 @@ class BackendAdapter(Protocol):
     def make_deterministic(self) -> None:
         """Let every operation give the same numbers again, or refuse; called after `configure`, before all else."""
 
+    def allow_tf32(self, allowed: bool) -> None:
+        """Let all products in float32 be computed as TF32, or none; called as `make_deterministic` is."""
+
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         """Create every variable that `fit` would create, leaving random state as plain `fit` would have it."""
 
@@ -94,7 +97,8 @@ class BackendAdapter(Protocol):
         """Run each phase, and read what it executed of the marked layers, as `attest` does."""
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
-        """Settings as the backend has them after the run: `threads` (None where that can't be read), TF32, versions."""
+        """Settings as the backend has them after the run: `threads` (None where that can't be read), `tf32` (whether
+        all products in float32 may be TF32; None where some may, or the backend decides), versions."""
 
 
 def load_backend(name: str) -> BackendAdapter:

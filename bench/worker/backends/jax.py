@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,14 @@ from keras.src.backend.jax.trainer import JAXEpochIterator
 from bench.core.metric import STREAMING
 from bench.core.protocol import FailedRun
 from bench.worker.evidence.canonical import hlo_digest
+from bench.worker.evidence.card_kernels import (
+    LINE,
+    PLANE,
+    CardKernel,
+    add_kernels,
+    profile_cards,
+    scopes_of_instructions,
+)
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import Program, Scopes, agreed_by_layer, read_hlo
 from bench.worker.evidence.retracing import Signature, shape_text
@@ -26,6 +34,7 @@ from bench.worker.evidence.steps import read_phase
 from bench.worker.inference import CallPath, Inputs, Outputs
 from bench.worker.step import StepNetwork
 from bench.worker.streaming import State, Step
+from bench.worker.warmup import Snapshot, steps_again
 
 _PROGRAMS = {
     "train": "jit_train_step",
@@ -45,6 +54,8 @@ class JaxBackend:
         self._compiled: CallPath | None = None
         self._step: Step | None = None
         """Both are kept, because their programs are among the client's only as long as they live."""
+        self._batch: tuple[Any, Any] = ((), ())
+        """What `fit` trains on in a step."""
 
     def configure(self, device: str, threads: int) -> None:
         if threads:
@@ -61,9 +72,14 @@ class JaxBackend:
         # read at each compilation; on a processor XLA's programs give the same numbers as they are
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_DETERMINISTIC}".strip()
 
+    def allow_tf32(self, allowed: bool) -> None:
+        # cuDNN's LSTM goes by it too (`jax.experimental.rnn`)
+        jax.config.update("jax_default_matmul_precision", _PRECISION[allowed])
+
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         # plain `fit` draws a batch from a shuffled iterator here, once; what that takes from NumPy's random numbers it
         # must take here too
+        self._batch = x[:batch_size], y[:batch_size]
         model._symbolic_build(iterator=JAXEpochIterator(x=x, y=y, batch_size=batch_size, shuffle=True))
 
     def synchronise(self) -> None:
@@ -140,7 +156,18 @@ class JaxBackend:
             phase: [read_phase(phase, scopes, partial(_read_module, phase, module)) for module in _modules(name)]
             for phase, name in _PROGRAMS.items()
         }
-        return {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}
+        evidence = {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}
+        if _client().platform == "cpu":
+            return evidence
+        instructions = {
+            phase: scopes_of_instructions("".join(module.to_string() for module in _modules(name)))
+            for phase, name in _PROGRAMS.items()
+        }
+        profile = partial(profile_cards, jax.profiler.trace, read_profile_file)
+        trained = Snapshot(model, self)
+        evidence = add_kernels(evidence, steps_again(model, *self._batch), profile, scopes, instructions)
+        trained.restore()
+        return evidence
 
     def mark(self, layers: Mapping[str, keras.Layer], scopes: Scopes) -> None:
         mark_calls(layers, scopes, jax.named_scope)
@@ -162,13 +189,34 @@ class JaxBackend:
             "platform": client.platform,
             "platform_version": client.platform_version,
             "default_matmul_precision": jax.config.jax_default_matmul_precision,
+            "tf32": next(
+                (on for on, name in _PRECISION.items() if name == jax.config.jax_default_matmul_precision), None
+            ),
             "enable_x64": jax.config.jax_enable_x64,
             "op_determinism": _DETERMINISTIC in os.environ.get("XLA_FLAGS", ""),
+            "memory_limit_bytes": (jax.config.jax_default_device.memory_stats() or {}).get("bytes_limit"),
             "threads": _threads() if client.platform == "cpu" else None,
             "cudnn_version": cuda_versions.cudnn_get_version() if cuda_versions else None,
         }
 
 
+def read_profile_file(file: Path, plane: str = PLANE, line: str = LINE) -> Iterator[CardKernel]:
+    """The kernels in a file of JAX's profiler.
+
+    Args:
+        file: an XSpace.
+        plane: how the names of the planes that are read begin.
+        line: the same of the lines.
+    """
+    for device in jax.profiler.ProfileData.from_file(str(file)).planes:
+        for stream in device.lines if device.name.startswith(plane) else ():
+            for event in stream.events if stream.name.startswith(line) else ():
+                stats = dict(event.stats)
+                yield CardKernel(event.name, str(stats.get("tf_op", "")), str(stats.get("hlo_op", "")))
+
+
+_PRECISION = {True: "tensorfloat32", False: "float32"}
+"""What JAX calls the precision of products by whether they may be TF32."""
 _DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 

@@ -6,16 +6,19 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow.python.eager import context
 from tensorflow.python.framework.config import is_op_determinism_enabled  # which Keras reads too
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from bench.core.metric import STREAMING
 from bench.core.protocol import FailedRun
 from bench.worker.evidence.canonical import graph_digest
+from bench.worker.evidence.card_kernels import LINE, PLANE, CardKernel, add_kernels, profile_cards
 from bench.worker.evidence.marks import mark_calls
 from bench.worker.evidence.programs import BY_TWO, Node, Program, Scopes, agreed_by_layer, is_loop, read_graph
 from bench.worker.evidence.retracing import Signature, shape_text
@@ -23,6 +26,7 @@ from bench.worker.evidence.steps import read_phase
 from bench.worker.inference import CallPath, Inputs, Outputs
 from bench.worker.step import StepNetwork
 from bench.worker.streaming import State, Step
+from bench.worker.warmup import Snapshot, steps_again
 
 _FUNCTIONS = {"train": "train_function", "evaluate": "test_function", "predict": "predict_function"}
 
@@ -33,6 +37,8 @@ class TensorFlowBackend:
     def __init__(self) -> None:
         self._compiled: Any = None
         self._step: Any = None
+        self._batch: tuple[Any, Any] = ((), ())
+        """What `fit` trains on in a step."""
 
     def configure(self, device: str, threads: int) -> None:
         if threads:
@@ -49,9 +55,13 @@ class TensorFlowBackend:
     def make_deterministic(self) -> None:
         tf.config.experimental.enable_op_determinism()
 
+    def allow_tf32(self, allowed: bool) -> None:
+        tf.config.experimental.enable_tensor_float_32_execution(allowed)
+
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         # with a batch, not an iterator: plain `fit` draws none on TensorFlow
-        model._symbolic_build(data_batch=(x[:batch_size], y[:batch_size]))
+        self._batch = x[:batch_size], y[:batch_size]
+        model._symbolic_build(data_batch=self._batch)
 
     def synchronise(self) -> None:
         tf.test.experimental.sync_devices()
@@ -117,7 +127,14 @@ class TensorFlowBackend:
             phase: [read_phase(phase, scopes, partial(_read_trace, function)) for function in functions]
             for phase, functions in self._executed(model).items()
         }
-        return {phase: agreed_by_layer(programs) for phase, programs in traces.items() if programs}
+        evidence = {phase: agreed_by_layer(programs) for phase, programs in traces.items() if programs}
+        if not tf.config.get_visible_devices("GPU"):
+            return evidence
+        profile = partial(profile_cards, tf.profiler.experimental.Profile, read_profile_file)
+        trained = Snapshot(model, self)
+        evidence = add_kernels(evidence, steps_again(model, *self._batch), profile, scopes)
+        trained.restore()
+        return evidence
 
     def mark(self, layers: Mapping[str, keras.Layer], scopes: Scopes) -> None:
         mark_calls(layers, scopes, tf.name_scope)
@@ -142,6 +159,28 @@ class TensorFlowBackend:
             "cudnn_version": build.get("cudnn_version"),
             "cuda_version": build.get("cuda_version"),
         }
+
+
+def read_profile_file(file: Path, plane: str = PLANE, line: str = LINE) -> Iterator[CardKernel]:
+    """The kernels in a file of TensorFlow's profiler.
+
+    Args:
+        file: an XSpace.
+        plane: how the names of the planes that are read begin.
+        line: the same of the lines.
+    """
+    space = xplane_pb2.XSpace.FromString(file.read_bytes())
+    for device in space.planes:
+        if not device.name.startswith(plane):
+            continue
+        names = {key: entry.name for key, entry in device.stat_metadata.items()}
+        for stream in device.lines:
+            for event in stream.events if stream.name.startswith(line) else ():
+                stats = {
+                    names[stat.metadata_id]: stat.str_value or names.get(stat.ref_value, "") for stat in event.stats
+                }
+                kernel = device.event_metadata[event.metadata_id].name
+                yield CardKernel(kernel, stats.get("tf_op", ""), stats.get("hlo_op", ""))
 
 
 def _shapes(signature: Any) -> Iterator[list[int | None]]:

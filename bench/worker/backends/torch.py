@@ -47,10 +47,13 @@ class TorchBackend:
         """None where nothing is compiled."""
 
     def configure(self, device: str, threads: int) -> None:
-        if device != "cpu" and int(device.partition(":")[2]) >= torch.cuda.device_count():
-            raise FailedRun(f"torch sees no {device}: its build here is for the processor, or finds no CUDA")
-        if device != "cpu" and (fraction := os.environ.get(MEMORY_FRACTION)):
-            torch.cuda.set_per_process_memory_fraction(float(fraction), int(device.partition(":")[2]))
+        if device != "cpu":
+            index = int(device.partition(":")[2])
+            if index >= torch.cuda.device_count():
+                raise FailedRun(f"torch sees no {device}: its build here is for the processor, or finds no CUDA")
+            torch.cuda.set_device(index)  # what is synchronised, and whose memory is read
+            if fraction := os.environ.get(MEMORY_FRACTION):
+                torch.cuda.set_per_process_memory_fraction(float(fraction))
         if threads:
             torch.set_num_threads(threads)
         # Keras chooses CUDA where it is there; its device scope overrides that
@@ -60,6 +63,9 @@ class TorchBackend:
     def make_deterministic(self) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
         torch.use_deterministic_algorithms(True)
+
+    def allow_tf32(self, allowed: bool) -> None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
     def build_symbolically(self, model: keras.Model, x: Any, y: Any, batch_size: int) -> None:
         if model.jit_compile:
@@ -202,11 +208,14 @@ class TorchBackend:
         return {phase: profiled(layers, run, scopes) for phase, run in phases.items()}
 
     def read_back(self, model: keras.Model) -> dict[str, Any]:
+        in_products, in_cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
         return {
-            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
-            "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+            "tf32": in_products if in_products == in_cudnn else None,
+            "tf32_matmul": in_products,
+            "tf32_cudnn": in_cudnn,
             "cudnn_version": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
             "op_determinism": torch.are_deterministic_algorithms_enabled(),
+            "memory_fraction": torch.cuda.get_per_process_memory_fraction() if _in_cuda() else None,
             "threads": torch.get_num_threads(),
             "onednn": torch.backends.mkldnn.is_available(),
             **(self._compilation.settings() if self._compilation else {}),

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.catalog.cudnn_names import is_telling
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -315,9 +317,6 @@ _TORCH_TRANSFORMS = frozenset(
     {"aten::cumsum", "aten::cumprod", "aten::logcumsumexp", "aten::_fft_r2c", "aten::_fft_c2r", "aten::_fft_c2c"}
 )
 _TORCH_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::convolution"})
-_TORCH_DEVICE = re.compile(r"(?!aten::).*(?:RNN_|LSTM_|GRU_|persistRNN|elemWiseRNN|gemm)")
-"""Names of what runs on a card: cuDNN's own kernels for a recurrence, of which there are several, and products, whose
-names show the units and the number format (`bench.catalog.cudnn_names`)."""
 
 
 _COMPILED_PRODUCTS = frozenset(
@@ -364,6 +363,6 @@ def read_profile(operations: Mapping[str, int], steps: int) -> Evidence:
         seen.add("generic")
     if _halves(operations.get(_TORCH_HALVING, 0), steps) or operations.keys() & _TORCH_TRANSFORMS:
         seen.add("parallel")
-    telling |= {name for name in operations if _TORCH_DEVICE.match(name)}
+    telling |= {name for name in operations if is_telling(name)}
     counted = {name: count for name, count in sorted(operations.items()) if name in telling}
     return Evidence(_only(seen) if seen else "none", counted, artefact)
