@@ -1,6 +1,6 @@
 """What `bench gpu-kit` puts into its folder as `run.py`: checks, measures, folds and reports, on a machine with a GPU.
 
-    python3.12 run.py [--minutes 8] [--out DIR] [--device gpu:0] [--set axis=value …]
+    python3.12 run.py [--minutes 8] [--out DIR] [--device gpu:0] [--precision train_seconds=2%] [--set axis=value …]
 
 Python's standard library alone: nothing of bench can be imported before this has unpacked it. Whatever cuts it off, the
 same command goes on from there: what is measured is in the store, run by run, and what was tested is kept beside it.
@@ -49,6 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--minutes", type=float, default=8.0, help="all that it may take (8)")
     parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="where store, log and report are left")
     parser.add_argument("--device", default="gpu:0", help="gpu:0; cpu tries it all without a GPU")
+    parser.add_argument(
+        "--precision",
+        default="train_seconds=2%",
+        help="how narrow gpu_duel's intervals are to become; not asked for where --set has seeds or repeats",
+    )
     parser.add_argument("--set", action="append", default=[], dest="overrides", help="as bench run takes it")
     given = parser.parse_args(arguments)
     started = time.monotonic()
@@ -69,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
             return 2
         site = unpack(out / KEPT / "site", report)
         steps = Steps(out, [site, KIT / "program"], report, deadline=started + 60 * given.minutes - REPORT_SECONDS)
-        return steps.run(given.device, given.overrides)
+        return steps.run(given.device, given.overrides, given.precision)
 
 
 def check(facts: dict[str, object]) -> None:
@@ -150,7 +155,7 @@ class Steps:
             "BENCH_CACHE_DIR": str(out / KEPT / "cache"),
         }
 
-    def run(self, device: str, overrides: Sequence[str]) -> int:
+    def run(self, device: str, overrides: Sequence[str], precision: str) -> int:
         """Measure as long as there is time, then fold and report; the exit code of the report."""
         self._tool(["nvidia-smi"])
         self._bench(["env"])
@@ -161,7 +166,9 @@ class Steps:
         if device != "cpu" and self._left() > 0 and not any((self._out / KEPT / "cache" / "forking").glob("*.json")):
             self._bench(["env", "--forking", device])
         self._measure("gpu_8min", chosen)
-        self._measure("gpu_duel", chosen)
+        # which goes on with a new seed in each block, so that what sets the seeds excludes it
+        until = [] if any(text.startswith(("seeds=", "repeats=")) for text in overrides) else ["--precision", precision]
+        self._measure("gpu_duel", [*chosen, *until])
         self._bench(["compact", "--results", str(self._store)], seconds=_PATIENCE_SECONDS)
         return self._bench(["report", str(self._store), "--out", str(self._out / "report")], seconds=_PATIENCE_SECONDS)
 

@@ -122,7 +122,8 @@ def commands(out: Path) -> list[str]:
     return [line.partition(" --results")[0].partition(f" {out}")[0] for line in lines]
 
 
-REST = ["run gpu_8min --set devices=gpu:0", "run gpu_duel --set devices=gpu:0", "compact", "report"]
+DUEL = "run gpu_duel --set devices=gpu:0"
+REST = ["run gpu_8min --set devices=gpu:0", f"{DUEL} --precision train_seconds=2%", "compact", "report"]
 
 
 def test_the_script_measures_a_block_first_then_tests_forking_and_folds_at_the_end(kit: Path, tmp_path: Path) -> None:
@@ -142,8 +143,12 @@ def test_the_script_measures_a_block_first_then_tests_forking_and_folds_at_the_e
 def test_called_again_the_script_goes_on_behind_what_is_there(kit: Path, tmp_path: Path) -> None:
     script(kit, tmp_path / "out")
     (tmp_path / "out" / "commands.txt").unlink()
-    assert script(kit, tmp_path / "out", "--set", "epochs=1").returncode == 0
-    assert commands(tmp_path / "out")[:3] == ["env", *(f"{line} --set epochs=1" for line in REST[:2])]
+    assert script(kit, tmp_path / "out", "--set", "epochs=1", "--precision", "train_seconds=5%").returncode == 0
+    first = f"{REST[0]} --set epochs=1"
+    assert commands(tmp_path / "out")[:3] == ["env", first, f"{DUEL} --set epochs=1 --precision train_seconds=5%"]
+    (tmp_path / "out" / "commands.txt").unlink()
+    script(kit, tmp_path / "out", "--set", "seeds=0")
+    assert commands(tmp_path / "out")[2] == f"{DUEL} --set seeds=0"  # they exclude each other
 
 
 def test_what_the_script_has_begun_ends_with_it(kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
