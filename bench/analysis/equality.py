@@ -24,7 +24,7 @@ from bench.catalog import dtypes, tasks
 from bench.core.axes import BY_FIELD
 from bench.core.case import Case
 
-HOW = ("kernel", "backend", "device", "runtime", "dtype", "threads")
+HOW = ("kernel", "backend", "device", "runtime", "dtype", "threads", "tf32")
 """The fields of a case that are about how it is computed, and not what."""
 SEED = 0
 """What the batch and the weights are drawn from."""

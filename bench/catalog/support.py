@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.catalog import dtypes, networks, tasks
+from bench.catalog import networks, tasks
 from bench.catalog.activations import DEFAULT
 from bench.catalog.backends import BACKENDS
 from bench.catalog.cells import BUILT_IN
 from bench.catalog.kernels import cudnn_obstacle, default_kernels
+from bench.catalog.number_rules import double_precision_refusal, half_precision_refusal, number_format_refusal
 from bench.catalog.runtimes import RUNTIMES
 from bench.core.axes import changed
 from bench.core.case import Case, written
@@ -48,8 +49,8 @@ class Capabilities:
     """By runtime: the same."""
     device_problem: Callable[[str], str | None]
     """Why a device can't be used; None where it can."""
-    compile_problem: str | None = None
-    """Why torch.compile can't be used; None where it can."""
+    compile_problem: Callable[[str], str | None] = lambda device: None
+    """Why torch.compile can't make code for a device; None where it can."""
 
 
 def refusal(case: Case, host: Capabilities) -> str | None:
@@ -61,7 +62,7 @@ def refusal(case: Case, host: Capabilities) -> str | None:
         or runtime_refusal(case)
         or host.runtimes.get(case.runtime)
         or kernel_refusal(case)
-        or (host.compile_problem if case.kernel == "compiled" else None)
+        or (host.compile_problem(case.device) if case.kernel == "compiled" else None)
     )
 
 
@@ -71,7 +72,7 @@ def missing(case: Case, host: Capabilities) -> str | None:
         host.backends[case.backend]
         or host.device_problem(case.device)
         or host.runtimes.get(case.runtime)
-        or (host.compile_problem if case.kernel == "compiled" else None)
+        or (host.compile_problem(case.device) if case.kernel == "compiled" else None)
     )
 
 
@@ -101,8 +102,8 @@ def probe_refusal(case: Case, host: Capabilities) -> str | None:
         or option_refusal(case)
         or runtime_refusal(case)
         or host.runtimes.get(case.runtime)
-        or _number_format_refusal(case)
-        or (host.compile_problem if case.kernel == "compiled" else None)
+        or number_format_refusal(case)
+        or (host.compile_problem(case.device) if case.kernel == "compiled" else None)
     )
 
 
@@ -180,11 +181,11 @@ def _stateful_refusal(case: Case) -> str | None:
 def kernel_refusal(case: Case) -> str | None:
     """Why Keras has not this kernel for this cell, backend, device, network and dtype; None where it has."""
     return (
-        _number_format_refusal(case)
-        or _double_precision_refusal(case)
+        number_format_refusal(case)
+        or double_precision_refusal(case)
         or _deterministic_refusal(case)
         or (_cudnn_refusal(case) if case.kernel == "cudnn" else _switch_refusal(case))
-        or _half_precision_refusal(case)
+        or half_precision_refusal(case)
         or _gaps_refusal(case)
     )
 
@@ -230,7 +231,11 @@ def _compile_refusal(case: Case) -> str | None:
 
 
 def _graph_break(case: Case) -> str | None:
-    """Why torch.compile has no graph of a layer: the general loop of Keras breaks it at every step."""
+    """Why torch.compile has no graph of a layer: the general loop of Keras breaks it at every step.
+
+    On a GPU there is a graph of LSTM and GRU all the same: while Dynamo traces, Keras passes cuDNN by and takes the
+    loop with the product of all inputs hoisted (`torch.compiler.is_compiling`, backend/torch/rnn.py).
+    """
     task = tasks.known(case)
     causes = (
         (case.cell in ("simple_rnn", "min_gru"), case.cell),
@@ -243,10 +248,6 @@ def _graph_break(case: Case) -> str | None:
         return (
             f"{cause} takes Keras's general loop over the steps, in which torch.compile breaks the graph: use generic"
         )
-    if case.device != "cpu" and case.cell in BUILT_IN:
-        layers = networks.of(case).recurrent
-        if any(cudnn_obstacle(case, layer) is None for layer in layers):
-            return "on a GPU Keras gives the layer to cuDNN, which torch.compile leaves as it is: ask for cudnn"
     return None
 
 
@@ -285,28 +286,6 @@ def _gaps_refusal(case: Case) -> str | None:
     if "cudnn" not in default_kernels(replace(case, mask="none")):
         return None
     return "mask=gaps rules cuDNN out, and Keras on TensorFlow picks it all the same: the run ends; use generic"
-
-
-def _number_format_refusal(case: Case) -> str | None:
-    dtype = dtypes.find(case.dtype)
-    if dtype.exported and case.runtime != "litert":
-        return f"{case.dtype} is a format of weights that LiteRT exports: ask for --set runtimes=litert"
-    return dtype.problem
-
-
-def _double_precision_refusal(case: Case) -> str | None:
-    if case.dtype == "float64" and case.backend != "tensorflow":
-        # backend/common/dtypes.py: 64 bits become 32 "to be aligned with JAX's default behavior", on torch too
-        return f"Keras computes parts of a float64 model in float32 on {case.backend}: use tensorflow"
-    return None
-
-
-def _half_precision_refusal(case: Case) -> str | None:
-    """JAX's cuDNN LSTM is picked by Keras whatever the dtype, and then has no program in half precision."""
-    takes_cudnn = case.device != "cpu" and case.cell == "lstm" and case.kernel in ("auto", "cudnn")
-    if takes_cudnn and case.backend == "jax" and dtypes.find(case.dtype).compute in ("float16", "bfloat16"):
-        return "JAX's cuDNN LSTM has no half precision, and Keras picks it all the same: use generic"
-    return None
 
 
 def _inputs_refusal(case: Case) -> str | None:

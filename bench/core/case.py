@@ -120,6 +120,13 @@ class Case:
         default=False,
         doc="whether the backend may use only operations that give the same numbers again, whatever that costs",
     )
+    tf32: str = axis(
+        plural="tf32",
+        default="default",
+        doc="whether products in float32 may be computed as TF32 on a GPU's tensor cores: on, off; default is the "
+        "backend's own rule",
+        catalogue="tf32",
+    )
     env: str = axis(
         plural="env",
         default="none",

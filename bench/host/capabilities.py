@@ -22,15 +22,17 @@ def read_capabilities(machine: Machine) -> Capabilities:
         backends=software.installed_backends(),
         runtimes=installed_runtimes(),
         device_problem=lambda device: hardware.device_problem(device, machine, visible),
-        compile_problem=compile_problem(),
+        compile_problem=compile_problem,
     )
 
 
-def compile_problem() -> str | None:
-    """Why torch.compile can't make code here, as a sentence without its full stop; None where it can.
+def compile_problem(device: str) -> str | None:
+    """Why torch.compile can't make code for a device here, as a sentence without its full stop; None where it can.
 
-    Inductor compiles C++ against Python's headers, also for what surrounds the code of a GPU.
+    Inductor compiles C++ against Python's headers, also for what surrounds the code of a GPU, which Triton makes.
     """
+    if device != "cpu" and importlib.util.find_spec("triton") is None:
+        return "on a GPU torch.compile needs Triton, which torch's builds for CUDA bring: `pip install triton` adds it"
     compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler) is None:
         return f"torch.compile needs a C++ compiler, and {compiler} is not here: install it, or name one in CXX"

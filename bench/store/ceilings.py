@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -51,6 +51,8 @@ class ProductShape:
     """Recurrent layers. A file written before it was recorded has two."""
     directions: int = 1
     """Chains of steps in each layer, which don't wait for each other. A file written before has one."""
+    tf32: str = "default"
+    """Whether products in float32 may be TF32. A file written before has the backend's own rule."""
 
     @classmethod
     def of(cls, case: Case, task: Task) -> Self | None:
@@ -71,6 +73,7 @@ class ProductShape:
             device=case.device,
             dtype=case.dtype,
             threads=case.threads,
+            tf32=case.tf32,
             gates=gates,
             units=case.units,
             batch_size=case.batch_size,
@@ -110,12 +113,12 @@ class Ceilings:
         return self.shape, self.machine_fingerprint, self.software_fingerprint
 
     def to_data(self) -> dict[str, Any]:
-        """As it stands in a store: two layers of one direction go unsaid, so that what was written before stays what it
-        was."""
+        """As it stands in a store: what the fields' defaults are goes unsaid, so that what was written before stays
+        what it was."""
         content = asdict(self)
-        for name, usual in (("layers", 2), ("directions", 1)):
-            if content["shape"][name] == usual:
-                del content["shape"][name]
+        for shape_field in fields(ProductShape):
+            if content["shape"][shape_field.name] == shape_field.default:
+                del content["shape"][shape_field.name]
         return {"bounds_version": CEILINGS_VERSION, **content}
 
 

@@ -23,6 +23,7 @@ History of the schema:
   `idle_watts`, `energy_counter`); how far outputs of streaming inference are from those of whole sequences
   (`streaming_difference`), and the accuracy that an export costs (`accuracy_lost`); environment variables and
   determinism as axes (`env`, `deterministic`). Only new columns.
+- version 6, 2026-11-27: TF32 as an axis (`tf32`). Only new columns.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ import pyarrow.parquet as pq
 from bench.core.case import Case
 from bench.core.observation import Observation, RunMetadata
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
 """By version: the step from a table of it to one of the next version. Columns that are merely new need none: they are

@@ -7,7 +7,7 @@ import sys
 
 import keras
 
-from bench.catalog import dtypes
+from bench.catalog import dtypes, tf32
 from bench.catalog.dtypes import Dtype
 from bench.core.case import Case
 from bench.worker.backends import BackendAdapter, load_backend
@@ -31,6 +31,8 @@ def start_session(case: Case) -> BackendAdapter:
     backend.configure(case.device, case.threads)
     if case.deterministic:
         backend.make_deterministic()
+    if case.tf32 != tf32.DEFAULT:
+        backend.allow_tf32(case.tf32 == "on")
     return backend
 
 

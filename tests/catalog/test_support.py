@@ -23,7 +23,7 @@ from tests.support.hosts import a_host
 def test_torch_compile_needs_what_it_compiles_with() -> None:
     compiled = Case(cell="lstm", backend="torch", kernel="compiled", network="cudnn_ready")
     offered: dict[str, Any] = {"backends": dict.fromkeys(BACKENDS), "runtimes": {"torch.nn": None}}
-    without = a_host(**offered, compile_problem="g++ is not here")
+    without = a_host(**offered, compile_problem=lambda device: "g++ is not here")
     assert refusal(compiled, a_host(**offered)) is None
     assert refusal(compiled, without) == probe_refusal(compiled, without) == missing(compiled, without)
     assert refusal(compiled, without) == "g++ is not here"
@@ -60,7 +60,6 @@ def test_what_the_host_lacks_comes_first() -> None:
             {"kernel": "compiled", "backend": "torch", "cell": "gru", "reset_after": False},
             "reset_after=false takes Keras's general loop over the steps, in which torch.compile breaks the graph",
         ),
-        ({"kernel": "compiled", "backend": "torch", "device": "gpu:0"}, "on a GPU Keras gives the layer to cuDNN"),
         ({"kernel": "compiled"}, "torch.compile is torch's alone: on tensorflow ask for the kernel xla"),
         ({"backend": "torch", "kernel": "unrolled"}, "Keras on torch ignores unroll"),
         ({"cell": "simple_rnn", "kernel": "cudnn", "device": "gpu:0"}, "no cuDNN path for SimpleRNN"),
@@ -83,6 +82,11 @@ def test_what_the_host_lacks_comes_first() -> None:
             "JAX's cuDNN LSTM has no half precision",
         ),
         ({"device": "gpu:0", "backend": "jax", "dtype": "mixed_float16"}, "Keras picks it all the same: use generic"),
+        ({"tf32": "on"}, "TF32 is a format of an NVIDIA GPU's tensor cores, and the device is cpu"),
+        (
+            {"tf32": "off", "device": "gpu:0", "dtype": "mixed_float16", "backend": "torch"},
+            "TF32 stands in for float32, and with mixed_float16 layers compute in float16: set tf32=default",
+        ),
         ({"kernel": "parallel"}, "no scan can compute: parallel is for cells like min_gru"),
         ({"kernel": "cudnn", "device": "gpu:0", "cell": "min_gru"}, "cuDNN has no minGRU"),
     ],
@@ -96,10 +100,13 @@ def test_a_kernel_that_cannot_be_had_has_its_reason(axes: dict[str, Any], reason
     [
         {"kernel": "cudnn", "device": "gpu:0", "network": "cudnn_ready"},
         {"kernel": "unrolled", "backend": "jax"},
+        {"tf32": "on", "device": "gpu:0"},
         {"kernel": "xla"},
         {"backend": "torch", "kernel": "generic"},
         {"dtype": "mixed_float16"},
         {"dtype": "float64"},
+        {"kernel": "compiled", "backend": "torch"},
+        {"kernel": "compiled", "backend": "torch", "device": "gpu:0", "network": "cudnn_ready"},
         {"kernel": "parallel", "cell": "min_gru"},
         {"kernel": "xla", "cell": "min_gru"},
         {"kernel": "parallel", "cell": "my_cells:lru"},

@@ -43,6 +43,7 @@ def test_an_axis_keeps_its_declaration() -> None:
             "masks",
             "activations",
             "variables",
+            "tf32",
         )
     }
     assert (AXES["bias"].type, AXES["bias"].default, AXES["bias"].is_number) == (bool, (True,), False)

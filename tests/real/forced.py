@@ -1,13 +1,17 @@
-"""Does what the catalogue says can't be done, with plain Keras, and prints what came of it as a line of JSON.
+"""Does what the catalogue says can't be done, with plain Keras, and prints what came of it as a line of JSON; and sets
+what needs a GPU to have an effect, and reads it back.
 
 KERAS_BACKEND=… python tests/real/forced.py
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -15,8 +19,15 @@ import keras
 import numpy as np
 from keras.src.backend.common.dtypes import result_type
 
+from bench.core.case import Case
+from bench.core.protocol import MEMORY_FRACTION
+from bench.worker.backends import load_backend
+from bench.worker.evidence.attestation import Attestation, contradictions
+from bench.worker.evidence.card_kernels import profile_cards
+
 X = np.random.default_rng(0).random((4, 6, 3), np.float32)
 Y = np.zeros(4, np.int32)
+RECORDINGS, PROFILE = Path(__file__).parents[1] / "recordings", "composed_gpu_profile.xplane.pb"
 
 
 def tried(action: Callable[[], Any]) -> str:
@@ -113,6 +124,51 @@ def of_torch_nn() -> dict[str, str]:
     }
 
 
+def tf32_read_back(backend: str) -> list[Any]:
+    """What is read back of TF32 as it is by default, allowed, and not; and the objection where that isn't as asked."""
+    adapter = load_backend(backend)
+    adapter.configure("cpu", 0)
+    settings = [adapter.read_back(None)]
+    for allowed in (True, False):
+        adapter.allow_tf32(allowed)
+        settings.append(adapter.read_back(None))
+    shown = Attestation(evidence={}, phases=(), settings={"jit_compile": False, **settings[-1]})
+    objections = contradictions(Case(cell="lstm", backend=backend, tf32="on"), shown)
+    return [*(read["tf32"] for read in settings), *objections]
+
+
+def card_kernels(backend: str) -> list[list[str]]:
+    """What the backend reads in a profile of a card, and how many events of its own profiler it reads as such."""
+    adapter = importlib.import_module(f"bench.worker.backends.{backend}")
+    recorded = [[k.name, k.operation, k.instruction] for k in adapter.read_profile_file(RECORDINGS / PROFILE)]
+    trace: Any
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        trace = tf.profiler.experimental.Profile
+    else:
+        import jax
+
+        trace = jax.profiler.trace
+    on_the_processor = partial(adapter.read_profile_file, plane="/host:", line="")
+    events = profile_cards(trace, on_the_processor, lambda: outputs("gru"))
+    return [*recorded, [str(len(events) > 0), "", ""]]
+
+
+def second_card_of_torch() -> list[Any]:
+    """Which card torch is told to take, and how much of it, where there are two; last, since Keras stays on it."""
+    import torch
+
+    os.environ[MEMORY_FRACTION] = "0.45"
+    with (
+        mock.patch.object(torch.cuda, "device_count", return_value=2),
+        mock.patch.object(torch.cuda, "set_device") as card,
+        mock.patch.object(torch.cuda, "set_per_process_memory_fraction") as fraction,
+    ):
+        load_backend("torch").configure("gpu:1", 0)
+    return [*card.call_args.args, *fraction.call_args.args]
+
+
 def main() -> None:
     """Print what came of everything."""
     backend = keras.config.backend()
@@ -133,6 +189,18 @@ def main() -> None:
         model = keras.Sequential([keras.Input((6, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])
         model.compile("sgd", "mse")
         results["jit_compile"] = model.jit_compile
+    if backend != "torch":
+        results["card kernels"] = card_kernels(backend)
+    results["tf32"] = tf32_read_back(backend)
+    if backend == "jax":
+        from jax.experimental import rnn
+
+        results["tf32 in cudnn"] = rnn._lstm_cudnn_allow_tf32(None)
+    if backend == "torch":
+        import torch
+
+        results["tf32 in cudnn"] = torch.backends.cudnn.rnn.fp32_precision
+        results["second card"] = second_card_of_torch()
     print(json.dumps(results), flush=True)
     os._exit(0)  # a backend takes its time to end in order
 

@@ -34,13 +34,33 @@ def of_every_backend(results: dict[str, Any]) -> None:
     # "squares of small gradients are 0 in float16"; "a weight's update is lost in bfloat16's 8 bits"
     assert results["square float16"] == "0.0"
     assert results["update bfloat16"] == "1.0"
+    *read_back, objection = results["tf32"]
+    assert read_back[1:] == [True, False]
+    assert objection.startswith("asked for tf32=on, but ")
+
+
+def has_read_the_profile(results: dict[str, Any]) -> None:
+    """The recorded one of a card, and one of its own of the processor."""
+    *kernels, of_the_processor = results["card kernels"]
+    persistent, product = "RNN_blockPersist_fp_LSTM<float, float, float, 128>", "cutlass_80_tensorop_s1688gemm_128x256"
+    backward = "gradient_tape/functional/recurrent_b_1/CudnnRNNBackpropV3:CudnnRNNBackpropV3"
+    assert kernels == [
+        [persistent, "functional/recurrent_a_1/CudnnRNNV3:CudnnRNNV3", ""],
+        [persistent, "", "custom-call.36"],
+        [product, backward, ""],
+        [product, "", "dot.1"],
+        ["loop_add_fusion", "", "fusion.2"],
+    ]
+    assert of_the_processor[0] == "True"
 
 
 def test_tensorflow() -> None:
     results = forced("tensorflow")
     of_every_backend(results)
+    has_read_the_profile(results)
     assert (results["cudnn lstm"], results["cudnn gru"]) == ("ValueError", "ValueError")  # "cuDNN runs on GPUs only"
     assert results["float64"][0] == "float64"
+    assert results["tf32"][0] is True  # "JAX and TensorFlow take TF32 for every product"
     # "for any batch Keras's loop needs operations that LiteRT's interpreter has not"
     assert (results["litert loop"], results["litert unrolled"]) == ("ConverterError", "True")
 
@@ -49,10 +69,13 @@ def test_tensorflow() -> None:
 def test_jax() -> None:
     results = forced("jax")
     of_every_backend(results)
+    has_read_the_profile(results)
     assert results["cudnn lstm"] not in ("True", "False")  # it raises
     assert results["cudnn gru"] == "True"  # "Keras's JAX backend has no cuDNN GRU": it computes the loop
     assert results["float64"][0] == "float32"  # "Keras computes parts of a float64 model in float32"
     assert results["jit_compile"] is True  # "JAX always compiles with XLA"
+    assert results["tf32"][0] is None
+    assert results["tf32 in cudnn"] is False  # cuDNN's LSTM goes by the precision of products
 
 
 @pytest.mark.extra("torch")
@@ -67,6 +90,9 @@ def test_torch() -> None:
     assert gru == 0
     assert simple_rnn > 1  # "Keras's general loop over the steps, in which torch.compile breaks the graph"
     assert results["unroll is ignored"] is True
+    assert results["tf32"][0] is None  # "torch for cuDNN's kernels and not for others"
+    assert results["tf32 in cudnn"] == "none"  # it goes by the general setting, which is full precision
+    assert results["second card"] == [1, 0.45]  # it is what is synchronised, and whose memory is read
     # "know tanh only", "gates have sigmoid", "its reset gate after the product", "take no mask"
     for name in ("activation", "recurrent_activation", "reset_after", "mask"):
         assert results[f"torch.nn {name}"] == "TypeError", name

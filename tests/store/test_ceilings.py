@@ -19,7 +19,8 @@ def test_a_shape_is_what_the_products_depend_on_and_no_more() -> None:
     mnist = TASKS["mnist"]
     shape = ProductShape.of(Case(cell="gru", units=64), mnist)
     assert shape == ProductShape.of(Case(cell="gru", units=64, seed=3, epochs=9, kernel="unrolled", runtime="x"), mnist)
-    assert shape != ProductShape.of(Case(cell="gru", units=64, threads=1), mnist)
+    for apart in (Case(cell="gru", units=64, threads=1), Case(cell="gru", units=64, tf32="off")):
+        assert shape != ProductShape.of(apart, mnist)
     assert ProductShape.of(Case(cell="tests.real.user_cells:good"), mnist) is None  # its arithmetic isn't guessed
 
 
@@ -41,10 +42,11 @@ def test_of_several_measurements_the_best_is_taken_and_what_cannot_be_read_is_re
     assert "upgrade bench" in warned[1]
 
 
-def test_two_layers_are_stored_as_before_and_three_are_kept_apart(tmp_path: Path) -> None:
+def test_what_was_added_goes_unsaid_where_it_is_as_before(tmp_path: Path) -> None:
     deep = replace(CEILINGS, shape=replace(CEILINGS.shape, layers=3))
     assert (CEILINGS.shape.input_widths, deep.shape.input_widths) == ((28, 128), (28, 128, 128))
-    assert "layers" not in CEILINGS.to_data()["shape"]
-    for written in (CEILINGS, deep):
+    without_tf32 = replace(CEILINGS, shape=replace(CEILINGS.shape, tf32="off"))
+    assert not {"layers", "directions", "tf32"} & set(CEILINGS.to_data()["shape"])
+    for written in (CEILINGS, deep, without_tf32):
         ceilings.save(tmp_path, written)
-    assert set(ceilings.load([tmp_path], warn=pytest.fail)) == {CEILINGS.key, deep.key}
+    assert set(ceilings.load([tmp_path], warn=pytest.fail)) == {CEILINGS.key, deep.key, without_tf32.key}

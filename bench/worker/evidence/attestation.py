@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from bench.catalog import dtypes, kernels, networks
+from bench.catalog import dtypes, kernels, networks, tf32
 from bench.catalog.kernels import jit_compile
 from bench.core.case import Case
 from bench.core.metric import STREAMING
@@ -166,6 +166,8 @@ def _of_settings(case: Case, settings: Mapping[str, Any]) -> list[str]:
     ]
     if case.deterministic and settings.get("op_determinism") is False:
         problems.append(f"asked for deterministic=true, but {case.backend} reads back that it isn't")
+    if case.tf32 != tf32.DEFAULT and settings.get("tf32") is not (case.tf32 == "on"):
+        problems.append(f"asked for tf32={case.tf32}, but {case.backend} reads back {settings.get('tf32')}")
     threads = settings["threads"]
     if case.threads and threads is not None and threads != case.threads:
         problems.append(f"asked for {case.threads} threads, but {case.backend} has {threads}")
