@@ -32,6 +32,7 @@ OWN_FRAMEWORKS = {
 }
 """The modules of the worker that may import more than Keras."""
 PLOTS = {"seaborn", "matplotlib"}
+CLUSTERS = {"ray"}
 DATA = {"pandas", "pyarrow", "scipy", "duckdb"}
 WORKERS = {"keras", "numpy", "psutil"}
 """What the worker needs beside its own backend (nothing there reads parquet)."""
@@ -99,6 +100,12 @@ def test_frameworks_are_imported_in_the_worker_only_and_plots_in_the_report_only
     tops = {imported.split(".")[0] for imported in imports(path)}
     assert folder_of(name) == "worker" or not tops & FRAMEWORKS
     assert folder_of(name) == "report" or not tops & PLOTS
+
+
+@pytest.mark.parametrize(("name", "path"), modules())
+def test_ray_is_imported_where_a_cluster_is_named_and_only_then(name: str, path: Path) -> None:
+    assert folder_of(name) == "cluster" or CLUSTERS.isdisjoint(each.split(".")[0] for each in imports(path))
+    assert CLUSTERS.isdisjoint(each.split(".")[0] for each in imports(path, at_start_only=True))
 
 
 def test_nothing_imports_the_worker() -> None:
@@ -180,7 +187,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, frozenset[str]
 
 @pytest.mark.parametrize("command", LIGHT)
 def test_no_command_but_the_worker_imports_a_framework(loaded: dict[str, frozenset[str]], command: str) -> None:
-    assert not loaded[command] & (FRAMEWORKS | PLOTS)
+    assert not loaded[command] & (FRAMEWORKS | PLOTS | CLUSTERS)
 
 
 @pytest.mark.parametrize("command", [one for one in LIGHT if "STORE" not in one])

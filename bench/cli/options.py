@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import completion
-from bench.core.errors import NoVerdictError
+from bench.core.errors import NoVerdictError, UsageError
 
 LOCAL_RESULTS = Path("results/local")
 """Where `bench run` writes, and what is read where no results are named. Git ignores it."""
@@ -88,6 +88,18 @@ CpusOption = Annotated[
 ]
 
 
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="CLUSTER",
+        help="Measure on the nodes of a Ray cluster: ray, or ray-local:N, which starts N nodes here to try it.",
+    ),
+]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", metavar="HOST:PORT", help="The cluster's address; RAY_ADDRESS if not given.")
+]
+
 JoinOption = Annotated[
     str,
     typer.Option(
@@ -117,3 +129,21 @@ def measured(results: Sequence[Path] | None) -> list[Path]:
             f"`bench run quick` does so in about two minutes, or name a results folder."
         )
     return [LOCAL_RESULTS]
+
+
+def check_cluster_options(on: str | None, address: str | None, local: Mapping[str, object]) -> None:
+    """Refuse options that don't go together.
+
+    Args:
+        on: the value of `--on`.
+        address: the value of `--address`.
+        local: options that are about this machine, with their values.
+
+    Raises:
+        UsageError: `--address` without `--on`, or `--on` with an option that is about this machine.
+    """
+    if on is None and address is not None:
+        raise UsageError(f"--address {address} names a cluster that nothing is measured on: add --on ray.")
+    for option, value in local.items():
+        if on is not None and value:
+            raise UsageError(f"{option} and --on exclude each other: {option} is about this machine alone.")

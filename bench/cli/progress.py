@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -50,7 +50,7 @@ class CampaignProgress:
         self._drawn = float("-inf")
         self._running = self._doing = ""
 
-    def __enter__(self) -> CampaignProgress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,7 +96,7 @@ class CampaignProgress:
         line = Text(f"[{self._index:{width}d}/{self._total}] ", style="dim")
         line.append(f"{self._label(scheduled):{self._label_width}}  ", style="not dim")
         if run.status is Status.OK:
-            line.append(f"{_result(run)}  {seconds:6.1f} s", style="not dim")
+            line.append(f"{result_words(run)}  {seconds:6.1f} s", style="not dim")
             line.append(f"  {duration(left)} left" if self._index < self._total else "")
         else:
             line.append(f"{run.status.value}: {printable(run.error or '')}", style="not dim red")
@@ -114,9 +114,9 @@ class CampaignProgress:
     def _draw(self) -> None:
         if self._live:
             self._drawn = self._clock()
-            self._live.update(self._line(), refresh=True)
+            self._live.update(self._drawing(), refresh=True)
 
-    def _line(self) -> Table:
+    def _drawing(self) -> RenderableType:
         gone = self._clock() - self._begun
         done = self._index - 1 + min(0.95, gone / self._expected) if self._index else 0.0
         line = Table.grid(padding=(0, 1), expand=True)
@@ -131,7 +131,8 @@ class CampaignProgress:
         return line
 
 
-def _result(run: Run) -> str:
+def result_words(run: Run) -> str:
+    """How a run ended, for its line: its score, its last epoch's time, the kernel that ran."""
     scores = [
         f"{100 * o.accuracy:6.2f} %  " if o.accuracy is not None else f"loss {o.loss:.4f}  "
         for o in run.observations
@@ -233,7 +234,7 @@ class CommitGateProgress(DuelProgress):
         """Print what each commit came to."""
         case = runs[0].case
         results = " → ".join(
-            _result(run) if run.status is Status.OK else f"{run.status.value}: {run.error}" for run in runs
+            result_words(run) if run.status is Status.OK else f"{run.status.value}: {run.error}" for run in runs
         )
         left = f"  {duration(seconds_left)} left" if seconds_left > 0 else ""
         print(f"{case.label(self._varying)}  {printable(results)}{left}", file=self._stream, flush=True)

@@ -13,14 +13,17 @@ import typer
 
 from bench.cli.options import (
     LOCAL_RESULTS,
+    AddressOption,
     CpusOption,
     DataDirOption,
     Format,
     FormatOption,
+    OnOption,
     OrderOption,
     ResultsOption,
     SetOption,
     SuiteArgument,
+    check_cluster_options,
 )
 from bench.cli.output import notify
 from bench.cli.plan import show_plan
@@ -30,6 +33,8 @@ from bench.report.values import count, duration
 from bench.run.server import Isolation
 
 if TYPE_CHECKING:
+    from bench.cli.progress import CampaignProgress
+    from bench.cluster.engine import RayEngine
     from bench.run.session import SessionOutcome, SessionSettings
 
 _SHOWN_FRACTION = 0.005
@@ -77,6 +82,8 @@ def run(
             help="End with the cells measured interleaved, for at most so long: surer ratios. 0 leaves it out.",
         ),
     ] = 0.0,
+    on: OnOption = None,
+    address: AddressOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
@@ -91,6 +98,8 @@ def run(
       bench run --set units=64,256 --set batch_size=128
 
       bench run quick --precision accuracy=0.2%,train_seconds=3% --budget 30
+
+      bench run mnist_rows --on ray --address 10.0.0.1:6379
     """
     from bench.host.hardware import parse_cpus
     from bench.plan.prepare import prepare
@@ -101,6 +110,7 @@ def run(
         raise UsageError(f"--minutes {minutes:g} is no time: write minutes, as in --minutes 8.")
     if not 0 <= interleave < math.inf:
         raise UsageError(f"--interleave {interleave:g} is no time: write minutes, as in --interleave 10.")
+    check_cluster_options(on, address, {"--cpus": cpus, "--join": join, "--interleave": interleave})
     pinned = parse_cpus(cpus)
     targets = read_targets(precision) if precision is not None else ()
     if targets:
@@ -108,13 +118,13 @@ def run(
         overrides = [*(overrides or ()), *OVERRIDES]
     prepared = prepare(suite, overrides, order_seed, pinned)
     if dry_run:
-        show_plan(prepared, results, fmt, every=False)
+        show_plan(prepared, results, fmt, every=False, on=on, address=address)
         return
 
-    from bench.cli.progress import CampaignProgress
     from bench.run import session
 
     stopping = PrecisionRule(targets, results, notify) if targets else None
+    progress, engine = _reporter_and_engine(on, address)
     settings = session.SessionSettings(
         results=results,
         command=_command(sys.argv[1:]),
@@ -126,9 +136,10 @@ def run(
         retry_failed=retry_failed,
         budget_seconds=math.inf if minutes is None else 60 * minutes,
         stopping=stopping,
+        engine=engine,
     )
     try:
-        with CampaignProgress(sys.stderr) as progress:
+        with progress:
             if stopping:
                 stopping.note = progress.note
             outcome = session.run_session(prepared, settings, progress)
@@ -143,6 +154,19 @@ def run(
         stopping.note = notify
         stopping.conclude(outcome.campaign.id)
     _show(outcome, results, fmt)
+
+
+def _reporter_and_engine(on: str | None, address: str | None) -> tuple[CampaignProgress, RayEngine | None]:
+    """What reports the progress, and what does the runs; no engine where that is this machine."""
+    if on is None:
+        from bench.cli.progress import CampaignProgress
+
+        return CampaignProgress(sys.stderr), None
+    from bench.cli.cluster_progress import ClusterProgress
+    from bench.cluster.engine import ClusterAddress, RayEngine
+
+    progress = ClusterProgress(sys.stderr)
+    return progress, RayEngine(ClusterAddress.parse(on, address), progress)
 
 
 def _interleave(outcome: SessionOutcome, settings: SessionSettings, budget_seconds: float) -> None:
@@ -173,7 +197,7 @@ def _show(outcome: SessionOutcome, results: Path, fmt: Format) -> None:
 
     runs = outcome.runs
     print_table(read_sections([results], campaign=outcome.campaign.id, warn=notify), fmt)
-    if runs.done_now:
+    if runs.done_now and runs.wall_time is not None:
         parts = runs.wall_time.other_fractions.items()
         rest = ", ".join(f"{name} {100 * part:.0f} %" for name, part in parts if part >= _SHOWN_FRACTION) or "nothing"
         notify(

@@ -137,6 +137,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.host.capabilities import read_capabilities
     from bench.host.hardware import read_machine
     from bench.plan.plan import Plan, ScheduledCase
+    from bench.run.execution import RunConditions
     from bench.run.runner import CampaignSettings, run_campaign
     from bench.run.session import campaign_of, software_of, terminated_as_interrupted
     from bench.store import load
@@ -157,10 +158,12 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     ):
         settings = CampaignSettings(
             folder=Path(folder),
-            campaign=campaign_of(plan, machine, software),
-            machine=machine,
-            software=software,
-            data=data,
+            conditions=RunConditions(
+                campaign=campaign_of(plan, machine.fingerprint, software),
+                machine=machine,
+                software=software,
+                data=data,
+            ),
             leases=leases,
             worker=worker,
         )

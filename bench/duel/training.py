@@ -32,9 +32,9 @@ from bench.plan.estimate import estimate_all
 from bench.plan.plan import Plan, ScheduledCase
 from bench.plan.suite import Settings
 from bench.run.device_watch import DeviceWatcher
+from bench.run.execution import completed_run, draft_run, fresh_log
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, Workers
-from bench.run.runner import completed_run, draft_run, fresh_log
 from bench.run.session import software_of
 from bench.store.campaign import Campaign, open_campaign, owner_lease
 from bench.store.lease import Leases

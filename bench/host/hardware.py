@@ -47,6 +47,9 @@ class Machine(FingerprintedRecord):
     gpu_mig: tuple[str, ...] = ()
     """The profile of the partition that runs compute on (`1g.10gb`), of each card that is not hidden, `off` for a whole
     one; empty where none is partitioned. Records of 2026-11 have `on`."""
+    shared_by: str | None = None
+    """What shares it, beside what is recorded of the moment: several nodes of a cluster (`bench.cluster.node.SHARED`)
+    are no machine of their own each, and their times are not compared with those of one that measures alone."""
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -52,10 +52,14 @@ class ProcessIdentity:
             return False
 
 
+def machine_boot(proc: Path = PROC) -> str:
+    """The boot of this machine, the same in all its containers; the host's name where the system numbers no boots."""
+    return (read_text(proc / "sys" / "kernel" / "random" / "boot_id") or "").strip() or platform.node()
+
+
 def _namespace(proc: Path) -> str:
-    boot = (read_text(proc / "sys" / "kernel" / "random" / "boot_id") or "").strip()
     try:
-        return f"{boot} {(proc / 'self' / 'ns' / 'pid').readlink()}"
+        return f"{machine_boot(proc)} {(proc / 'self' / 'ns' / 'pid').readlink()}"
     except OSError:  # not Linux: there are no such namespaces
         return platform.node()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.catalog.device_profiles import ANY_GPU
@@ -11,11 +12,20 @@ from bench.report.document import Block, Column, Document, Heading, Paragraph, T
 from bench.report.values import count, duration
 
 if TYPE_CHECKING:
+    from bench.cluster.outlook import ClusterOutlook
     from bench.run.status import CampaignStatus
 
 
+_LISTED_BLOCKS = 8
+"""So many numbers of blocks of a node are listed."""
+
+
 def plan_document(
-    plan: Plan, estimate_seconds: float, shown: int | None, status: CampaignStatus | None = None
+    plan: Plan,
+    estimate_seconds: float,
+    shown: int | None,
+    status: CampaignStatus | None = None,
+    outlook: ClusterOutlook | None = None,
 ) -> Document:
     """Lay out a plan.
 
@@ -24,6 +34,7 @@ def plan_document(
         estimate_seconds: about how long all its runs take.
         shown: how many cases are listed before the rest is counted; None lists all.
         status: of the campaign that `bench run` would resume, or join; None for none.
+        outlook: what the nodes of a cluster would do; None where it runs on this machine.
     """
     configurations = len({scheduled.case.configuration for scheduled in plan.scheduled})
     listed = plan.scheduled[:shown]
@@ -41,6 +52,8 @@ def plan_document(
     ]
     if status is not None:
         blocks += _status(status)
+    if outlook is not None:
+        blocks += _nodes(outlook)
     if rows:
         blocks.append(Table(columns, rows))
     if len(plan.scheduled) > len(listed):
@@ -56,6 +69,25 @@ def _where(plan: Plan) -> str:
     devices = {scheduled.case.device == "cpu" for scheduled in plan.scheduled}
     names = {True: "a machine of 2 cores", False: f"an {ANY_GPU.model}, by published figures"}
     return " and ".join(names[on_cpu] for on_cpu in sorted(devices or {True}, reverse=True))
+
+
+def _nodes(outlook: ClusterOutlook) -> list[Block]:
+    """What each node of a cluster would do."""
+    able = [node for node in outlook.nodes if not node.refusal]
+    rows = tuple(
+        (node.name, node.machine.cpu_model or "" if node.machine else "", _numbers(node.blocks), node.refusal)
+        for node in outlook.nodes
+    )
+    columns = (Column("node"), Column("processor", wrap=True), Column("blocks", wrap=True), Column("", wrap=True))
+    time = f"about {duration(outlook.seconds)}" if able else "nothing can be measured"
+    return [Paragraph(f"on {count(len(able), 'node')}: {time}, if all goes as estimated"), Table(columns, rows)]
+
+
+def _numbers(blocks: Sequence[int]) -> str:
+    """Numbers of blocks, from 1; of many only how many they are."""
+    if len(blocks) > _LISTED_BLOCKS:
+        return count(len(blocks), "block")
+    return ", ".join(str(block + 1) for block in blocks) or "none"
 
 
 def _status(status: CampaignStatus) -> list[Block]:

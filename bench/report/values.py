@@ -126,6 +126,7 @@ def machine_words(machine: Mapping[str, Any]) -> str:
         *([f"quota of {quota:g}"] if quota else []),
         *([f"{memory:g} GiB"] if memory else []),
         *(machine.get("gpus") or ()),
+        *([f"shared by {machine['shared_by']}"] if machine.get("shared_by") else []),
     ]
     return clean(" · ".join(map(str, words)))
 

@@ -31,11 +31,7 @@ def machine_lock(waiting: Callable[[str], None], path: Path | None = None) -> It
     Raises:
         UsageError: the file cannot be opened or locked.
     """
-    path = path or Path(os.environ.get(LOCK_VARIABLE) or DEFAULT_LOCK)
-    try:
-        fd = _open_shared(path)
-    except OSError as error:
-        raise _lock_refused(path, error) from None
+    path, fd = _opened(path)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,6 +48,28 @@ def machine_lock(waiting: Callable[[str], None], path: Path | None = None) -> It
     finally:
         with contextlib.suppress(OSError):
             os.close(fd)
+
+
+def lock_identity() -> str:
+    """What identifies the lock of this process's machine: processes with another one don't wait for each other.
+
+    Raises:
+        UsageError: the file cannot be opened.
+    """
+    _, fd = _opened(None)
+    try:
+        status = os.fstat(fd)
+        return f"{status.st_dev}:{status.st_ino}"
+    finally:
+        os.close(fd)
+
+
+def _opened(path: Path | None) -> tuple[Path, int]:
+    path = path or Path(os.environ.get(LOCK_VARIABLE) or DEFAULT_LOCK)
+    try:
+        return path, _open_shared(path)
+    except OSError as error:
+        raise _lock_refused(path, error) from None
 
 
 def _open_shared(path: Path) -> int:

@@ -7,31 +7,24 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-import bench
 from bench.core.case import Status
-from bench.core.observation import Observation, RunMetadata
-from bench.core.phases import WHOLE_RUN
-from bench.core.protocol import Event, Request
-from bench.host.checkout import CommitOrigin, commit_of_files, origin_of
-from bench.host.hardware import Machine
-from bench.host.software import Software, SoftwareKey
-from bench.host.state import read_host
+from bench.core.protocol import Event
 from bench.plan.plan import Plan, ScheduledCase
-from bench.run import forking
 from bench.run.device_watch import DeviceWatcher
+from bench.run.execution import RunConditions, execute, forking_backends
 from bench.run.lock import machine_lock
-from bench.run.pool import WORKER, RunOutcome, Workers
+from bench.run.pool import WORKER, Workers
 from bench.run.remaining_time import RemainingTime
 from bench.run.server import Isolation
 from bench.run.stopping import StoppingRule
 from bench.run.wall_time import WallTime, WallTimeMeter
-from bench.store.campaign import Campaign, block_lease, leased_blocks, owner_lease
-from bench.store.files import make_folder, refused, remove_stale
+from bench.store.campaign import block_lease, leased_blocks, owner_lease
+from bench.store.files import remove_stale
 from bench.store.lease import SILENT_SECONDS, Leases
 from bench.store.parts import Run, write_run
 from bench.store.reader import finished
@@ -70,8 +63,8 @@ class CampaignOutcome:
     """Number of this campaign's runs by how they ended, those of earlier calls included."""
     done_now: int
     """Number of runs of this call."""
-    wall_time: WallTime
-    """All of this call's."""
+    wall_time: WallTime | None
+    """All of this call's; None where several machines did the runs, each in its time."""
 
     @property
     def troubled(self) -> int:
@@ -85,12 +78,7 @@ class CampaignSettings:
 
     folder: Path
     """The store."""
-    campaign: Campaign
-    machine: Machine
-    software: Mapping[SoftwareKey, Software]
-    """Software by backend."""
-    data: Mapping[str, Path | None]
-    """The verified data file of each task; None where its data are generated."""
+    conditions: RunConditions
     leases: Leases
     """Those of this harness in the store; the owner's among them, unless the harness has joined another."""
     cpus: tuple[int, ...] = ()
@@ -140,9 +128,7 @@ def run_campaign(
     with Workers(
         worker=settings.worker,
         isolation=settings.isolation,
-        forking=frozenset(
-            key.backend for key, used in settings.software.items() if forking.works(settings.machine, used)
-        ),
+        forking=forking_backends(settings.conditions),
         silence_seconds=plan.silence_seconds,
         devices=DeviceWatcher(),
         cpus=settings.cpus,
@@ -153,7 +139,7 @@ def run_campaign(
         deadline = clock() + budget_seconds
         harness = _Harness(settings, reporter, workers, attempts, remaining, spent, clock, now, deadline, stopping)
         harness.run_blocks()
-    ended = finished(settings.folder, settings.campaign.id, warn=lambda text: None)
+    ended = finished(settings.folder, settings.conditions.campaign.id, warn=lambda text: None)
     statuses = [status for _, status in ended.values()]
     return CampaignOutcome(
         statuses={status: statuses.count(status) for status in Status},
@@ -188,7 +174,7 @@ class _Harness:
 
     def run_blocks(self) -> None:
         """Run the blocks that nobody else does, until none is left."""
-        leases, campaign = self._settings.leases, self._settings.campaign.id
+        leases, campaign = self._settings.leases, self._settings.conditions.campaign.id
         pending: dict[int, list[ScheduledCase]] = {}
         for scheduled in self._remaining.todo:
             pending.setdefault(scheduled.block, []).append(scheduled)
@@ -257,24 +243,24 @@ class _Harness:
         reporter.run_started(scheduled, self._index[scheduled], total, self._remaining.left())
         with self._spent.on("import"):
             self._workers.prepare(scheduled.case)
-        software = settings.software[SoftwareKey.of(scheduled.case)]
-        draft = draft_run(settings.campaign, settings.machine, software, scheduled, attempt, self._now())
-        log = fresh_log(settings.folder, draft)
-        begun = self._clock()
-        outcome = self._workers.run(Request(case=scheduled.case, data=settings.data[scheduled.case.task], log=log))
-        seconds = self._clock() - begun
+        execution = execute(
+            self._workers,
+            settings.conditions,
+            scheduled,
+            attempt,
+            folder=settings.folder,
+            started_at=self._now(),
+            clock=self._clock,
+        )
         if not settings.leases.holds(lease):
             return False
-        if outcome.status is Status.OK:  # before it is stored: a kill in between leaves no log behind
-            with contextlib.suppress(OSError):  # the run counts, with its log
-                log.unlink(missing_ok=True)
-        run = completed_run(draft, outcome, log, seconds)
+        run = execution.completed()
         self._attempts.wrote(write_run(settings.folder, run))
         self.done += 1
-        self._spent.add_run(outcome.observations, seconds)
-        self._remaining.saw(scheduled, seconds)
+        self._spent.add_run(execution.outcome.observations, execution.seconds)
+        self._remaining.saw(scheduled, execution.seconds)
         kept = settings.folder / run.log if run.log else None
-        reporter.run_ended(scheduled, run, seconds, self._remaining.left(), kept)
+        reporter.run_ended(scheduled, run, execution.seconds, self._remaining.left(), kept)
         return True
 
 
@@ -297,7 +283,7 @@ class _Attempts:
         names = frozenset(path.name for path in (self._settings.folder / "runs").glob("*.parquet")) - self._written
         if names != self._names:
             # parts that cannot be read are reported when the campaign is opened, and with its table
-            self._last = finished(self._settings.folder, self._settings.campaign.id, warn=lambda text: None)
+            self._last = finished(self._settings.folder, self._settings.conditions.campaign.id, warn=lambda text: None)
             self._names = names
         return self._last
 
@@ -310,80 +296,3 @@ class _Attempts:
     def wrote(self, part: Path) -> None:
         """Note a part that this harness has stored itself."""
         self._written.add(part.name)
-
-
-def draft_run(
-    campaign: Campaign,
-    machine: Machine,
-    software: Software,
-    scheduled: ScheduledCase,
-    attempt: int,
-    started_at: datetime,
-) -> Run:
-    """A run that begins now, as far as it is known before it has ended (`completed_run`)."""
-    return Run(
-        campaign=campaign,
-        case=scheduled.case,
-        block=scheduled.block,
-        position=scheduled.position,
-        attempt=attempt,
-        status=Status.FAILED,
-        error=None,
-        log=None,
-        started_at=started_at,
-        isolation="",
-        machine_json=machine.to_json(),
-        machine_fingerprint=machine.fingerprint,
-        software_json=software.to_json(),
-        software_fingerprint=software.fingerprint,
-        host_json=read_host().to_json(),
-        metadata=RunMetadata(),
-        observations=(),
-    )
-
-
-def fresh_log(folder: Path, draft: Run) -> Path:
-    """The file that the run's process writes to; what a killed harness left there is removed.
-
-    Raises:
-        UsageError: the store cannot be written to.
-    """
-    logs = folder / "logs"
-    with refused(logs):
-        make_folder(logs)
-        log = (logs / f"{draft.id}.log").absolute()
-        log.unlink(missing_ok=True)
-    return log
-
-
-def completed_run(draft: Run, outcome: RunOutcome, log: Path, seconds: float) -> Run:
-    """The run with what it came to, and with the commit that its code was at.
-
-    Args:
-        draft: what `draft_run` gave.
-        outcome: how its process ended.
-        log: what `fresh_log` gave; it is kept where it is still there.
-        seconds: from the request to its end.
-    """
-    whole = Observation(phase=WHOLE_RUN, seconds=seconds, cpu_seconds=outcome.cpu_seconds)
-    run = replace(
-        draft,
-        status=outcome.status,
-        error=outcome.error,
-        log=f"logs/{log.name}" if log.exists() else None,
-        isolation=outcome.isolation.value,
-        metadata=outcome.metadata,
-        observations=(*outcome.observations, whole),
-    )
-    run = replace(run, code_commit=commit_of_files(run.imported_files))
-    origin = _commit_origin(run)
-    return replace(run, committed_at=origin.committed_at, parent_commit=origin.parent) if origin else run
-
-
-def _commit_origin(run: Run) -> CommitOrigin | None:
-    """The date and parent of the commit that the run's results are at; the program's stands for its own cells alone."""
-    if run.imported_files:
-        return origin_of(run.imported_files[0].parent, run.code_commit or "")
-    if (commit := run.campaign.project_commit) is not None:
-        return origin_of(Path.cwd(), commit)
-    return origin_of(Path(bench.__file__).parent, run.campaign.program_commit or "")

@@ -26,11 +26,11 @@ from bench.core.errors import NoVerdictError, UsageError
 from bench.host import noise
 from bench.host.checkout import commit_of, commit_problem, program_commit
 from bench.host.gpu_remarks import gpu_remarks
-from bench.host.hardware import Machine
 from bench.host.software import Software, SoftwareKey, read_software
 from bench.plan.plan import Plan
 from bench.plan.prepare import PreparedSuite, excluded_by_reason
 from bench.run.ceiling_runs import measure_ceilings
+from bench.run.execution import RunConditions
 from bench.run.pool import WORKER
 from bench.run.runner import CampaignOutcome, CampaignReporter, CampaignSettings, run_campaign
 from bench.run.server import Isolation
@@ -42,6 +42,23 @@ from bench.store.reader import attempts, imported_code
 
 _WATCH_SECONDS = 0.5
 """Between two inspections of the lease of a campaign's owner."""
+
+
+class Engine(Protocol):
+    """What does the runs of a campaign elsewhere than on this machine alone (`bench.cluster`)."""
+
+    @property
+    def machine_fingerprint(self) -> str:
+        """What stands for a machine in the campaign's identity: whoever resumes it may be on another one."""
+
+    def run_campaign(self, plan: Plan, settings: CampaignSettings, session: SessionSettings) -> CampaignOutcome:
+        """Run what the campaign hasn't finished yet, as `bench.run.runner.run_campaign` does here.
+
+        Args:
+            plan: the campaign's.
+            settings: what its runs share, as it is here.
+            session: the options that it was called with.
+        """
 
 
 class SessionReporter(CampaignReporter, Protocol):
@@ -76,6 +93,8 @@ class SessionSettings:
     """Leaves blocks of the plan that are not needed; None needs them all."""
     worker: str = WORKER
     """The module that does a run."""
+    engine: Engine | None = None
+    """What does the runs; None does them on this machine."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +131,9 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
         reasons = [f"{names}: {reason}" for reason, names in excluded_by_reason(plan)]
         raise NoVerdictError("\n  ".join(["nothing of this suite can run here:", *reasons]))
     software = software_of(plan)
-    wanted = campaign_of(plan, prepared.machine, software)
+    engine = settings.engine
+    fingerprint = prepared.machine.fingerprint if engine is None else engine.machine_fingerprint
+    wanted = campaign_of(plan, fingerprint, software)
     with locked(settings.results):  # before a campaign begins: the folder may be unwritable, or a newer bench's
         left_out: list[str] = []
         tried = attempts(settings.results, warn=left_out.append)
@@ -159,6 +180,18 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
         reporter.campaign_opened(plan, campaign, settings.results, resumed)
         if problem := commit_problem(Path.cwd()):
             reporter.note(f"warning: results are kept without the commit of this checkout ({problem})")
+        campaign_settings = CampaignSettings(
+            folder=settings.results,
+            conditions=RunConditions(campaign=campaign, machine=prepared.machine, software=software, data=data),
+            leases=leases,
+            cpus=settings.cpus,
+            isolation=settings.isolation,
+            worker=settings.worker,
+        )
+        if engine is not None:
+            return SessionOutcome(
+                campaign, engine.run_campaign(plan, campaign_settings, settings), plan, software, data
+            )
         cards = {scheduled.case.device for scheduled in plan.scheduled}
         for remark in (*noise.remarks(noise.read_quiet(), prepared.machine), *gpu_remarks(sorted(cards))):
             reporter.note(f"warning: {remark.text}: {remark.advice}")
@@ -175,17 +208,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             )
         outcome = run_campaign(
             plan,
-            CampaignSettings(
-                folder=settings.results,
-                campaign=campaign,
-                machine=prepared.machine,
-                software=software,
-                data=data,
-                leases=leases,
-                cpus=settings.cpus,
-                isolation=settings.isolation,
-                worker=settings.worker,
-            ),
+            campaign_settings,
             reporter,
             retry_failed=settings.retry_failed,
             budget_seconds=settings.budget_seconds,
@@ -261,19 +284,19 @@ def software_of(plan: Plan) -> dict[SoftwareKey, Software]:
     }
 
 
-def campaign_of(plan: Plan, machine: Machine, software: Mapping[SoftwareKey, Software]) -> Campaign:
+def campaign_of(plan: Plan, machine_fingerprint: str, software: Mapping[SoftwareKey, Software]) -> Campaign:
     """The campaign of a plan that would begin now.
 
     Args:
         plan: what is to be run.
-        machine: this machine, as the workers see it.
+        machine_fingerprint: of this machine, as the workers see it; of an engine, where one spreads the runs.
         software: of all runs of the plan.
     """
     return Campaign(
         suite=plan.suite,
         plan_hash=plan.hash,
         order_seed=plan.order_seed,
-        machine_fingerprint=machine.fingerprint,
+        machine_fingerprint=machine_fingerprint,
         software_fingerprint=digest(" ".join(used.fingerprint for used in software.values())),
         program_version=bench.__version__,
         program_commit=program_commit(),

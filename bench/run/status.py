@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.host.hardware import Machine
 from bench.plan.plan import Plan
 from bench.run.session import campaign_of, software_of
 from bench.store.campaign import Campaign, block_lease, leased_blocks, owner_lease, read_manifests
@@ -39,12 +38,12 @@ class CampaignStatus:
         }
 
 
-def unfinished_campaign(plan: Plan, machine: Machine, results: Path) -> CampaignStatus | None:
+def unfinished_campaign(plan: Plan, machine_fingerprint: str, results: Path) -> CampaignStatus | None:
     """The newest campaign of a store that `bench run` of this plan would resume, or join; None where there is none.
 
     Args:
         plan: what would be run.
-        machine: this one, as the workers see it.
+        machine_fingerprint: of this machine, as the workers see it; of the engine that would do the runs.
         results: the store, which may not be there.
     """
 
@@ -54,7 +53,7 @@ def unfinished_campaign(plan: Plan, machine: Machine, results: Path) -> Campaign
     manifests = read_manifests(results, warn=silent)
     if not manifests or not plan.scheduled:
         return None
-    identity = campaign_of(plan, machine, software_of(plan)).identity
+    identity = campaign_of(plan, machine_fingerprint, software_of(plan)).identity
     leases = Leases(results)
     for manifest in manifests:
         campaign = manifest.campaign

@@ -6,8 +6,9 @@ beside them. Merging two stores is copying their files: a run that is there twic
 
 from __future__ import annotations
 
+import io
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -81,28 +82,54 @@ class Run:
 
 
 def write_run(store: Path, run: Run) -> Path:
-    """Writes the run's part, durably and whole, and returns its path.
+    """Writes the run's part, durably and whole, and returns its path; see `write_part`.
+
+    Raises:
+        UsageError: the store cannot be written to, or is full.
+    """
+    table = _table(run)
+    return _publish_part(store, run.id, lambda file: _write_table(table, file))
+
+
+def part_bytes(run: Run) -> bytes:
+    """The content of the run's part: a parquet file."""
+    file = io.BytesIO()
+    _write_table(_table(run), file)
+    return file.getvalue()
+
+
+def _write_table(table: pa.Table, file: IO[bytes]) -> None:
+    # Small parts are read by the hundred: without compression and statistics that takes half the time.
+    pq.write_table(table, file, compression="NONE", write_statistics=False, write_page_checksum=True)
+
+
+def write_part(store: Path, run_id: str, content: bytes) -> Path:
+    """Gives a store a run's part, durably and whole, and returns its path.
 
     A part that is there already is kept: it is the same run. Only one that cannot be read, or does not hold the run
     soundly, is moved aside, to `<run id>.corrupt`, since its case would otherwise be measured again and again and never
     kept.
 
+    Args:
+        store: the results folder.
+        run_id: the run's.
+        content: what `part_bytes` made of it.
+
     Raises:
         UsageError: the store cannot be written to, or is full.
     """
-    path = store / "runs" / f"{run.id}.parquet"
-    table = _table(run)
+    return _publish_part(store, run_id, lambda file: file.write(content))
+
+
+def _publish_part(store: Path, run_id: str, write: Callable[[IO[bytes]], object]) -> Path:
+    path = store / "runs" / f"{run_id}.parquet"
     there = read_part(path, tuple(BY_NAME))
-    if isinstance(there, pa.Table) and run.id in there["run_id"].to_pylist() and is_sound(there):
+    if isinstance(there, pa.Table) and run_id in there["run_id"].to_pylist() and is_sound(there):
         return path
     if getattr(there, "errno", None) is None:  # its content is at fault, not the way to it
         with refused(path.parent):
             path.replace(path.with_suffix(".corrupt"))
-    # Small parts are read by the hundred: without compression and statistics that takes half the time.
-    publish(
-        path,
-        lambda file: pq.write_table(table, file, compression="NONE", write_statistics=False, write_page_checksum=True),
-    )
+    publish(path, write)
     return path
 
 

@@ -112,6 +112,42 @@ def attempts(store: Path, *, warn: Callable[[str], None] = _log.warning) -> dict
     return by_campaign
 
 
+@dataclass(frozen=True)
+class LastAttempt:
+    """The last attempt at a case in a campaign."""
+
+    number: int
+    """From 1."""
+    status: Status
+    machine_fingerprint: str
+    """The machine that it was made on."""
+
+
+def last_attempts(store: Path, campaign_id: str) -> dict[str, LastAttempt]:
+    """The last attempt of a campaign at each case, by case id; unreadable parts, which `attempts` names, are left out.
+
+    Args:
+        store: the results folder.
+        campaign_id: the campaign that is asked about.
+
+    Raises:
+        UsageError: a part was written by a newer bench.
+    """
+
+    def silent(text: str) -> None:
+        return None
+
+    tables = read_folder(store / "runs", (*KEYS, "status", "machine_fingerprint"), silent, ())
+    if not tables:
+        return {}
+    rows = Rows.of(tables, silent)
+    return {
+        row["case_id"]: LastAttempt(row["attempt"], Status(row["status"]), row["machine_fingerprint"])
+        for row in rows.table.take(pa.array(rows.first[rows.last_attempts()])).to_pylist()
+        if row["campaign_id"] == campaign_id
+    }
+
+
 def imported_code(store: Path, campaign_id: str) -> frozenset[ImportedModule]:
     """The modules of the user's code that the runs of a campaign imported; empty where none recorded any.
 

@@ -30,6 +30,7 @@ from bench.host.software import Software, SoftwareKey
 from bench.plan.estimate import estimate_seconds
 from bench.plan.plan import Plan, ScheduledCase, make_plan
 from bench.plan.suite import load as load_suite
+from bench.run.execution import RunConditions
 from bench.run.lock import LOCK_VARIABLE
 from bench.run.remaining_time import RemainingTime
 from bench.run.runner import CampaignOutcome, CampaignSettings, run_campaign
@@ -126,14 +127,16 @@ class Laboratory:
     def setting(self, leases: Leases, **changes: Any) -> CampaignSettings:
         setting = CampaignSettings(
             folder=self.results,
-            campaign=CAMPAIGN,
-            machine=LAPTOP,
-            software={
-                SoftwareKey("tensorflow", "none"): Software(
-                    python="3.11", keras="3.15", backend="tensorflow", backend_version="2.21", numpy="2"
-                )
-            },
-            data={"mnist_5k": Path("five.npz"), "mnist": Path("all.npz")},
+            conditions=RunConditions(
+                campaign=CAMPAIGN,
+                machine=LAPTOP,
+                software={
+                    SoftwareKey("tensorflow", "none"): Software(
+                        python="3.11", keras="3.15", backend="tensorflow", backend_version="2.21", numpy="2"
+                    )
+                },
+                data={"mnist_5k": Path("five.npz"), "mnist": Path("all.npz")},
+            ),
             leases=leases,
             worker=FAKE,
             lock=self.folder / "lock",
@@ -207,6 +210,7 @@ def test_the_measured_share_is_what_was_measured_over_the_wall_time(lab: Laborat
     outcome = lab.campaign(lab.plan("seeds=0", "cells=lstm", "epochs=2"), record)
     # build 0.1, compile 2, two epochs of 2 and 0.25, evaluate 0.5; and a second beside
     spent = outcome.wall_time
+    assert spent is not None
     assert spent.total_seconds == pytest.approx(8.1)  # every second has a name
     assert spent.measured_fraction == pytest.approx(7.1 / 8.1)
     assert spent.seconds["train"] == pytest.approx(4.0)

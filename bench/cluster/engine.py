@@ -1,0 +1,98 @@
+"""What `bench run --on` names: a cluster of Ray that is running, or one that is started here to try things on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cluster.admission import requirements_of
+from bench.cluster.campaign_driver import CampaignDriver
+from bench.cluster.local_cluster import local_cluster
+from bench.cluster.node import NodeSettings
+from bench.cluster.node_state import ClusterReporter
+from bench.cluster.ray_nodes import ADDRESS, RayNodes
+from bench.core.case import digest
+from bench.core.errors import UsageError
+from bench.plan.plan import Plan
+from bench.run.runner import CampaignOutcome, CampaignSettings
+from bench.run.session import SessionSettings
+
+CLUSTER_FINGERPRINT = digest("a cluster of Ray")
+"""What stands for a machine in the identity of a campaign on a cluster: each run has its own, and the driver may be on
+any."""
+_MOST_LOCAL_NODES = 16
+
+
+@dataclass(frozen=True)
+class ClusterAddress:
+    """Where a campaign is to run: `ray`, at an address, or `ray-local:N`, N nodes that are started here."""
+
+    address: str = ""
+    """`host:port`; empty where the nodes are started here."""
+    local_nodes: int = 0
+
+    @classmethod
+    def parse(cls, on: str, address: str | None) -> ClusterAddress:
+        """Read the options `--on` and `--address`.
+
+        Raises:
+            UsageError: `--on` names no cluster, or there is no address.
+        """
+        if on == "ray":
+            origin = address or os.environ.get(ADDRESS, "")
+            if not origin:
+                raise UsageError(
+                    f"--on ray needs the address of a cluster: --address HOST:PORT, or {ADDRESS}. `ray-local:2` starts "
+                    f"one of two nodes on this machine, to try it."
+                )
+            return cls(address=origin)
+        match = re.fullmatch(r"ray-local:(\d+)", on)
+        if match is None or not 1 <= int(match[1]) <= _MOST_LOCAL_NODES:
+            raise UsageError(f"--on {on} is no cluster: write ray, or ray-local:N, N being 1 to {_MOST_LOCAL_NODES}.")
+        if address is not None:
+            raise UsageError(f"--address {address} and --on {on} exclude each other: those nodes are started here.")
+        return cls(local_nodes=int(match[1]))
+
+    @contextlib.contextmanager
+    def joined(self) -> Iterator[str]:
+        """The address to connect to; nodes that were started here end with this context."""
+        if self.local_nodes:
+            with local_cluster(self.local_nodes) as address:
+                yield address
+        else:
+            yield self.address
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Does the runs of a campaign on the nodes of a Ray cluster (`bench.run.session.Engine`)."""
+
+    cluster: ClusterAddress
+    reporter: ClusterReporter
+
+    @property
+    def machine_fingerprint(self) -> str:
+        """The same for all clusters."""
+        return CLUSTER_FINGERPRINT
+
+    def run_campaign(self, plan: Plan, settings: CampaignSettings, session: SessionSettings) -> CampaignOutcome:
+        """See `bench.run.session.Engine`.
+
+        Raises:
+            UsageError: the cluster cannot be joined, or no node of it can measure.
+        """
+        conditions = settings.conditions
+        requirements, sent = requirements_of(plan, conditions.data, Path.cwd())
+        node_settings = NodeSettings(
+            campaign=conditions.campaign,
+            requirements=requirements,
+            silence_seconds=plan.silence_seconds,
+            worker=settings.worker,
+            isolation=settings.isolation,
+        )
+        with self.cluster.joined() as address, RayNodes(address, sent) as nodes:
+            return CampaignDriver(plan, settings, session, node_settings, nodes, self.reporter).run()

@@ -1,0 +1,206 @@
+"""Ray's nodes: an actor of `MeasuringNode` on each, pinned to it, with all of its processors or its measuring slot.
+
+Ray is imported here and in `bench.cluster.local_cluster`, when a command names a cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.cluster.node import MeasuringNode, NodeFacts, NodeSettings, RunOrder
+from bench.cluster.nodes import Admitted, Lost, NodeEvent, Refused, RunArrived
+from bench.core.errors import BenchError, UsageError
+
+if TYPE_CHECKING:
+    import ray
+
+SLOT = "bench_slot"
+"""The custom resource of Ray that a node measures by; where no node of a cluster has it, all nodes measure."""
+ADDRESS = "RAY_ADDRESS"
+_HEAD_SECONDS = 2.0
+"""The longest that a connection to the head may take."""
+_HEAD_ATTEMPTS = 5
+"""So many connections to the head that fail in succession mean that it is gone."""
+
+
+def import_ray() -> Any:
+    """Ray, as this program wants it.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # it would hide the cards and warn of it
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UsageError(
+            "--on needs Ray, which is not installed in this Python environment: `pip install 'rnn-bench[ray]'`."
+        ) from None
+    return ray
+
+
+class RayNodes:
+    """The nodes of a Ray cluster; a context manager that leaves the cluster.
+
+    Args:
+        address: the cluster's, `host:port`.
+        sent: what nodes may fetch, by name (`bench.cluster.admission.Fetch`).
+        runtime_env: for each node's process, given the node's id; None for that of the cluster.
+        process: what the node's process is.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        sent: Mapping[str, bytes],
+        runtime_env: Callable[[str], dict[str, Any] | None] = lambda node: None,
+        process: type[NodeProcess] | None = None,
+    ) -> None:
+        self._ray = import_ray()
+        self._address, self._runtime_env, self._process = address, runtime_env, process or NodeProcess
+        self._connect()
+        self._sent = {name: self._ray.put(content) for name, content in sent.items()}
+        self._resources: dict[str, dict[str, float]] = {}
+        self._actors: dict[str, Any] = {}
+        self._pending: dict[ray.ObjectRef[Any], str] = {}
+
+    def _connect(self) -> None:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR, namespace="bench")
+        except Exception as error:  # Ray raises its own, of many kinds, and the last line has the reason
+            reason = str(error).strip().splitlines()[-1]
+            raise UsageError(
+                f"cannot join the Ray cluster at {self._address} ({reason}): start it (`ray start --head` on one "
+                f"machine), give this command on one of its machines, with its token in RAY_AUTH_TOKEN where it wants "
+                f"one, and name it with --address or {ADDRESS}."
+            ) from None
+
+        # Ray prints, among the results, that a node has died, with its last log: what has died is reported here
+        self._ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
+        for number, handler in handlers.items():  # Ray's would end this process at once
+            signal.signal(number, handler)
+
+    def __enter__(self) -> RayNodes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in list(self._actors):
+            self.stop(node)
+        self._ray.shutdown()
+
+    def alive(self) -> Mapping[str, str]:
+        """See `ClusterNodes`, and so below."""
+        self._check_head()
+        nodes = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+        slots = any(SLOT in node["Resources"] for node in nodes.values())
+        self._resources = {
+            identity: {SLOT: 1.0} if slots else {"CPU": node["Resources"]["CPU"]}
+            for identity, node in nodes.items()
+            if (SLOT if slots else "CPU") in node["Resources"]
+        }
+        return {identity: nodes[identity]["NodeManagerHostname"] for identity in self._resources}
+
+    def _check_head(self) -> None:
+        """Ray ends a process whose cluster has lost its head, after a minute, without a word to it."""
+        host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
+        for attempt in range(_HEAD_ATTEMPTS):
+            try:
+                socket.create_connection((host, int(port)), _HEAD_SECONDS).close()
+                return
+            except OSError:
+                time.sleep(_HEAD_SECONDS / 2 if attempt < _HEAD_ATTEMPTS - 1 else 0)
+        raise UsageError(
+            f"the head of the cluster at {host}:{port} is gone. What is finished is kept: start the cluster again, and "
+            f"the same command goes on."
+        )
+
+    def start(self, node: str, settings: NodeSettings) -> None:
+        """Start the node's process and let it check itself."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self.stop(node)  # what was started there before has its processors
+        resources = dict(self._resources.get(node, {}))
+        actor_class = self._ray.remote(self._process)
+        options: dict[str, Any] = {
+            "num_cpus": resources.pop("CPU", 0),
+            "resources": resources,
+            "max_restarts": 0,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+        }
+        if (environment := self._runtime_env(node)) is not None:
+            options["runtime_env"] = environment
+        actor = self._actors[node] = actor_class.options(**options).remote(settings)
+        self._pending[actor.admit.remote(self._sent)] = node
+
+    def measure(self, node: str, order: RunOrder) -> None:
+        """Let the node's process do a run."""
+        self._pending[self._actors[node].measure.remote(order)] = node
+
+    def stop(self, node: str) -> None:
+        """Kill the node's process; its servers and runs die with it."""
+        self._pending = {ref: each for ref, each in self._pending.items() if each != node}
+        if (actor := self._actors.pop(node, None)) is not None:
+            with contextlib.suppress(Exception):  # it is dead, or its cluster is
+                self._ray.kill(actor)
+
+    def events(self, seconds: float) -> list[NodeEvent]:
+        """What has happened."""
+        if not self._pending:
+            time.sleep(seconds)
+            return []
+        refs = list(self._pending)
+        if not self._ray.wait(refs, num_returns=1, timeout=seconds)[0]:
+            return []
+        ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+        return [self._event(self._pending.pop(ref), ref) for ref in ready]
+
+    def _event(self, node: str, ref: Any) -> NodeEvent:
+        errors = self._ray.exceptions
+        try:
+            result = self._ray.get(ref)
+        except errors.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, BenchError):
+                return Refused(node, str(cause))
+            return Refused(node, f"its process failed ({type(cause).__name__}: {cause})")
+        except errors.RuntimeEnvSetupError as error:
+            return Refused(node, f"its environment cannot be made ({_last_line(error)})")
+        except errors.RayActorError as error:
+            self._actors.pop(node, None)
+            return Lost(node, _last_line(error))
+        except errors.RayError as error:
+            return Lost(node, _last_line(error))
+        return Admitted(node, result) if isinstance(result, NodeFacts) else RunArrived(node, result)
+
+
+class NodeProcess(MeasuringNode):
+    """`MeasuringNode` in a process of Ray's, which gets the driver's data out of Ray's object store."""
+
+    def admit(self, sent: Mapping[str, Any]) -> NodeFacts:  # type: ignore[override]
+        """Check the node.
+
+        Args:
+            sent: references to what it may fetch, by name.
+        """
+        import ray
+
+        def fetch(name: str) -> bytes:
+            content: bytes = ray.get(sent[name])
+            return content
+
+        return super().admit(fetch)
+
+
+def _last_line(error: Exception) -> str:
+    """What Ray has to report of a death, without its advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

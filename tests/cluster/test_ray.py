@@ -1,0 +1,95 @@
+"""Real Ray, real processes, and the fake worker: a small cluster on this machine, and what is killed in it.
+
+`scripts/kill_cluster.py` kills far more of it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench import store
+from bench.cli.options import check_cluster_options
+from bench.cluster.engine import ClusterAddress
+from bench.cluster.node import SHARED
+from bench.core.errors import ExitCode, UsageError
+from bench.run.lock import LOCK_VARIABLE
+from tests.support.fake_worker import SCRIPT
+from tests.support.harness import BenchProcess, fake_bench, violations
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+
+PLAN = ("run", "quick", "--set", "tasks=mnist_5k", "--set", "seeds=0..5", "--set", "epochs=1")
+
+
+def raylets(bench: BenchProcess) -> list[psutil.Process]:
+    """Those of a command's cluster, the head's first: it was started first."""
+    found = [process for process in bench.marked() if process.name() == "raylet"]
+    return sorted(found, key=lambda process: process.create_time())
+
+
+def wait_until(condition: Callable[[], bool], bench: BenchProcess) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, bench.tail()
+        assert bench.harness is None or bench.harness.poll() is None, bench.tail()
+        time.sleep(0.02)
+
+
+def test_a_node_and_then_the_driver_are_killed_and_each_case_is_measured_once(tmp_path: Path) -> None:
+    results, script = tmp_path / "results", tmp_path / "script.json"
+    script.write_text(json.dumps({"seconds": 0.2}))
+    bench = BenchProcess(
+        fake_bench(*PLAN, "--results", str(results), "--on", "ray-local:2"),
+        tmp_path / "output",
+        {SCRIPT: str(script), LOCK_VARIABLE: str(tmp_path / "lock")},
+    )
+    try:
+        bench.start()
+        wait_until(lambda: len(list((results / "runs").glob("*.parquet"))) >= 2, bench)
+        _, second = raylets(bench)
+        for process in (*second.children(recursive=True), second):  # as where a machine dies
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+        wait_until(lambda: "was lost" in bench.output.read_text(), bench)
+        assert bench.harness is not None
+        bench.harness.send_signal(signal.SIGKILL)
+        bench.harness.wait()
+        assert bench.orphans(30) == []
+        script.write_text(json.dumps({"seconds": 0.0}))
+        assert bench.finish(timeout=120) == ExitCode.OK, bench.tail()
+        assert bench.orphans(30) == []
+    finally:
+        bench.stop()
+    assert violations(results) == []
+    assert "resuming the campaign" in bench.output.read_text()
+    runs = store.load([results]).drop_duplicates("run_id")
+    assert runs["machine_fingerprint"].nunique() == 1
+    assert json.loads(runs["machine_json"].iloc[0])["shared_by"] == SHARED
+
+
+def test_without_an_address_or_a_cluster_the_user_learns_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for on, address, way_out in (
+        ("ray", None, "--address HOST:PORT"),
+        ("slurm", None, "write ray, or ray-local:N"),
+        ("ray-local:0", None, "N being 1 to 16"),
+        ("ray-local:2", "a:1", "exclude each other"),
+    ):
+        with pytest.raises(UsageError, match=way_out):
+            ClusterAddress.parse(on, address)
+    assert ClusterAddress.parse("ray", "a:1").address == "a:1"
+    monkeypatch.setenv("RAY_ADDRESS", "b:2")
+    assert ClusterAddress.parse("ray", None).address == "b:2"
+    with pytest.raises(UsageError, match="add --on ray"):
+        check_cluster_options(None, "a:1", {})
+    with pytest.raises(UsageError, match="--cpus and --on exclude each other"):
+        check_cluster_options("ray", None, {"--cpus": "0", "--join": False})
