@@ -106,6 +106,9 @@ def run_commit_gate(
         budget_option=BudgetOption(fraction=TIMES_FRACTION),
     )
     with prepared_duel(times, reporter) as prepared:
+        reporter.note(
+            f"at most {times.budget_seconds / 60:g} of {budget / 60:g} min are for times; what they leave is for seeds"
+        )
         try:
             duel = measure_duel(prepared, times, reporter)
         except SideFailedError as error:

@@ -94,6 +94,7 @@ def test_a_slower_commit_is_red_by_its_interleaved_times_alone(gate: Gate, proje
     assert "training step, interleaved" in printed
     assert "equal in all 3" in printed or "same" in printed
     assert printed.count("slower") > 1
+    assert "bench: at most 10 of 20 min are for times; what they leave is for seeds" in done.stderr
     assert "bench: training both commits over 3 seeds, which takes about" in done.stderr
     assert "bench: gate: red: something got worse" in done.stderr
     runs = load([project / "results" / "local"]).drop_duplicates("run_id")

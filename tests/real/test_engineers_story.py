@@ -39,7 +39,7 @@ WIDER = """import keras
 
 
 def small_gru(units, activation, return_sequences, name):
-    wide = keras.layers.GRU(384, return_sequences=return_sequences, reset_after=False)
+    wide = keras.layers.GRU(192, return_sequences=return_sequences, reset_after=False)
     return keras.Sequential([wide, keras.layers.Dense(units, activation)], name=name)
 """
 
@@ -57,7 +57,7 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
 
 

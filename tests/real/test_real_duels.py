@@ -1,4 +1,4 @@
-"""Real duels end to end: two commits of a small repository, and two virtual environments; only shorter ones.
+"""Real duels end to end, only shorter ones; tests/real/test_engineers_story.py has one between commits.
 
 What differs is large (another cell), so that five pairs of few and short rounds are enough on any machine.
 """
@@ -24,7 +24,6 @@ from bench.duel.sides import PreparedSide
 from bench.host.hardware import read_machine
 from bench.run.server import WorkerEnvironment
 from scripts.recordings import Recorded, minutes, read
-from tests.support.git import git
 from tests.support.wheels import a_wheel, an_environment
 
 pytestmark = pytest.mark.real
@@ -65,26 +64,6 @@ def duel(folder: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
     )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout), done.stderr
-
-
-def test_two_commits_of_a_project(tmp_path: Path) -> None:
-    """The later one's cell does far more work: a regression, seen as one."""
-    project = tmp_path / "project"
-    project.mkdir()
-    git(project, "init", "-q", "-b", "main")
-    for text in (SMALL, LARGE):
-        (project / "my_cells.py").write_text(text)
-        git(project, "add", "-A")
-        git(project, "commit", "-qm", "a cell")
-    code, record, said = duel(project, "HEAD~1", "HEAD", "--set", "cells=my_cells:cell")
-    assert code == 1, said
-    assert record["verdict"] == "slower"
-    a, b = record["sides"].values()
-    assert a["title"].startswith("HEAD~1 (")
-    assert (a["attested_kernel"], b["attested_kernel"]) == ("generic", "generic")
-    # each side trained its own commit's cell
-    assert a["parameters"] < b["parameters"]
-    assert git(project, "status", "--porcelain") == "?? results/"
 
 
 def test_two_environments(tmp_path: Path) -> None:
