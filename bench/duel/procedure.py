@@ -39,7 +39,7 @@ from bench.host import noise
 from bench.host.hardware import read_machine
 from bench.run.lock import machine_lock
 from bench.run.session import terminated_as_interrupted
-from bench.store.files import make_folder, refused
+from bench.store.files import make_folder, refused, removed_if_interrupted
 
 MOST_GROUPS = 120
 """However short they are: with twice as many, the interval would be a third narrower, and a fresh bias as large."""
@@ -193,7 +193,7 @@ def prepared_duel(settings: DuelSettings, reporter: DuelReporter) -> Iterator[Pr
         make_folder(settings.folder / _LOGS)
     temporary = tempfile.TemporaryDirectory(prefix="bench-duel-", ignore_cleanup_errors=True)
     with terminated_as_interrupted(), temporary as scratch:
-        with _removed_if_interrupted(settings.folder):
+        with removed_if_interrupted(settings.folder):
             sides = prepare_sides(
                 what,
                 scratch=Path(scratch),
@@ -239,7 +239,7 @@ def measure_duel(prepared: PreparedDuel, settings: DuelSettings, reporter: DuelR
         reporter.note(f"warning: {reason}: a process's speed will depend on where its memory happens to lie")
     try:
         with (
-            _removed_if_interrupted(settings.folder),
+            removed_if_interrupted(settings.folder),
             machine_lock(reporter.note),
             InterleavedRunner(
                 sides,
@@ -268,15 +268,6 @@ def measure_duel(prepared: PreparedDuel, settings: DuelSettings, reporter: DuelR
         raise
     shutil.rmtree(settings.folder / _LOGS, ignore_errors=True)  # the verdict is reached, whatever becomes of them
     return Duel(specification, result, settings.folder)
-
-
-@contextmanager
-def _removed_if_interrupted(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 @dataclass

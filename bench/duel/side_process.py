@@ -115,7 +115,8 @@ class SideProcess:
                 continue
             last_event = self._clock()
             if isinstance(event, Started):
-                self._process = psutil.Process(event.pid)
+                with contextlib.suppress(psutil.NoSuchProcess):  # it has ended already, and reported why
+                    self._process = psutil.Process(event.pid)
             if isinstance(event, Finished) and event.status is not Status.OK:
                 raise self._failed(event.error or event.status.value)
             if isinstance(event, kind):

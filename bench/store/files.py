@@ -8,6 +8,7 @@ import fcntl
 import glob
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,4 +203,14 @@ def refused(path: Path, otherwise: str = _ANOTHER_FOLDER) -> Iterator[None]:
     except OSError as error:
         if refusal := system_refusal(error, f"cannot write to {path}", otherwise):
             raise refusal from error
+        raise
+
+
+@contextmanager
+def removed_if_interrupted(folder: Path) -> Iterator[None]:
+    """Let nothing of a folder stay where the user interrupts what fills it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
         raise

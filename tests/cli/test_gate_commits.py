@@ -130,7 +130,7 @@ def test_a_commit_that_changes_no_code_is_green_and_the_store_is_read_by_all(gat
     assert "ours" in shown.stdout, shown.stderr
 
 
-def test_a_commit_whose_cell_cannot_be_imported_is_named_and_nothing_is_kept(gate: Gate) -> None:
+def test_a_commit_whose_cell_cannot_be_imported_is_named(gate: Gate) -> None:
     done = gate("gate", "--base", "base", "--head", "broken", *COMMON, "--results", "results/broken")
     assert done.returncode == 2, done.stdout
     assert "'ours:cell' cannot be imported: No module named 'elsewhere'" in done.stderr
