@@ -74,16 +74,16 @@ def graphs_of_torch_nn() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
-def graph_breaks(cell: str) -> int:
-    """How often torch.compile breaks the graph of one of Keras's layers."""
+def graph_breaks(layer: keras.Layer, *, masked: bool = False) -> int:
+    """How often torch.compile breaks the graph of one of Keras's layers in training."""
     import torch
     from torch._dynamo.utils import counters
 
-    layer = {"simple_rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU}[cell](4)
     x = keras.ops.convert_to_tensor(X[:, :2])
-    layer(x)
+    mask = torch.ones(x.shape[:2], dtype=torch.bool) if masked else None
+    layer(x, mask=mask, training=True)
     counters.clear()
-    torch.compile(lambda sequence: layer(sequence), backend="eager")(x)
+    torch.compile(lambda sequence: layer(sequence, mask=mask, training=True), backend="eager")(x)
     return sum(counters["graph_break"].values())
 
 
@@ -106,6 +106,16 @@ def converted(unroll: bool) -> bool:
     layer(X)
     function = tf.function(layer).get_concrete_function(tf.TensorSpec([None, 6, 3], tf.float32))
     return bool(tf.lite.TFLiteConverter.from_concrete_functions([function], layer).convert())
+
+
+def deterministic_xla() -> bool:
+    """What of `jit_compile=True` is left under op determinism, from now on in this process."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    model = keras.Sequential([keras.Input((6, 3)), keras.layers.SimpleRNN(4)])
+    model.compile("sgd", "mse", jit_compile=True)
+    return bool(model.jit_compile)
 
 
 def of_torch_nn() -> dict[str, str]:
@@ -179,11 +189,18 @@ def main() -> None:
     if backend == "tensorflow":
         results["litert loop"] = tried(lambda: converted(unroll=False))
         results["litert unrolled"] = tried(lambda: converted(unroll=True))
+        results["deterministic XLA"] = deterministic_xla()
     if backend == "torch":
         results |= of_torch_nn()
         results["torch.compile"] = compiled_by_torch()
         results["graphs of torch.nn"] = graphs_of_torch_nn()
-        results["graph breaks"] = [graph_breaks(cell) for cell in ("gru", "simple_rnn")]
+        results["graph breaks"] = {
+            "gru": graph_breaks(keras.layers.GRU(4)),
+            "simple_rnn": graph_breaks(keras.layers.SimpleRNN(4)),
+            "recurrent_dropout": graph_breaks(keras.layers.GRU(4, recurrent_dropout=0.2)),
+            "reset_after": graph_breaks(keras.layers.GRU(4, reset_after=False)),
+            "mask": graph_breaks(keras.layers.GRU(4), masked=True),
+        }
         results["unroll is ignored"] = operations(unroll=True) == operations(unroll=False)
     if backend == "jax":
         model = keras.Sequential([keras.Input((6, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])

@@ -35,12 +35,18 @@ def min_gru(units: int, activation: str, return_sequences: bool, name: str) -> k
     return MinGRU(units, name=name)
 
 
+def skip_recurrent(units: int, activation: str, return_sequences: bool, name: str) -> keras.Layer:
+    from bayesflow.networks import TimeSeriesNetwork
+
+    return TimeSeriesNetwork(units, recurrent_dim=units, recurrent_type="lstm", skip_steps=2, name=name)
+
+
 def _model(factory: Any) -> keras.Model:
     inputs = keras.Input((STEPS, 3))
     x = factory(4, "tanh", True, "cell")(inputs)
     return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(x)))
 
 
-model_of_cfc, model_of_ltc, model_of_lmu, model_of_min_gru = (
-    partial(_model, factory) for factory in (cfc, ltc, lmu, min_gru)
+model_of_cfc, model_of_ltc, model_of_lmu, model_of_min_gru, model_of_skip_recurrent = (
+    partial(_model, factory) for factory in (cfc, ltc, lmu, min_gru, skip_recurrent)
 )

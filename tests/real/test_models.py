@@ -86,28 +86,37 @@ def test_each_layer_of_a_users_model_is_attested(backend: str, models: dict[str,
         assert seen["own_loop"]["facts"]["layers"]["own"]["class"] == f"{MODELS}.OwnLoop"
 
 
+@pytest.mark.extra("bayesflow")
 @pytest.mark.extra("ncps")
 @pytest.mark.extra("keras_lmu")
 @pytest.mark.extra("mingru_keras")
 @pytest.mark.parametrize(
     ("backend", "kernels"),
     [
-        # an LMU computes its memory by FFT, and has a loop for the hidden cell
         (
             "tensorflow",
-            {"cfc": ("cell", "generic"), "ltc": ("cell", "generic"), "lmu": ("cell/lmu_feedforward", "mixed")},
+            {
+                "cfc": {"cell": "generic"},
+                "ltc": {"cell": "generic"},
+                # an LMU computes its memory by FFT, and has a loop for the hidden cell
+                "lmu": {"cell/lmu_feedforward": "mixed"},
+                # two directions that read each step, and two that read every second one
+                "skip_recurrent": {
+                    f"cell/recurrent/{name}": "generic" for name in ("lstm", "lstm_1", "lstm_2", "lstm_3")
+                },
+            },
         ),
         # a scan, which Keras can't trace on TensorFlow
         pytest.param(
-            *("torch", {"cfc": ("cell", "generic"), "min_gru": ("cell", "parallel")}), marks=pytest.mark.extra("torch")
+            *("torch", {"cfc": {"cell": "generic"}, "min_gru": {"cell": "parallel"}}), marks=pytest.mark.extra("torch")
         ),
     ],
 )
-def test_layers_of_packages_are_attested_unmodified(backend: str, kernels: dict[str, tuple[str, str]]) -> None:
+def test_layers_of_packages_are_attested_unmodified(backend: str, kernels: dict[str, dict[str, str]]) -> None:
     names = {name: f"tests.real.package_cells:model_of_{name}" for name in kernels}
     seen = attested(backend, *names.values())
     assert {name: seen[model].get("error") or seen[model]["kernels"] for name, model in names.items()} == {
-        name: {layer: [kernel] * 3} for name, (layer, kernel) in kernels.items()
+        name: {layer: [kernel] * 3 for layer, kernel in layers.items()} for name, layers in kernels.items()
     }
 
 
