@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.analysis.matching import ComparisonEnvironment
-from bench.analysis.occasions import ERROR_FRACTION, MIN_FREEDOM, DeclaredDrift, Drift, MeasuredDrift
+from bench.analysis.occasions import ERROR_FRACTION, MIN_FREEDOM, AnchoredDrift, DeclaredDrift, Drift, MeasuredDrift
 from bench.analysis.promises import FindingRuns
 from bench.analysis.samples import Pairing, Sample, centre
 from bench.analysis.stats import Estimate, Interval, assumed_interval
@@ -25,8 +25,9 @@ MIN_SEEDS = 3
 
 UNKNOWN_DRIFT = (
     f"how far this machine's speed drifts between two occasions is not known, and {MIN_FREEDOM + 1} occasions of equal "
-    "code, as far apart as the sides, are the least that show it: interleave the sides (bench duel), name a store that "
-    "has these occasions (--drift RESULTS), or declare the drift (--drift '2 %')"
+    "code, as far apart as the sides, are the least that show it: interleave the sides (bench duel), measure both with "
+    "an anchor (bench run --interleave 10), name a store that has these occasions (--drift RESULTS), or declare the "
+    "drift (--drift '2 %')"
 )
 """Why times of sides that weren't interleaved have no verdict, and the ways out."""
 
@@ -46,7 +47,7 @@ class Finding:
     runs: FindingRuns
     """How many runs were promised, ended, and entered the finding."""
     detail: str = ""
-    """For inference: the call path and the batch."""
+    """For inference: the call path and the batch; for a time over the anchor's what the anchor was."""
     base: float | None = None
     """The base's value, in the metric's unit: the median over runs; for accuracy and loss the mean over seeds."""
     new: float | None = None
@@ -65,6 +66,8 @@ class Finding:
     """What the values of a pair share."""
     drift: Drift | None = None
     """The machine's drift between the two sides that is in the intervals; None where there is none in them."""
+    stand_in: Metric | None = None
+    """The metric that is judged in its stead, because the machine's drift is not known."""
     remarks: tuple[str, ...] = ()
 
 
@@ -81,6 +84,8 @@ class PendingFinding:
     """Both sides are the same runs."""
     runs: FindingRuns
     remarks: tuple[str, ...]
+    stand_in: Metric | None = None
+    """The metric that is judged in its stead where the machine's drift is not known."""
 
     @property
     def fewest(self) -> int:
@@ -111,7 +116,10 @@ class PendingFinding:
         if self.same_runs:
             return self._finding(Verdict.SAME, None, "the same runs on both sides")
         if not self.needs_interval and sample.n >= self.fewest:
-            return self._finding(Verdict.INCONCLUSIVE, None, basis, UNKNOWN_DRIFT)
+            if self.stand_in is None:
+                return self._finding(Verdict.INCONCLUSIVE, None, basis, UNKNOWN_DRIFT)
+            why = f"how far the machine drifted is not known, and {self.stand_in.title} is judged instead"
+            return replace(self._finding(Verdict.INCONCLUSIVE, None, basis, why), stand_in=self.stand_in)
         if not self.needs_interval:
             why = f"too few: {self.fewest} {metric.replicate}s a side are the least that a verdict rests on"
             return self._finding(Verdict.INCONCLUSIVE, None, basis, why)
@@ -167,6 +175,11 @@ class PendingFinding:
             if constant >= needed:
                 return "the drift that was declared is too large to decide it: interleave the sides (bench duel)"
             half, needed = half - constant, needed - constant
+        elif isinstance(sample.drift, AnchoredDrift):
+            left = sample.drift.left
+            if left >= needed:
+                return "the machine has drifted too far to decide it: measure at another time, or use bench duel"
+            half, needed = half - left, needed - left
         elif sample.drift is not None:
             return "more occasions of either side, or interleaving the sides (bench duel), would decide"
         if needed**2 * _MOST_MORE < sample.n * half**2:

@@ -22,6 +22,7 @@ import pandas as pd
 
 from bench.analysis.change_points import SEGMENT, change_points, smallest_detectable
 from bench.analysis.commit_order import MeasuredCommit, PlacedBy, Placement, placements
+from bench.analysis.interleaved_figures import InterleavedFigures, KnownInterleaved, of_campaigns
 from bench.analysis.records import RunRecord
 from bench.analysis.rows import Row
 from bench.analysis.samples import centre, readings
@@ -55,7 +56,7 @@ class Point:
     value: float
     """The median over runs, or the mean over seeds, in the metric's unit."""
     n: int
-    """The number of runs; for accuracy and loss of seeds."""
+    """The number of runs; for accuracy and loss of seeds, for a time over the anchor's of process groups."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ class Series:
     configuration: Case
     metric: Metric
     detail: str
-    """For inference: the call path and the batch."""
+    """For inference: the call path and the batch; for a time over the anchor's what the anchor was."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, Any] = field(default_factory=dict)
     by: By
@@ -125,6 +126,7 @@ def series(
     metric: Metric,
     by: By = By.COMMIT,
     ancestry: Mapping[str, datetime] = MappingProxyType({}),
+    interleaved: KnownInterleaved = MappingProxyType({}),
 ) -> tuple[Series, ...]:
     """The series of a metric in a frame of observations; none where it was not measured.
 
@@ -134,6 +136,7 @@ def series(
         by: whether a commit or a campaign makes a point.
         ancestry: the commits that a repository has, ancestors first, each with its date
             (`bench.host.checkout.first_parent_order` of `measured_commits`).
+        interleaved: the figures of the interleaved measurements that its campaigns ended with.
 
     Raises:
         KeyError: a column is missing.
@@ -151,7 +154,9 @@ def series(
             for run in row.runs:
                 groups[origins[run.run_id].key].append(run)
         section = versions[0][0]
-        for detail, points in sorted(_points(groups, origins, order, metric).items()):
+        known = {run.campaign_id for runs in groups.values() for run in runs}
+        anchored = of_campaigns(interleaved, case, known)
+        for detail, points in sorted(_points(groups, origins, order, metric, anchored).items()):
             changes, detectable = _changes(points, metric)
             of_metric.append(
                 Series(
@@ -265,12 +270,16 @@ def _points(
     origins: Mapping[str, _Origin],
     order: Mapping[str, Placement],
     metric: Metric,
+    interleaved: Mapping[str, InterleavedFigures],
 ) -> dict[str, list[Point]]:
-    """In order, by detail of the metric (for inference the call path and the batch)."""
+    """In order, by detail of the metric (for inference the call path and the batch, for a time over the anchor's what
+    the anchor was)."""
     by_detail: dict[str, list[Point]] = defaultdict(list)
     for key in sorted(groups, key=lambda key: order[key].index):
         origin = min((origins[run.run_id] for run in groups[key]), key=lambda origin: origin.began)
-        for (measured, detail), paired in readings(groups[key]).items():
+        campaigns = {run.campaign_id for run in groups[key]}
+        of_point = {name: figures for name, figures in interleaved.items() if name in campaigns}
+        for (measured, detail), paired in readings(groups[key], of_point).items():
             if measured is metric:
                 values = [reading.value for reading in paired]
                 by_detail[detail].append(

@@ -10,6 +10,18 @@ from bench.core.case import Case
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnchoredGroup:
+    """A process group's time of a training step, beside that of the anchor's step."""
+
+    log_ratio: float
+    """The logarithm of the step's time over the anchor's."""
+    anchor_seconds: float
+    """A step of the anchor: the median over its timed batches."""
+    started_at: float
+    """When its first timed batch began, seconds since 1970, UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class InterleavedFigures:
     """The figures of a configuration from process groups, in which it alternated with others within seconds."""
 
@@ -20,8 +32,11 @@ class InterleavedFigures:
     interval holds with 95 % together with those of the other configurations, whenever the measurement ended."""
     anchor_ratio: Estimate
     """That time over the anchor's step: geometric mean over the process groups."""
-    anchor_log_ratios: tuple[float, ...]
-    """The logarithm of that ratio in each process group."""
+    anchor: str = ""
+    """What the anchor was, in words: its version and the libraries that computed it. Ratios to unlike ones don't
+    compare."""
+    groups: tuple[AnchoredGroup, ...] = ()
+    """The process groups behind that ratio."""
 
 
 InterleavedKey = tuple[Case, str]
@@ -29,6 +44,23 @@ InterleavedKey = tuple[Case, str]
 
 KnownInterleaved = Mapping[InterleavedKey, InterleavedFigures]
 """In the order in which they were measured."""
+
+
+def of_campaigns(
+    known: KnownInterleaved, configuration: Case, campaigns: Collection[str]
+) -> dict[str, InterleavedFigures]:
+    """The figures of a configuration by campaign, in the order in which they were measured.
+
+    Args:
+        known: of all configurations and campaigns.
+        configuration: without seed and repeat.
+        campaigns: ids of those whose runs the configuration has.
+    """
+    return {
+        campaign: figures
+        for (case, campaign), figures in known.items()
+        if case == configuration and campaign in campaigns
+    }
 
 
 def latest(known: KnownInterleaved, configuration: Case, campaigns: Collection[str]) -> InterleavedFigures | None:
@@ -39,7 +71,5 @@ def latest(known: KnownInterleaved, configuration: Case, campaigns: Collection[s
         configuration: without seed and repeat.
         campaigns: ids of those whose runs the configuration has.
     """
-    of_these = [
-        figures for (case, campaign), figures in known.items() if case == configuration and campaign in campaigns
-    ]
-    return of_these[-1] if of_these else None
+    of_these = of_campaigns(known, configuration, campaigns)
+    return [*of_these.values()][-1] if of_these else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.analysis.interleaved_figures import InterleavedFigures, KnownInterleaved, of_campaigns
 from bench.analysis.records import RunRecord
 from bench.analysis.rows import Row
 from bench.analysis.summary import Section, summarise
@@ -59,6 +61,8 @@ class RunGroup:
 
     sections: tuple[Section, ...]
     rows: tuple[Row, ...]
+    interleaved: Mapping[str, InterleavedFigures] = field(default_factory=dict)
+    """The figures of the interleaved measurements of its campaigns, by the campaign's id."""
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -91,10 +95,14 @@ Groups = Mapping[EnvironmentKey, RunGroup]
 """The runs of one configuration, by environment."""
 
 
-def by_configuration(frame: pd.DataFrame) -> dict[Case, Groups]:
+def by_configuration(frame: pd.DataFrame, interleaved: KnownInterleaved = MappingProxyType({})) -> dict[Case, Groups]:
     """The runs of a frame by configuration, in the order of its sections and rows.
 
     The number of timed calls does not distinguish configurations here: what both sides have is compared.
+
+    Args:
+        frame: observations, a row each.
+        interleaved: the figures of the interleaved measurements that its campaigns ended with.
     """
     cases: dict[Case, dict[EnvironmentKey, RunGroup]] = defaultdict(dict)
     for section in summarise(frame):
@@ -104,7 +112,8 @@ def by_configuration(frame: pd.DataFrame) -> dict[Case, Groups]:
         for row in section.rows:
             groups = cases[replace(row.configuration, latency_calls=0)]
             group = groups.get(key, RunGroup((), ()))
-            groups[key] = RunGroup((*group.sections, section), (*group.rows, row))
+            measured = of_campaigns(interleaved, row.configuration, {run.campaign_id for run in row.runs})
+            groups[key] = RunGroup((*group.sections, section), (*group.rows, row), {**group.interleaved, **measured})
     return dict(cases)
 
 

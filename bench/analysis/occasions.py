@@ -3,11 +3,13 @@
 An *occasion* is a campaign: runs that were measured together. Runs of one occasion agree with each other and not with
 those of another, since the machine itself drifts: its neighbours, its temperature, its memory. So two sides that were
 measured on two occasions differ by the drift between them, which no number of runs removes, and the replicate of such a
-comparison is the occasion. Three ways lead to a verdict all the same:
+comparison is the occasion. Four ways lead to a verdict all the same:
 
 - The sides were *interleaved*: neighbours in time are paired, and share the drift (`neighbours`).
 - The drift is *declared*: no farther than this does the machine's speed move from one occasion to another.
 - The drift is *measured*: equal code, measured on several occasions, shows it (`measured_drift`).
+- The drift is *divided out*: both sides were measured beside the anchor, and times over the anchor's are compared
+  (`AnchoredDrift`).
 
 All is on natural logarithms of seconds. docs/between-days.md has what was simulated.
 """
@@ -31,6 +33,12 @@ MIN_FREEDOM = 4
 ERROR_FRACTION = 1 / 5
 """What fraction of its error rate a verdict may use whose drift was measured. Where the drift is far larger than the
 margins every error of the interval is a wrong verdict, so that at 5 % 5 % of them would be."""
+
+UNFOLLOWED = 0.3
+"""The farthest that a cell's sensitivity to the machine's drift is from the anchor's."""
+
+UNSEEN = 0.0
+"""What a step's time over the anchor's differs by between two occasions though the anchor does not."""
 
 _APART = 0.5
 """Occasions count as several where they are at least this fraction of the time apart that the two sides are."""
@@ -121,7 +129,49 @@ class MeasuredDrift:
         return math.hypot(of_occasions, of_runs) or None
 
 
-Drift = DeclaredDrift | MeasuredDrift
+@dataclass(frozen=True)
+class AnchoredDrift:
+    """What is left of the machine's drift in times over the anchor's, which doesn't follow it wholly."""
+
+    moved: float
+    """The logarithm of how many times longer the anchor took on the new side."""
+
+    @classmethod
+    def between(cls, base: Sequence[float], new: Sequence[float]) -> AnchoredDrift:
+        """That between two sides.
+
+        Args:
+            base: seconds of the anchor's step in each process group of the base.
+            new: those of the new side.
+        """
+        return cls(math.log(float(np.median(new)) / float(np.median(base))))
+
+    @property
+    def words(self) -> str:
+        """What it is, for a finding's basis."""
+        return (
+            f"up to {100 * math.expm1(self.left):.2g} % of drift that is left beside the anchor, whose time changed by "
+            f"{100 * math.expm1(self.moved):+.2g} %".replace("-", "−")
+        )
+
+    @property
+    def left(self) -> float:
+        """The farthest that it moves the log-ratio of the two sides."""
+        return UNFOLLOWED * abs(self.moved) + UNSEEN
+
+    def half_width(self, base: Sequence[TimedRun], new: Sequence[TimedRun], confidence: float) -> float | None:
+        """Half the interval of the log-ratio of two sides; None where it has no width.
+
+        Args:
+            base: the base's process groups.
+            new: the new side's.
+            confidence: the interval's coverage.
+        """
+        spread = welch(_logs(new), _logs(base))
+        return (spread.half_width(confidence) if spread else 0.0) + self.left or None
+
+
+Drift = DeclaredDrift | MeasuredDrift | AnchoredDrift
 
 
 def apart(base: Sequence[TimedRun], new: Sequence[TimedRun]) -> float:

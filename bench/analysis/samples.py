@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 
+from bench.analysis.interleaved_figures import InterleavedFigures
 from bench.analysis.occasions import Drift, neighbours
 from bench.analysis.pairing import by_seed
 from bench.analysis.records import RunRecord
@@ -42,22 +44,33 @@ class Reading:
     campaign_id: str = ""
     """Its run's campaign; empty for a seed's value."""
     runs: int = 1
-    """The number of runs behind it."""
+    """The number of runs behind it; 0 for a process group's."""
+    anchor_seconds: float = math.nan
+    """A step of the anchor, where it is the value of a process group; else NaN."""
 
 
-def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[Reading]]:
+def readings(
+    runs: Sequence[RunRecord], interleaved: Mapping[str, InterleavedFigures] = MappingProxyType({})
+) -> dict[tuple[Metric, str], list[Reading]]:
     """The values of every metric that is compared, in the order of `METRICS`; a metric without any is not in it.
 
     Args:
         runs: those of one configuration that ended ok.
+        interleaved: the figures of the interleaved measurements of their campaigns, by the campaign's id.
 
     Returns:
-        By metric and detail (for inference the call path, and the batch: `compiled, batch 64`): a value for each run,
-        and for accuracy and loss one for each seed. What is compared as a ratio has positive values alone.
+        By metric and detail (for inference the call path, and the batch: `compiled, batch 64`; for times over the
+        anchor's what the anchor was): a value for each run, for accuracy and loss one for each seed, for times over the
+        anchor's one for each process group. What is compared as a ratio has positive values alone.
     """
     values_of: dict[tuple[Metric, str], list[Reading]] = {}
     for name in COMPARED:
         metric = METRICS[name]
+        if metric.is_interleaved:
+            for campaign_id, figures in interleaved.items():
+                if figures.groups:
+                    values_of.setdefault((metric, figures.anchor), []).extend(_anchored(campaign_id, figures))
+            continue
         for detail, figure in _figures(metric, runs):
             if metric.replicate == "seed":
                 tried = Counter(run.seed for run in runs if figure(run) is not None)
@@ -72,6 +85,11 @@ def readings(runs: Sequence[RunRecord]) -> dict[tuple[Metric, str], list[Reading
             if kept:
                 values_of[metric, detail] = kept
     return values_of
+
+
+def _anchored(campaign_id: str, figures: InterleavedFigures) -> Iterator[Reading]:
+    for group in figures.groups:
+        yield Reading(0, math.exp(group.log_ratio), group.started_at, campaign_id, 0, group.anchor_seconds)
 
 
 def centre(metric: Metric, values: Sequence[float]) -> float:

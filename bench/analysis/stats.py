@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 # scipy.stats takes a second to import; these are the same functions without its frame.
-from scipy.special import bdtr, stdtrit
+from scipy.special import bdtr, betainc, stdtrit
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,6 +82,24 @@ def quantile_of_sorted(values: Floats, at: float) -> float:
     below = int(place)
     above = min(below + 1, values.size - 1)
     return float(values[below] + (values[above] - values[below]) * (place - below))
+
+
+def harrell_davis(values: Iterable[float], at: float) -> float:
+    """A quantile as a mean of all order statistics, weighted by how likely each is that quantile; NaN for no values.
+
+    So it doesn't jump from one order statistic to the next, as times do that come in clusters (Harrell and Davis, 1982,
+    *Biometrika* 69, 635).
+
+    Args:
+        values: the calls, in any order.
+        at: the quantile, above 0 and below 1.
+    """
+    sample = np.sort(_finite(values))
+    n = sample.size
+    if not n:
+        return math.nan
+    edges = betainc((n + 1) * at, (n + 1) * (1 - at), np.arange(n + 1) / n)
+    return float(np.diff(edges) @ sample)
 
 
 def mean_t(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:

@@ -62,7 +62,8 @@ def compare(
     """Judge each configuration and metric: is NEW the same as BASE, better or worse, and on which evidence.
 
     Times of stores that were not interleaved have a verdict only where the machine's drift between the two occasions is
-    known. Ends with 0 whatever it finds; `bench gate` makes an exit code of it.
+    known, or divided out by an anchor (`bench run --interleave`). Ends with 0 whatever it finds; `bench gate` makes an
+    exit code of it.
     """
     compared(base, new, across, margins, drift, fmt, same_runs=True)
 
@@ -93,6 +94,7 @@ def compared(
         UsageError: an option's value can't be used, or both sides hold the same runs.
     """
     from bench.analysis import comparison as judging
+    from bench.duel.interleaved_cells import load_interleaved
     from bench.host.checkout import subjects
     from bench.plan.gate import find_gate
     from bench.report.verdicts import verdicts_data, verdicts_document
@@ -112,6 +114,7 @@ def compared(
         names=(str(base), str(new)),
         manifests=(read_manifests(base, warn=notify), read_manifests(new, warn=notify)),
         history=history,
+        interleaved=load_interleaved((base, new, *_results_of(drift)), warn=notify),
     )
     commits = [
         commit
@@ -132,13 +135,18 @@ def _with_drift(gate: Gate, drift: str | None) -> tuple[Gate, pd.DataFrame | Non
 
     if drift is None:
         return gate, None
-    if Path(drift).exists():
-        return replace(gate, drift=None), load([Path(drift)], columns=NEEDED, warn=notify)
+    if stores := _results_of(drift):
+        return replace(gate, drift=None), load(stores, columns=NEEDED, warn=notify)
     try:
         declared = read_percentage(drift, f"--drift {drift}", least=0.1)
     except UsageError as error:
         raise UsageError(f"{error} Results of that name are not there either.") from None
     return replace(gate, drift=checked_drift(declared, f"--drift {drift}")), None
+
+
+def _results_of(drift: str | None) -> list[Path]:
+    """The results that `--drift` names, if it names any."""
+    return [Path(drift)] if drift is not None and Path(drift).exists() else []
 
 
 def _loaded(path: Path, side: str) -> pd.DataFrame:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from bench.duel.procedure import Duel
 
 
+_BETWEEN_SIDES = re.compile(r",(?![^\[]*\])(?!\s*[<>=!~])")
+"""A comma that is no part of a requirement, as those in `keras[extra,more]>=3.7,<3.9` are."""
+
+
 def duel(
     a: Annotated[
         str | None, typer.Argument(metavar="A", help="The base: a commit, requirements, settings.", show_default=False)
@@ -29,8 +34,15 @@ def duel(
     ] = None,
     a_option: Annotated[str | None, typer.Option("--a", metavar="A", help="The same as the first argument.")] = None,
     b_option: Annotated[str | None, typer.Option("--b", metavar="B", help="The same as the second argument.")] = None,
+    several: Annotated[
+        list[str] | None,
+        typer.Option("--sides", metavar="B,C,…", help="More than one B, with commas between them; needs --base."),
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="A", help="What each of --sides is compared with.")
+    ] = None,
     overrides: SetOption = None,
-    phase: Annotated[TimedPhase, typer.Option("--phase", help="What is timed: steps of training or prediction.")] = (
+    phase: Annotated[TimedPhase, typer.Option("--phase", help="What is timed: steps, or single calls (p50, p95).")] = (
         TimedPhase.TRAIN
     ),
     budget: Annotated[float, typer.Option("--budget", metavar="MINUTES", help="The time that it may take.")] = 10.0,
@@ -70,6 +82,10 @@ def duel(
 
       bench duel --a "tensorflow==2.20.0" --b "tensorflow==2.21.0"
 
+      bench duel --sides keras==3.3.3,keras==3.7.0,keras==3.12.0 --base keras==3.15.1 --set backends=torch
+
+      bench duel main HEAD --set cells=my_cells:my_cell --phase compiled-calls
+
       bench duel --a kernel=generic --b kernel=unrolled --set cells=gru
     """
     from bench.cli.progress import DuelProgress
@@ -78,7 +94,7 @@ def duel(
     from bench.plan.gate import find_gate
     from bench.report.duel import duel_document
 
-    names = _names((a, a_option), (b, b_option))
+    names = _names((a, a_option), (b, b_option), several or [], base)
     if budget <= 0 or not math.isfinite(budget):
         raise UsageError(f"--budget {budget:g} is no time: write minutes, as in --budget 10.")
     margins, processors = time_margins(tolerance, floor, find_gate(None), phase), parse_cpus(cpus)
@@ -138,18 +154,35 @@ def _precision(text: str) -> float:
     return precision
 
 
-def _names(a: tuple[str | None, str | None], b: tuple[str | None, str | None]) -> tuple[str, ...]:
-    """A and B, each as an argument or as an option; none where configurations are compared."""
+def _names(
+    a: tuple[str | None, str | None], b: tuple[str | None, str | None], several: Sequence[str], base: str | None
+) -> tuple[str, ...]:
+    """The base and what is compared with it, as arguments or as options; none where configurations are compared."""
     for letter, given in (("A", a), ("B", b)):
         if None not in given:
             raise UsageError(f"side {letter} is given twice: write `bench duel A B`, or --a A --b B.")
-    base, new = (argument if argument is not None else option for argument, option in (a, b))
-    if base is None and new is None:
+    first, second = (argument if argument is not None else option for argument, option in (a, b))
+    if several or base is not None:
+        return _several_names((first, second), several, base)
+    if first is None and second is None:
         return ()
-    if base is None or new is None:
+    if first is None or second is None:
         raise UsageError(
-            f"side {'A' if base is None else 'B'} is missing: write `bench duel A B`, or --a A --b B, where each is a "
+            f"side {'A' if first is None else 'B'} is missing: write `bench duel A B`, or --a A --b B, where each is a "
             f"commit, requirements (keras==3.15.1) or settings (kernel=generic); or neither, to compare "
             f"configurations, as in --set cells=lstm,gru."
         )
-    return base, new
+    return first, second
+
+
+def _several_names(pair: tuple[str | None, str | None], several: Sequence[str], base: str | None) -> tuple[str, ...]:
+    """The base and all of `--sides`."""
+    sides = [name.strip() for text in several for name in _BETWEEN_SIDES.split(text) if name.strip()]
+    if base is None or not sides:
+        raise UsageError(
+            f"{'--base' if base is None else '--sides'} is missing: both are needed, as in "
+            f"--sides keras==3.7.0,keras==3.12.0 --base keras==3.15.1."
+        )
+    if pair != (None, None):
+        raise UsageError("--sides and --base stand for A and B: leave A and B out.")
+    return base, *sides

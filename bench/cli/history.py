@@ -51,20 +51,28 @@ def history(
       bench history results/nightly --plot reports/figures/history.svg
 
       bench history results/nightly --metric accuracy --format md
+
+      bench history results/nightly --metric step_over_anchor
     """
     from bench.analysis.history import By, measured_commits, series
     from bench.core.metrics import METRICS, find_metric
+    from bench.duel.interleaved_cells import load_interleaved
     from bench.host.checkout import first_parent_order, subjects
     from bench.report.figures.history_plot import plot_history
     from bench.report.over_time import history_data, history_document
     from bench.store import load
 
     asked = find_metric(metric, "--metric")
-    frame = load(measured(results), warn=notify)
+    stores = measured(results)
+    frame, interleaved = load(stores, warn=notify), load_interleaved(stores, warn=notify)
     ancestry = first_parent_order(repository, measured_commits(frame))
-    of_metric = series(frame, asked, By.DATE if by_date else By.COMMIT, ancestry)
+    of_metric = series(frame, asked, By.DATE if by_date else By.COMMIT, ancestry, interleaved)
     if not of_metric:
-        measured_names = [name for name, each in METRICS.items() if name in COMPARED and series(frame, each, By.DATE)]
+        measured_names = [
+            name
+            for name, each in METRICS.items()
+            if name in COMPARED and series(frame, each, By.DATE, interleaved=interleaved)
+        ]
         raise NoVerdictError(
             f"no run of these results has the metric {metric}; measured: {', '.join(measured_names) or 'none'}."
         )

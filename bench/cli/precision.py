@@ -42,6 +42,10 @@ def read_targets(text: str) -> tuple[PrecisionTarget, ...]:
         metric = find_metric(name, where)
         if metric.of_calls:
             raise UsageError(f"{metric.title} ({where}) has a figure for each call path, and so no single interval.")
+        if metric.is_interleaved:
+            raise UsageError(
+                f"{metric.title} ({where}) is of process groups, and seeds add none: --interleave 10 measures it."
+            )
         half = read_margin(width, metric, f"{part.strip()} ({where})")
         if not 0 < half <= 1:
             raise UsageError(f"{part.strip()} ({where}) is no width: write half the interval's, as in 3%.")

@@ -198,6 +198,7 @@ def _widest(decision: Decision) -> str:
     contrast = max(widths, key=lambda each: widths[each])
     analysis = decision.analyses[contrast]
     letters = f"{'ABCDEFGH'[contrast.side]} / {'ABCDEFGH'[contrast.base]}"
+    letters += f", p{100 * contrast.quantile:g}" if contrast.quantile else ""
     return f"  least certain: {letters} {analysis.ratio:.4f} ({analysis.low:.4f} to {analysis.high:.4f})"
 
 

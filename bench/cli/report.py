@@ -65,6 +65,7 @@ def report(
 def _compared(base: Path, new: Path) -> tuple[Comparison, Gate]:
     from bench.analysis.comparison import compare
     from bench.analysis.records import NEEDED
+    from bench.duel.interleaved_cells import load_interleaved
     from bench.plan.gate import find_gate
     from bench.store import load
     from bench.store.campaign import read_manifests
@@ -72,4 +73,6 @@ def _compared(base: Path, new: Path) -> tuple[Comparison, Gate]:
     gate = find_gate(None)
     before, after = (load([path], columns=NEEDED, warn=notify) for path in (base, new))
     manifests = read_manifests(base, warn=notify), read_manifests(new, warn=notify)
-    return compare(before, after, gate, names=(str(base), str(new)), manifests=manifests), gate
+    interleaved = load_interleaved((base, new), warn=notify)
+    comparison = compare(before, after, gate, names=(str(base), str(new)), manifests=manifests, interleaved=interleaved)
+    return comparison, gate

@@ -25,8 +25,8 @@ FloorOption = Annotated[
     str | None,
     typer.Option("--floor", metavar="PERCENT", help="What a difference of times must exceed to be one; usually 0.5 %."),
 ]
-_METRICS = {TimedPhase.TRAIN: "train_seconds", TimedPhase.PREDICT: "latency_seconds"}
-"""The metric whose margins the project declares for what is timed."""
+_METRICS = {TimedPhase.TRAIN: "train_seconds", TimedPhase.STREAMING_CALLS: "step_latency_seconds"}
+"""The metric whose margins the project declares for what is timed; of all else it is `latency_seconds`."""
 
 
 def time_margins(tolerance: str | None, floor: str | None, gate: Gate, phase: TimedPhase) -> Margins:
@@ -43,7 +43,7 @@ def time_margins(tolerance: str | None, floor: str | None, gate: Gate, phase: Ti
     """
     from bench.duel.sequential import MARGINS
 
-    metric = _METRICS[phase]
+    metric = _METRICS.get(phase, "latency_seconds")
     usual = gate.margins[metric] if metric in gate.named else MARGINS
     equivalence, noise = usual.tolerance, usual.floor
     if tolerance is not None:

@@ -131,6 +131,14 @@ class FromCallMemory:
 
 
 @dataclass(frozen=True)
+class FromInterleaved:
+    """The figure of a process group of an interleaved measurement: a training step's time over the anchor's."""
+
+    columns: ClassVar[frozenset[str]] = frozenset()
+    """None: these measurements are kept beside the store's runs."""
+
+
+@dataclass(frozen=True)
 class TableColumn:
     """A metric's column in the comparison table."""
 
@@ -156,7 +164,7 @@ class Metric:
     title: str
     """In words, as verdicts and exports name it."""
     kind: MetricKind
-    source: FromPhase | FromMetadata | FromCalls | FromCallMemory
+    source: FromPhase | FromMetadata | FromCalls | FromCallMemory | FromInterleaved
     unit: Unit
     margins: Margins | None = None
     """What a change is judged by where the user names nothing; None for a metric that is shown but not compared."""
@@ -165,6 +173,8 @@ class Metric:
     """Compared by the ratio new/base; else by the difference new - base, and the margins are in the metric's unit."""
     required: bool = False
     """Whether a gate asks for certainty about it where the user names none."""
+    stands_for: str = ""
+    """The metric that it stands for where the machine's drift leaves that one without a verdict; empty for none."""
     column: TableColumn | None = None
     """None where the table doesn't show it."""
     key: str = ""
@@ -178,9 +188,16 @@ class Metric:
         return self.key or self.name
 
     @property
-    def replicate(self) -> Literal["run", "seed"]:
+    def replicate(self) -> Literal["run", "seed", "process group"]:
         """The statistical unit: a seed gives a quality one value, whatever its repeats and campaigns."""
+        if self.is_interleaved:
+            return "process group"
         return "seed" if self.kind is MetricKind.QUALITY else "run"
+
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether no run has it, but a process group of an interleaved measurement."""
+        return isinstance(self.source, FromInterleaved)
 
     @property
     def of_steady_epochs(self) -> bool:
@@ -191,6 +208,11 @@ class Metric:
     def of_calls(self) -> bool:
         """Whether a run has the figure for each call path (and batch), and not once."""
         return isinstance(self.source, FromCalls | FromCallMemory)
+
+    @property
+    def once_a_run(self) -> bool:
+        """Whether a run has the figure, and has it once."""
+        return not (self.of_calls or self.is_interleaved)
 
     def is_of(self, call_path: str) -> bool:
         """Whether a run has the figure for this call path."""

@@ -12,6 +12,7 @@ from bench.core.errors import unknown
 from bench.core.metric import (
     FromCallMemory,
     FromCalls,
+    FromInterleaved,
     FromMetadata,
     FromPhase,
     Margins,
@@ -51,6 +52,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 required=True,
                 column=TableColumn("s/epoch", _PLAIN, position=5, interval="range"),
                 exported_unit="s/epoch",
+            ),
+            Metric(
+                name="step_over_anchor",
+                title="step ÷ anchor",
+                kind=MetricKind.TIME,
+                source=FromInterleaved(),
+                unit=NUMBER,
+                margins=_USUAL,
+                stands_for="train_seconds",
             ),
             Metric(
                 name="samples_per_second",

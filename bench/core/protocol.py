@@ -30,10 +30,11 @@ from typing import Any
 from bench.core.case import Case, Status
 from bench.core.observation import Observation, RunMetadata
 
-DUEL_PROTOCOL = 3
+DUEL_PROTOCOL = 4
 """Version of the wire format. A duel between commits reads this line in the source of each commit, and refuses one that
 has another version, or none.
 
+4 (2026-11): a side may time single calls of inference.
 3 (2026-11): a side reports the code that it imported, before its first timed batch.
 2 (2026-11): events are named by their kind, and not by their class; timed batches.
 1 (2026-11): had no such line; `worker/side.py` had another name for its timed batches.
@@ -49,6 +50,14 @@ class TimedPhase(StrEnum):
 
     TRAIN = "train"
     PREDICT = "predict"
+    PREDICT_CALLS = "predict-calls"
+    COMPILED_CALLS = "compiled-calls"
+    STREAMING_CALLS = "streaming-calls"
+
+    @property
+    def call_path(self) -> str:
+        """The call path whose single calls are timed (`bench.core.observation.CALL_PATHS`); empty where it is steps."""
+        return self.value.removesuffix("-calls") if self.value.endswith("-calls") else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +139,8 @@ class TimedBatch:
     seconds: float
     cpu_seconds: float
     """CPU time of all threads of the side's process meanwhile."""
+    call_seconds: tuple[float, ...] = ()
+    """Seconds of each of its steps, where these are single calls of inference."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +188,8 @@ def decode(line: bytes) -> Event:
     commit."""
     kind, values = json.loads(line)
     event: Event = _EVENTS[kind](**{name: value for name, value in values.items() if name in _FIELDS[kind]})
+    if isinstance(event, TimedBatch):
+        return replace(event, call_seconds=tuple(event.call_seconds))
     return replace(event, status=Status(event.status)) if isinstance(event, Finished) else event
 
 

@@ -278,12 +278,14 @@ class _Sums:
 
     start_seconds: float = math.nan
     batches: list[float] = field(default_factory=list)
+    call_seconds: list[float] = field(default_factory=list)
     cpu_seconds: float = 0.0
     idle_cpu_seconds: float = 0.0
 
     def add(self, timed: TimedBatch, start_seconds: float, idle_cpu_seconds: float) -> None:
         self.start_seconds = start_seconds if math.isnan(self.start_seconds) else self.start_seconds
         self.batches.append(timed.seconds)
+        self.call_seconds += timed.call_seconds
         self.cpu_seconds += timed.cpu_seconds
         self.idle_cpu_seconds += idle_cpu_seconds
 
@@ -291,6 +293,7 @@ class _Sums:
         return SideRound(
             steps=steps * len(self.batches),
             batches=tuple(self.batches),
+            call_seconds=tuple(self.call_seconds),
             cpu_seconds=self.cpu_seconds,
             idle_cpu_seconds=self.idle_cpu_seconds,
             start_seconds=self.start_seconds,

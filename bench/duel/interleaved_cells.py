@@ -14,7 +14,7 @@ import math
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.analysis.interleaved_figures import InterleavedFigures, InterleavedKey
+from bench.analysis.interleaved_figures import AnchoredGroup, InterleavedFigures, InterleavedKey
 from bench.analysis.stats import Estimate, Interval, mean_t, median_runs
 from bench.catalog.cells import REFERENCE_CELL
 from bench.core.case import Case, digest
@@ -32,7 +32,7 @@ from bench.core.metric import Margins
 from bench.duel.budget import BudgetOption
 from bench.duel.interleaved import ROUND_SECONDS, ROUNDS, InterleavedRunner
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
-from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, group_log_ratio, rounds_of, rows_of
+from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, anchor_words, group_log_ratio, rounds_of, rows_of
 from bench.duel.sequential import MARGINS, Contrast, GroupRatios, InterimAnalysis, Question, SequentialJudge
 from bench.duel.sides import WORKER, PreparedSide, anchor_side, pinned_allocator, with_variables
 from bench.host.hardware import Machine
@@ -132,7 +132,10 @@ def interleave(plan: Plan, settings: InterleavedSettings, reporter: InterleavedR
             "machine_fingerprint": settings.machine.fingerprint,
             "software_fingerprint": settings.software[SoftwareKey.of(cases[0])].fingerprint,
             "cases": [json.loads(case.canonical) for case in cases],
-            "question": asdict(question),
+            "question": {
+                **asdict(question),
+                "contrasts": [{"base": each.base, "side": each.side} for each in question.contrasts],
+            },
             "judged": {
                 number: [each.elapsed_seconds, each.balanced, each.last] for number, each in result.judged.items()
             },
@@ -217,15 +220,26 @@ def _figures(about: Mapping[str, Any], rounds: Sequence[Round]) -> dict[Interlea
     analyses = _judged_again(about, groups)
     figures = {}
     for side, case in enumerate(cases):
-        to_anchor = tuple(ratio for of in groups.values() if (ratio := group_log_ratio(of, ANCHOR, side)) is not None)
+        anchored = tuple(_anchored(groups.values(), side, datetime.fromisoformat(about["started_at"]).timestamp()))
         step = median_runs(statistics.median(times) for of in groups.values() if (times := _steps(of, side)))
         figures[case, str(about["campaign_id"])] = InterleavedFigures(
             step_seconds=step,
             ratio=_ratio(side, step.n, cases[0], analyses),
-            anchor_ratio=_exponential(mean_t(to_anchor)),
-            anchor_log_ratios=to_anchor,
+            anchor_ratio=_exponential(mean_t(group.log_ratio for group in anchored)),
+            anchor=anchor_words(about["anchor"]),
+            groups=anchored,
         )
     return figures
+
+
+def _anchored(groups: Iterable[Sequence[Round]], side: int, started_at: float) -> Iterator[AnchoredGroup]:
+    for rounds in groups:
+        ratio, anchor = group_log_ratio(rounds, ANCHOR, side), _steps(rounds, ANCHOR)
+        if ratio is not None and anchor:
+            began = min(each.sides[side].start_seconds for each in rounds if side in each.sides)
+            yield AnchoredGroup(
+                log_ratio=ratio, anchor_seconds=statistics.median(anchor), started_at=started_at + began
+            )
 
 
 def _judged_again(

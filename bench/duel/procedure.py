@@ -31,6 +31,7 @@ from bench.duel.sequential import (
     SequentialJudge,
     StopReason,
     groups_needed,
+    taking_part,
 )
 from bench.duel.side_process import ImportedCode, SideFailedError
 from bench.duel.sides import WORKER, PreparedSide, anchor_side, small_pages_reason
@@ -186,7 +187,7 @@ def prepared_duel(settings: DuelSettings, reporter: DuelReporter) -> Iterator[Pr
         KeyboardInterrupt: the user, SIGTERM or SIGHUP has interrupted.
         UsageError: a side cannot be had or run here.
     """
-    what = asked(settings.names, settings.overrides, all_pairs=settings.all_pairs)
+    what = asked(settings.names, settings.overrides, all_pairs=settings.all_pairs, phase=settings.phase)
     check_budget(settings.budget_seconds, len(what.cases), settings.rounds, settings.budget_option)
     data = obtain(tasks.of(what.cases[0], "a duel"), data_dir=settings.data_dir, report=reporter.note)
     with refused(settings.folder / _LOGS):
@@ -265,6 +266,9 @@ def measure_duel(prepared: PreparedDuel, settings: DuelSettings, reporter: DuelR
                 f"{error}. A side imports from its commit alone, which has nothing that building makes (compiled "
                 f"extensions, generated modules): --build installs each side's package."
             ) from None
+        if what.kind is SideKind.ENVIRONMENTS:
+            why = "an old Keras wants a backend of its time: name both, as in 'keras==3.7.0 jax==0.4.38'"
+            raise SideFailedError(f"{error}. If it is the release, {why}.") from None
         raise
     shutil.rmtree(settings.folder / _LOGS, ignore_errors=True)  # the verdict is reached, whatever becomes of them
     return Duel(specification, result, settings.folder)
@@ -285,7 +289,7 @@ class _Progress:
         """Take in a group, and give its log-ratios."""
         self.groups.append(group)
         self.since_change += 1
-        ratios = {contrast: group_log_ratio(group.rounds, contrast.base, contrast.side) for contrast in contrasts}
+        ratios = {each: group_log_ratio(group.rounds, each.base, each.side, each.quantile) for each in contrasts}
         clean = {contrast: ratio for contrast, ratio in ratios.items() if ratio is not None}
         self.discarded += not clean
         for contrast, ratio in clean.items():
@@ -330,7 +334,7 @@ def measure_until_settled(
     begun = clock()
     progress, batching, judge = _Progress(), None, None
     unsettled = question.contrasts
-    sides = _taking_part(unsettled)
+    sides = taking_part(unsettled)
     decision: Decision | None = None
     judged: dict[int, GroupRatios] = {}
     while decision is None or decision.stop is None:
@@ -356,7 +360,7 @@ def measure_until_settled(
         decision = judge.group_ended(ended)
         reporter.group_ended(log_ratios, decision, elapsed)
         unsettled = tuple(each for each in unsettled if each not in decision.settled)
-        if unsettled and sides != (left := _taking_part(unsettled)):
+        if unsettled and sides != (left := taking_part(unsettled)):
             sides, progress.since_change = left, 0
     assert judge is not None
     assert batching is not None
@@ -379,14 +383,10 @@ def measure_until_settled(
     )
 
 
-def _taking_part(contrasts: Sequence[Contrast]) -> tuple[int, ...]:
-    return tuple(sorted({side for contrast in contrasts for side in (contrast.base, contrast.side)}))
-
-
 def _needed(decision: Decision, progress: _Progress, question: Question) -> float | None:
     unsettled = [contrast for contrast in question.contrasts if contrast not in decision.settled]
     needed = [groups_needed(decision.analyses[contrast], question) for contrast in unsettled]
     groups = [number for number in needed if number is not None]
     if not groups or len(groups) < len(needed):
         return None
-    return (max(groups) + progress.discarded) * progress.expected_seconds(len(_taking_part(unsettled)))
+    return (max(groups) + progress.discarded) * progress.expected_seconds(len(taking_part(unsettled)))

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.same_programs import executed_programs
+from bench.analysis.stats import harrell_davis
 from bench.duel.code import identical_code
 from bench.duel.procedure import DuelResult
 from bench.duel.rounds import ANCHOR, Round, rows_of, side_key
 from bench.duel.sequential import CONFIDENCE, Contrast
 from bench.duel.sides import differing
-from bench.duel.specification import DuelSpecification
+from bench.duel.specification import CALL_QUANTILES, DuelSpecification
 from bench.store.files import publish, sweep
 from bench.store.lease import Leases
 
@@ -84,6 +85,7 @@ def _contrast_data(specification: DuelSpecification, result: DuelResult, contras
     return {
         "base": side_key(contrast.base),
         "side": side_key(contrast.side),
+        **({} if contrast.quantile is None else {"quantile": contrast.quantile}),
         "verdict": analysis.verdict.value,
         "ratio": analysis.ratio if math.isfinite(analysis.ratio) else None,
         "low": analysis.low,
@@ -112,6 +114,7 @@ def _side_data(specification: DuelSpecification, result: DuelResult, number: int
         "attested_kernel": metadata.attested_kernel,
         "evidence": json.loads(metadata.attestation_json or "{}"),
         "step_seconds": _step_seconds(result, number),
+        **_calls_data(result, number),
         "anchor_ratio": math.exp(statistics.median(to_anchor)) if to_anchor else None,
         "anchor_log_ratios": list(to_anchor),
         "variables": dict(side.environment.variables),
@@ -125,6 +128,12 @@ def _device_data(result: DuelResult) -> dict[str, Any] | None:
     if use is None:
         return None
     return {**asdict(use), "waiting": {side_key(side): used for side, used in use.waiting.items()}}
+
+
+def _calls_data(result: DuelResult, number: int) -> dict[str, Any]:
+    """The quantiles of a side's single calls, over all its groups; nothing where steps are timed."""
+    calls = [seconds for each in result.rounds if number in each.sides for seconds in each.sides[number].call_seconds]
+    return {f"p{100 * at:g}_seconds": harrell_davis(calls, at) for at in CALL_QUANTILES} if calls else {}
 
 
 def _same_programs(specification: DuelSpecification, result: DuelResult, contrast: Contrast) -> bool:

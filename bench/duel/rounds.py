@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.analysis.stats import harrell_davis
+
 MOST_SIDES = 8
 """More would take so long together that a process group were no replicate of one moment of the machine."""
 
@@ -34,6 +36,8 @@ class SideRound:
     """CPU time of all threads of the side's process."""
     idle_cpu_seconds: float
     """CPU time of the other sides' processes meanwhile, to a tick of the system (10 ms)."""
+    call_seconds: tuple[float, ...] = ()
+    """Seconds of each call, where single calls of inference are timed."""
     start_seconds: float
     """The beginning of the first timed batch, since the beginning of the duel."""
 
@@ -87,21 +91,40 @@ def side_name(side: int) -> str:
     return "the anchor" if side == ANCHOR else side_key(side).upper()
 
 
-def group_log_ratio(rounds: Sequence[Round], base: int, side: int) -> float | None:
+def anchor_words(facts: Mapping[str, Any]) -> str:
+    """What the anchor was, in words: its version, and the libraries that computed it; empty where that is not known.
+
+    Args:
+        facts: as the anchor's process reported them.
+    """
+    return f"version {facts['anchor']}, NumPy {facts['numpy']}, {facts['blas']}" if "anchor" in facts else ""
+
+
+def group_log_ratio(rounds: Sequence[Round], base: int, side: int, quantile: float | None = None) -> float | None:
     """The log-ratio of two sides of one process group, robustly; None where too few rounds are left.
 
     It is the median over the log-ratios of all timed batches, each to the neighbouring one of the base. With quiet
     noise the mean would need a third fewer; but on shared cores a timed batch now and then takes three times as long
     (docs/how-sure.md). Rounds in which either side was contaminated are discarded.
 
+    Of a quantile of single calls it is the log-ratio of the estimates by Harrell and Davis. Calls of one process are
+    not independent of each other, so no interval comes from them, but from the values of groups.
+
     Args:
         rounds: those of the group.
         base: the side that the ratio is to, by its number.
         side: the side whose time is divided by the base's.
+        quantile: of the calls, above 0 and below 1; None for timed batches.
     """
     clean = [each for each in rounds if each.clean((base, side))]
     if not clean or len(clean) < _FEWEST_ROUNDS_FRACTION * len(rounds):
         return None
+    if quantile is not None:
+        old, new = (
+            harrell_davis((seconds for each in clean for seconds in each.sides[number].call_seconds), quantile)
+            for number in (base, side)
+        )
+        return math.log(new / old)
     neighbours = (
         both
         for each in clean
@@ -112,6 +135,8 @@ def group_log_ratio(rounds: Sequence[Round], base: int, side: int) -> float | No
 
 def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
     """The rows of `slices.parquet`: one a side and round, in the order of their numbers; the anchor is a side too."""
+    rounds = tuple(rounds)
+    has_calls = any(side.call_seconds for each in rounds for side in each.sides.values())
     return [
         {
             "pair": each.group,
@@ -123,6 +148,7 @@ def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
             "idle_cpu_seconds": side.idle_cpu_seconds,
             "start_seconds": side.start_seconds,
             "strokes": side.batches,
+            **({"calls": side.call_seconds} if has_calls else {}),
         }
         for each in rounds
         for number, side in sorted(each.sides.items())
@@ -139,5 +165,6 @@ def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
             cpu_seconds=row["cpu_seconds"],
             idle_cpu_seconds=row["idle_cpu_seconds"],
             start_seconds=row["start_seconds"],
+            call_seconds=tuple(map(float, row.get("calls", ()))),
         )
     return tuple(Round(group=group, number=number, sides=sides[group, number]) for group, number in sorted(sides))

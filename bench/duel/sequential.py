@@ -19,7 +19,7 @@ left to spend is not given to the rest (Follmann, Proschan and Geller, 1994, *Bi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -92,6 +92,13 @@ class Contrast:
 
     base: int
     side: int
+    quantile: float | None = None
+    """The quantile of single calls that is compared; None where it is the time of timed batches."""
+
+
+def taking_part(contrasts: Iterable[Contrast]) -> tuple[int, ...]:
+    """The numbers of the sides that some of these ratios are of, ascending."""
+    return tuple(sorted({side for contrast in contrasts for side in (contrast.base, contrast.side)}))
 
 
 class StopReason(StrEnum):

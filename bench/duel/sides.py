@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import bench
 from bench.catalog import backends, variables
 from bench.core.case import Case, digest
 from bench.core.errors import UsageError
-from bench.host.environments import build_environment, run_uv
+from bench.host.environments import build_environment, installed_lock, run_uv
 from bench.host.procfs import SYS, read_text
 from bench.run.server import HARNESS_ENVIRONMENT, WorkerEnvironment
 
@@ -33,8 +33,9 @@ _ONE_THREAD = dict.fromkeys(
 )
 """What NumPy's BLAS libraries read when they are imported."""
 
-WORKER_PACKAGES = ("keras", "numpy", "psutil")
-"""The packages that a side needs beside its backend."""
+WORKER_PACKAGES = ("keras", "numpy", "psutil", "packaging")
+"""The packages that a side needs beside its backend; the last one is imported by early releases of Keras 3, which don't
+ask for it."""
 
 PINNED_ALLOCATOR = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=1073741824:"
@@ -134,7 +135,7 @@ def environment_side(text: str, case: Case, cache: Path, scratch: Path, notify: 
         notify: given a sentence where an environment is built, which takes a while.
 
     Raises:
-        UsageError: the requirements can't be met, or the environment hasn't got what a side needs.
+        UsageError: the requirements can't be met, or the environment hasn't got what a side needs, or has Keras 2.
     """
     program = scratch / "program"
     program.mkdir(exist_ok=True)
@@ -143,11 +144,77 @@ def environment_side(text: str, case: Case, cache: Path, scratch: Path, notify: 
         link.symlink_to(Path(bench.__file__).parent.absolute(), target_is_directory=True)
     python = python_of(text) or _built(text, case.backend, cache, scratch, notify)
     packages = _packages(python)
+    check_keras(text, packages.get("keras"))
     missing = [name for name in (*WORKER_PACKAGES, backends.find(case.backend).package) if name not in packages]
     if missing and not python_of(text):
         raise UsageError(f"the environment {text!r} has no {', '.join(missing)}, which a side of a duel needs.")
     environment = WorkerEnvironment(python=str(python), path=(program,))
     return PreparedSide(title=text, case=case, environment=environment, packages=packages)
+
+
+def resolve(text: str, backend: str, scratch: Path) -> Path:
+    """The file of the versions that requirements come to; nothing is built.
+
+    Args:
+        text: the requirements, as the user named them.
+        backend: whose package is wanted too.
+        scratch: a folder of this side, in which the file is kept: what is resolved once is not resolved again.
+
+    Raises:
+        UsageError: the requirements can't be met, or are met by Keras 2.
+    """
+    lock = scratch / f"{digest(f'{backend} {text}')}.txt"
+    if lock.exists():
+        return lock
+    words = [str(Path(word).absolute()) if is_package(word) else word for word in text.split()]
+    named = {_plain_name(word) for word in words}
+    if "tf-keras" in named:
+        raise UsageError(f"{text!r} names tf_keras, which is Keras 2, and a side runs on Keras 3: name keras instead.")
+    wanted = [name for name in (*WORKER_PACKAGES, backends.find(backend).package) if name not in named]
+    asked, resolved = lock.with_suffix(".in"), lock.with_suffix(".resolved")
+    installed, _ = installed_lock()
+    # a pre-release only where it was named: what allows any Keras may be one
+    flags = ["--no-header", "--no-annotate", "--prerelease", "explicit"]
+    command = ["pip", "compile", "-q", "--python", sys.executable, *flags, "-o", str(resolved), str(asked)]
+    for pinned in _pins(backends.find(backend).package, installed, named):
+        asked.write_text("\n".join([*wanted, *words, *pinned]) + "\n")
+        # uv keeps to the versions that stand in the file that it is to write, wherever the requirements let it
+        resolved.write_text(installed)
+        try:
+            run_uv(f"the environment {text!r}", *command)
+            break
+        except UsageError:
+            if not pinned:
+                raise
+    keras = re.search(r"^keras==(\S+)", resolved.read_text(), re.MULTILINE)
+    check_keras(text, keras[1] if keras else None)
+    return resolved.rename(lock)
+
+
+def _pins(package: str, installed: str, named: Collection[str]) -> list[list[str]]:
+    """What to ask for of the backend beside the user's requirements, the first that can be met: the build that is
+    installed here, its release from another build (`2.13.0+cpu`, `2.13.0`), any."""
+    version = re.search(rf"^{package}==(\S+)$", installed, re.MULTILINE)
+    if package in named or version is None:
+        return [[]]
+    return [[f"{package}=={each}"] for each in dict.fromkeys((version[1], version[1].partition("+")[0]))] + [[]]
+
+
+def check_keras(text: str, version: str | None) -> None:
+    """Refuse an environment whose Keras no side can run on.
+
+    Args:
+        text: the environment, as the user named it.
+        version: of its Keras; None where that is not known.
+
+    Raises:
+        UsageError: it is Keras 2.
+    """
+    if version is not None and int(version.partition(".")[0]) < 3:
+        raise UsageError(
+            f"the environment {text!r} has Keras {version}, and a side runs on Keras 3: name a later release "
+            f"(keras>=3.3; with TensorFlow 2.16 or later, which is the first that comes with it)."
+        )
 
 
 def differing(a: Mapping[str, str], b: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
@@ -168,21 +235,11 @@ def is_package(word: str) -> bool:
 
 
 def _built(text: str, backend: str, cache: Path, scratch: Path, notify: Callable[[str], None]) -> Path:
-    words = [str(Path(word).absolute()) if is_package(word) else word for word in text.split()]
-    named = {_plain_name(word) for word in words}
-    wanted = [name for name in (*WORKER_PACKAGES, backends.find(backend).package) if name not in named]
-    asked, lock = scratch / f"{digest(text)}.in", scratch / f"{digest(text)}.txt"
-    asked.write_text("\n".join([*wanted, *words]) + "\n")
-    # uv keeps to the versions that stand in the file that it is to write, wherever the requirements let it
-    lock.write_text("".join(f"{name}=={version}\n" for name, version in _packages(Path(sys.executable)).items()))
-    flags = ["--no-header", "--no-annotate"]
-    title = f"the environment {text!r}"
-    run_uv(title, "pip", "compile", "-q", "--python", sys.executable, *flags, "-o", str(lock), str(asked))
-    resolved = lock.read_text()
-    key = digest(f"{sys.version} {sys.executable} {resolved}")
+    lock = resolve(text, backend, scratch).read_text()
+    key = digest(f"{sys.version} {sys.executable} {lock}")
     local = any(is_package(word) for word in text.split())
     folder = scratch if local else cache / "environments"
-    return build_environment(resolved, key, sys.executable, folder, title, notify)
+    return build_environment(lock, key, sys.executable, folder, f"the environment {text!r}", notify)
 
 
 def _plain_name(requirement: str) -> str:

@@ -9,9 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from bench.catalog.cells import BUILT_IN
+from bench.catalog.streaming import streaming_refusal
 from bench.core.axes import AXES, BY_FIELD, varying
 from bench.core.case import Case, written
 from bench.core.errors import UsageError
+from bench.core.metric import STREAMING
 from bench.core.protocol import TimedPhase
 from bench.duel.commits import built_commit_side, commit_side
 from bench.duel.rounds import MOST_SIDES, side_key, side_name
@@ -22,12 +24,15 @@ from bench.duel.sides import (
     is_package,
     pinned_allocator,
     python_of,
+    resolve,
     with_variables,
 )
 from bench.host.hardware import Machine
 from bench.plan.prepare import excluded_by_reason, prepare
 
 _SUITE = "quick"
+CALL_QUANTILES = (0.5, 0.95)
+"""What is compared of single calls: the median, and the tail."""
 _STAND_IN = "lstm"
 """Stands in the plan for a cell of the user's, which each side imports by itself."""
 _DEFAULTS = {"cells": "lstm", "seeds": "0", "epochs": "1", "threads": "1"}
@@ -135,13 +140,20 @@ def settings_of(text: str, letter: str) -> list[str]:
     return overrides
 
 
-def asked(names: tuple[str, ...], overrides: Sequence[str], *, all_pairs: bool = False) -> Asked:
+def asked(
+    names: tuple[str, ...],
+    overrides: Sequence[str],
+    *,
+    all_pairs: bool = False,
+    phase: TimedPhase = TimedPhase.TRAIN,
+) -> Asked:
     """The sides that are asked for: each name in each configuration, and the ratios to the base or between all pairs.
 
     Args:
         names: of what is compared, the base first; none to compare configurations.
         overrides: of the user for all sides, as `--set` has them: the configurations, crossed.
         all_pairs: ask for the ratio of each two sides that are compared.
+        phase: what is timed; of single calls each quantile has a ratio.
 
     Raises:
         UsageError: a side is no case or cannot run here, there are too few sides or too many, or the time of a step
@@ -154,8 +166,13 @@ def asked(names: tuple[str, ...], overrides: Sequence[str], *, all_pairs: bool =
         settings = settings_of(name, letter) if kind is SideKind.SETTINGS else []
         where = f"side {letter} ({name})" if name else "a configuration"
         of_names.append(_cases(where, letter, overrides, settings, own_cells=kind is not SideKind.SETTINGS))
-    if names and kind is SideKind.SETTINGS and len(set(map(tuple, of_names))) < len(of_names):
-        raise UsageError(f"both sides are the same configuration ({names[0]}): a duel needs two.")
+    if kind is SideKind.SETTINGS:
+        for number, of_name in enumerate(of_names):
+            if of_name in of_names[:number]:
+                raise UsageError(
+                    f"{'both' if len(names) == 2 else 'two'} sides are the same configuration ({names[number]}): a "
+                    f"duel needs two."
+                )
     cases = tuple(case for configuration in zip(*of_names, strict=True) for case in configuration)
     if not names and len(cases) < 2:
         raise UsageError(
@@ -169,6 +186,10 @@ def asked(names: tuple[str, ...], overrides: Sequence[str], *, all_pairs: bool =
         )
     contrasts = _contrasts(max(1, len(names)), len(of_names[0]), all_pairs)
     _check_comparable(cases, contrasts)
+    if phase.call_path == STREAMING and (reason := next(filter(None, map(streaming_refusal, cases)), None)):
+        raise UsageError(f"--phase {phase}: {reason}.")
+    if phase.call_path:
+        contrasts = tuple(replace(each, quantile=quantile) for each in contrasts for quantile in CALL_QUANTILES)
     return Asked(kind=kind, names=names, cases=cases, contrasts=contrasts)
 
 
@@ -278,9 +299,14 @@ def prepare_sides(
     labels = _labels(what.cases[:: len(names)])
     built_in = all(case.cell in BUILT_IN for case in what.cases)
     sides: dict[int, PreparedSide] = {}
-    for place, name in enumerate(names):
-        folder = scratch / side_key(place)
+    folders = [scratch / side_key(place) for place in range(len(names))]
+    for place, (name, folder) in enumerate(zip(names, folders, strict=True)):
         folder.mkdir()
+        if what.kind is SideKind.ENVIRONMENTS and not python_of(name):
+            # all of them, before the first is built, which takes minutes
+            for backend in dict.fromkeys(case.backend for case in what.cases[place :: len(names)]):
+                resolve(name, backend, folder)
+    for place, (name, folder) in enumerate(zip(names, folders, strict=True)):
         of_name = range(place, len(what.cases), len(names))
         if what.kind is SideKind.COMMITS:
             commit = commit_side(name, folder / "tree", what.cases[place], built_in, notify)

@@ -38,7 +38,7 @@ def render_csv(records: Iterable[Mapping[str, Any]]) -> str:
 
 def _record(section: Section, number: int, row: Any) -> dict[str, Any]:
     values = row_object(row)
-    keys = [metric.json_key for metric in METRICS.values() if not metric.of_calls]
+    keys = [metric.json_key for metric in METRICS.values() if metric.once_a_run]
     estimates = {
         f"{key}{suffix}": (values[key] or {}).get(part)
         for key in (*keys, "ratio_to_simple_rnn", "ratio_to_generic")

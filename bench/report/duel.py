@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.core.case import Case
 from bench.core.protocol import TimedPhase
+from bench.duel.rounds import anchor_words
 from bench.duel.sides import PINNED_ALLOCATOR
 from bench.report.document import Column, Document, Heading, Notes, Paragraph, Table
 from bench.report.values import count, duration
@@ -98,7 +99,7 @@ def _ratios_table(record: Mapping[str, Any], marked: bool) -> Table:
         mark = f"{_VERDICTS[contrast['verdict']][0]} " if marked and record["regression_test"] else ""
         rows.append(
             (
-                f"{side.upper()} / {base.upper()}",
+                _ratio_name(contrast),
                 f"{sides[side]['title']} / {sides[base]['title']}",
                 "" if contrast["ratio"] is None else f"{contrast['ratio']:.4f}",
                 "" if contrast["low"] is None else f"{contrast['low']:.4f} to {contrast['high']:.4f}",
@@ -109,12 +110,20 @@ def _ratios_table(record: Mapping[str, Any], marked: bool) -> Table:
     return Table(columns, tuple(rows))
 
 
+def _ratio_name(contrast: Mapping[str, Any]) -> str:
+    """The letters of its two sides, and the quantile that is compared: `B / A, p95`."""
+    quantile = contrast.get("quantile")
+    return f"{contrast['side'].upper()} / {contrast['base'].upper()}{f', p{100 * quantile:g}' if quantile else ''}"
+
+
 def _sides_table(record: Mapping[str, Any]) -> Table:
     has_anchor = record.get("anchor") is not None  # records of 2026-11 and before have none
+    quantiles = [f"p{100 * contrast['quantile']:g}" for contrast in _contrasts(record) if contrast.get("quantile")]
+    quantiles = list(dict.fromkeys(quantiles))
     columns = (
         Column(""),
         Column("side", wrap=True),
-        Column("median step", left=False),
+        *(Column(name, left=False) for name in quantiles or ["median step"]),
         *((Column("÷ anchor", left=False),) if has_anchor else ()),
         Column("kernel asked → ran"),
     )
@@ -122,7 +131,10 @@ def _sides_table(record: Mapping[str, Any]) -> Table:
         (
             letter.upper(),
             ": ".join(filter(None, (side["title"], side.get("subject")))),
-            f"{1000 * side['step_seconds']:.4g} ms",
+            *(
+                f"{1000 * seconds:.4g} ms"
+                for seconds in [side[f"{name}_seconds"] for name in quantiles] or [side["step_seconds"]]
+            ),
             *(("" if side["anchor_ratio"] is None else f"{side['anchor_ratio']:.4g}",) if has_anchor else ()),
             f"{side['case']['kernel']} → {side['attested_kernel'] or 'unknown'}",
         )
@@ -135,13 +147,15 @@ def notes(record: Mapping[str, Any]) -> list[str]:
     """What a reader has to know beside the verdicts: how they were reached, what was discarded, what differs."""
     texts = _of_verdicts(record)
     batches = record["slices_a_side"] * record["strokes_a_slice"]
-    steps = count(record["steps_a_slice"] // record["strokes_a_slice"], "step")
+    calls = TimedPhase(record["phase"]).call_path != ""
+    steps = count(record["steps_a_slice"] // record["strokes_a_slice"], "call" if calls else "step")
     if multiples := record.get("multiples"):
         steps += f" ({', '.join(f'{side.upper()}: {many} times as many' for side, many in multiples.items())})"
     is_pair = len(record["sides"]) == 2
+    what = "the ratio of the quantiles (Harrell and Davis, 1982) of all calls" if calls else "the median ratio"
     texts.append(
-        f"The replicate is the process {'pair' if is_pair else 'group'}: the median ratio of {batches} timed batches a "
-        f"side, of {steps} each, {'A B B A' if is_pair else 'in balanced orders'}. Interim analyses at "
+        f"The replicate is the process {'pair' if is_pair else 'group'}: {what} of {batches} timed batches a side, of "
+        f"{steps} each, {'A B B A' if is_pair else 'in balanced orders'}. Interim analyses at "
         f"{', '.join(map(str, record['looks']))} {'pairs' if is_pair else 'groups'}; all intervals together hold the "
         f"{'ratio' if is_pair else 'ratios'} with 95 %."
     )
@@ -150,7 +164,7 @@ def notes(record: Mapping[str, Any]) -> list[str]:
             f"{record['dropped_slices']} rounds of a side were contaminated: another side used the processors. "
             f"{record['spoilt_pairs']} {'pairs' if is_pair else 'groups'} were discarded with them."
         )
-    texts += [text for contrast in _contrasts(record) for text in _of_code(contrast, is_pair)]
+    texts += dict.fromkeys(text for contrast in _contrasts(record) for text in _of_code(contrast, is_pair))
     texts.append(
         "Time alone: whether accuracy has changed was not measured (`bench gate --base A --head B` measures both)."
     )
@@ -208,8 +222,7 @@ def _while_waiting(by_side: Mapping[str, float], by_anybody: float | None) -> It
 
 
 def _anchor(anchor: Mapping[str, Any]) -> str:
-    facts = f"version {anchor['anchor']}, NumPy {anchor['numpy']}, {anchor['blas']}, " if "anchor" in anchor else ""
-    return f"{facts}{1000 * anchor['step_seconds']:.3g} ms"
+    return ", ".join(filter(None, (anchor_words(anchor), f"{1000 * anchor['step_seconds']:.3g} ms")))
 
 
 def _of_verdicts(record: Mapping[str, Any]) -> list[str]:
@@ -256,6 +269,9 @@ def _of_code(contrast: Mapping[str, Any], is_pair: bool) -> list[str]:
     return texts
 
 
+_PHASES = {TimedPhase.TRAIN: "steps of training", TimedPhase.PREDICT: "steps of prediction"}
+
+
 def case_words(cases: Sequence[Case], phase: TimedPhase) -> str:
     """What is duelled, in a line: what the sides have in common."""
 
@@ -267,13 +283,13 @@ def case_words(cases: Sequence[Case], phase: TimedPhase) -> str:
     cells = ", ".join(dict.fromkeys(case.cell for case in cases))
     return " · ".join(
         (
-            f"{cells}, steps of {'training' if phase is TimedPhase.TRAIN else 'prediction'}",
+            f"{cells}, {_PHASES.get(phase, f'single calls, {phase.call_path}')}",
             *shared(lambda case: f"{case.network} network"),
             *shared(lambda case: case.task),
             *shared(lambda case: case.backend),
             *shared(lambda case: case.device),
             *shared(lambda case: f"{case.units} units"),
-            *shared(lambda case: f"batch {case.batch_size}"),
+            *shared(lambda case: f"batch {1 if phase.call_path else case.batch_size}"),
             *shared(lambda case: threads.get(case.threads, f"{case.threads} threads")),
         )
     )

@@ -159,6 +159,7 @@ def compare(base: str | Path | pd.DataFrame, new: str | Path | pd.DataFrame) -> 
     import pandas as pd
 
     from bench.analysis import comparison as judging
+    from bench.duel.interleaved_cells import load_interleaved
     from bench.plan.gate import find_gate
     from bench.report.verdicts import verdicts_data, verdicts_document
     from bench.store.campaign import read_manifests
@@ -167,7 +168,12 @@ def compare(base: str | Path | pd.DataFrame, new: str | Path | pd.DataFrame) -> 
     (before, base_name), (after, new_name) = _side(base, "base"), _side(new, "new")
     manifests = tuple(read_manifests(Path(side)) if isinstance(side, str | Path) else [] for side in (base, new))
     comparison = judging.compare(
-        before, after, gate, names=(base_name, new_name), manifests=(manifests[0], manifests[1])
+        before,
+        after,
+        gate,
+        names=(base_name, new_name),
+        manifests=(manifests[0], manifests[1]),
+        interleaved=load_interleaved(Path(side) for side in (base, new) if isinstance(side, str | Path)),
     )
     data = verdicts_data(comparison, gate)
     numbers = pd.DataFrame(map(_flat, data["findings"]))

@@ -54,7 +54,7 @@ def row_object(row: Row) -> dict[str, Any]:
         **{
             metric.json_key: estimate_object(row.estimates.get(metric.name))
             for metric in METRICS.values()
-            if not metric.of_calls
+            if metric.once_a_run
         },
         "train_seconds_first_epoch_only": row.first_epoch_only,
         "ratio_to_simple_rnn": estimate_object(row.ratio),

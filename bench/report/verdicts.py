@@ -225,7 +225,8 @@ def _run_counts(findings: Sequence[Finding], axes: Sequence[str]) -> list[str]:
     """How many runs were promised, ended and entered each finding; findings with the same counts together."""
     alike: dict[FindingRuns, list[Finding]] = defaultdict(list)
     for finding in findings:
-        alike[finding.runs].append(finding)
+        if finding.metric is None or not finding.metric.is_interleaved:
+            alike[finding.runs].append(finding)
     return [
         f"{_about(concerned, axes) if len(alike) > 1 else 'each finding'}: runs of the base: {_counted(runs.base)}; of "
         f"the new side: {_counted(runs.new)}."
@@ -275,6 +276,12 @@ def _interval_notes(comparison: Comparison) -> Iterator[str]:
         yield (
             f"A verdict rests on a wider interval, of {level:.4g} %, so that all {comparison.intervals} of this "
             "comparison hold together with 95 % (Bonferroni)."
+        )
+    stand_ins = {f.stand_in.title: f.metric.title for f in comparison.findings if f.stand_in and f.metric}
+    for stand_in, metric in stand_ins.items():
+        yield (
+            f"{stand_in} stands for {metric}: the time of a training step over that of a fixed computation measured "
+            "beside it (bench run --interleave), which divides out what the machine's drift does to both."
         )
     if any(isinstance(finding.drift, MeasuredDrift) and finding.simultaneous for finding in comparison.findings):
         yield "Where the machine's drift was measured, the verdict's interval may err a fifth as often."
@@ -371,6 +378,7 @@ def _finding_object(finding: Finding) -> dict[str, Any]:
         "rests_on": finding.basis or None,
         "paired_by": finding.pairing.value if finding.pairing is not Pairing.NONE else None,
         "drift": asdict(finding.drift) if finding.drift else None,
+        "judged_instead": finding.stand_in.name if finding.stand_in else None,
         "remarks": list(finding.remarks),
         "machine_differences": list(finding.environment.machine_differences),
         "software_differences": list(finding.environment.software_differences),

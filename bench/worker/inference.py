@@ -52,7 +52,7 @@ def warm_up(call_paths: Mapping[str, CallPath], x: Inputs, calls: Mapping[int, i
     """Let each call path trace and compile what it needs for each batch."""
     for batch in calls:
         for predict in call_paths.values():
-            for inputs in itertools.islice(_feed(predict, x, batch), _WARM_CALLS):
+            for inputs in itertools.islice(feed(predict, x, batch), _WARM_CALLS):
                 predict(inputs)
 
 
@@ -95,15 +95,15 @@ def time_calls(
         calls: how many through each call path.
         device_bytes: memory in use on the device; None where that can't be read.
     """
-    names, feeds = tuple(call_paths), {name: _feed(predict, x, batch) for name, predict in call_paths.items()}
+    names, feeds = tuple(call_paths), {name: feed(predict, x, batch) for name, predict in call_paths.items()}
     taken: list[tuple[str, int, int, int]] = []
     memory: dict[tuple[str, int], tuple[int, int | None]] = {}
     for number, first in enumerate(range(0, calls, _ROUND_CALLS)):
         for name in names if number % 2 == 0 else reversed(names):
-            predict, feed = call_paths[name], feeds[name]
+            predict, inputs_of = call_paths[name], feeds[name]
             after = min(calls, first + _ROUND_CALLS)
             for call in range(first, after):
-                inputs = next(feed)
+                inputs = next(inputs_of)
                 begun = time.perf_counter_ns()
                 predict(inputs)
                 taken.append((name, number + 1, call + 1, time.perf_counter_ns() - begun))
@@ -125,7 +125,14 @@ def time_calls(
     ]
 
 
-def _feed(call_path: CallPath, x: Inputs, batch: int) -> Iterator[Inputs]:
+def feed(call_path: CallPath, x: Inputs, batch: int) -> Iterator[Inputs]:
+    """The inputs of one call after another, without end.
+
+    Args:
+        call_path: what they are for.
+        x: the test set's inputs, samples × steps × features.
+        batch: samples a call.
+    """
     if isinstance(call_path, FedCallPath):
         return call_path.feed(x, batch)
     return (x[start : start + batch] for start in batch_starts(len(x), batch))

@@ -42,9 +42,10 @@ def pin_keras(dtype: Dtype) -> None:
     keras.config.set_dtype_policy(dtype.policy)
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
-    # meant for debugging: they would end `fit` early without a word
-    keras.config.set_max_epochs(None)
-    keras.config.set_max_steps_per_epoch(None)
+    # meant for debugging: they would end `fit` early without a word; earlier releases of Keras 3 have neither
+    for name in ("set_max_epochs", "set_max_steps_per_epoch"):
+        if set_limit := getattr(keras.config, name, None):
+            set_limit(None)
 
 
 def _leave_tensorflow_out() -> None:

@@ -1,7 +1,8 @@
 """One side of a duel: a model that trains, or predicts, a timed batch of steps at a time, and waits in between.
 
 Commands come by standard input, a line a timed batch (`bench.core.protocol`): how many steps to do. 0 asks for the
-evidence of the kernel, and ends the side. Timed batches are parts of a long `fit`'s epochs, or of a `predict`, which
+evidence of the kernel, and ends the side. Single calls of inference are timed each by itself
+(`bench.worker.side_calls`). Timed batches of steps are parts of a long `fit`'s epochs, or of a `predict`, which
 waits between two of its steps: exactly what these run, on any backend.
 
 The time is that of the steps alone. Before an epoch's first step TensorFlow makes its iterator anew, and that takes
@@ -31,6 +32,7 @@ from bench.worker.evidence.code import imported_modules
 from bench.worker.model import build
 from bench.worker.session import preload as preload
 from bench.worker.session import start_session
+from bench.worker.side_calls import time_calls
 
 _MANY_EPOCHS = 1_000_000_000
 _EPOCH_STEPS = 128
@@ -44,6 +46,9 @@ def measure(request: Request, emit: Emit) -> None:
         FailedRun: the cell can't be built.
         InvalidRun: the kernel that ran isn't the one asked for.
     """
+    if request.phase.call_path:
+        time_calls(request, emit, next_command)
+        return
     case, task = request.case, task_of(request)
     dtype = dtypes.find(case.dtype)
     backend = start_session(case)
@@ -103,7 +108,7 @@ class BatchTimer(keras.callbacks.Callback):  # type: ignore[misc] # keras has no
         """The start of the timed batch, by `time.perf_counter_ns`."""
         self.changed = False
         """Whether the next timed batch is of another length, or there is none."""
-        self.steps = _next_command()
+        self.steps = next_command()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -128,7 +133,7 @@ class BatchTimer(keras.callbacks.Callback):  # type: ignore[misc] # keras has no
         if self._done:
             self._emit(self._done)
             self._done = None
-            steps = _next_command()
+            steps = next_command()
             if steps != self.steps:
                 self.steps, self.changed, self._until = steps, True, -1
                 self.model.stop_training = self.model.stop_predicting = True
@@ -139,6 +144,6 @@ class BatchTimer(keras.callbacks.Callback):  # type: ignore[misc] # keras has no
         self.start_ns = time.perf_counter_ns()
 
 
-def _next_command() -> int:
+def next_command() -> int:
     """Wait for the next number of steps; 0 too when the harness has closed its end."""
     return int(sys.stdin.buffer.readline() or 0)

@@ -317,7 +317,7 @@ def test_the_claim_on_training_quotes_the_interleaved_ratios_of_the_table() -> N
             "lstm": Estimate(1.83, Interval(1.77, 1.89), 12),
             "gru": Estimate(0.97, Interval(0.95, 0.99), 12),
         }[row.cell]
-        figures = InterleavedFigures(step_seconds=ratio, ratio=ratio, anchor_ratio=ratio, anchor_log_ratios=())
+        figures = InterleavedFigures(step_seconds=ratio, ratio=ratio, anchor_ratio=ratio)
         return replace(row, interleaved=figures)
 
     claim = judge_claims(replace(section, rows=tuple(map(measured, section.rows))))[2]

@@ -18,6 +18,7 @@ from bench.analysis.stats import (
     Estimate,
     Interval,
     assumed_interval,
+    harrell_davis,
     mean_t,
     median_runs,
     paired_ratio,
@@ -295,3 +296,13 @@ def test_too_few_values_to_trim_are_students() -> None:
     assert trimmed_t(values, 0.1) == mean_t(values)
     assert trimmed_t([], 0.1) == mean_t([])
     assert trimmed_t([1.0] * 11 + [9.0], 0.1).interval is None  # what is left is all equal
+
+
+@pytest.mark.parametrize("at", [0.5, 0.95, 0.99])
+def test_harrell_and_davis_s_quantile_is_scipy_s(at: float) -> None:
+    generator = np.random.default_rng(3)
+    for n in (2, 30, 997):
+        values = generator.lognormal(size=n)
+        assert harrell_davis(values, at) == pytest.approx(float(scipy.stats.mstats.hdquantiles(values, [at])[0]))
+    assert math.isnan(harrell_davis([], at))
+    assert harrell_davis([3.0, math.nan], at) == pytest.approx(3.0)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.cli.duel import _names
+from bench.core.errors import UsageError
 from bench.duel.rounds import ANCHOR, group_log_ratio, rounds_of
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
@@ -96,7 +98,7 @@ def test_the_guides_commands_work(duel: Duel, tmp_path: Path) -> None:
     (project / "my_cells.py").write_text("small_gru = 3")
     pages = [(ROOT / name).read_text() for name in ("README.md", "docs/guides/duel.md")]
     commands = {line for page in pages for line in page.splitlines() if line.startswith("bench duel ")}
-    assert len(commands) == 6
+    assert len(commands) == 9
     for command in commands:
         if "==" not in command:
             done = duel(*shlex.split(command)[2:], cwd=project, noise=0.002)
@@ -139,6 +141,46 @@ def test_two_settings_are_compared_in_each_configuration_with_one_exit_code(duel
     assert "2 of 2 ratios settled" in done.stderr
 
 
+def test_several_sides_are_compared_with_one_base(duel: Duel) -> None:
+    done = duel("--sides", "units=110,units=120", "--base", "units=100", "--format", "json", noise=0.003)
+    assert done.returncode == 1, done.stderr
+    record = json.loads(done.stdout)
+    assert [side["title"] for side in record["sides"].values()] == ["units=100", "units=110", "units=120"]
+    assert [(each["base"], each["side"], each["verdict"]) for each in record["contrasts"]] == [
+        ("a", "b", "slower"),
+        ("a", "c", "slower"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [
+        (["keras==3.3.3,keras==3.7.0"], ["keras==3.3.3", "keras==3.7.0"]),
+        (["keras>=3.3,<3.4, keras[extra,more]==3.7.0"], ["keras>=3.3,<3.4", "keras[extra,more]==3.7.0"]),
+        (["3ab12c,4bc", "v1.0"], ["3ab12c", "4bc", "v1.0"]),
+        (["keras==3.7.0 tensorflow>=2.19,!=2.19.0,"], ["keras==3.7.0 tensorflow>=2.19,!=2.19.0"]),
+    ],
+)
+def test_commas_separate_sides_and_not_the_clauses_of_a_requirement(sides: list[str], expected: list[str]) -> None:
+    assert _names((None, None), (None, None), sides, "base") == ("base", *expected)
+
+
+@pytest.mark.parametrize(
+    ("pair", "sides", "base", "message"),
+    [
+        ((None, None), ["keras==3.7.0"], None, "--base is missing: both are needed"),
+        ((None, None), [], "keras==3.7.0", "--sides is missing: both are needed"),
+        ((None, None), [","], "keras==3.7.0", "--sides is missing: both are needed"),
+        (("HEAD~1", "HEAD"), ["v1.0"], "main", "--sides and --base stand for A and B: leave A and B out"),
+    ],
+)
+def test_sides_need_a_base_and_nothing_else(
+    pair: tuple[str | None, str | None], sides: list[str], base: str | None, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        _names((pair[0], None), (None, pair[1]), sides, base)
+
+
 def test_markdown_is_fit_for_a_pull_request(duel: Duel) -> None:
     done = duel(*sides("kernel=auto", "kernel=generic"), "--phase", "predict", "--format", "md", noise=0.002)
     assert done.returncode == 0, done.stderr
@@ -147,6 +189,20 @@ def test_markdown_is_fit_for_a_pull_request(duel: Duel) -> None:
     assert "| A | kernel=auto |" in done.stdout
     assert "| B | kernel=generic |" in done.stdout
     assert "auto → generic" in done.stdout
+
+
+def test_single_calls_are_compared_by_their_median_and_their_tail(duel: Duel, tmp_path: Path) -> None:
+    done = duel(*sides("units=100", "units=110"), "--phase", "compiled-calls", "--format", "json", noise=0.003)
+    assert done.returncode == 1, done.stderr
+    record = json.loads(done.stdout)
+    assert [(each["quantile"], each["verdict"]) for each in record["contrasts"]] == [(0.5, "slower"), (0.95, "slower")]
+    assert "least certain: B / A, p" in done.stderr or "2 of 2 ratios settled" in done.stderr
+    a = record["sides"]["a"]
+    assert 1 < a["p95_seconds"] / a["p50_seconds"] < 1.3  # calls vary by 10 %
+    assert "lstm, single calls, compiled · notebook network" in done.stderr
+    (folder,) = (tmp_path / "results" / "duels").iterdir()
+    frame = pd.read_parquet(folder / "slices.parquet")
+    assert (frame[frame["side"] != "anchor"]["calls"].map(len) == frame[frame["side"] != "anchor"]["steps"]).all()
 
 
 def test_what_is_not_sure_is_neither_green_nor_red(duel: Duel) -> None:
@@ -204,6 +260,10 @@ def test_a_server_that_was_killed_is_replaced(duel: Duel) -> None:
         ),
         (["batch_size=32", "batch_size=64"], "the sides have different batch sizes (32, 64)"),
         (["kernel=generic", "kernel=cudnn"], "side B (kernel=cudnn) cannot run here: lstm: cuDNN runs on NVIDIA GPUs"),
+        (
+            ["units=64", "units=65", "--phase", "streaming-calls", "--set", "stateful=true"],
+            "--phase streaming-calls: a st",
+        ),
         (["units=64", "units=65", "--budget", "0"], "--budget 0 is no time"),
         (["units=64", "units=65", "--tolerance", "0.1"], "--tolerance 0.1 with --floor 0.5 can't be used"),
         (["units=64", "units=65", "--tolerance", "0.4 %"], "--tolerance 0.4 % with --floor 0.5 can't be used"),
@@ -213,6 +273,7 @@ def test_a_server_that_was_killed_is_replaced(duel: Duel) -> None:
         (["no-such-branch", "HEAD"], "'no-such-branch' is no commit of the project here"),
         (["HEAD", "HEAD", "--set", "cells=gru", "--set", "units=8", "--set", "tasks=mnist_6k"], "unknown task"),
         (["units=64", ""], "a side of a duel is empty"),
+        (["--sides", "units=64,units=65,units=64", "--base", "units=66"], "two sides are the same configuration"),
     ],
 )
 def test_mistakes_are_named_with_the_way_out(duel: Duel, arguments: list[str], message: str) -> None:

@@ -86,7 +86,11 @@ def test_what_is_kept_is_judged_again_as_it_was(monkeypatch: pytest.MonkeyPatch,
     for side, cell in enumerate(order):
         ratio, groups = by_cell[cell].ratio, by_cell[cell].step_seconds.n
         assert ratio is not None
-        assert by_cell[cell].anchor_log_ratios == pytest.approx(result.anchor_log_ratios[side])
+        logs = [group.log_ratio for group in by_cell[cell].groups]
+        assert logs == pytest.approx(result.anchor_log_ratios[side])
+        starts = [group.started_at for group in by_cell[cell].groups]
+        assert starts == sorted(starts)
+        assert all(group.anchor_seconds > 0 for group in by_cell[cell].groups)
         assert by_cell[cell].anchor_ratio.value == pytest.approx(2 * (1.0, 2.3, 2.5)[side], rel=0.01)
         if side == 0:
             assert (ratio.value, ratio.interval) == (1.0, None)

@@ -10,7 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.duel.rounds import Round, SideRound, group_log_ratio
+from bench.duel.rounds import (
+    Round,
+    SideRound,
+    group_log_ratio,
+    rounds_of,
+    rows_of,
+)
 
 
 def a_side(seconds: float, idle: float = 0.0) -> SideRound:
@@ -21,6 +27,10 @@ def a_side(seconds: float, idle: float = 0.0) -> SideRound:
         idle_cpu_seconds=idle,
         start_seconds=0.0,
     )
+
+
+def some_calls(seconds: Sequence[float]) -> SideRound:
+    return replace(a_side(sum(seconds)), steps=len(seconds), call_seconds=tuple(seconds))
 
 
 def a_round(number: int, a: float, b: float, idle: float = 0.0, group: int = 0) -> Round:
@@ -93,3 +103,23 @@ def test_a_third_side_neither_hides_nor_spoils_the_ratio_of_two() -> None:
     assert group_log_ratio(quiet, 1, 0) == pytest.approx(-math.log(1.1))
     gone = [replace(each, sides={0: each.sides[0], 2: each.sides[2]}) for each in quiet]
     assert group_log_ratio(gone, 0, 1) is None
+
+
+def test_a_quantile_of_calls_is_compared_over_all_clean_rounds_of_a_group() -> None:
+    """Three quarters of the calls are equal; the tail of B's is twice A's, but for a round that A was disturbed in."""
+    usual = [1.0] * 75
+    measured = [
+        Round(
+            group=0, number=number, sides={0: some_calls([*usual, *[2.0] * 25]), 1: some_calls([*usual, *[4.0] * 25])}
+        )
+        for number in range(3)
+    ]
+    spoiled = {0: replace(some_calls([9.0] * 100), idle_cpu_seconds=900.0), 1: some_calls([1.0] * 100)}
+    measured.append(Round(group=0, number=3, sides=spoiled))
+    assert group_log_ratio(measured, 0, 1, 0.5) == pytest.approx(0.0, abs=1e-6)
+    assert group_log_ratio(measured, 0, 1, 0.95) == pytest.approx(math.log(2), abs=1e-6)
+    assert group_log_ratio(measured[2:], 0, 1, 0.95) is not None
+    assert group_log_ratio([*measured[2:], measured[3]], 0, 1, 0.95) is None
+    rows = rows_of(measured)
+    assert rounds_of(rows) == tuple(measured)
+    assert "calls" not in rows_of(rounds((1.0, 2.0)))[0]

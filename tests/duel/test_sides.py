@@ -15,8 +15,8 @@ from bench.catalog.backends import BACKENDS
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.duel import sides
-from bench.duel.sides import differing, environment_side
-from bench.duel.specification import SideKind, common_kind, kind_of, settings_of
+from bench.duel.sides import differing, environment_side, resolve
+from bench.duel.specification import SideKind, asked, common_kind, kind_of, prepare_sides, settings_of
 from bench.run.server import WorkerEnvironment
 from tests.support.wheels import a_wheel
 
@@ -96,6 +96,39 @@ def test_requirements_that_cannot_be_met_are_refused_with_what_uv_says(
     monkeypatch.setenv("UV_OFFLINE", "1")
     with pytest.raises(UsageError, match=r"the environment 'keras==0\.0\.1' cannot be built:\n"):
         environment_side("keras==0.0.1", USER_CELL, tmp_path / "cache", tmp_path, print)
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels in the place of a package index; of Keras there is nothing but what a test puts there."""
+    monkeypatch.setattr(sides, "WORKER_PACKAGES", ())
+    monkeypatch.setitem(BACKENDS, "tensorflow", replace(BACKENDS["tensorflow"], distributions=("keras",)))
+    for name, value in (("UV_OFFLINE", "1"), ("UV_NO_INDEX", "1"), ("UV_FIND_LINKS", str(tmp_path / "wheels"))):
+        monkeypatch.setenv(name, value)
+    return tmp_path / "wheels"
+
+
+def test_keras_2_is_refused_before_any_side_is_built(index: Path, tmp_path: Path) -> None:
+    for version in ("2.15.0", "3.9.0"):
+        a_wheel(index, "keras", version, "")
+    what = asked(("keras==3.9.0", "keras==2.15.0"), ["cells=lstm"])
+    notes: list[str] = []
+    with pytest.raises(UsageError, match=r"'keras==2\.15\.0' has Keras 2\.15\.0, and a side runs on Keras 3: name a"):
+        prepare_sides(what, scratch=tmp_path, cache=tmp_path / "cache", build=False, worker="none", notify=notes.append)
+    assert notes == []
+    assert not (tmp_path / "cache").exists()
+
+
+def test_keras_2_from_a_wheel_or_in_an_environment_is_refused_too(index: Path, tmp_path: Path) -> None:
+    """Of a wheel it is known when it is installed."""
+    wheel = a_wheel(index, "keras", "2.15.0", "")
+    with pytest.raises(UsageError, match=r"has Keras 2\.15\.0"):
+        environment_side(str(wheel), USER_CELL, tmp_path / "cache", tmp_path, print)
+
+
+def test_tf_keras_is_refused_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="names tf_keras, which is Keras 2"):
+        resolve("tf_keras==2.15.0 tensorflow==2.20.0", "tensorflow", tmp_path)
 
 
 def test_memory_is_in_huge_pages_on_both_sides_unless_the_user_has_set_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ def settings():
 before = settings()
 pin_keras(dtypes.find("float32"))
 print(json.dumps([before, settings()]))
+del keras.config.set_max_epochs, keras.config.set_max_steps_per_epoch  # as in Keras before 3.10
+pin_keras(dtypes.find("float32"))
 """
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,11 +19,12 @@ import pytest
 from bench.catalog import tasks
 from bench.catalog.cache import obtain
 from bench.core.case import Case
-from bench.core.protocol import TimedPhase
+from bench.core.protocol import Request, TimedPhase
 from bench.duel.interleaved import Batching, InterleavedRunner
-from bench.duel.sides import PreparedSide
+from bench.duel.side_process import SideProcess
+from bench.duel.sides import WORKER, PreparedSide
 from bench.host.hardware import read_machine
-from bench.run.server import WorkerEnvironment
+from bench.run.server import HARNESS_ENVIRONMENT, Server, WorkerEnvironment, default_isolation
 from scripts.recordings import Recorded, minutes, read
 from tests.support.wheels import a_wheel, an_environment
 
@@ -81,7 +83,7 @@ def test_two_environments(tmp_path: Path) -> None:
     assert set(a["evidence"]) == {"predict"}
 
 
-@pytest.mark.parametrize("phase", TimedPhase)
+@pytest.mark.parametrize("phase", [TimedPhase.TRAIN, TimedPhase.PREDICT])
 def test_a_timed_batch_is_its_steps_alone(phase: TimedPhase, tmp_path: Path) -> None:
     """What an epoch or a `predict` does before its first step and after its last varies more than all that is asked."""
     case = Case(cell="simple_rnn", task="mnist_5k", epochs=1, units=8, threads=1)
@@ -92,6 +94,33 @@ def test_a_timed_batch_is_its_steps_alone(phase: TimedPhase, tmp_path: Path) -> 
     assert len(pair.rounds) == 2
     # three steps of so small a layer take some 15 ms; with an epoch's beginning and end they would take 1.2 s and more
     assert all(side.steps == 3 and 0 < side.seconds < 0.6 for each in pair.rounds for side in each.sides.values())
+
+
+def test_single_calls_of_each_path_are_timed_and_their_programs_attested(tmp_path: Path) -> None:
+    case = Case(cell="gru", task="mnist_5k", epochs=1, units=8, threads=1)
+    data = obtain(tasks.of(case, "a test"), data_dir=None, report=print)
+    server = Server(case.backend, WORKER, default_isolation("cpu"), (), HARNESS_ENVIRONMENT)
+    medians = {}
+    try:
+        server.wait_ready(time.monotonic, lambda: None)
+        for phase in (TimedPhase.PREDICT_CALLS, TimedPhase.COMPILED_CALLS, TimedPhase.STREAMING_CALLS):
+            request = Request(case=case, data=data, log=tmp_path / "side.log", phase=phase)
+            process = SideProcess(phase.value, server, request)
+            process.imported_code()
+            process.time_batch(3)  # traced
+            batch = process.time_batch(40)
+            assert len(batch.call_seconds) == 40
+            assert sum(batch.call_seconds) == pytest.approx(batch.seconds)
+            medians[phase] = median(batch.call_seconds)
+            metadata = process.end()
+            assert metadata.attested_kernel == "generic"
+            assert set(json.loads(metadata.attestation_json or "{}")) == {phase.call_path}
+            process.close()
+            server.settle()
+    finally:
+        server.close()
+    # `predict` makes its iterator anew in each call, and a stream's call is a step of 28
+    assert medians[TimedPhase.PREDICT_CALLS] > medians[TimedPhase.COMPILED_CALLS] > medians[TimedPhase.STREAMING_CALLS]
 
 
 def test_a_side_burns_what_it_is_told_to(tmp_path: Path) -> None:

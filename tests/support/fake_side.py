@@ -35,7 +35,8 @@ def measure(request: Request, emit: Emit) -> None:
             obey("nothing" if what == "invalid" else what)
         seconds = steps * 1e-5 * request.case.units * math.exp(offset + noise.gauss(0.0, 0.01))
         time.sleep(script.get("seconds", 0.0))
-        emit(TimedBatch(steps, seconds, seconds))
+        calls = (seconds / steps * math.exp(noise.gauss(0.0, 0.1)) for _ in range(steps))
+        emit(TimedBatch(steps, seconds, seconds, tuple(calls) if request.phase.call_path else ()))
     emit(RunMetadata(attested_kernel="generic", attestation_json="{}"))
     if what == "invalid":
         obey(what)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import jax
 import keras
 import numpy as np
 from jax._src.lib import cuda_versions
-from jaxlib._hlo import HloPrintOptions
 from keras.src.backend.jax.trainer import JAXEpochIterator
 
 from bench.core.metric import STREAMING
@@ -36,14 +36,20 @@ from bench.worker.step import StepNetwork
 from bench.worker.streaming import State, Step
 from bench.worker.warmup import Snapshot, steps_again
 
+try:
+    from jaxlib._hlo import HloPrintOptions
+except ImportError:  # an earlier release, of the time of an earlier Keras
+    from jaxlib.xla_extension import HloPrintOptions
+
 _PROGRAMS = {
-    "train": "jit_train_step",
-    "evaluate": "jit_test_step",
-    "predict": "jit_predict_step",
-    "compiled": "jit_infer_of_bench",
-    STREAMING: "jit_step_of_bench",
+    "train": ("jit_train_step", "jit_compiled_train_step"),
+    "evaluate": ("jit_test_step", "jit_compiled_test_step"),
+    "predict": ("jit_predict_step", "jit_compiled_predict_step"),
+    "compiled": ("jit_infer_of_bench",),
+    STREAMING: ("jit_step_of_bench",),
 }
-"""The names that Keras's step functions, and our own for inference, get when they are compiled."""
+"""The names that Keras's step functions, and our own for inference, get when they are compiled; the second ones are
+those of Keras before 3.6."""
 _TAKES_PRODUCT = re.compile(r"^(.* )bitcast\((?=.*/dot_general\")", re.MULTILINE)
 
 
@@ -103,11 +109,11 @@ class JaxBackend:
         """There is none."""
 
     def programs(self, model: keras.Model) -> int:
-        return sum(len(_modules(name)) for name in _PROGRAMS.values())
+        return sum(len(_modules(*names)) for names in _PROGRAMS.values())
 
     def signatures(self, model: keras.Model) -> list[Signature]:
         # the client gives the newest first
-        return [_signature(module.to_string()) for module in reversed(_modules(*_PROGRAMS.values()))]
+        return [_signature(module.to_string()) for module in reversed(_modules(*chain(*_PROGRAMS.values())))]
 
     def compile_inference(self, model: keras.Model) -> CallPath:
         def infer_of_bench(trainable: Any, fixed: Any, x: Any) -> Any:
@@ -153,15 +159,15 @@ class JaxBackend:
 
     def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
         loaded = {
-            phase: [read_phase(phase, scopes, partial(_read_module, phase, module)) for module in _modules(name)]
-            for phase, name in _PROGRAMS.items()
+            phase: [read_phase(phase, scopes, partial(_read_module, phase, module)) for module in _modules(*names)]
+            for phase, names in _PROGRAMS.items()
         }
         evidence = {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}
         if _client().platform == "cpu":
             return evidence
         instructions = {
-            phase: scopes_of_instructions("".join(module.to_string() for module in _modules(name)))
-            for phase, name in _PROGRAMS.items()
+            phase: scopes_of_instructions("".join(module.to_string() for module in _modules(*names)))
+            for phase, names in _PROGRAMS.items()
         }
         profile = partial(profile_cards, jax.profiler.trace, read_profile_file)
         trained = Snapshot(model, self)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
+from keras.src.backend import name_scope
 
 from bench.catalog import dtypes, kernels, networks, tf32
 from bench.catalog.kernels import jit_compile
@@ -65,9 +66,11 @@ class Attestation:
 def watch(model: keras.Model, backend: BackendAdapter, case: Case) -> Marks | None:
     """Mark the recurrent layers of a user's network, and both directions of a layer, before anything is traced.
 
-    None for the other networks that come with the program: there each layer's name is a scope that nothing else has.
+    None for the other networks that come with the program: there each layer's name is a scope that nothing else has;
+    but not on JAX before Keras 3.9, which gave no layer's name to what JAX compiles.
     """
-    if not networks.find(case.network).factory and not case.bidirectional:
+    unnamed = case.backend == "jax" and name_scope.__module__.startswith("keras.src.backend.common")
+    if not (networks.find(case.network).factory or case.bidirectional or unnamed):
         return None
     marks = Marks(model)
     backend.mark(marks.layers, marks.scopes)

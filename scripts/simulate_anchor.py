@@ -1,0 +1,240 @@
+"""Simulated comparisons of two stores by a step's time over the anchor's: how many verdicts are right, how many wrong.
+
+    python -m scripts.simulate_anchor results/reference/duels/anchored.json
+    python -m scripts.simulate_anchor results/reference/duels/anchored.json --record STORE STORE …
+
+`--record` adds the process groups of stores' interleaved measurements (`bench run --interleave`) to the recording; what
+is simulated is drawn from it. A comparison is of three cells, and each is judged by `bench.analysis.findings` itself,
+as one of the twelve intervals of a gate over three cells. The groups of either store are drawn with replacement from
+those recorded of the cell, each as it lay about the mean of its session. To these is added what a day between the
+stores may do: the machine becomes slower or faster as a whole, and a cell follows it by its sensitivity, of which the
+anchor's is 1; and the ratio differs between two sessions though the anchor does not ("unseen").
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.analysis.findings import PendingFinding
+from bench.analysis.matching import ComparisonEnvironment
+from bench.analysis.occasions import AnchoredDrift, apart, measured_drift
+from bench.analysis.promises import FindingRuns, RunCounts
+from bench.analysis.samples import Reading, make_sample
+from bench.analysis.verdict import Verdict
+from bench.core.case import Case
+from bench.core.metrics import METRICS
+from bench.duel.interleaved_cells import load_interleaved
+from bench.plan.gate import Gate
+from bench.report.document import Column, Document, Table
+from bench.report.markdown import render_markdown
+from scripts.simulate_duels import fraction
+
+METRIC = METRICS["step_over_anchor"]
+INTERVALS = 12
+DAY, GROUP = 86_400.0, 33.0
+WRONG = (Verdict.SLOWER, Verdict.FASTER)
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What two stores are measured with, and what lies between them."""
+
+    groups: int = 18
+    """Process groups of a store: those of ten minutes."""
+    drift: float = 0.0
+    """The standard deviation of the machine's speed from one store to another."""
+    sensitivity: float = 1.0
+    """By how much a cell's time follows the machine's, beside the anchor's."""
+    unseen: float = 0.0
+    """The standard deviation of a ratio from one store to another, though the anchor is the same."""
+    nights: int = 0
+    """Earlier stores of the base's code, a day apart."""
+    slower: float = 0.0
+    """What the new side is slower by in truth."""
+
+
+def _scenarios() -> dict[str, Scenario]:
+    ten, thirty = Scenario(), Scenario(groups=54)
+    given = {
+        "10 minutes, a machine that is the same": ten,
+        "20 minutes": Scenario(groups=36),
+        "30 minutes": thirty,
+        "10 minutes, new side 5 % slower": replace(ten, slower=0.05),
+        "30 minutes, new side 5 % slower": replace(thirty, slower=0.05),
+        "10 minutes, new side 10 % slower": replace(ten, slower=0.10),
+    }
+    for drift in (0.03, 0.08):
+        for sensitivity in (0.85, 0.7, 1.3):
+            place = replace(thirty, drift=drift, sensitivity=sensitivity)
+            words = f"drift of {100 * drift:.0f} %, sensitivity {sensitivity}"
+            given[f"30 minutes, {words}"] = place
+            if sensitivity == 0.85:
+                given[f"30 minutes, {words}, 10 nights before"] = replace(place, nights=10)
+                given[f"30 minutes, {words}, new side 5 % slower"] = replace(place, slower=0.05)
+    for unseen in (0.005, 0.01, 0.02):
+        place = replace(thirty, unseen=unseen)
+        given[f"30 minutes, unseen {100 * unseen:g} %"] = place
+        given[f"30 minutes, unseen {100 * unseen:g} %, 10 nights before"] = replace(place, nights=10)
+    return given
+
+
+SCENARIOS = _scenarios()
+
+
+# --- the recording ---
+
+
+def record(file: Path, stores: Sequence[Path]) -> None:
+    """Add the process groups of stores to the recording, a session for each of their measurements."""
+    sessions: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    for (case, campaign_id), figures in load_interleaved(stores).items():
+        session = sessions.setdefault(campaign_id, {"anchor": figures.anchor, "cells": {}})
+        session["started_at"] = min(session.get("started_at", math.inf), *(g.started_at for g in figures.groups))
+        session["cells"][case.cell] = [
+            {"log_ratio": round(group.log_ratio, 6), "anchor_seconds": float(f"{group.anchor_seconds:.6g}")}
+            for group in figures.groups
+        ]
+    file.write_text(json.dumps(sessions, indent=1) + "\n")
+
+
+def residuals(sessions: Mapping[str, Any]) -> dict[str, Floats]:
+    """By cell, how the logarithms of the groups' ratios lie about the mean of their session, of unbiased size."""
+    by_cell: dict[str, list[Floats]] = {}
+    for session in sessions.values():
+        for cell, groups in session["cells"].items():
+            logs = np.array([group["log_ratio"] for group in groups])
+            if (n := len(logs)) > 2:
+                by_cell.setdefault(cell, []).append((logs - logs.mean()) * math.sqrt(n / (n - 1)))
+    return {cell: np.concatenate(of_cell) for cell, of_cell in by_cell.items()}
+
+
+# --- comparisons ---
+
+
+def verdicts(scenario: Scenario, noise: Mapping[str, Floats], generator: np.random.Generator) -> list[Verdict]:
+    """The verdicts on the cells of one comparison."""
+    speeds = scenario.drift * generator.normal(size=scenario.nights + 2)
+    return [_verdict(scenario, of_cell, speeds, generator) for of_cell in noise.values()]
+
+
+def _verdict(scenario: Scenario, noise: Floats, speeds: Floats, generator: np.random.Generator) -> Verdict:
+    stores = [_drawn(scenario, noise, number, float(speed), generator) for number, speed in enumerate(speeds)]
+    *nights, new = stores
+    base = [reading for night in nights for reading in night]
+    sample = make_sample(METRIC, new, base)
+    drift = measured_drift([base], apart(base, new)) or AnchoredDrift.between(
+        [reading.anchor_seconds for reading in base], [reading.anchor_seconds for reading in new]
+    )
+    finding = PendingFinding(
+        configuration=Case(cell="lstm"),
+        environment=ComparisonEnvironment(),
+        metric=METRIC,
+        detail="",
+        sample=replace(sample, drift=drift),
+        same_runs=False,
+        runs=FindingRuns(base=RunCounts(), new=RunCounts()),
+        remarks=(),
+    )
+    return finding.judged(Gate(), 1 - 0.05 / INTERVALS).verdict
+
+
+def _drawn(
+    scenario: Scenario, noise: Floats, number: int, speed: float, generator: np.random.Generator
+) -> list[Reading]:
+    """The process groups of a store; the last one is the new side's."""
+    is_new = number == scenario.nights + 1
+    offset = (scenario.sensitivity - 1) * speed + scenario.unseen * generator.normal()
+    offset += math.log1p(scenario.slower) if is_new else 0.0
+    logs = offset + generator.choice(noise, scenario.groups)
+    anchors = np.exp(speed + 0.01 * generator.normal(size=scenario.groups))
+    return [
+        Reading(0, math.exp(log), number * DAY + GROUP * place, str(number), 0, float(anchor))
+        for place, (log, anchor) in enumerate(zip(logs, anchors, strict=True))
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Of so many comparisons of all cells."""
+
+    comparisons: int
+    all_same: int
+    """Those in which every cell is `same`."""
+    all_slower: int
+    any_wrong: int
+    """Those with a verdict that isn't true: `slower` or `faster` of equal sides, `faster` or `same` of one that is
+    slower."""
+
+
+def counted(scenario: Scenario, noise: Mapping[str, Floats], comparisons: int, seed: int) -> Counts:
+    """How the comparisons end.
+
+    Args:
+        scenario: what is compared.
+        noise: by cell, what groups vary by.
+        comparisons: how many.
+        seed: of what is drawn.
+    """
+    generator = np.random.default_rng(seed)
+    ended = [Counter(verdicts(scenario, noise, generator)) for _ in range(comparisons)]
+    wrong = (Verdict.FASTER, Verdict.SAME) if scenario.slower else WRONG
+    return Counts(
+        comparisons=comparisons,
+        all_same=sum(of_all[Verdict.SAME] == len(noise) for of_all in ended),
+        all_slower=sum(of_all[Verdict.SLOWER] == len(noise) for of_all in ended),
+        any_wrong=sum(any(of_all[each] for each in wrong) for of_all in ended),
+    )
+
+
+def main() -> None:
+    """Record, or simulate each scenario and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--record", type=Path, nargs="+", metavar="STORE", default=[])
+    parser.add_argument("--comparisons", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=20261127)
+    arguments = parser.parse_args()
+    if arguments.record:
+        record(arguments.recording, arguments.record)
+        return
+    sessions = json.loads(arguments.recording.read_text())
+    noise = residuals(sessions)
+    print(_table(("cell", "groups", "sd of a group"), _spreads(noise)))
+    rows = []
+    for name, scenario in SCENARIOS.items():
+        counts = counted(scenario, noise, arguments.comparisons, arguments.seed)
+        rate = fraction(counts.any_wrong, counts.comparisons)
+        rows.append(
+            (
+                name,
+                f"{100 * counts.all_same / counts.comparisons:.1f} %",
+                f"{100 * counts.all_slower / counts.comparisons:.1f} %",
+                f"{100 * rate['share']:.1f} % ({100 * rate['low']:.1f} to {100 * rate['high']:.1f})",
+            )
+        )
+    print(_table(("two stores", "all three same", "all three slower", "any wrong"), rows))
+
+
+def _spreads(noise: Mapping[str, Floats]) -> list[tuple[str, ...]]:
+    return [(cell, str(len(logs)), f"{100 * float(logs.std()):.1f} %") for cell, logs in noise.items()]
+
+
+def _table(heads: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+    columns = tuple(Column(head, left=head == heads[0]) for head in heads)
+    return render_markdown(Document((Table(columns, tuple(rows)),)))
+
+
+if __name__ == "__main__":
+    main()

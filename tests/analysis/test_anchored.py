@@ -1,0 +1,206 @@
+"""Times over the anchor's: verdicts between two occasions on a machine that drifts, and series over many."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.analysis.comparison import Comparison, compare
+from bench.analysis.findings import UNKNOWN_DRIFT
+from bench.analysis.history import By, Conclusion, series
+from bench.analysis.interleaved_figures import AnchoredGroup, InterleavedFigures, InterleavedKey
+from bench.analysis.occasions import UNFOLLOWED, UNSEEN, AnchoredDrift
+from bench.analysis.samples import Reading
+from bench.analysis.stats import NOTHING, Estimate
+from bench.analysis.verdict import Verdict
+from bench.core.case import Case
+from bench.core.errors import ExitCode
+from bench.core.metrics import METRICS
+from bench.plan.gate import Gate, read_gate
+from bench.report.document import Document
+from bench.report.text import render_text
+from bench.report.verdicts import verdicts_data, verdicts_document
+from tests.analysis.test_comparison import of, side, wobbling
+from tests.analysis.test_occasions import DAY, on_days
+from tests.support.frames import MACHINE
+
+ANCHOR = "version 1, NumPy 2.4.0, some BLAS 1.0"
+LSTM = Case(cell="lstm")
+ANCHORED = METRICS["step_over_anchor"]
+
+
+def figures(
+    *,
+    ratio: float = 20.0,
+    speed: float = 1.0,
+    spread: float = 0.01,
+    groups: int = 20,
+    day: float = 0.0,
+    anchor: str = ANCHOR,
+) -> InterleavedFigures:
+    """Process groups whose step takes `ratio` times as long as the anchor's, on a machine that is so much slower."""
+    generator = np.random.default_rng([groups, round(day)])
+    # scaled to the spread itself, so that what is judged is no luck of the draw
+    noise = generator.normal(size=groups)
+    noise = spread * (noise - noise.mean()) / noise.std(ddof=1)
+    return InterleavedFigures(
+        step_seconds=NOTHING,
+        ratio=None,
+        anchor_ratio=Estimate(ratio, None, groups),
+        anchor=anchor,
+        groups=tuple(
+            AnchoredGroup(
+                log_ratio=math.log(ratio) + float(log), anchor_seconds=3.5e-4 * speed, started_at=day * DAY + 30 * place
+            )
+            for place, log in enumerate(noise)
+        ),
+    )
+
+
+def known(**of_campaign: InterleavedFigures) -> dict[InterleavedKey, InterleavedFigures]:
+    return {(LSTM, campaign): measured for campaign, measured in of_campaign.items()}
+
+
+def compared(base: InterleavedFigures | None, new: InterleavedFigures | None, gate: Gate | None = None) -> Comparison:
+    """Two stores a day apart; the machine is half as fast on the second."""
+    before, after = (
+        on_days({day: side(name, wobbling(5.0 * (day + 1), 0.005, day))}) for day, name in enumerate(("b", "n"))
+    )
+    of_campaign = {name: measured for name, measured in (("b", base), ("n", new)) if measured is not None}
+    return compare(before, after, gate or Gate(), interleaved=known(**of_campaign))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict", "code"),
+    [
+        (20.0, Verdict.SAME, ExitCode.OK),
+        (21.2, Verdict.SLOWER, ExitCode.REGRESSION),
+        (18.8, Verdict.FASTER, ExitCode.OK),
+        (20.6, Verdict.INCONCLUSIVE, ExitCode.NO_VERDICT),
+    ],
+)
+def test_with_an_anchor_on_both_sides_a_time_has_a_verdict(ratio: float, verdict: Verdict, code: ExitCode) -> None:
+    spread = 0.03 if verdict is Verdict.INCONCLUSIVE else 0.01
+    comparison = compared(figures(spread=spread), figures(ratio=ratio, speed=1.01, spread=spread, day=1))
+    anchored, training = of(comparison, "step_over_anchor"), of(comparison)
+    assert (anchored.verdict, anchored.base_values, anchored.new_values) == (verdict, 20, 20)
+    assert anchored.change is not None
+    assert anchored.change.value == pytest.approx(ratio / 20)
+    # the machine was half as fast, which training times alone would take for a regression
+    assert (training.verdict, training.stand_in) == (Verdict.INCONCLUSIVE, ANCHORED)
+    assert comparison.exit_code(Gate()) is code
+
+
+def test_without_an_anchor_on_either_side_or_with_an_unlike_one_nothing_stands_for_training() -> None:
+    for base, new in (
+        (figures(), None),
+        (None, figures()),
+        (figures(), figures(anchor="version 1, NumPy 2.5.0, some BLAS 1.0")),
+        (figures(groups=4), figures(groups=4)),
+    ):
+        comparison = compared(base, new)
+        assert UNKNOWN_DRIFT in of(comparison).remarks
+        assert of(comparison).stand_in is None
+        assert comparison.exit_code(Gate()) is ExitCode.NO_VERDICT
+
+
+def test_on_another_machine_it_is_no_more_comparable_than_the_time_itself() -> None:
+    base = on_days({0: side("b")})
+    new = on_days({1: side("n", machine={**MACHINE, "usable_cores": 64})})
+    comparison = compare(base, new, Gate(), interleaved=known(b=figures(), n=figures(day=1)))
+    assert of(comparison, "step_over_anchor").verdict is Verdict.INCOMPARABLE
+
+
+def test_who_does_not_require_training_does_not_require_what_stands_for_it() -> None:
+    unsure = figures(ratio=20.6, spread=0.04, day=1)
+    gate = read_gate({"require": ["accuracy"]}, "here")
+    assert compared(figures(), unsure, gate).exit_code(gate) is ExitCode.OK
+    by_name = read_gate({"require": ["step ÷ anchor"]}, "here")
+    assert compared(figures(), unsure, by_name).exit_code(by_name) is ExitCode.NO_VERDICT
+    missing = compared(None, None, by_name)
+    assert of(missing, "step_over_anchor").verdict is Verdict.MISSING
+
+
+def test_the_farther_the_machine_drifted_the_wider_the_interval() -> None:
+    """A cell need not follow the machine as the anchor does: slower by 12 %, it may be slower by 15 or by 8 %."""
+    groups = [Reading(0, math.exp(0.01 * (place % 3)), float(place)) for place in range(12)]
+    halves = []
+    for moved in (0.0, 0.1, -0.1):
+        drift = AnchoredDrift.between([1.0], [math.exp(moved)])
+        halves.append(drift.half_width(groups, groups, 0.95))
+        assert drift.left == pytest.approx(UNSEEN + UNFOLLOWED * 0.1 if moved else UNSEEN)
+    steady, slower, faster = (half or 0.0 for half in halves)
+    assert slower == pytest.approx(faster) == pytest.approx(steady + UNFOLLOWED * 0.1)
+    far = compared(figures(), figures(speed=2.0, day=1))
+    assert of(far, "step_over_anchor").verdict is Verdict.INCONCLUSIVE
+    assert "the machine has drifted too far to decide it" in of(far, "step_over_anchor").remarks[0]
+    near = of(compared(figures(spread=0.05), figures(spread=0.05, day=1)), "step_over_anchor")
+    assert near.remarks[0].endswith("process groups a side in all would decide")
+
+
+def test_occasions_of_equal_code_show_how_far_the_anchor_can_be_trusted() -> None:
+    """Ten nights whose ratios differ by 2 %: their spread is in the interval, and not what a night's groups vary by."""
+    factors = np.exp(np.random.default_rng(4).normal(0, 0.02, 11))
+    nights = {night: side(f"night{night}", wobbling(5.0, 0.005, night)) for night in range(10)}
+    measured = known(
+        **{
+            f"night{night}": figures(ratio=20 * float(factor), spread=0.002, day=night)
+            for night, factor in enumerate(factors[:10])
+        },
+        n=figures(ratio=20 * float(factors[10]) * 1.03, spread=0.002, day=10),
+    )
+    base, new = on_days(nights), on_days({10: side("n", wobbling(5.0, 0.005, 10))})
+    finding = of(compare(base, new, Gate(), interleaved=measured), "step_over_anchor")
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "drift between 10 occasions" in finding.basis
+    # a declared drift is the machine's, which the anchor divides out
+    declared = of(compare(base, new, replace(Gate(), drift=0.001), interleaved=measured), "step_over_anchor")
+    assert declared.drift == finding.drift
+
+
+def test_a_campaign_that_both_sides_hold_counts_for_the_base_alone() -> None:
+    base = on_days({0: side("b", n=5)})
+    new = pd.concat([base, on_days({1: side("n", n=5)})], ignore_index=True)
+    comparison = compare(base, new, Gate(), interleaved=known(b=figures(groups=9), n=figures(groups=7, day=1)))
+    anchored = of(comparison, "step_over_anchor")
+    assert (anchored.base_values, anchored.new_values) == (9, 7)
+
+
+def test_the_comparison_states_what_stands_for_training_and_what_it_rests_on() -> None:
+    comparison = compared(figures(), figures(speed=0.98, day=1))
+    document = verdicts_document(comparison, Gate())
+    assert isinstance(document, Document)
+    text = " ".join(render_text(document, 200).split())
+    assert f"step ÷ anchor {ANCHOR}" in text
+    assert "how far the machine drifted is not known, and step ÷ anchor is judged instead" in text
+    assert "step ÷ anchor stands for training: the time of a training step over that of a fixed computation" in text
+    assert "20 and 20 process groups, unpaired" in text
+    assert "whose time changed by −2 %" in text
+    listed = verdicts_data(comparison, Gate())["findings"]
+    (training,) = [finding for finding in listed if finding["metric"] == "train_seconds"]
+    assert training["judged_instead"] == "step_over_anchor"
+    (anchored,) = [finding for finding in listed if finding["metric"] == "step_over_anchor"]
+    assert anchored["drift"] == {"moved": pytest.approx(math.log(0.98))}
+
+
+def test_a_series_over_nights_is_of_the_ratio_and_not_of_the_machine() -> None:
+    """Nights on which the machine is up to 20 % slower; the code becomes 6 % slower on the twentieth."""
+    speeds = np.exp(np.random.default_rng(2).normal(0, 0.1, 40))
+    nights = on_days({night: side(f"night{night}", commit=f"c{night:02}", n=1) for night in range(40)})
+    measured = known(
+        **{
+            f"night{night}": figures(
+                ratio=20 * (1.06 if night >= 20 else 1.0) * (1 + 0.003 * (night % 3)), speed=float(speed), day=night
+            )
+            for night, speed in enumerate(speeds)
+        }
+    )
+    (of_ratio,) = series(nights, ANCHORED, By.DATE, interleaved=measured)
+    assert (of_ratio.detail, len(of_ratio.points), of_ratio.points[0].n) == (ANCHOR, 40, 20)
+    assert of_ratio.conclusion is Conclusion.CHANGED
+    assert [change.index for change in of_ratio.changes] == [20]
+    assert series(nights, ANCHORED, By.DATE) == ()
