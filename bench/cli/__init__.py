@@ -31,6 +31,7 @@ from bench.cli import (
     report,
     run,
     show,
+    slurm,
     start,
     table,
     verify,
@@ -65,6 +66,7 @@ def _root(
 
 
 app.command("run")(run.run)
+app.command("slurm")(slurm.slurm)
 app.command("plan")(plan.plan)
 app.command("table")(table.table)
 app.command("report")(report.report)

@@ -84,6 +84,12 @@ def run(
     ] = 0.0,
     on: OnOption = None,
     address: AddressOption = None,
+    provision: Annotated[
+        bool,
+        typer.Option(
+            "--provision", help="Build this Python environment on each node of --on, with uv, once; measure in it."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     fmt: FormatOption = Format.TEXT,
 ) -> None:
@@ -111,6 +117,8 @@ def run(
     if not 0 <= interleave < math.inf:
         raise UsageError(f"--interleave {interleave:g} is no time: write minutes, as in --interleave 10.")
     check_cluster_options(on, address, {"--cpus": cpus, "--join": join, "--interleave": interleave})
+    if provision and on is None:
+        raise UsageError("--provision equips the nodes of a cluster, and none is named: add --on ray.")
     pinned = parse_cpus(cpus)
     targets = read_targets(precision) if precision is not None else ()
     if targets:
@@ -124,7 +132,7 @@ def run(
     from bench.run import session
 
     stopping = PrecisionRule(targets, results, notify) if targets else None
-    progress, engine = _reporter_and_engine(on, address)
+    progress, engine = _reporter_and_engine(on, address, provision)
     settings = session.SessionSettings(
         results=results,
         command=_command(sys.argv[1:]),
@@ -156,7 +164,9 @@ def run(
     _show(outcome, results, fmt)
 
 
-def _reporter_and_engine(on: str | None, address: str | None) -> tuple[CampaignProgress, RayEngine | None]:
+def _reporter_and_engine(
+    on: str | None, address: str | None, provision: bool
+) -> tuple[CampaignProgress, RayEngine | None]:
     """What reports the progress, and what does the runs; no engine where that is this machine."""
     if on is None:
         from bench.cli.progress import CampaignProgress
@@ -164,9 +174,11 @@ def _reporter_and_engine(on: str | None, address: str | None) -> tuple[CampaignP
         return CampaignProgress(sys.stderr), None
     from bench.cli.cluster_progress import ClusterProgress
     from bench.cluster.engine import ClusterAddress, RayEngine
+    from bench.cluster.provision import provision_of_driver
 
     progress = ClusterProgress(sys.stderr)
-    return progress, RayEngine(ClusterAddress.parse(on, address), progress)
+    cluster = ClusterAddress.parse(on, address)
+    return progress, RayEngine(cluster, progress, provision_of_driver(notify) if provision else None)
 
 
 def _interleave(outcome: SessionOutcome, settings: SessionSettings, budget_seconds: float) -> None:

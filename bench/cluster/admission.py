@@ -51,8 +51,10 @@ class Requirements:
     """Digest of the data of each task of the user's own, by `module:factory`."""
     code: CodeArchive | None
     """The user's code; None where only packages and this program are needed."""
+    commit: str | None
+    """The commit of the folder that the user's code comes from, as the driver has it: a node has no checkout to ask."""
     origin: CommitOrigin | None
-    """Where the commit stands that the results are at: a node has no checkout to ask."""
+    """Where the commit stands that the results are at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ def requirements_of(plan: Plan, data: Mapping[str, Path | None], folder: Path) -
     named = tuple(sorted({case.task for case in configurations}))
     users_networks = (networks.find(name).factory for name in {case.network for case in configurations})
     factories = {*users_factories({case.cell for case in configurations}), *filter(None, users_networks)}
-    packed = pack_code(factories, folder)
+    packed, commit = pack_code(factories, folder), commit_of(folder)
     files = {name: path for name in named if (path := data[name]) is not None and not tasks.find(name).embedded}
     requirements = Requirements(
         installation=read_installation({SoftwareKey.of(case) for case in configurations}, factories),
@@ -97,7 +99,8 @@ def requirements_of(plan: Plan, data: Mapping[str, Path | None], folder: Path) -
         tasks=named,
         prepared={name: tasks.find(name).digest for name in files if ":" in name},
         code=packed[0] if packed else None,
-        origin=_origin(packed[0].commit if packed else commit_of(folder), folder, is_users=packed is not None),
+        commit=commit,
+        origin=_origin(commit, folder, is_users=packed is not None),
     )
     sent = {name: path.read_bytes() for name, path in files.items()}
     return requirements, {**sent, **({CODE: packed[1]} if packed else {})}

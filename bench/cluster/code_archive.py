@@ -20,7 +20,7 @@ from bench.catalog.cache import default_cache, exclusive_scratch
 from bench.catalog.tasks import Report
 from bench.core.code import ImportedModule
 from bench.core.errors import UsageError
-from bench.host.checkout import commit_of, run_git
+from bench.host.checkout import run_git
 from bench.store.files import refused
 
 MOST_BYTES = 64 << 20
@@ -43,8 +43,6 @@ class CodeArchive:
     """Folders to import the user's modules from beside that, relative to the folder that is sent."""
     files: dict[str, str]
     """SHA-256, in hex, of each file by its path."""
-    commit: str | None
-    """The commit that the folder is at, with a mark where files were changed; None where it is in no checkout."""
 
     def unexpected(self, modules: Iterable[ImportedModule]) -> tuple[str, ...]:
         """Why modules that a run imported aren't those that were sent, a sentence each; empty where all are.
@@ -88,7 +86,6 @@ def pack_code(factories: Iterable[str], folder: Path) -> tuple[CodeArchive, byte
         working_folder=folder.relative_to(root).as_posix(),
         import_folders=tuple(sorted({origin.relative_to(root).as_posix() for origin in origins.values()})),
         files={name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
-        commit=commit_of(root),
     )
     return archive, _packed(content)
 

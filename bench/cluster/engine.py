@@ -14,6 +14,7 @@ from bench.cluster.campaign_driver import CampaignDriver
 from bench.cluster.local_cluster import local_cluster
 from bench.cluster.node import NodeSettings
 from bench.cluster.node_state import ClusterReporter
+from bench.cluster.provision import Provision
 from bench.cluster.ray_nodes import ADDRESS, RayNodes
 from bench.core.case import digest
 from bench.core.errors import UsageError
@@ -73,6 +74,8 @@ class RayEngine:
 
     cluster: ClusterAddress
     reporter: ClusterReporter
+    provision: Provision | None = None
+    """The environment that each node gets; None: it measures in its own."""
 
     @property
     def machine_fingerprint(self) -> str:
@@ -94,5 +97,5 @@ class RayEngine:
             worker=settings.worker,
             isolation=settings.isolation,
         )
-        with self.cluster.joined() as address, RayNodes(address, sent) as nodes:
+        with self.cluster.joined() as address, RayNodes(address, sent, self.provision) as nodes:
             return CampaignDriver(plan, settings, session, node_settings, nodes, self.reporter).run()

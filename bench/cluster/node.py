@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from bench.catalog import variables
+from bench.catalog import tasks, variables
 from bench.cluster.admission import Fetch, Requirements, admit
 from bench.core.case import Status
+from bench.core.code import from_json
 from bench.host.hardware import Machine
 from bench.host.processes import machine_boot
 from bench.host.software import Software, SoftwareKey, read_software
@@ -157,7 +158,7 @@ class MeasuringNode:
                 started_at=order.started_at,
                 clock=time.monotonic,
             )
-        run = execution.completed()
+        run = self._attributed(execution.completed())
         part = part_bytes(run)
         log = b"" if run.status is Status.OK or not execution.log.exists() else execution.log.read_bytes()
         execution.log.unlink(missing_ok=True)
@@ -169,6 +170,19 @@ class MeasuringNode:
             seconds=execution.seconds,
             notes=tuple(notes),
         )
+
+    def _attributed(self, run: Run) -> Run:
+        """A run with the commit of its code as the driver has it: there is no checkout here. Other code is invalid."""
+        requirements = self._settings.requirements
+        if run.imported_files:
+            run = replace(run, code_commit=requirements.commit)
+        if requirements.code is not None and run.status is Status.OK:
+            of_data = set(from_json(tasks.of(run.case).code_json))  # imported by the driver, when it prepared them
+            imported = (module for module in from_json(run.metadata.code_json) if module not in of_data)
+            if unexpected := requirements.code.unexpected(imported):
+                run = replace(run, status=Status.INVALID, error="; ".join(unexpected))
+        origin = requirements.origin
+        return replace(run, committed_at=origin.committed_at, parent_commit=origin.parent) if origin else run
 
     def _conditions(self, order: RunOrder) -> RunConditions:
         assert self._machine is not None, "a node measures after it was checked"

@@ -7,6 +7,7 @@ needs Python, Ray and uv.
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,13 @@ class Provision:
         return digest(f"{self.python}\n{self.lock}")
 
 
+@dataclass(frozen=True)
+class Equipped:
+    """A node has the environment."""
+
+    interpreter: str
+
+
 def provision_of_driver(report: Callable[[str], None]) -> Provision:
     """The environment of this process.
 
@@ -44,12 +52,15 @@ def provision_of_driver(report: Callable[[str], None]) -> Provision:
     return Provision(lock=lock, python=platform.python_version())
 
 
-def equip(provision: Provision, report: Callable[[str], None]) -> str:
-    """The path of an interpreter on this node with what is provided, built where its cache has none.
+def equip(provision: Provision) -> Equipped:
+    """The interpreter on this node with what is provided, built where its cache has none.
 
     Raises:
         UsageError: it can't be built; the message has what uv printed.
     """
     what = f"the environment of the driver (Python {provision.python}) on {platform.node()}"
+    # uv may not know of the interpreter that runs here, and would fetch one
+    python = sys.executable if platform.python_version() == provision.python else provision.python
     cache = default_cache() / "environments"
-    return str(build_environment(provision.lock, provision.digest, provision.python, cache, what, report))
+    path = build_environment(provision.lock, provision.digest, python, cache, what, lambda text: None)
+    return Equipped(str(path))

@@ -8,22 +8,32 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bench
+from bench.cluster.installation import PROVISION
 from bench.cluster.node import MeasuringNode, NodeFacts, NodeSettings, RunOrder
 from bench.cluster.nodes import Admitted, Lost, NodeEvent, Refused, RunArrived
+from bench.cluster.provision import Equipped, Provision, equip
 from bench.core.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 SLOT = "bench_slot"
 """The custom resource of Ray that a node measures by; where no node of a cluster has it, all nodes measure."""
 ADDRESS = "RAY_ADDRESS"
+_OTHER_PROGRAM = ("ModuleNotFoundError", "ImportError", "AttributeError: Can't get attribute")
+"""What Python reports where what is asked for isn't in a node's copy of the program, or there is none."""
+_PROGRAM = str(Path(bench.__file__).parent)
+"""What is sent of this program to nodes that are equipped."""
 _HEAD_SECONDS = 2.0
 """The longest that a connection to the head may take."""
 _HEAD_ATTEMPTS = 5
@@ -53,7 +63,7 @@ class RayNodes:
     Args:
         address: the cluster's, `host:port`.
         sent: what nodes may fetch, by name (`bench.cluster.admission.Fetch`).
-        runtime_env: for each node's process, given the node's id; None for that of the cluster.
+        provision: the environment that each node gets; None: it measures in that of its Ray.
         process: what the node's process is.
     """
 
@@ -61,21 +71,30 @@ class RayNodes:
         self,
         address: str,
         sent: Mapping[str, bytes],
-        runtime_env: Callable[[str], dict[str, Any] | None] = lambda node: None,
+        provision: Provision | None = None,
         process: type[NodeProcess] | None = None,
     ) -> None:
         self._ray = import_ray()
-        self._address, self._runtime_env, self._process = address, runtime_env, process or NodeProcess
+        self._address, self._provision, self._process = address, provision, process or NodeProcess
         self._connect()
         self._sent = {name: self._ray.put(content) for name, content in sent.items()}
         self._resources: dict[str, dict[str, float]] = {}
         self._actors: dict[str, Any] = {}
+        self._waiting: dict[str, NodeSettings] = {}
+        self._interpreters: dict[str, str] = {}
         self._pending: dict[ray.ObjectRef[Any], str] = {}
 
     def _connect(self) -> None:
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self._ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR, namespace="bench")
+            self._ray.init(
+                self._address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                namespace="bench",
+                # a node that is equipped needs no copy of this program: it is sent
+                runtime_env={"py_modules": [_PROGRAM]} if self._provision else None,
+            )
         except Exception as error:  # Ray raises its own, of many kinds, and the last line has the reason
             reason = str(error).strip().splitlines()[-1]
             raise UsageError(
@@ -125,19 +144,29 @@ class RayNodes:
 
     def start(self, node: str, settings: NodeSettings) -> None:
         """Start the node's process and let it check itself."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         self.stop(node)  # what was started there before has its processors
+        if self._provision is None:
+            self._start_process(node, settings, {})
+        elif node in self._interpreters:
+            self._start_process(node, settings, self._provided(node))
+        else:
+            self._waiting[node] = settings
+            task = self._ray.remote(equip).options(num_cpus=0, max_retries=0, scheduling_strategy=_on(node))
+            self._pending[task.remote(self._provision)] = node
+
+    def _provided(self, node: str) -> dict[str, Any]:
+        return {"py_executable": shlex.quote(self._interpreters[node])}
+
+    def _start_process(self, node: str, settings: NodeSettings, runtime_env: dict[str, Any]) -> None:
         resources = dict(self._resources.get(node, {}))
         actor_class = self._ray.remote(self._process)
         options: dict[str, Any] = {
             "num_cpus": resources.pop("CPU", 0),
             "resources": resources,
             "max_restarts": 0,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+            "scheduling_strategy": _on(node),
+            "runtime_env": runtime_env,
         }
-        if (environment := self._runtime_env(node)) is not None:
-            options["runtime_env"] = environment
         actor = self._actors[node] = actor_class.options(**options).remote(settings)
         self._pending[actor.admit.remote(self._sent)] = node
 
@@ -161,9 +190,10 @@ class RayNodes:
         if not self._ray.wait(refs, num_returns=1, timeout=seconds)[0]:
             return []
         ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
-        return [self._event(self._pending.pop(ref), ref) for ref in ready]
+        happened = (self._event(self._pending.pop(ref), ref) for ref in ready)
+        return [event for event in happened if event is not None]
 
-    def _event(self, node: str, ref: Any) -> NodeEvent:
+    def _event(self, node: str, ref: Any) -> NodeEvent | None:
         errors = self._ray.exceptions
         try:
             result = self._ray.get(ref)
@@ -176,9 +206,16 @@ class RayNodes:
             return Refused(node, f"its environment cannot be made ({_last_line(error)})")
         except errors.RayActorError as error:
             self._actors.pop(node, None)
-            return Lost(node, _last_line(error))
+            reason = _last_line(error)
+            if reason.startswith(_OTHER_PROGRAM):
+                return Refused(node, f"it has no such program ({reason}); {PROVISION}")
+            return Lost(node, reason)
         except errors.RayError as error:
             return Lost(node, _last_line(error))
+        if isinstance(result, Equipped):
+            self._interpreters[node] = result.interpreter
+            self._start_process(node, self._waiting.pop(node), self._provided(node))
+            return None
         return Admitted(node, result) if isinstance(result, NodeFacts) else RunArrived(node, result)
 
 
@@ -198,6 +235,12 @@ class NodeProcess(MeasuringNode):
             return content
 
         return super().admit(fetch)
+
+
+def _on(node: str) -> NodeAffinitySchedulingStrategy:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def _last_line(error: Exception) -> str:

@@ -170,7 +170,9 @@ def test_the_commit_of_the_results_is_the_drivers(driver: pytest.MonkeyPatch) ->
     git(Path.cwd(), "add", ".")
     git(Path.cwd(), "commit", "-q", "-m", "a")
     for overrides in (["cells=cells_here:make"], []):
-        origin = required(*overrides)[0].origin
+        requirements = required(*overrides)[0]
+        assert requirements.commit == git(Path.cwd(), "rev-parse", "HEAD")
+        origin = requirements.origin
         assert origin is not None
         assert str(int(origin.committed_at.timestamp())) == git(Path.cwd(), "log", "-1", "--format=%ct")
 

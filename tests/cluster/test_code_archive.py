@@ -81,9 +81,7 @@ def test_git_has_the_word_about_what_is_sent(project: Path) -> None:
     git(project, "init", "-q")
     (project / ".gitignore").write_text("*.bin\nresults\nenv\n")
     git(project, "add", "sent_cells.py", ".gitignore")
-    git(project, "commit", "-q", "-m", "a")
     archive, _ = packed("sent_cells:make", project)
-    assert archive.commit == git(project, "rev-parse", "HEAD")
     assert set(archive.files) == {
         ".gitignore",
         ".hidden/x.py",
