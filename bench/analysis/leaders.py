@@ -1,4 +1,4 @@
-"""Which row of a section leads in its score (accuracy, or error), training and inference, and how sure that is. Pure.
+"""Which row of a section leads in its score (accuracy, or error), time and memory, and how sure that is. Pure.
 
 A row is called the best only if its interval against every other row lies on its side. Whichever of k rows is the
 best, the other k - 1 are chances to call a wrong one, so each interval may leave 0.05 / (k - 1) on that side: then a
@@ -74,6 +74,16 @@ def fastest_to_infer(section: Section) -> Leader | None:
         return interval is not None and interval.low > 1
 
     return _leader(section.rows, latency, 1, beats)
+
+
+def least_memory(section: Section) -> Leader | None:
+    """The row with the lowest median peak of memory above the start; None where none was recorded."""
+
+    def beats(leader: Row, rival: Row, confidence: float) -> bool:
+        interval = difference_between(rival, leader, "memory_bytes", confidence).interval
+        return interval is not None and interval.low > 0
+
+    return _leader(section.rows, lambda row: row.estimates.get("memory_bytes"), 1, beats)
 
 
 def _leader(

@@ -60,6 +60,17 @@ class Estimate:
 NOTHING = Estimate(math.nan, None, 0)
 
 
+def stands_above(highest: Estimate, rest: Iterable[Estimate]) -> bool:
+    """Whether the interval of the highest of some estimates lies above those of all the others.
+
+    That is rarer than a difference that is significant at 5 %: two 95 % intervals part by chance in about 6 of 1,000
+    cases, so that it may be asked of the highest of up to some ten.
+    """
+    return highest.interval is not None and all(
+        each.interval is not None and each.interval.high < highest.interval.low for each in rest
+    )
+
+
 def quantiles(values: Iterable[float], *at: float) -> tuple[float, ...]:
     """The quantiles of one run's calls, between the two nearest values in proportion; NaN where nothing is finite.
 

@@ -61,6 +61,12 @@ class Section:
         return "mean squared error" if self.score is METRICS["loss"] else "accuracy"
 
     @property
+    def validated_on(self) -> str:
+        """What its runs are scored on after each epoch: most tasks have no validation set of their own."""
+        task = self.rows[0].task
+        return "validation set" if task is not None and task.validation_samples else "test set"
+
+    @property
     def by_size(self) -> Mapping[str, Section]:
         """Its rows apart by the size of their data: more steps are another problem, and nothing is the best over all.
 

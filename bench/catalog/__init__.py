@@ -10,7 +10,7 @@ import importlib
 
 
 def check(catalogue: str, name: str, origin: str) -> None:
-    """Refuse a name that a catalogue doesn't have.
+    """Refuse a name that a catalogue doesn't have, or a factory that can't be called, as far as its source shows.
 
     Args:
         catalogue: the registry, named as its module: the `catalogue` of an axis (`bench.core.axes`).
@@ -18,7 +18,13 @@ def check(catalogue: str, name: str, origin: str) -> None:
         origin: where the name came from ("--set cells", "my.toml"), for the message.
 
     Raises:
-        UsageError: the catalogue has no such name; the message gives the nearest one.
+        UsageError: the catalogue has no such name; the message gives the nearest one. Or as
+            `bench.catalog.factory_calls.check_call` does.
     """
     # imported when needed: `bench --help` needs none of them
-    importlib.import_module(f"bench.catalog.{catalogue}").find(name, origin)
+    entry = importlib.import_module(f"bench.catalog.{catalogue}").find(name, origin)
+    factory = getattr(entry, "factory", "")
+    if factory and not getattr(entry, "built_in", False):
+        from bench.catalog.factory_calls import check_call
+
+        check_call(catalogue.removesuffix("s"), factory, origin)

@@ -170,7 +170,9 @@ def _named_folder(task: Task, data_dir: Path | None) -> Arrays | None:
             return read_npz(folder / f"{task.name}.npz", task)
         return task.read_folder(folder, task)
     except WrongDataError as error:
-        raise UsageError(f"{error} ({origin}); get it again, or leave {origin} out.") from error
+        raise UsageError(
+            f"{error} ({origin}): name a folder with the data of {task.name}, or leave {origin} out."
+        ) from error
 
 
 def _first_source(task: Task, scratch: Path, offline: bool, report: Report) -> Arrays:

@@ -14,11 +14,14 @@ import importlib.metadata
 import logging
 import re
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
 
 from bench.catalog.factories import FACTORY, check_factory
 from bench.core.errors import UsageError, unknown
@@ -158,9 +161,23 @@ def find(name: str, origin: str = "a case") -> Cell:
     if name in registry.problems:
         raise UsageError(f"the cell {name!r} ({origin}) can't be used: {registry.problems[name]}.")
     if ":" not in name:
+        if _declared_here(name):
+            raise UsageError(
+                f"the cell {name!r} ({origin}) is an entry point of this project that isn't installed: "
+                f"`pip install -e .` makes its name known, or write it as module:factory."
+            )
         raise unknown("cell", name, registry.cells, origin)
     check_factory("cell", name, origin)
     return Cell(name, name, "named on the command line or in the suite")
+
+
+def _declared_here(name: str) -> bool:
+    """Whether the pyproject.toml of the current folder registers a cell by this name."""
+    try:
+        project: Any = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8")).get("project")
+        return name in project["entry-points"][ENTRY_POINT_GROUP]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def users_factories(names: Iterable[str]) -> list[str]:

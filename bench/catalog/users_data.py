@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.catalog import tasks
 from bench.catalog.cache import default_cache
-from bench.catalog.factories import check_factory
+from bench.catalog.factory_calls import check_call
 from bench.catalog.tasks import Report, Task, WrongDataError, aeon, read_description
 from bench.catalog.tasks.prepared import write_prepared
 from bench.catalog.tasks.users import task_of
@@ -34,7 +34,7 @@ def prepare_task(name: str, origin: str, report: Report) -> Task:
         UsageError: the factory can't be found or called, its data are not as they must be, or they can't be kept.
     """
     if not name.startswith(aeon.PREFIX):
-        check_factory("task", name, origin)
+        check_call("task", name, origin)
     folder = prepared_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sys
 import tempfile
 import traceback
@@ -17,6 +18,7 @@ from bench.cli import (
     cite,
     compact,
     compare,
+    completion,
     data,
     duel,
     env,
@@ -92,6 +94,7 @@ app.add_typer(data.app, name="data", help="Get the data sets.")
 def main() -> None:
     """The entry point `bench`: runs a command; an error that a user can cause becomes a message and an exit code."""
     guard_streams()
+    completion.rejoin_words(os.environ)
     logging.getLogger("bench").handlers = [LogOutput()]
     try:
         app(prog_name="bench")

@@ -3,7 +3,32 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, MutableMapping
+
+_ASKED, _AXIS = "_BENCH_COMPLETE", "_BENCH_COMPLETE_AXIS"
+"""The environment variables by which a shell asks, and by which it is known whose values bash asks for."""
+
+
+def rejoin_words(environ: MutableMapping[str, str]) -> None:
+    """Put together again what bash takes apart: it passes `cells=ls` as the words `cells`, `=` and `ls`.
+
+    What it completes is the last of them alone, for which the axis is kept in the environment.
+    """
+    if environ.get(_ASKED) != "complete_bash":
+        return
+    given = environ.get("COMP_WORDS", "").split("\n")[: int(environ.get("COMP_CWORD", "0")) + 1]
+    words: list[str] = []
+    for before, word in zip(["", *given], given, strict=False):
+        if words and (word == "=" or before == "="):
+            words[-1] += word
+        else:
+            words.append(word)
+    axis, equals, value = words[-1].partition("=") if words else ("", "", "")
+    if equals:
+        words[-1] = value
+        environ[_AXIS] = axis
+    environ.update(COMP_WORDS="\n".join(words), COMP_CWORD=str(len(words) - 1))
 
 
 def suites(incomplete: str) -> list[str]:
@@ -26,7 +51,8 @@ def axis_values(incomplete: str) -> list[str]:
     from bench.core.axes import AXES
     from bench.core.case import written
 
-    name, equals, text = incomplete.partition("=")
+    asked = os.environ.get(_AXIS)
+    name, equals, text = (asked, "=", incomplete) if asked else incomplete.partition("=")
     if not equals:
         return [f"{plural}=" for plural in _beginning(name, AXES)]
     axis = AXES.get(name)
@@ -35,7 +61,8 @@ def axis_values(incomplete: str) -> list[str]:
     before, last = _last(text)
     known = _names(axis.catalogue) if axis.catalogue else ()
     values = (False, True) if axis.type is bool else (*axis.default, *known)
-    return [f"{name}={before}{value}" for value in _beginning(last, dict.fromkeys(map(written, values)))]
+    start = "" if asked else f"{name}="
+    return [f"{start}{before}{value}" for value in _beginning(last, dict.fromkeys(map(written, values)))]
 
 
 def _names(catalogue: str) -> Iterable[str]:

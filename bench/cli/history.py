@@ -58,10 +58,12 @@ def history(
     from bench.core.metrics import METRICS, find_metric
     from bench.duel.interleaved_cells import load_interleaved
     from bench.host.checkout import first_parent_order, subjects
-    from bench.report.figures.history_plot import plot_history
+    from bench.report.figures.history_plot import check_plot, plot_history
     from bench.report.over_time import history_data, history_document
     from bench.store import load
 
+    if plot is not None:
+        check_plot(plot)
     asked = find_metric(metric, "--metric")
     stores = measured(results)
     frame, interleaved = load(stores, warn=notify), load_interleaved(stores, warn=notify)

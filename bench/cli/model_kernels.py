@@ -34,14 +34,14 @@ def attest(model: str, data: str, steps: int, overrides: Sequence[str], fmt: For
         UsageError: a factory's module can't be found, or an axis doesn't concern a model.
         typer.Exit: the model could not be trained somewhere.
     """
-    from bench.catalog.factories import check_factory
+    from bench.catalog.factory_calls import check_call
     from bench.core.protocol import ModelRequest
     from bench.report.model_kernels import model_data, model_document
     from bench.run.model_probe import attest_model
 
-    check_factory("model", model, "on the command line")
+    check_call("model", model, "on the command line")
     if data:
-        check_factory("data factory", data, "--data")
+        check_call("data factory", data, "--data")
     attestations = []
     for attestation in attest_model(
         _cases(overrides), ModelRequest(factory=model, data_factory=data, steps=steps), notify

@@ -85,6 +85,8 @@ class Request:
     """What a side of a duel does; a whole run does not read it."""
     model: ModelRequest | None = None
     """What `bench.worker.model_attestation` does in place of a run; of the case it reads how the session is set."""
+    build_only: bool = False
+    """Whether a run ends once its network is built: what a user's factory does wrong is known then."""
 
     def to_line(self) -> bytes:
         """Encode for the worker's control socket."""
@@ -93,7 +95,8 @@ class Request:
         data = str(self.data) if self.data else None
         values = {"case": case, "data": data, "log": str(self.log), "phase": self.phase}
         model = {"model": asdict(self.model)} if self.model else {}
-        return json.dumps(values | model).encode() + b"\n"
+        trial = {"build_only": True} if self.build_only else {}
+        return json.dumps(values | model | trial).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Request:
@@ -105,6 +108,7 @@ class Request:
             log=Path(values["log"]),
             phase=TimedPhase(values["phase"]),
             model=ModelRequest(**values["model"]) if "model" in values else None,
+            build_only=values.get("build_only", False),
         )
 
 

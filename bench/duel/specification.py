@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from bench.catalog.cells import BUILT_IN
+from bench.catalog.factory_calls import check_call
 from bench.catalog.streaming import streaming_refusal
 from bench.core.axes import AXES, BY_FIELD, varying
 from bench.core.case import Case, written
@@ -312,6 +313,9 @@ def prepare_sides(
             commit = commit_side(name, folder / "tree", what.cases[place], built_in, notify)
             if build:
                 commit = built_commit_side(commit, cache, folder, notify)
+            else:
+                for number in of_name:
+                    _check_cell(what.cases[number].cell, commit)
             sides |= {number: replace(commit, case=what.cases[number]) for number in of_name}
         elif what.kind is SideKind.ENVIRONMENTS:
             sides |= {number: environment_side(name, what.cases[number], cache, folder, notify) for number in of_name}
@@ -328,6 +332,24 @@ def prepare_sides(
                 worker=worker,
             )
     return tuple(sides[number] for number in sorted(sides))
+
+
+def _check_cell(cell: str, side: PreparedSide) -> None:
+    """Refuse a commit in which the user's cell isn't, or can't be called: before the backend is imported.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if ":" not in cell:
+        return
+    environment = side.environment
+    try:
+        check_call("cell", cell, side.title, [str(environment.folder), *map(str, environment.path or ())])
+    except UsageError as error:
+        raise UsageError(
+            f"{error} A side imports from its commit alone: name the folder of the packages, as in [tool.bench] "
+            f'source = ["python"] in pyproject.toml, or give --build, which installs what building makes of it.'
+        ) from None
 
 
 def _labels(configurations: Sequence[Case]) -> list[str]:

@@ -165,6 +165,11 @@ def notes(record: Mapping[str, Any]) -> list[str]:
             f"{record['spoilt_pairs']} {'pairs' if is_pair else 'groups'} were discarded with them."
         )
     texts += dict.fromkeys(text for contrast in _contrasts(record) for text in _of_code(contrast, is_pair))
+    if record["phase"] == TimedPhase.PREDICT:
+        texts.append(
+            "A step of prediction is the compiled program of a batch, as a service calls it, without what "
+            "model.predict does around it; the table's call path predict has that too."
+        )
     texts.append(
         "Time alone: whether accuracy has changed was not measured (`bench gate --base A --head B` measures both)."
     )

@@ -34,10 +34,19 @@ def render_markdown(document: Document) -> str:
     return "\n".join(_lines_of((*title, *document.blocks))).rstrip("\n") + "\n"
 
 
+_COMMAND = re.compile(r"(`(?:bench|--\w)[\w .,:=/-]*`)")
+"""What may stand as code: a command of this program or an option, without a character that means anything."""
+
+
 def escaped(text: str) -> str:
-    """A text as markdown shows it: no HTML, no code, no emphasis, no link, no end of a table's cell."""
+    """A text as markdown shows it: no HTML, no code but commands, no emphasis, no link, no end of a table's cell."""
+    parts = _COMMAND.split(clean(text))
+    return "".join(part if number % 2 else _escaped(part) for number, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
     # An underscore inside a word (simple_rnn) marks nothing, and reads better bare.
-    bare = re.sub(r"([\\*\[\]~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", clean(text))
+    bare = re.sub(r"([\\*\[\]~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
     return bare.translate(_HTML)
 
 

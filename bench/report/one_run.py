@@ -104,7 +104,17 @@ def _blocks(run: Mapping[str, Any]) -> Iterator[Block]:
             zeros = {axis.field: axis.zero for axis in AXES.values() if axis.zero and content[axis.field] == 0}
             yield Facts(known_facts({**content, **zeros}), heading)
         else:
-            yield Facts(known_facts(content), heading)
+            on_gpu = run["case"]["device"] != "cpu"
+            yield Facts(known_facts(content if on_gpu or heading != "facts" else _without_gpu(content)), heading)
+
+
+def _without_gpu(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts without those that a GPU alone is concerned by: a backend reports them on a processor too."""
+    return {
+        name: _without_gpu(value) if isinstance(value, Mapping) else value
+        for name, value in facts.items()
+        if not name.startswith(("cuda_", "cudnn_", "tf32"))
+    }
 
 
 def _phases(phases: Sequence[Mapping[str, Any]]) -> Table:

@@ -22,6 +22,7 @@ from bench.run.pool import WORKER, Workers
 from bench.run.remaining_time import RemainingTime
 from bench.run.server import Isolation
 from bench.run.stopping import StoppingRule
+from bench.run.trial_builds import check_users_factories
 from bench.run.wall_time import WallTime, WallTimeMeter
 from bench.store.campaign import block_lease, leased_blocks, owner_lease
 from bench.store.files import remove_stale
@@ -84,6 +85,8 @@ class CampaignSettings:
     cpus: tuple[int, ...] = ()
     isolation: Isolation | None = None
     worker: str = WORKER
+    builds_first: bool = False
+    """Whether what users' factories make is built before the campaign's first run (`bench.run.trial_builds`)."""
     lock: Path | None = None
     """The file of the machine-wide lock; None takes the one that all users of the machine share."""
 
@@ -118,7 +121,7 @@ def run_campaign(
         now: the time that runs are stored with.
 
     Raises:
-        UsageError: the store cannot be written to.
+        UsageError: the store cannot be written to, or a factory of the user's makes nothing that can be built.
     """
     spent = WallTimeMeter(clock)
     remove_stale(settings.folder)
@@ -136,6 +139,16 @@ def run_campaign(
         on_tick=reporter.tick,
         clock=clock,
     ) as workers:
+        if settings.builds_first and len(remaining.todo) == len(plan.scheduled):
+            with spent.on("trial builds"):
+                check_users_factories(
+                    (scheduled.case for scheduled in plan.scheduled),
+                    workers,
+                    data=settings.conditions.data,
+                    logs=settings.folder / "logs",
+                    note=reporter.note,
+                    lock=settings.lock,
+                )
         deadline = clock() + budget_seconds
         harness = _Harness(settings, reporter, workers, attempts, remaining, spent, clock, now, deadline, stopping)
         harness.run_blocks()

@@ -187,6 +187,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             cpus=settings.cpus,
             isolation=settings.isolation,
             worker=settings.worker,
+            builds_first=True,
         )
         if engine is not None:
             return SessionOutcome(

@@ -17,8 +17,8 @@ class WallTime:
 
     seconds: Mapping[str, float]
     """All of it by what it was spent on: the phases of the runs (`bench.core.phases.PHASES`), `unnamed` in runs, and
-    beside them `import` (until a server has imported its backend), `lock` (while another bench was timing on this
-    machine), and `between runs`."""
+    beside them `import` (until a server has imported its backend), `trial builds` (of users' factories), `lock` (while
+    another bench was timing on this machine), and `between runs`."""
 
     @property
     def total_seconds(self) -> float:

@@ -26,6 +26,7 @@ from bench.worker.evidence.attestation import contradictions
 from bench.worker.evidence.code import imported_modules
 from bench.worker.evidence.retracing import retraced
 from bench.worker.inference import CallPath, plan_calls, time_calls, warm_up
+from bench.worker.model import build
 from bench.worker.runtimes import RuntimeAdapter, load_runtime
 from bench.worker.session import preload as preload
 from bench.worker.session import start_session
@@ -33,7 +34,7 @@ from bench.worker.streaming import StreamingCall, largest_difference
 
 
 def measure(request: Request, emit: Emit) -> None:
-    """Do one run and report each observation as it is made.
+    """Do one run and report each observation as it is made; of one that only builds, nothing.
 
     Raises:
         FailedRun: the cell can't be built, or a loss isn't finite.
@@ -41,6 +42,10 @@ def measure(request: Request, emit: Emit) -> None:
             or compiled something, or a mask was ignored.
     """
     case, task = request.case, task_of(request)
+    if request.build_only:
+        start_session(case)
+        build(case, task)
+        return
     clock, earlier = Clock(emit, scored=task.scored), noise.read_cpu_times()
     with clock.phase("setup"):
         backend = start_session(case)

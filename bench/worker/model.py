@@ -208,7 +208,16 @@ def _made(factory: Callable[..., Any], case: Case, layer: Recurrent, placed: Pla
         options["kernel"] = kernels.find(case.kernel)
     elif _takes_kernel(factory):
         options["kernel"] = case.kernel
-    made = factory(**options)
+    try:
+        made = factory(**options)
+    except Exception as error:  # whatever the user's code raises
+        if cell.built_in:
+            raise
+        hint = "; a class is no factory: write a function that returns its layer" if inspect.isclass(factory) else ""
+        raise FailedRun(
+            f"the cell {case.cell!r} can't be made: {failure_reason(error)} (it is called with units, activation, "
+            f"return_sequences and name{hint})"
+        ) from error
     if not isinstance(made, keras.layers.Layer):
         raise FailedRun(
             f"the cell {case.cell!r} returned a {type(made).__name__}, not a Keras layer: a bare cell goes into "
@@ -234,13 +243,18 @@ def _checked(output: Any, case: Case, placed: PlacedLayer) -> Any:
     expected = (case.batch_size if case.stateful else None, *placed.outputs)
     shape = getattr(output, "shape", None)
     if shape is None or tuple(shape) != expected:
-        why = "a sequence, because the next layer reads one" if placed.returns_sequence else "the last step's output"
+        if shape is not None and tuple(shape[:-1]) == expected[:-1]:
+            why = f"the layer has a width of its own, where units={case.units} was given to the factory"
+        else:
+            reads = "a sequence, because the next layer reads one"
+            what = reads if placed.returns_sequence else "the last step's output"
+            why = f"{what} (return_sequences={placed.returns_sequence})"
         wanted, got = (
             "no tensor" if sizes is None else ", ".join("batch" if size is None else str(size) for size in sizes)
             for sizes in (expected, shape)
         )
         raise FailedRun(
             f"the cell {case.cell!r} gives the shape ({got}) as the layer {placed.name}, where ({wanted}) is expected: "
-            f"{why} (return_sequences={placed.returns_sequence})"
+            f"{why}"
         )
     return output

@@ -184,7 +184,9 @@ def test_a_damaged_idx_file_is_refused_by_name(
     path = write_idx(tmp_path / "data", zipped=zipped) / (IDX_FILES[part] + ".gz" * zipped)
     raw = damage(idx(ARRAYS.parts[part]))
     path.write_bytes(gzip.compress(raw) if zipped else raw)
-    with pytest.raises(UsageError, match=rf"{path}.* {message}.*\(--data-dir\); get it again") as caught:
+    with pytest.raises(
+        UsageError, match=rf"{path}.* {message}.*\(--data-dir\): name a folder with the data of"
+    ) as caught:
         house.obtain(path.parent)
     assert [name for name in IDX_FILES.values() if name in str(caught.value)] == [IDX_FILES[part]]
     assert not house.cache.exists()

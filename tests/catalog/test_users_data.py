@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from bench import Stream, TaskData
 from bench.catalog import tasks
 from bench.catalog.cache import obtain
+from bench.catalog.tasks.description import from_json, to_json
 from bench.catalog.tasks.users import task_of
 from bench.catalog.users_data import prepare_task
 from bench.core import code
@@ -48,6 +50,15 @@ def test_every_kind_of_target(given: TaskData, outputs: int, y_shape: tuple[int,
     assert task.target.name == given.target
     assert arrays.y_train.shape == y_shape
     assert task.mask_value is None
+
+
+def test_a_validation_set_of_its_own_is_known_to_who_reads_the_store() -> None:
+    task, _ = task_of("my:data", data(validation=(X, LABELS)))
+    assert task.validation_samples == 6
+    assert from_json(to_json(task)) == replace(task, code_json="")
+    without, _ = task_of("my:data", data())
+    assert from_json(to_json(without)) == without
+    assert "validation_samples" not in to_json(without)  # as it was kept before there were any
 
 
 def test_tokens_are_counted_and_embedded() -> None:
@@ -173,7 +184,7 @@ def test_data_are_prepared_by_a_process_of_their_own_and_proved_when_read(offset
     ("name", "sentence"),
     [
         ("my_set:failing", "the task 'my_set:failing' cannot be made: ValueError: no such file (a test)."),
-        ("my_set:nothing", "the task 'my_set:nothing' cannot be imported: AttributeError"),
+        ("my_set:nothing", "unknown task 'nothing' (my_set:nothing in a test; my_set binds no such name)"),
         ("my_set:ending", "its process ended: it printed nothing (a test)."),
         ("my_sets:factory", "no module for the task 'my_sets:factory' (a test)"),
     ],

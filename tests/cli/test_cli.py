@@ -95,6 +95,12 @@ def well_set(text: str) -> None:
         ("plan --set cells=lsmt", "unknown cell 'lsmt' (--set cells=lsmt): did you mean 'lstm'?"),
         ("plan --set cells=my.module:factory", "no module for the cell 'my.module:factory'"),
         ("run --set cells=my.module:factory", "no module for the cell 'my.module:factory'"),
+        ("plan --set cells=email.mime.text:MIMETex", "binds no such name): did you mean 'MIMEText'?"),
+        ("run --set cells=email.mime.text:MIMEText", "its __init__ wants '_text' too. A factory is"),
+        (
+            "kernels email.mime.text:MIMEText",
+            "the model 'email.mime.text:MIMEText' (on the command line) can't be used",
+        ),
         ("plan --set seeds=", "seeds = [] (--set seeds=) cannot be used: there must be at least one value."),
         ("plan --set epochs=-1", "epochs = -1 (--set epochs=-1) cannot be used: it must be at least 1."),
         ("run --set epochs=-1", "epochs = -1 (--set epochs=-1) cannot be used"),
@@ -329,7 +335,9 @@ def test_a_plan_for_programs(run: Bench) -> None:
 
 
 def test_a_cell_of_ones_own_is_planned_without_importing_it(run: Bench, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("raise SystemExit('imported')\n")
+    (tmp_path / "mine.py").write_text(
+        "raise SystemExit('imported')\ndef factory(units, activation, return_sequences, name): ...\n"
+    )
     assert "mine:factory seed=0" in run("plan", "quick", "--set", "cells=mine:factory").out
 
 

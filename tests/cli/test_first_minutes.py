@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import typer
+from typer._completion_shared import get_completion_script
 
 from bench.cli import app, completion
 from bench.cli.start import first_steps
@@ -76,3 +79,30 @@ def test_no_help_holds_brackets_which_its_markup_would_swallow() -> None:
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined] # a group has them
         for parameter in command.params:
             assert "[" not in (getattr(parameter, "help", None) or ""), f"bench {name} {parameter.name}"
+
+
+@pytest.mark.parametrize(
+    ("words", "replies"),
+    [
+        (["run", "quick", "--set", "cells", "=", "ls"], ["lstm"]),
+        (["run", "quick", "--set", "cells", "=", "lstm,gr"], ["lstm,gru"]),
+        (["run", "quick", "--set", "bias", "="], ["false", "true"]),
+        (["run", "quick", "--set", "kern"], ["kernels="]),
+        (["run", "qui"], ["quick"]),
+    ],
+)
+def test_bash_completes_what_it_takes_apart_at_the_equals_sign(
+    tmp_path: Path, words: list[str], replies: list[str]
+) -> None:
+    """By bash's own script, with the words as bash passes them: its word breaks hold the equals sign."""
+    bash, program = shutil.which("bash"), tmp_path / "bench"
+    assert bash
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m bench "$@"\n')
+    program.chmod(0o755)
+    lines = [
+        get_completion_script(prog_name="bench", complete_var="_BENCH_COMPLETE", shell="bash"),
+        f"COMP_WORDS=({shlex.join(['bench', *words])}); COMP_CWORD={len(words)}",
+        f"_bench_completion {shlex.quote(str(program))}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+    ]
+    done = subprocess.run([bash, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert done.stdout.split() == replies, done.stderr

@@ -39,6 +39,14 @@ def bare_cell(units: int, activation: str, return_sequences: bool, name: str) ->
     return keras.layers.LSTMCell(units, activation=activation, name=name).state_size
 
 
+def own_width(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
+    return keras.layers.GRU(units // 2, activation=activation, return_sequences=return_sequences, name=name)
+
+
+class a_class(keras.layers.Layer):  # type: ignore[misc] # noqa: N801 - keras has no type information; named as a cell is
+    """A layer in the place of a factory, whose signature only running it shows."""
+
+
 def nameless(units: int, activation: str, return_sequences: bool, name: str) -> keras.layers.Layer:
     return keras.layers.LSTM(units, activation=activation, return_sequences=return_sequences)
 

@@ -151,7 +151,7 @@ def test_no_text_becomes_markup_in_markdown(documents: dict[str, Document]) -> N
         text = render_markdown(document)
         assert set(re.findall(r"<[^ >]*", text)) <= {"<details", "</details", "<summary", "</summary"}, name
         assert not re.search(r"(?<!\\)\]\((?!figures/)", text), name
-        assert not re.search(r"(?<!\\)`", text), name
+        assert not re.search(r"(?<!\\)`", re.sub(r"`(bench|--)[\w .,:=/-]*`", "", text)), name
         assert "alert(1)" in text, name  # it was there
         widths: list[int] = []
         for line in [*text.splitlines(), ""]:

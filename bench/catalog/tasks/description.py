@@ -15,9 +15,14 @@ _PLAIN = (
 )
 
 
+_LATER = {"validation_samples": 0}
+"""What was added since stores keep tasks, with what stands for it where it is not kept."""
+
+
 def to_json(task: Task) -> str:
     """What a store keeps of a task, keys sorted; `family` is `Task.family`."""
     values: dict[str, Any] = {name: getattr(task, name) for name in _PLAIN}
+    values |= {name: value for name, usual in _LATER.items() if (value := getattr(task, name)) != usual}
     values["target"] = task.target.name
     values["words"] = asdict(task.words)
     values["baseline"] = asdict(task.baseline) if task.baseline else None
@@ -32,6 +37,7 @@ def from_json(text: object) -> Task | None:
         baseline = values["baseline"]
         return Task(
             **{name: values[name] for name in _PLAIN},
+            **{name: values.get(name, usual) for name, usual in _LATER.items()},
             target=TARGETS[values["target"]],
             words=Words(**values["words"]),
             baseline=Baseline(**baseline) if baseline else None,

@@ -144,6 +144,8 @@ class Task:
     baseline: Baseline | None = None
     train_samples: int
     test_samples: int
+    validation_samples: int = 0
+    """Those of a validation set of its own; 0 where it is validated on the test set."""
     recipe: Recipe | None = None
     """How the data are made; None where they have one content, `digest`."""
     file: Path | None = None

@@ -54,6 +54,7 @@ def task_of(name: str, data: object) -> tuple[Task, Arrays]:
         mask_value=_mask_value(parts, is_tokens) if padded else None,
         train_samples=len(arrays.x_train),
         test_samples=len(arrays.x_test),
+        validation_samples=0 if arrays.x_validation is None else len(arrays.x_validation),
         digest=content_digest(arrays),
         credit="the user",
         licence="not stated",

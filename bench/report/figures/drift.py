@@ -11,6 +11,9 @@ from bench.report.figures import style
 from bench.report.measured import Measured
 from bench.report.values import count
 
+_POINTED_AT = 60
+"""Runs up to which each gives its value to whoever points at it: of more the page would grow large."""
+
 
 def draw_drift(measured: Measured, section: Section) -> style.Drawing:
     """Every run over the median of its row, and what else the machine did.
@@ -53,6 +56,9 @@ def draw_drift(measured: Measured, section: Section) -> style.Drawing:
             label=style.short(cell, 24),
             linewidths=0,
         )
+    for each in data if len(data) <= _POINTED_AT else ():
+        words = f"run {each['order']}, {each['row']}: {significant(each['value'])} × its row's median"
+        style.value_at(upper, each["order"], each["value"], words)
     upper.axhline(1, color=FIGURE_INK, lw=1, linestyle=":")
     upper.set_ylabel("seconds an epoch,\n× its row's median")
     upper.legend(loc="upper left", ncols=3, handletextpad=0.1, columnspacing=0.8)

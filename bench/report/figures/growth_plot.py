@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.analysis.scaling import ScalingLaw
+from bench.analysis.stats import stands_above
 from bench.core.units import significant
 from bench.report.figures import style
 from bench.report.values import ranged, together
@@ -21,6 +22,7 @@ def draw_growth(laws: Sequence[ScalingLaw], names: Sequence[str]) -> style.Drawi
     import seaborn as sns
 
     drawn = list(zip(laws, names, strict=True))[: style.MOST_LINES]
+    size = laws[0].series.size
     fig, ax = style.axes(height=3.6)
     colours = sns.color_palette("colorblind", len(drawn))
     data: list[dict[str, Any]] = []
@@ -30,6 +32,8 @@ def draw_growth(laws: Sequence[ScalingLaw], names: Sequence[str]) -> style.Drawi
             if estimate is None:
                 continue
             data.append(style.record(row, estimate, **{law.series.size: value}, series=name, unit="s/epoch"))
+            words = f"{name}, {size.replace('_', ' ')} {value}: {style.interval_words(estimate)} s an epoch"
+            style.value_at(ax, value, estimate.value, words)
             if estimate.interval:
                 ax.plot([value, value], [estimate.interval.low, estimate.interval.high], color=colour, lw=1.4)
         of_series = [each for each in data if each["series"] == name]
@@ -41,7 +45,6 @@ def draw_growth(laws: Sequence[ScalingLaw], names: Sequence[str]) -> style.Drawi
             color=colour,
             label=style.short(name, 40),
         )
-    size = laws[0].series.size
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.set_xticks(sorted({value for law in laws for value in law.series.rows}))
@@ -50,9 +53,12 @@ def draw_growth(laws: Sequence[ScalingLaw], names: Sequence[str]) -> style.Drawi
     ax.set_xlabel(f"{size.replace('_', ' ')} (log)")
     ax.set_ylabel("seconds an epoch (log)")
     fig.legend(loc="outside lower center", ncols=2)
-    steepest_law, steepest = max(drawn, key=lambda pair: pair[0].exponent.value)
+    steepest_law, steepest = max(zip(laws, names, strict=True), key=lambda pair: pair[0].exponent.value)
     power = together(*ranged(steepest_law.exponent))
-    title = f"{steepest} grows with {size.replace('_', ' ')} to the power of {power}, the largest exponent here"
+    title = f"{steepest} grows with {size.replace('_', ' ')} to the power of {power}"
+    if rest := [law.exponent for law in laws if law is not steepest_law]:
+        certain = stands_above(steepest_law.exponent, rest)
+        title += ", the largest exponent here" if certain else "; that none grows faster is not yet certain"
     thinned = f" {style.MOST_LINES} of {len(laws)} series are drawn." if len(laws) > len(drawn) else ""
     caption = f"Medians over runs of seconds an epoch, 95 % interval where there are runs enough.{thinned}"
     listed = "; ".join(f"{name}: exponent {significant(law.exponent.value)}, {law.law}" for law, name in drawn)

@@ -18,6 +18,16 @@ PLOTS = (".png", ".svg", ".pdf")
 """The kinds of file that a plot can be."""
 
 
+def check_plot(path: Path) -> None:
+    """Refuse a file of a kind that cannot be drawn, before there is anything to draw.
+
+    Raises:
+        UsageError: its name ends in none of `PLOTS`.
+    """
+    if path.suffix not in PLOTS:
+        raise UsageError(f"cannot plot into {str(path)!r}: its name must end in {', '.join(PLOTS)}.")
+
+
 def plot_history(all_series: Sequence[Series], path: Path) -> None:
     """Draw the series below each other, the change points as lines between the points that they lie between.
 
@@ -28,8 +38,7 @@ def plot_history(all_series: Sequence[Series], path: Path) -> None:
     Raises:
         UsageError: the file is of a kind that cannot be drawn, or cannot be written.
     """
-    if path.suffix not in PLOTS:
-        raise UsageError(f"cannot plot into {str(path)!r}: its name must end in {', '.join(PLOTS)}.")
+    check_plot(path)
     import matplotlib as mpl
     import pandas as pd
     import seaborn as sns

@@ -37,15 +37,16 @@ def draw_kernel_speed_up(_: Measured, section: Section) -> style.Drawing:
         if ratio.interval:
             ax.plot([ratio.interval.low, ratio.interval.high], [place, place], color=colours[row.cell], lw=2)
         ax.plot([ratio.value], [place], marker="o", color=colours[row.cell], markersize=6)
+        style.value_at(ax, ratio.value, place, f"{row_label(row)}: {style.interval_words(ratio)} × as fast as generic")
         data.append(style.record(row, ratio, unit="times"))
     ax.axvline(1, color=FIGURE_INK, lw=1, linestyle=":")
     ax.set_xscale("log")
     style.plain_numbers(ax.xaxis)
     style.lined(ax, [row_label(row) for row, _ in speed_ups])
     ax.set_xlabel("speed-up of training over the generic kernel, times (log)")
-    faster = [row_label(row) for row, ratio in speed_ups if ratio.interval and ratio.interval.low > 1]
-    best_row, best = max(speed_ups, key=lambda pair: pair[1].value)
+    faster = [(row, ratio) for row, ratio in speed_ups if ratio.interval and ratio.interval.low > 1]
     if faster:
+        best_row, best = max(faster, key=lambda pair: pair[1].value)
         title = (
             f"{row_label(best_row)} trains {significant(best.value)} × as fast as generic; "
             f"{len(faster)} of {len(speed_ups)} are surely faster"

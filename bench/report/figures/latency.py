@@ -41,6 +41,10 @@ def draw_latency(measured: Measured, section: Section) -> style.Drawing:
             np.quantile(milli, at), at, drawstyle="steps-post", label=style.short(f"{row_label(row)}, {key[1]}"), **line
         )
         p50, p95, p99 = np.quantile(milli, (0.5, 0.95, 0.99))
+        for quantile, taken in ((50, p50), (95, p95), (99, p99)):
+            style.value_at(
+                ax, taken, quantile / 100, f"{row_label(row)}, {key[1]}: p{quantile} {significant(taken)} ms"
+            )
         data.append(
             style.record(row, entry=key[1], unit="ms", value=float(p50), p95=float(p95), p99=float(p99), n=len(milli))
         )
@@ -51,8 +55,13 @@ def draw_latency(measured: Measured, section: Section) -> style.Drawing:
     fig.legend(loc="outside lower center", ncols=2)
     best = fastest_to_infer(section)
     value = min(data, key=lambda each: each["value"])
-    finding = "has the fastest inference" if best is not None and best.clear else "has the shortest median call"
-    title = f"{value['row']} ({value['entry']}) {finding}: {significant(value['value'])} ms at batch 1"
+    name, took = f"{value['row']} ({value['entry']})", f"{significant(value['value'])} ms at batch 1"
+    if best is not None and best.clear and (row_label(best.row), "compiled") == (value["row"], value["entry"]):
+        title = f"{name} has the fastest inference: {took}"
+    elif len(calls) == 1:
+        title = f"{name} has a median call of {took}"
+    else:
+        title = f"{name} leads with a median call of {took}; it is not yet certain"
     most = style.MOST_LINES
     thinned = f" The {most} fastest of {len(calls)} lines are drawn." if len(calls) > most else ""
     caption = (

@@ -1,4 +1,4 @@
-"""Validation accuracy, or error, after each epoch."""
+"""Accuracy, or error, after each epoch, on what the task validates on."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     if not data:
         raise style.NothingToShowError("no run was validated after its epochs")
     ax.set_xlabel("epoch")
-    ax.set_ylabel("validation accuracy, %" if unit else f"validation loss, {words}")
+    ax.set_ylabel(f"accuracy on the {section.validated_on}, %" if unit else f"{words} on the {section.validated_on}")
     ax.xaxis.get_major_locator().set_params(integer=True)
     fig.legend(loc="outside lower center", ncols=2 if len(drawn) > 3 else 3)
     last = max(each["epoch"] for each in data)
-    best = f"mean validation accuracy, {lead:.2f} %" if unit else f"{words}, {-lead:.4f}"
+    best = f"mean accuracy on the {section.validated_on}, {lead:.2f} %" if unit else f"{words}, {-lead:.4f}"
     certain = best_scoring(section)
     if certain and certain.clear and row_label(certain.row) == leader:
         title = f"After {count(last, 'epoch')} {leader} has the {'highest' if unit else 'lowest'} {best}"
@@ -79,8 +79,9 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
         title = f"After {count(last, 'epoch')} {leader} leads in {best}; it is not yet certain"
     most = style.MOST_LINES
     thinned = f" The {most} best of {len(rows)} rows are drawn." if len(rows) > most else ""
-    band = "On the test set: mean over seeds, with the 95 % interval (Student's t) as a band."
+    band = f"On the {section.validated_on}: mean over seeds, with the 95 % interval (Student's t) as a band."
     caption = f"{band} {style.seeds_in(drawn)}.{thinned}"
     final = [each for each in data if each["epoch"] == last]
-    alt = f"Validation {words} after {last} epochs: {style.values_in_words(final, unit)}."
+    what = f"{words.capitalize()} on the {section.validated_on} after {count(last, 'epoch')}"
+    alt = f"{what}: {style.values_in_words(final, unit)}."
     return style.Drawing(title, caption, alt, fig, data)

@@ -25,9 +25,11 @@ def draw_machine_limit(_: Measured, section: Section) -> style.Drawing:
     for place, row in enumerate(rows):
         assert row.efficiency is not None
         peak, serial = row.efficiency.peak_fraction, row.efficiency.serial_fraction
-        for fraction, mark in ((peak, "o"), (serial, "D")):
+        for ceiling, fraction, mark in (("peak", peak, "o"), ("serial", serial, "D")):
             if fraction is not None:
                 ax.plot([100 * fraction], [place], marker=mark, color=colours[row.cell], markersize=6, linestyle="none")
+                words = f"{style.row_name(row)}: {significant(100 * fraction)} % of the {ceiling} ceiling"
+                style.value_at(ax, 100 * fraction, place, words)
         data.append(
             style.record(
                 row,
@@ -42,8 +44,14 @@ def draw_machine_limit(_: Measured, section: Section) -> style.Drawing:
     style.lined(ax, [style.row_name(row) for row in rows])
     ax.set_xlim(left=0)
     ax.set_xlabel("fraction of the ceiling that training reached, %")
-    top = max(data, key=lambda each: each["value"])
-    title = f"{top['row']} comes nearest to the machine's ceilings: {significant(top['value'])} % of the serial one"
+    ceiling = "serial" if all(each["serial_percent"] is not None for each in data) else "peak"
+    low, top = (pick(data, key=lambda each: each[f"{ceiling}_percent"]) for pick in (min, max))
+    title = f"{top['row']} reached {significant(top[f'{ceiling}_percent'])} % of the {ceiling} ceiling"
+    if low is not top:
+        title = (
+            f"Training reached {significant(low[f'{ceiling}_percent'])} % ({low['row']}) to "
+            f"{significant(top[f'{ceiling}_percent'])} % ({top['row']}) of the {ceiling} ceiling, by the medians"
+        )
     caption = (
         "A disc is the fraction of the peak ceiling, a large matrix product's speed, a diamond that of the serial one: "
         f"the chain of small products that wait for each other. Medians over runs, no interval. {style.runs_in(rows)}."

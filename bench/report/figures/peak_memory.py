@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bench.analysis.leaders import least_memory
 from bench.analysis.summary import Section
 from bench.core.units import significant
 from bench.report.figures import style
 from bench.report.measured import Measured
+from bench.report.values import row_label
 
 
 def draw_peak_memory(_: Measured, section: Section) -> style.Drawing:
@@ -20,12 +22,16 @@ def draw_peak_memory(_: Measured, section: Section) -> style.Drawing:
         )
     (fig, ax), data, rows = style.dots_of_rows(section, "memory_bytes", 1e-6, "MB")
     ax.set_xlabel("peak memory above the start, MB (10⁶ bytes)")
-    low, high = (pick(data, key=lambda each: each["value"]) for pick in (min, max))
-    title = f"{high['row']} needs {significant(high['value'])} MB"
-    if len(data) > 1:
-        title = (
-            f"From {significant(low['value'])} MB for {low['row']} to {significant(high['value'])} MB for {high['row']}"
-        )
+    least = least_memory(section)
+    assert least is not None
+    needs = f"{significant(least.figure.value / 1e6)} MB"
+    if not least.compared:
+        title = f"{row_label(least.row)} needs {needs}"
+    elif least.clear:
+        title = f"{row_label(least.row)} needs the least memory, {needs}"
+    else:
+        rival = row_label(least.rivals[0])
+        title = f"{row_label(least.row)} needs {needs}, and can't be distinguished from {rival}"
     caption = (
         f"{style.DOTS_CAPTION}; resident memory above what there was before the model was built. {style.runs_in(rows)}."
     )

@@ -127,6 +127,25 @@ def give_value(artist: Any, text: str) -> None:
     artist.set_gid(_VALUE + clean(text))
 
 
+def value_at(ax: Any, x: float, y: float, text: str) -> None:
+    """Let a place of a drawing give a value to whoever points at it, wide enough to be hit; nothing is drawn there.
+
+    Args:
+        ax: the axes.
+        x: the place, in the unit of the x axis.
+        y: the same of the y axis.
+        text: the value, in words.
+    """
+    (area,) = ax.plot([x], [y], marker="s", markersize=13, alpha=0, linestyle="none", zorder=6)
+    give_value(area, text)
+
+
+def interval_words(estimate: Estimate) -> str:
+    """An estimate with its interval, as a value that is pointed at has it."""
+    value, interval = ranged(estimate)
+    return f"{value} (95 % {interval})" if interval else value
+
+
 def with_values(svg: str) -> str:
     """An SVG in which each thing that gives its value has a title to point at and a place for the focus."""
     numbers = itertools.count()
@@ -166,11 +185,8 @@ def bar(ax: Any, place: float, estimate: Estimate, name: str, unit: str) -> None
         low, high = estimate.interval.low, estimate.interval.high
         ax.plot([low, high], [place, place], color=FIGURE_INK, linewidth=1.4, zorder=4)
     ax.plot([estimate.value], [place], marker="|", markersize=13, markeredgewidth=2, color=FIGURE_INK, zorder=5)
-    (area,) = ax.plot(
-        [estimate.value], [place], marker="s", markersize=13, alpha=0, zorder=6
-    )  # wide enough to point at
     value, interval = ranged(estimate)
-    give_value(area, f"{name}: {value} {unit}{f' (95 % {interval})' if interval else ''}")
+    value_at(ax, estimate.value, place, f"{name}: {value} {unit}{f' (95 % {interval})' if interval else ''}")
 
 
 def lined(ax: Any, rows: Sequence[str]) -> None:

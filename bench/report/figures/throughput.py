@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.analysis.stats import Estimate
+from bench.analysis.stats import Estimate, stands_above
 from bench.analysis.summary import Section
 from bench.report.figures import style
 from bench.report.measured import Measured
@@ -40,6 +40,8 @@ def draw_throughput(measured: Measured, section: Section) -> style.Drawing:
             **line,
         )
         for batch in batches:
+            words = f"{row_label(row)}, {call_path}, batch {batch}: {style.interval_words(speeds[batch])} samples/s"
+            style.value_at(ax, batch, speeds[batch].value, words)
             if interval := speeds[batch].interval:
                 ax.plot([batch] * 2, [interval.low, interval.high], lw=1.2, color=styles[id(row)]["color"])
         data += [style.record(row, speeds[batch], entry=call_path, batch=batch, unit="samples/s") for batch in batches]
@@ -51,8 +53,14 @@ def draw_throughput(measured: Measured, section: Section) -> style.Drawing:
     ax.set_ylabel("samples a second (log)")
     fig.legend(loc="outside lower center", ncols=2)
     top = max(data, key=lambda each: each["value"])
-    speed = f"{top['value']:,.0f} samples/s at batch {top['batch']}"
-    title = f"{top['row']} ({top['entry']}) has the highest throughput: {speed}"
+    name, speed = f"{top['row']} ({top['entry']})", f"{top['value']:,.0f} samples/s at batch {top['batch']}"
+    fastest, *slower = sorted((max(line[2].values(), key=lambda e: e.value) for line in lines), key=lambda e: -e.value)
+    if not slower:
+        title = f"{name} reaches {speed}"
+    elif stands_above(fastest, slower):
+        title = f"{name} has the highest throughput: {speed}"
+    else:
+        title = f"{name} leads with {speed}; that its throughput is the highest is not yet certain"
     n = style.runs_in([row for row, _, _ in drawn])
     caption = f"The batch over the run's median call, median over runs, 95 % intervals as lines. {n}."
     listed = "; ".join(f"{each['row']} {each['entry']} at {each['batch']}: {each['value']:,.0f}" for each in data[:12])

@@ -1,4 +1,4 @@
-"""Training time until given validation accuracies were reached."""
+"""Training time until given accuracies were reached, on what the task validates on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def draw_time_to_accuracy(measured: Measured, section: Section) -> style.Drawing
     reached = [target for target in _TARGETS if target <= best][-3:]
     if not reached:
         raise style.NothingToShowError(
-            f"no run reached {100 * _TARGETS[0]:.0f} % on the test set; the best had {100 * best:.1f} %"
+            f"no run reached {100 * _TARGETS[0]:.0f} % on the {section.validated_on}; the best had {100 * best:.1f} %"
         )
     lines = [(row, target) for target in reached for row in rows]
     fig, ax = style.axes(len(lines), height=2.4)
@@ -44,6 +44,10 @@ def draw_time_to_accuracy(measured: Measured, section: Section) -> style.Drawing
         never = len(first) - len(in_time)
         if in_time:
             style.dots(ax, place, in_time, colours[row.cell])
+            median = float(np.median(in_time))
+            of_runs = f"the median of {len(in_time)} of {count(len(first), 'run')}"
+            words = f"{row_label(row)}: {100 * target:.0f} % after {significant(median)} s, {of_runs}"
+            style.value_at(ax, median, place, words)
         if never:
             ax.plot([1.12 * longest], [place], marker="x", color=colours[row.cell], markersize=6)
             ax.annotate(
@@ -59,7 +63,7 @@ def draw_time_to_accuracy(measured: Measured, section: Section) -> style.Drawing
     for number in range(1, len(reached)):
         ax.axhline(number * len(rows) - 0.5, color=FIGURE_GRID, lw=1)
     ax.set_xlim(0, 1.38 * longest)
-    ax.set_xlabel("training seconds until the accuracy was validated")
+    ax.set_xlabel(f"training seconds until the accuracy was reached on the {section.validated_on}")
     top = max(reached)
     winners = [each for each in data if each["target_percent"] == 100 * top]
     done, every = sum(len(each["runs"]) for each in winners), sum(len(each["runs"]) + each["never"] for each in winners)
