@@ -147,6 +147,7 @@ LIGHT = [
     "plan",
     "plan quick --format json",
     "run quick --dry-run",
+    "slurm quick --nodes 1",
     "cells",
     "tasks",
     "suites",

@@ -42,9 +42,13 @@ def provision_of_driver(report: Callable[[str], None]) -> Provision:
     """The environment of this process.
 
     Args:
-        report: given a sentence about packages that no other machine can install.
+        report: given a sentence about what the nodes get, and about packages that no other machine can install.
     """
     lock, left_out = installed_lock()
+    report(
+        f"each node gets this Python environment, {len(lock.splitlines())} packages, where it doesn't have it yet; the "
+        f"first time that may take minutes"
+    )
     if left_out:
         report(
             f"not provided to the nodes, because they were installed from this machine's files: {', '.join(left_out)}"

@@ -85,3 +85,13 @@ def test_every_command_has_the_options_that_it_names() -> None:
         _, verb, *words = shlex.split(line.partition(">")[0])
         known = {name for parameter in group.commands[verb].params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_ray_starts_with_what_the_guides_give_it() -> None:
+    from ray.scripts.scripts import start
+
+    text = "".join((GUIDES / f"{name}.md").read_text() for name in ("cluster", "ssh"))
+    given = re.findall(r"ray start((?: --[\w-]+(?:[= ](?:'[^']*'|[\w.:][\w.:-]*))?)+)", text)
+    assert len(given) >= 4
+    for words in given:
+        start.make_context("ray", shlex.split(words))

@@ -91,6 +91,7 @@ def test_a_node_without_this_program_is_refused_or_equipped(settings: NodeSettin
 def test_the_drivers_environment_is_what_is_installed_here() -> None:
     notes: list[str] = []
     provision = provision_of_driver(notes.append)
+    assert notes[0].startswith(f"each node gets this Python environment, {len(provision.lock.splitlines())} packages")
     assert provision.python == platform.python_version()
     assert f"numpy=={importlib.metadata.version('numpy')}\n" in provision.lock
     assert "rnn-bench" not in provision.lock
