@@ -97,10 +97,11 @@ def installed_lock() -> tuple[str, tuple[str, ...]]:
     pinned: dict[str, str] = {}
     left_out: dict[str, None] = {}
     for distribution in metadata.distributions():
-        name = re.sub(r"[-_.]+", "-", distribution.name).lower()
-        if name in pinned or name in left_out or name == PROGRAM:
-            continue  # of two copies on the path the first is imported
-        requirement = _requirement(distribution.name, distribution.version, distribution.read_text("direct_url.json"))
+        spelled = distribution.metadata["Name"]
+        name = re.sub(r"[-_.]+", "-", spelled or "").lower()
+        if not name or name in pinned or name in left_out or name == PROGRAM:
+            continue  # what is left of a package that was removed; of two copies on the path the first is imported
+        requirement = _requirement(spelled, distribution.version, distribution.read_text("direct_url.json"))
         if requirement is None:
             left_out[name] = None
         else:

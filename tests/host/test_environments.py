@@ -58,6 +58,7 @@ def test_the_lock_leaves_out_what_only_this_machine_has(tmp_path: Path, monkeypa
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         if origin:
             (info / "direct_url.json").write_text(json.dumps(origin))
+    (tmp_path / "~removed-1.0.dist-info").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert installed_lock() == (
         "from-git @ git+https://x/y.git@abc\nfrom-web @ https://x/z.whl\nplain==1.0\n",
