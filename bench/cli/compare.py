@@ -12,6 +12,7 @@ import typer
 from bench.cli.options import Format, FormatOption
 from bench.cli.output import notify, put
 from bench.core.errors import NoVerdictError, UsageError
+from bench.store.objects import store_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +27,8 @@ class Across(StrEnum):
     SOFTWARE = "software"
 
 
-BaseArgument = Annotated[Path, typer.Argument(metavar="BASE", help="The results to compare with.")]
-NewArgument = Annotated[Path, typer.Argument(metavar="NEW", help="The results that are judged.")]
+BaseArgument = Annotated[Path, typer.Argument(metavar="BASE", parser=store_path, help="The results to compare with.")]
+NewArgument = Annotated[Path, typer.Argument(metavar="NEW", parser=store_path, help="The results that are judged.")]
 AcrossOption = Annotated[
     Across | None,
     typer.Option("--across", help="Compare times although the software differs: the difference is what is asked."),
@@ -146,7 +147,8 @@ def _with_drift(gate: Gate, drift: str | None) -> tuple[Gate, pd.DataFrame | Non
 
 def _results_of(drift: str | None) -> list[Path]:
     """The results that `--drift` names, if it names any."""
-    return [Path(drift)] if drift is not None and Path(drift).exists() else []
+    results = None if drift is None else store_path(drift)
+    return [results] if results is not None and results.exists() else []
 
 
 def _loaded(path: Path, side: str) -> pd.DataFrame:

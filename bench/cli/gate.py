@@ -18,6 +18,7 @@ from bench.cli.time_margins import FloorOption, ToleranceOption, time_margins
 from bench.core.errors import ExitCode, UsageError
 from bench.core.protocol import TimedPhase
 from bench.report.values import count
+from bench.store.objects import store_path
 
 if TYPE_CHECKING:
     from bench.analysis.comparison import Comparison
@@ -29,10 +30,12 @@ _COMMITS = "Two commits"
 
 def gate(
     base: Annotated[
-        Path | None, typer.Argument(metavar="BASE", help="The results to compare with.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="BASE", parser=store_path, help="The results to compare with.", show_default=False),
     ] = None,
     new: Annotated[
-        Path | None, typer.Argument(metavar="NEW", help="The results that are judged.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="NEW", parser=store_path, help="The results that are judged.", show_default=False),
     ] = None,
     across: AcrossOption = None,
     margins: MarginsOption = None,
@@ -85,6 +88,7 @@ def gate(
         typer.Option(
             "--results",
             metavar="DIR",
+            parser=store_path,
             help=f"Where what is measured is kept; {LOCAL_RESULTS} if none is named.",
             rich_help_panel=_COMMITS,
         ),

@@ -11,6 +11,7 @@ import typer
 
 from bench.cli import completion
 from bench.core.errors import NoVerdictError, UsageError
+from bench.store.objects import store_path
 
 LOCAL_RESULTS = Path("results/local")
 """Where `bench run` writes, and what is read where no results are named. Git ignores it."""
@@ -57,10 +58,19 @@ SetOption = Annotated[
         autocompletion=completion.axis_values,
     ),
 ]
-ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="The results folder.")]
+ResultsOption = Annotated[
+    Path,
+    typer.Option(
+        "--results", metavar="DIR", parser=store_path, help="The results folder, or s3://bucket/prefix (extra s3)."
+    ),
+]
 ResultsArgument = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="RESULTS", help=f"Results folders or parquet files; {LOCAL_RESULTS} if none is named."),
+    typer.Argument(
+        metavar="RESULTS",
+        parser=store_path,
+        help=f"Results folders or parquet files, s3://bucket/prefix too; {LOCAL_RESULTS} if none is named.",
+    ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to write it.")]
 DataFormatOption = Annotated[DataFormat, typer.Option("--format", help="How to write it.")]

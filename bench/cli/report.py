@@ -12,6 +12,7 @@ from bench.cli.options import measured as results_or_local
 from bench.cli.output import notify
 from bench.core.errors import UsageError
 from bench.report.values import count
+from bench.store.objects import store_path
 
 if TYPE_CHECKING:
     from bench.analysis.comparison import Comparison
@@ -24,7 +25,11 @@ REPORTS = Path("reports")
 def report(
     results: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[A [B]]", help="The results to report on; with two, B is compared with its base A."),
+        typer.Argument(
+            metavar="[A [B]]",
+            parser=store_path,
+            help="The results to report on; with two, B is compared with its base A.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write it.")] = REPORTS,
     suite: Annotated[str | None, typer.Option("--suite", help="Only what this suite measured.")] = None,

@@ -13,6 +13,7 @@ from bench.cli.output import notify, put_text
 from bench.core.errors import ExitCode, NoVerdictError, UsageError
 from bench.report.values import count
 from bench.run.pool import WORKER
+from bench.store.objects import store_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,9 @@ _NEEDED = ("status", "machine_fingerprint", "software_fingerprint", "epoch", "lo
 
 
 def verify(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="The results to check.")] = REFERENCE,
+    store: Annotated[
+        Path, typer.Argument(metavar="STORE", parser=store_path, help="The results to check.")
+    ] = REFERENCE,
     case: Annotated[
         str | None,
         typer.Option("--case", metavar="CELL|ID", help="A cell, or the beginning of a case's or a run's id."),

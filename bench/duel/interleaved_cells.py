@@ -198,7 +198,8 @@ def load_interleaved(
     known: list[tuple[str, dict[InterleavedKey, InterleavedFigures]]] = []
     for path in (path for store in stores for path in sorted((store / FOLDER).glob("[!.]*.parquet"))):
         try:
-            table = pq.read_table(path)
+            with path.open("rb") as file:
+                table = pq.read_table(file)
             about = json.loads((table.schema.metadata or {})[_KEY])
             if about["version"] > INTERLEAVED_VERSION:
                 warn(f"{path} was written by a newer bench and is left out: upgrade bench to read it.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
@@ -152,8 +153,9 @@ def duel_folder(results: Path) -> Iterator[Path]:
     What killed duels have left half done in the store is removed.
 
     Raises:
-        UsageError: the store cannot be written to.
+        UsageError: the store cannot be written to, or is no folder of this machine, in which the sides write logs.
     """
+    os.fspath(results)
     with Leases(results) as leases:
         sweep(results / "duels")
         for name in leases.names():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import store
 from bench.report.document import Document, Figure
+from bench.store.objects import store_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,13 +81,13 @@ class ComparisonView(_View):
 
 
 def load(*paths: str | Path) -> pd.DataFrame:
-    """The observations of results folders or parquet files, as one frame (`bench.store.load`).
+    """The observations of results folders, `s3://bucket/prefix` too, or of parquet files as one frame.
 
     Raises:
         UsageError: a path is not there, cannot be read, or was written by a newer bench.
         NoVerdictError: there is nothing measured in any of them.
     """
-    return store.load([Path(path) for path in paths])
+    return store.load([store_path(path) for path in paths])
 
 
 def table(frame: pd.DataFrame, *, pairs: bool = False, join: str = "") -> TableView:
@@ -166,7 +167,7 @@ def compare(base: str | Path | pd.DataFrame, new: str | Path | pd.DataFrame) -> 
 
     gate = find_gate(None)
     (before, base_name), (after, new_name) = _side(base, "base"), _side(new, "new")
-    manifests = tuple(read_manifests(Path(side)) if isinstance(side, str | Path) else [] for side in (base, new))
+    manifests = tuple(read_manifests(store_path(side)) if isinstance(side, str | Path) else [] for side in (base, new))
     comparison = judging.compare(
         before,
         after,

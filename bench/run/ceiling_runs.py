@@ -17,7 +17,7 @@ from bench.run.pool import Workers
 from bench.run.server import Isolation
 from bench.store import ceilings
 from bench.store.ceilings import PEAK_SIZE, Ceilings, ProductShape
-from bench.store.files import make_folder, refused
+from bench.store.files import local_file, make_folder, refused
 
 WORKER = "bench.worker.products"
 
@@ -72,7 +72,7 @@ def measure_ceilings(
             key = (shape, machine.fingerprint, software[SoftwareKey.of(case)].fingerprint)
             if key in known and not again:
                 continue
-            log = (store / "logs" / f"ceilings-{case.id}.log").absolute()
+            log = local_file(store / "logs" / f"ceilings-{case.id}.log")
             with refused(log.parent):
                 make_folder(log.parent)
             with machine_lock(report, lock):

@@ -22,7 +22,7 @@ from bench.plan.plan import ScheduledCase
 from bench.run import forking
 from bench.run.pool import RunOutcome, Workers
 from bench.store.campaign import Campaign
-from bench.store.files import make_folder, refused
+from bench.store.files import local_file, make_folder, refused
 from bench.store.parts import Run
 
 
@@ -132,10 +132,9 @@ def fresh_log(folder: Path, draft: Run) -> Path:
     Raises:
         UsageError: the store cannot be written to.
     """
-    logs = folder / "logs"
-    with refused(logs):
-        make_folder(logs)
-        log = (logs / f"{draft.id}.log").absolute()
+    log = local_file(folder / "logs" / f"{draft.id}.log")
+    with refused(log.parent):
+        make_folder(log.parent)
         log.unlink(missing_ok=True)
     return log
 

@@ -25,7 +25,7 @@ from bench.run.stopping import StoppingRule
 from bench.run.trial_builds import check_users_factories
 from bench.run.wall_time import WallTime, WallTimeMeter
 from bench.store.campaign import block_lease, leased_blocks, owner_lease
-from bench.store.files import remove_stale
+from bench.store.files import keep, remove_stale
 from bench.store.lease import SILENT_SECONDS, Leases
 from bench.store.parts import Run, write_run
 from bench.store.reader import finished
@@ -267,13 +267,13 @@ class _Harness:
         )
         if not settings.leases.holds(lease):
             return False
-        run = execution.completed()
+        run, kept = execution.completed(), settings.folder / "logs" / execution.log.name
+        keep(execution.log, kept)
         self._attempts.wrote(write_run(settings.folder, run))
         self.done += 1
         self._spent.add_run(execution.outcome.observations, execution.seconds)
         self._remaining.saw(scheduled, execution.seconds)
-        kept = settings.folder / run.log if run.log else None
-        reporter.run_ended(scheduled, run, execution.seconds, self._remaining.left(), kept)
+        reporter.run_ended(scheduled, run, execution.seconds, self._remaining.left(), kept if run.log else None)
         return True
 
 

@@ -1,4 +1,7 @@
-"""Durable files: written whole or not at all, never over another's, with the way out where a folder refuses."""
+"""Durable files: written whole or not at all, never over another's, with the way out where a folder refuses.
+
+A path may be an object's (`bench.store.objects`), which asks for less: it has no folder, and no half-written state.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import glob
+import io
 import os
 import secrets
 import shutil
@@ -14,7 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from bench.core.case import digest
 from bench.core.errors import system_refusal
+from bench.store.objects import ObjectPath
 
 _ANOTHER_FOLDER = "name another folder with --results"
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -22,7 +28,13 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 @contextmanager
 def locked(store: Path) -> Iterator[None]:
-    """Holds the store's lock, which goes with the process that holds it; makes the store where it is missing."""
+    """Holds the store's lock, which goes with the process that holds it; makes the store where it is missing.
+
+    An object store has no locks. Leases keep harnesses apart there, as on machines that share a folder without them.
+    """
+    if isinstance(store, ObjectPath):
+        yield
+        return
     with refused(store):
         make_folder(store)
         handle = os.open(store / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -40,7 +52,8 @@ def publish(
 ) -> bool:
     """Makes the file `path` appear whole and durable, or not at all; an existing one is kept.
 
-    `write` fills a temporary file beside it, `check` may read that back and raise, and then it gets its name.
+    `write` fills a temporary file beside it, `check` may read that back and raise, and then it gets its name. An object
+    has it before the check, which is then of the object, and takes it away again.
 
     Returns:
         True where the file is the one written now, False where there was one already.
@@ -48,6 +61,8 @@ def publish(
     Raises:
         UsageError: the folder cannot be written to, or is full.
     """
+    if isinstance(path, ObjectPath):
+        return _published_object(path, write, check)
     with refused(path.parent):
         make_folder(path.parent)
         with _temporary(path) as (temporary, file):
@@ -57,6 +72,19 @@ def publish(
             check(temporary)
             ours = _name(temporary, path)
         sync_folder(path.parent)
+    return ours
+
+
+def _published_object(path: ObjectPath, write: Callable[[IO[bytes]], object], check: Callable[[Path], None]) -> bool:
+    content = io.BytesIO()
+    write(content)
+    ours = path.create(content.getvalue())
+    if ours:
+        try:
+            check(path)
+        except BaseException:
+            path.unlink()
+            raise
     return ours
 
 
@@ -71,6 +99,8 @@ def create(path: Path, content: bytes) -> bool:
     Raises:
         UsageError: the folder cannot be written to, or is full.
     """
+    if isinstance(path, ObjectPath):
+        return path.create(content)
     with refused(path.parent):
         make_folder(path.parent)
         with _temporary(path) as (temporary, file):
@@ -91,6 +121,61 @@ def create(path: Path, content: bytes) -> bool:
                     return False
                 temporary.rename(path)
     return True
+
+
+def stamped(path: Path) -> tuple[bytes | None, int]:
+    """The content of a small file and its modification time in nanoseconds; no content, where it is not there.
+
+    One that may not be read is as good as empty.
+    """
+    try:
+        if isinstance(path, ObjectPath):
+            return path.stamped()
+        with path.open("rb") as file:  # opened: a network file system then asks its server
+            return file.read(4096), os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        return None, 0
+    except OSError:
+        with contextlib.suppress(OSError):
+            return b"", path.stat().st_mtime_ns
+        return b"", 0
+
+
+def touch(path: Path, content: bytes) -> None:
+    """Gives a file the present as its modification time, where it still holds this content.
+
+    Raises:
+        OSError: it may not be touched.
+        UsageError: the object store cannot be asked.
+    """
+    if isinstance(path, ObjectPath):
+        path.renew(content)
+    elif stamped(path)[0] == content:
+        os.utime(path)
+
+
+def local_file(path: Path) -> Path:
+    """Where a process of this machine can write a file of the store while it grows: there, or in place of an object.
+
+    Raises:
+        UsageError: the user has no folder for what is made.
+    """
+    if not isinstance(path, ObjectPath):
+        return path.absolute()
+    from bench.catalog.cache import default_cache  # which imports what light commands can do without
+
+    return (default_cache() / "logs" / digest(str(path.parent)) / path.name).absolute()
+
+
+def keep(file: Path, path: Path) -> None:
+    """Puts what has been written to `local_file(path)` into the store, where it isn't there already.
+
+    Raises:
+        UsageError: the store cannot be written to.
+    """
+    if isinstance(path, ObjectPath) and file.exists():
+        publish(path, lambda target: target.write(file.read_bytes()))
+        file.unlink()
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -140,6 +225,8 @@ def remove_stale(store: Path) -> int:
 
 def sync_folder(folder: Path) -> None:
     """Makes the names in `folder` durable: syncing a file doesn't sync its name."""
+    if isinstance(folder, ObjectPath):
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -179,7 +266,7 @@ def _name(temporary: Path, path: Path) -> bool:
 
 def make_folder(folder: Path) -> None:
     """Makes a folder and those above it, durably; one that is there already is left as it is."""
-    if folder.is_dir():
+    if isinstance(folder, ObjectPath) or folder.is_dir():
         return
     if folder.parent != folder:
         make_folder(folder.parent)

@@ -1,7 +1,7 @@
 """Leases: who is measuring a campaign, or a block of it, among all the processes that share the store's folder.
 
-A lease is a file that only one process can create, on one machine or over a network file system. Its holder touches it
-every `BEAT_SECONDS`, and removes it. Who finds it there judges whether the holder lives:
+A lease is a file that only one process can create, on one machine, over a network file system, or in an object store.
+Its holder touches it every `BEAT_SECONDS`, and removes it. Who finds it there judges whether the holder lives:
 
 - A holder in the same namespace of process ids lives as long as there is its process, with its start time.
 - Of one on another machine nothing is known but that the file keeps being touched. An observer measures with a
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import threading
 import time
@@ -29,8 +28,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bench.core.errors import UsageError
 from bench.host.processes import ProcessIdentity
-from bench.store.files import create
+from bench.store.files import create, stamped, touch
 
 BEAT_SECONDS = 5.0
 """Between two touches of a lease."""
@@ -121,7 +121,7 @@ class Leases:
             newest, judged = max(generations, default=0), None
             if newest:
                 path = generations[newest]
-                judged, touched = _read(path)
+                judged, touched = stamped(path)
                 if judged is None:
                     newest -= 1  # it was given back just now
                 elif (holder := self._living_holder(path, judged, touched)) is not None:
@@ -134,7 +134,7 @@ class Leases:
             # what was listed may have been old, in a network file system; and the dead holder's file may be somebody
             # else's by now, after it and its successor had gone: while this one is there, nobody creates it
             generations = self._generations(name)
-            before = _read(generations[newest])[0] if newest in generations else None
+            before = stamped(generations[newest])[0] if newest in generations else None
             if max(generations, default=0) > newest + 1 or before not in (None, judged):
                 self.release(name)
                 continue
@@ -150,14 +150,15 @@ class Leases:
         if not generations:
             return None
         path = generations[max(generations)]
-        content, touched = _read(path)
+        content, touched = stamped(path)
         return None if content is None else self._living_holder(path, content, touched)
 
     def release(self, name: str) -> None:
         """Give a lease back; nothing happens where somebody has taken it over."""
         path = self._held.pop(name, None)
-        if path is not None and _read(path)[0] == self._content:
-            with contextlib.suppress(OSError):  # the folder is gone, or read-only now: a successor will remove it
+        # the folder is gone, read-only now, or out of reach: a successor will remove it
+        with contextlib.suppress(OSError, UsageError):
+            if path is not None and stamped(path)[0] == self._content:
                 path.unlink(missing_ok=True)
 
     def holds(self, name: str) -> bool:
@@ -235,31 +236,14 @@ class Leases:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             for path in list(self._held.values()):
-                if _read(path)[0] == self._content:
-                    with contextlib.suppress(OSError):  # the next beat may succeed
-                        os.utime(path)
-
-
-def _read(path: Path) -> tuple[bytes | None, int]:
-    """The content of a lease and its modification time in nanoseconds; no content, where it is not there.
-
-    One that may not be read is as good as empty.
-    """
-    try:
-        with path.open("rb") as file:  # opened: a network file system then asks its server
-            return file.read(4096), os.fstat(file.fileno()).st_mtime_ns
-    except FileNotFoundError:
-        return None, 0
-    except OSError:
-        with contextlib.suppress(OSError):
-            return b"", path.stat().st_mtime_ns
-        return b"", 0
+                with contextlib.suppress(OSError, UsageError):  # the next beat may succeed
+                    touch(path, self._content)
 
 
 def _read_again(path: Path) -> bytes | None:
     """The content of a lease, read again where it could not be for a moment: a run is dropped where it isn't ours."""
     for _ in range(_READINGS):
-        if content := _read(path)[0]:
+        if content := stamped(path)[0]:
             return content
         if content is None:
             return None

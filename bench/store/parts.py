@@ -26,6 +26,7 @@ from bench.core.observation import Observation, RunMetadata
 from bench.store import schema
 from bench.store.campaign import Campaign
 from bench.store.files import publish, refused
+from bench.store.objects import ObjectPath
 from bench.store.schema import BY_NAME, COLUMNS, SCHEMA, as_text, codes_of, upgraded, version_metadata, version_of
 from bench.store.soundness import is_sound
 
@@ -201,14 +202,16 @@ def read_part(path: Path, columns: Sequence[str], phases: Collection[str] | None
                     f"{path} is in version {version} of the results format, and this bench knows "
                     f"{schema.SCHEMA_VERSION} at most: upgrade bench to read it."
                 )
-            if version == schema.SCHEMA_VERSION:
+            # an upgrade may need any column
+            whole = any(older in schema.UPGRADES for older in range(version, schema.SCHEMA_VERSION))
+            if whole:
+                table = part.read(use_threads=False)
+            else:
                 stored = set(part.schema_arrow.names)
                 table = _read_rows(part, [name for name in columns if name in stored], phases)
-            else:
-                table = part.read(use_threads=False)
         table.validate(full=True)
         table = upgraded(table, version, columns)
-        if phases is not None and version < schema.SCHEMA_VERSION:
+        if phases is not None and whole:
             table = table.filter(pa.array(_wanted_rows(table, phases)))
         return table
     except (OSError, pa.ArrowException, ValueError, KeyError, OverflowError, MemoryError) as error:
@@ -217,14 +220,18 @@ def read_part(path: Path, columns: Sequence[str], phases: Collection[str] | None
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """The part's file, by its path, which is faster, unless that is no UTF-8: Arrow takes no other."""
+    """The part's file, by its path, which is faster, unless Arrow can't take it: an object's, or one that is no UTF-8.
+
+    Neighbouring columns of an object are fetched together.
+    """
+    far = isinstance(path, ObjectPath)
     with ExitStack() as stack:
         try:
             str(path).encode()
-            source: Path | IO[bytes] = path
+            source: Path | IO[bytes] = stack.enter_context(path.open("rb")) if far else path
         except UnicodeEncodeError:
             source = stack.enter_context(path.open("rb"))
-        yield stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
+        yield stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=far))
 
 
 def _check_file(path: Path) -> None:
