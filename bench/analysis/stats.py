@@ -177,7 +177,7 @@ def median_runs(values: Iterable[float], confidence: float = CONFIDENCE) -> Esti
     rank = _order_rank(n, confidence)
     if n >= _ORDER_STATISTICS_FROM and rank:
         return Estimate(median, _interval(sample[rank - 1], sample[n - rank]), n)
-    logs = _exp_interval(_t_interval(np.log(sample), confidence)) if sample[0] > 0 else None
+    logs = exp_interval(_t_interval(np.log(sample), confidence)) if sample[0] > 0 else None
     held = Interval(min(logs.low, median), max(logs.high, median)) if logs else None
     return Estimate(median, held, n)
 
@@ -201,7 +201,7 @@ def paired_ratio(new: Sequence[float], base: Sequence[float], confidence: float 
     if not ratios.size:
         return NOTHING
     # Equal ratios are found as ratios: around a ratio of 1 a relative range of logarithms means nothing.
-    interval = None if _all_equal(np.exp(ratios)) else _exp_interval(_t_interval(ratios, confidence))
+    interval = None if _all_equal(np.exp(ratios)) else exp_interval(_t_interval(ratios, confidence))
     return Estimate(float(np.exp(ratios.mean())), interval, int(ratios.size))
 
 
@@ -219,7 +219,7 @@ def unpaired_ratio(new: Iterable[float], base: Iterable[float], confidence: floa
     difference = unpaired_difference(new_logs, base_logs, confidence)
     if not difference.n:
         return NOTHING
-    return Estimate(math.exp(difference.value), _exp_interval(difference.interval), difference.n)
+    return Estimate(math.exp(difference.value), exp_interval(difference.interval), difference.n)
 
 
 def unpaired_difference(new: Iterable[float], base: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
@@ -317,7 +317,7 @@ def _t_interval(sample: Floats, confidence: float) -> Interval | None:
     return _interval(mean - half, mean + half)
 
 
-def _exp_interval(interval: Interval | None) -> Interval | None:
+def exp_interval(interval: Interval | None) -> Interval | None:
     """An interval of logarithms, taken back; no bound that overflows, since it would bound nothing."""
     if interval is None or interval.high > np.log(np.finfo(np.float64).max):
         return None

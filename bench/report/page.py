@@ -17,6 +17,7 @@ from bench.analysis.rows import Row
 from bench.analysis.summary import Section
 from bench.core.axes import BY_FIELD, changed
 from bench.plan.gate import Gate
+from bench.report.across_machines import machine_blocks
 from bench.report.claims_table import claims_table
 from bench.report.columns import comparison_table
 from bench.report.document import (
@@ -67,6 +68,7 @@ def report_document(measured: Measured, compared: tuple[Comparison, Gate] | None
     many = len(measured.sections) > 1
     for number, section in enumerate(measured.sections, 1):
         blocks += _section(measured, section, f"s{number}-" if many else "")
+    blocks += machine_blocks(measured.sections, level=2)
     blocks += growth_blocks(measured.sections)
     if not measured.sections:
         blocks.append(Paragraph("Nothing was measured."))

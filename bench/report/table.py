@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.summary import Section
+from bench.report.across_machines import machine_blocks
 from bench.report.apart import why_apart
 from bench.report.claims_table import claims_by_verdict, claims_table
 from bench.report.columns import comparison_table
@@ -16,10 +17,11 @@ from bench.report.section_notes import heading, notes, subheadings
 
 
 def table_document(sections: Sequence[Section]) -> Document:
-    """The comparison table of each section, its notes and its claims."""
+    """The comparison table of each section, its notes and its claims; then what several machines show together."""
     if not sections:
         return Document((Paragraph("Nothing was measured yet."),))
-    return Document(tuple(block for place in range(len(sections)) for block in _blocks(sections, place)))
+    each = [block for place in range(len(sections)) for block in _blocks(sections, place)]
+    return Document((*each, *machine_blocks(sections)))
 
 
 def _blocks(sections: Sequence[Section], place: int) -> Iterator[Block]:

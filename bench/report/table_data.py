@@ -14,13 +14,18 @@ from bench.analysis.summary import Section
 from bench.analysis.trends import find_trends
 from bench.core.metric import FromCalls
 from bench.core.metrics import METRICS
+from bench.report.across_machines import machines_object
 from bench.report.jsonout import estimate_object
 from bench.report.remarks import trends_object
 
 
 def table_data(sections: Sequence[Section]) -> dict[str, Any]:
     """The same JSON-able, in SI units and full precision."""
-    return {"sections": [_section_object(section) for section in sections]}
+    over_machines = machines_object(sections)
+    return {
+        "sections": [_section_object(section) for section in sections],
+        **({"over_machines": over_machines} if over_machines else {}),
+    }
 
 
 def _section_object(section: Section) -> dict[str, Any]:
