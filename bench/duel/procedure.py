@@ -267,8 +267,8 @@ def measure_duel(prepared: PreparedDuel, settings: DuelSettings, reporter: DuelR
                 f"extensions, generated modules): --build installs each side's package."
             ) from None
         if what.kind is SideKind.ENVIRONMENTS:
-            why = "an old Keras wants a backend of its time: name both, as in 'keras==3.7.0 jax==0.4.38'"
-            raise SideFailedError(f"{error}. If it is the release, {why}.") from None
+            why = "an old Keras wants a backend of its time, as in 'keras==3.7.0 jax==0.4.38'"
+            raise SideFailedError(f"{error}. If it is the release: {why}.") from None
         raise
     shutil.rmtree(settings.folder / _LOGS, ignore_errors=True)  # the verdict is reached, whatever becomes of them
     return Duel(specification, result, settings.folder)
@@ -290,8 +290,7 @@ class _Progress:
         self.groups.append(group)
         self.since_change += 1
         ratios = {each: group_log_ratio(group.rounds, each.base, each.side, each.quantile) for each in contrasts}
-        clean = {contrast: ratio for contrast, ratio in ratios.items() if ratio is not None}
-        self.discarded += not clean
+        self.discarded += not (clean := {each: ratio for each, ratio in ratios.items() if ratio is not None})
         for contrast, ratio in clean.items():
             self.log_ratios.setdefault(contrast, []).append(ratio)
         for side in group.metadata.keys() - {ANCHOR} if ANCHOR in group.metadata else ():
