@@ -50,6 +50,8 @@ _PROGRAMS = {
 }
 """The names that Keras's step functions, and our own for inference, get when they are compiled; the second ones are
 those of Keras before 3.6."""
+_PARAMETERS = re.compile(r'(op_name="[^"\[]*)\[[^"]*"')
+"""The parameters of a primitive, which an earlier JAX wrote behind its name: `while[cond_nconsts=0 body_nconsts=0]`."""
 _TAKES_PRODUCT = re.compile(r"^(.* )bitcast\((?=.*/dot_general\")", re.MULTILINE)
 
 
@@ -253,7 +255,7 @@ def _modules(*names: str) -> list[Any]:
 
 
 def _read_module(phase: str, module: Any, scopes: Scopes) -> Program:
-    text = module.to_string()
+    text = _PARAMETERS.sub(r'\1"', module.to_string())
     # in one step of one sequence XLA makes products of a vector, without a name: what takes their results has it
     text = _TAKES_PRODUCT.sub(r"\1dot(", text) if phase == STREAMING else text
     return read_hlo(text, hlo_digest(_bare_text(module)), scopes)

@@ -5,13 +5,13 @@ The programs are read by a backend that doesn't know what was asked; the compari
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
-from keras.src.backend import name_scope
 
 from bench.catalog import dtypes, kernels, networks, tf32
 from bench.catalog.kernels import jit_compile
@@ -69,12 +69,19 @@ def watch(model: keras.Model, backend: BackendAdapter, case: Case) -> Marks | No
     None for the other networks that come with the program: there each layer's name is a scope that nothing else has;
     but not on JAX before Keras 3.9, which gave no layer's name to what JAX compiles.
     """
-    unnamed = case.backend == "jax" and name_scope.__module__.startswith("keras.src.backend.common")
-    if not (networks.find(case.network).factory or case.bidirectional or unnamed):
+    if not (networks.find(case.network).factory or case.bidirectional or _leaves_unnamed(case.backend)):
         return None
     marks = Marks(model)
     backend.mark(marks.layers, marks.scopes)
     return marks
+
+
+def _leaves_unnamed(backend: str) -> bool:
+    """Whether Keras gives no layer's name to what the backend compiles."""
+    if backend != "jax":
+        return False
+    scope = getattr(importlib.import_module("keras.src.backend.jax"), "name_scope", None)
+    return scope is None or scope.__module__.startswith("keras.src.backend.common")
 
 
 def attest(
