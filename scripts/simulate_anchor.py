@@ -3,12 +3,12 @@
     python -m scripts.simulate_anchor results/reference/duels/anchored.json
     python -m scripts.simulate_anchor results/reference/duels/anchored.json --record STORE STORE …
 
-`--record` adds the process groups of stores' interleaved measurements (`bench run --interleave`) to the recording; what
-is simulated is drawn from it. A comparison is of three cells, and each is judged by `bench.analysis.findings` itself,
-as one of the twelve intervals of a gate over three cells. The groups of either store are drawn with replacement from
-those recorded of the cell, each as it lay about the mean of its session. To these is added what a day between the
-stores may do: the machine becomes slower or faster as a whole, and a cell follows it by its sensitivity, of which the
-anchor's is 1; and the ratio differs between two sessions though the anchor does not ("unseen").
+`--record` adds the process groups of stores' interleaved measurements (`bench run --interleave`) to the recording. A
+comparison is of three cells, and each is judged by `bench.analysis.findings` itself, as one of the twelve intervals of
+a gate. The groups of either store are drawn with replacement from those recorded, each as it lay about
+the mean of its cell and session, scaled to the standard deviation that a scenario gives. To these is added what a day
+between the stores may do: the machine becomes slower or faster as a whole, and a cell follows it by its sensitivity, of
+which the anchor's is 1; and the ratio differs between two sessions though the anchor does not ("unseen").
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from bench.report.markdown import render_markdown
 from scripts.simulate_duels import fraction
 
 METRIC = METRICS["step_over_anchor"]
-INTERVALS = 12
+CELLS, INTERVALS = 3, 12
 DAY, GROUP = 86_400.0, 33.0
 WRONG = (Verdict.SLOWER, Verdict.FASTER)
 
@@ -52,7 +52,9 @@ class Scenario:
     """What two stores are measured with, and what lies between them."""
 
     groups: int = 18
-    """Process groups of a store: those of ten minutes."""
+    """Process groups of a store: three cells have 18 in ten minutes."""
+    spread: float = 0.015
+    """The standard deviation of a group's log-ratio."""
     drift: float = 0.0
     """The standard deviation of the machine's speed from one store to another."""
     sensitivity: float = 1.0
@@ -66,27 +68,23 @@ class Scenario:
 
 
 def _scenarios() -> dict[str, Scenario]:
-    ten, thirty = Scenario(), Scenario(groups=54)
-    given = {
-        "10 minutes, a machine that is the same": ten,
-        "20 minutes": Scenario(groups=36),
-        "30 minutes": thirty,
-        "10 minutes, new side 5 % slower": replace(ten, slower=0.05),
-        "30 minutes, new side 5 % slower": replace(thirty, slower=0.05),
-        "10 minutes, new side 10 % slower": replace(ten, slower=0.10),
-    }
+    given = {}
+    for groups, spread in ((8, 0.045), (18, 0.045), (36, 0.027), (72, 0.027), (18, 0.015), (36, 0.015)):
+        for slower in (0.0, 0.05):
+            words = f"{groups} groups of {100 * spread:g} %{', 5 % slower' if slower else ''}"
+            given[words] = Scenario(groups=groups, spread=spread, slower=slower)
     for drift in (0.03, 0.08):
         for sensitivity in (0.85, 0.7, 1.3):
-            place = replace(thirty, drift=drift, sensitivity=sensitivity)
-            words = f"drift of {100 * drift:.0f} %, sensitivity {sensitivity}"
-            given[f"30 minutes, {words}"] = place
+            place = Scenario(drift=drift, sensitivity=sensitivity)
+            words = f"18 groups of 1.5 %, drift of {100 * drift:.0f} %, sensitivity {sensitivity}"
+            given[words] = place
             if sensitivity == 0.85:
-                given[f"30 minutes, {words}, 10 nights before"] = replace(place, nights=10)
-                given[f"30 minutes, {words}, new side 5 % slower"] = replace(place, slower=0.05)
+                given[f"{words}, 5 % slower"] = replace(place, slower=0.05)
+                given[f"{words}, 10 nights before"] = replace(place, nights=10)
     for unseen in (0.005, 0.01, 0.02):
-        place = replace(thirty, unseen=unseen)
-        given[f"30 minutes, unseen {100 * unseen:g} %"] = place
-        given[f"30 minutes, unseen {100 * unseen:g} %, 10 nights before"] = replace(place, nights=10)
+        place = Scenario(unseen=unseen)
+        given[f"18 groups of 1.5 %, unseen {100 * unseen:g} %"] = place
+        given[f"18 groups of 1.5 %, unseen {100 * unseen:g} %, 10 nights before"] = replace(place, nights=10)
     return given
 
 
@@ -109,24 +107,24 @@ def record(file: Path, stores: Sequence[Path]) -> None:
     file.write_text(json.dumps(sessions, indent=1) + "\n")
 
 
-def residuals(sessions: Mapping[str, Any]) -> dict[str, Floats]:
-    """By cell, how the logarithms of the groups' ratios lie about the mean of their session, of unbiased size."""
-    by_cell: dict[str, list[Floats]] = {}
+def residuals(sessions: Mapping[str, Any]) -> Floats:
+    """How the groups' log-ratios lie about the mean of their cell and session, of standard deviation 1."""
+    standard = []
     for session in sessions.values():
-        for cell, groups in session["cells"].items():
+        for groups in session["cells"].values():
             logs = np.array([group["log_ratio"] for group in groups])
-            if (n := len(logs)) > 2:
-                by_cell.setdefault(cell, []).append((logs - logs.mean()) * math.sqrt(n / (n - 1)))
-    return {cell: np.concatenate(of_cell) for cell, of_cell in by_cell.items()}
+            if len(logs) > 2:
+                standard.append((logs - logs.mean()) / logs.std())
+    return np.concatenate(standard)
 
 
 # --- comparisons ---
 
 
-def verdicts(scenario: Scenario, noise: Mapping[str, Floats], generator: np.random.Generator) -> list[Verdict]:
+def verdicts(scenario: Scenario, noise: Floats, generator: np.random.Generator) -> list[Verdict]:
     """The verdicts on the cells of one comparison."""
     speeds = scenario.drift * generator.normal(size=scenario.nights + 2)
-    return [_verdict(scenario, of_cell, speeds, generator) for of_cell in noise.values()]
+    return [_verdict(scenario, noise, speeds, generator) for _ in range(CELLS)]
 
 
 def _verdict(scenario: Scenario, noise: Floats, speeds: Floats, generator: np.random.Generator) -> Verdict:
@@ -157,7 +155,7 @@ def _drawn(
     is_new = number == scenario.nights + 1
     offset = (scenario.sensitivity - 1) * speed + scenario.unseen * generator.normal()
     offset += math.log1p(scenario.slower) if is_new else 0.0
-    logs = offset + generator.choice(noise, scenario.groups)
+    logs = offset + scenario.spread * generator.choice(noise, scenario.groups)
     anchors = np.exp(speed + 0.01 * generator.normal(size=scenario.groups))
     return [
         Reading(0, math.exp(log), number * DAY + GROUP * place, str(number), 0, float(anchor))
@@ -178,12 +176,12 @@ class Counts:
     slower."""
 
 
-def counted(scenario: Scenario, noise: Mapping[str, Floats], comparisons: int, seed: int) -> Counts:
+def counted(scenario: Scenario, noise: Floats, comparisons: int, seed: int) -> Counts:
     """How the comparisons end.
 
     Args:
         scenario: what is compared.
-        noise: by cell, what groups vary by.
+        noise: what groups vary by, of standard deviation 1.
         comparisons: how many.
         seed: of what is drawn.
     """
@@ -192,8 +190,8 @@ def counted(scenario: Scenario, noise: Mapping[str, Floats], comparisons: int, s
     wrong = (Verdict.FASTER, Verdict.SAME) if scenario.slower else WRONG
     return Counts(
         comparisons=comparisons,
-        all_same=sum(of_all[Verdict.SAME] == len(noise) for of_all in ended),
-        all_slower=sum(of_all[Verdict.SLOWER] == len(noise) for of_all in ended),
+        all_same=sum(of_all[Verdict.SAME] == CELLS for of_all in ended),
+        all_slower=sum(of_all[Verdict.SLOWER] == CELLS for of_all in ended),
         any_wrong=sum(any(of_all[each] for each in wrong) for of_all in ended),
     )
 
@@ -211,7 +209,7 @@ def main() -> None:
         return
     sessions = json.loads(arguments.recording.read_text())
     noise = residuals(sessions)
-    print(_table(("cell", "groups", "sd of a group"), _spreads(noise)))
+    print(_table(("session", "cell", "groups", "sd of a group"), _spreads(sessions)))
     rows = []
     for name, scenario in SCENARIOS.items():
         counts = counted(scenario, noise, arguments.comparisons, arguments.seed)
@@ -227,8 +225,12 @@ def main() -> None:
     print(_table(("two stores", "all three same", "all three slower", "any wrong"), rows))
 
 
-def _spreads(noise: Mapping[str, Floats]) -> list[tuple[str, ...]]:
-    return [(cell, str(len(logs)), f"{100 * float(logs.std()):.1f} %") for cell, logs in noise.items()]
+def _spreads(sessions: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (name[:8], cell, str(len(groups)), f"{100 * float(np.std([g['log_ratio'] for g in groups], ddof=1)):.1f} %")
+        for name, session in sessions.items()
+        for cell, groups in session["cells"].items()
+    ]
 
 
 def _table(heads: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
