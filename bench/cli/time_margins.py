@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bench.cli.output import notify
 from bench.core.errors import UsageError
 from bench.core.margins import read_percentage
 from bench.core.metric import Margins
@@ -46,6 +47,8 @@ def time_margins(tolerance: str | None, floor: str | None, gate: Gate, phase: Ti
     metric = _METRICS.get(phase, "latency_seconds")
     usual = gate.margins[metric] if metric in gate.named else MARGINS
     equivalence, noise = usual.tolerance, usual.floor
+    if metric in gate.named and None in (tolerance, floor):
+        notify(f"times are judged by the margins of {gate.origin}")
     if tolerance is not None:
         equivalence = read_percentage(tolerance, f"--tolerance {tolerance}", least=0.1)
     if floor is not None:

@@ -183,7 +183,7 @@ def test_what_is_not_committed_is_not_judged_and_that_is_noted(
 
 
 def test_the_margins_of_the_project_are_those_of_interleaved_times(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from bench.cli.time_margins import time_margins
     from bench.core.metric import Margins
@@ -195,4 +195,6 @@ def test_the_margins_of_the_project_are_those_of_interleaved_times(
     assert time_margins(None, None, Gate(), TimedPhase.TRAIN) == MARGINS
     assert time_margins(None, None, named, TimedPhase.TRAIN) == Margins(0.04, 0.005)
     assert time_margins(None, None, named, TimedPhase.PREDICT) == MARGINS
+    assert capsys.readouterr().err == "bench: times are judged by the margins of a test\n"
     assert time_margins("2", "1 %", named, TimedPhase.TRAIN) == Margins(0.02, 0.01)
+    assert capsys.readouterr().err == ""
