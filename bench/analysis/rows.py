@@ -130,13 +130,35 @@ class Row:
         return sum(len(of_seed) > 1 for of_seed in losses.values())
 
     @property
+    def intervals(self) -> int:
+        """How many intervals a table shows of it, without those of an interleaved measurement."""
+        shown = {name for name, metric in METRICS.items() if metric.column and metric.column.interval != "none"}
+        estimates = [
+            *(estimate for name, estimate in self.estimates.items() if name in shown),
+            *(each for figures in self.inference for name, each in figures.estimates.items() if name in shown),
+            *(
+                each
+                for figures in self.inference
+                for name, batches in figures.by_batch.items()
+                if name in shown
+                for each in batches.values()
+            ),
+            *(self.ratio, self.generic_ratio),
+        ]
+        return sum(estimate is not None and estimate.interval is not None for estimate in estimates)
+
+    @property
     def setting(self) -> Case:
         """The configuration with the reference's cell: equal for rows that differ in the cell alone."""
         return replace(self.configuration, cell=REFERENCE_CELL)
 
 
 def make_rows(
-    runs: Sequence[MeasuredRun], axes: Sequence[str], ceilings: KnownCeilings, joined: tuple[str, ...] = ()
+    runs: Sequence[MeasuredRun],
+    axes: Sequence[str],
+    ceilings: KnownCeilings,
+    joined: tuple[str, ...] = (),
+    confidence: float = CONFIDENCE,
 ) -> tuple[Row, ...]:
     """The rows of one section, by axes and cell.
 
@@ -145,12 +167,13 @@ def make_rows(
         axes: the fields of the case in which they differ, without the cell.
         ceilings: those measured of the machines.
         joined: what may differ from row to row, and they are compared all the same.
+        confidence: the coverage of each interval that a table shows.
     """
     by_configuration: dict[Case, list[MeasuredRun]] = defaultdict(list)
     for run in runs:
         by_configuration[run.configuration].append(run)
     records = {case: in_order(run.record for run in tried if run.ok) for case, tried in by_configuration.items()}
-    rows = [_row(case, tried, records, axes, ceilings, joined) for case, tried in by_configuration.items()]
+    rows = [_row(case, tried, records, axes, ceilings, joined, confidence) for case, tried in by_configuration.items()]
     return tuple(sorted(rows, key=_row_order))
 
 
@@ -193,25 +216,28 @@ def _row(
     axes: Sequence[str],
     ceilings: KnownCeilings,
     joined: tuple[str, ...],
+    confidence: float,
 ) -> Row:
     runs = records[case]
     good = [run for run in tried if run.ok]
     parameters = [run.stored["parameters"] for run in [*good, *tried] if run.stored["parameters"] is not None]
     reasons = Counter((run.status, run.reason) for run in tried if not run.ok)
     estimates = {
-        name: estimate for name, metric in METRICS.items() if (estimate := _estimate(metric, runs)) is not None
+        name: estimate
+        for name, metric in METRICS.items()
+        if (estimate := _estimate(metric, runs, confidence)) is not None
     }
 
-    def over(figure: Callable[[RunRecord], float | None], **base: Any) -> Estimate | None:
+    def over(figure: Callable[[RunRecord], float | None], coverage: float = CONFIDENCE, **base: Any) -> Estimate | None:
         """The ratio to the configuration that differs in the fields of `base` alone, or in what is joined too."""
         reference = _reference(replace(case, **base), records, joined)
-        return _known(pairing.ratio(runs, records.get(reference, ()), figure, joined=bool(joined)))
+        return _known(pairing.ratio(runs, records.get(reference, ()), figure, coverage, joined=bool(joined)))
 
     def train_seconds_over(**base: Any) -> Estimate | None:
         seconds = estimates.get("train_seconds")
         if seconds is not None and replace(case, **base) == case:
             return Estimate(1.0, None, seconds.n)
-        return over(train_seconds, **base)
+        return over(train_seconds, confidence, **base)
 
     keras = case.runtime == "keras"
     description = next((run.stored["task_json"] for run in tried if run.stored["task_json"]), None)
@@ -222,7 +248,7 @@ def _row(
         axes={name: getattr(case, name) for name in axes},
         parameters=int(parameters[0]) if parameters else None,
         estimates=estimates,
-        inference=_inference(good),
+        inference=_inference(good, confidence),
         first_epoch_only=any(run.first_epoch_only for run in good),
         ratio=train_seconds_over(cell=REFERENCE_CELL),
         generic_ratio=train_seconds_over(kernel="generic"),
@@ -252,13 +278,13 @@ def _reference(wanted: Case, records: Mapping[Case, Sequence[RunRecord]], joined
     return alike[0] if len(alike) == 1 else wanted
 
 
-def _estimate(metric: Metric, runs: Sequence[RunRecord]) -> Estimate | None:
+def _estimate(metric: Metric, runs: Sequence[RunRecord], confidence: float) -> Estimate | None:
     if metric.replicate == "seed":
-        return _known(mean_t(by_seed(runs, lambda run: run.figure(metric.name)).values()))
-    return _median(run.figure(metric.name) for run in runs)
+        return _known(mean_t(by_seed(runs, lambda run: run.figure(metric.name)).values(), confidence))
+    return _median((run.figure(metric.name) for run in runs), confidence)
 
 
-def _inference(runs: Sequence[MeasuredRun]) -> tuple[InferenceFigures, ...]:
+def _inference(runs: Sequence[MeasuredRun], confidence: float) -> tuple[InferenceFigures, ...]:
     call_paths = []
     for path in CALL_PATHS:
         timed = [run.record.inference[path] for run in runs if path in run.record.inference]
@@ -271,13 +297,14 @@ def _inference(runs: Sequence[MeasuredRun]) -> tuple[InferenceFigures, ...]:
             InferenceFigures(
                 call_path=path,
                 kernels_attested=tuple(sorted(kernels)),
-                estimates=_medians({name: [figures.figures.get(name) for figures in timed] for name in names}),
+                estimates=_medians({name: [each.figures.get(name) for each in timed] for name in names}, confidence),
                 by_batch={
                     name: _medians(
                         {
                             batch: [figures.by_batch[name].get(batch) for figures in timed]
                             for batch in sorted({batch for figures in timed for batch in figures.by_batch[name]})
-                        }
+                        },
+                        confidence,
                     )
                     for name in batched
                 },
@@ -289,8 +316,8 @@ def _inference(runs: Sequence[MeasuredRun]) -> tuple[InferenceFigures, ...]:
 _Key = TypeVar("_Key")
 
 
-def _medians(values: Mapping[_Key, Iterable[float | None]]) -> dict[_Key, Estimate]:
-    medians = {key: _median(of_runs) for key, of_runs in values.items()}
+def _medians(values: Mapping[_Key, Iterable[float | None]], confidence: float) -> dict[_Key, Estimate]:
+    medians = {key: _median(of_runs, confidence) for key, of_runs in values.items()}
     return {key: median for key, median in medians.items() if median is not None}
 
 
@@ -338,8 +365,8 @@ def _row_order(row: Row) -> tuple[Any, ...]:
     return (*axes, not known, _CELLS_IN_ORDER.index(row.cell) if known else 0, row.cell)
 
 
-def _median(values: Iterable[float | None]) -> Estimate | None:
-    return _known(median_runs(value for value in values if value is not None))
+def _median(values: Iterable[float | None], confidence: float) -> Estimate | None:
+    return _known(median_runs((value for value in values if value is not None), confidence))
 
 
 def _known(estimate: Estimate) -> Estimate | None:

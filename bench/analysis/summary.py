@@ -15,6 +15,7 @@ from bench.analysis.joining import CODE, merged_software, side_by_side
 from bench.analysis.records import MeasuredRun, RunRecord, measured_runs, stored_object
 from bench.analysis.rows import KnownCeilings, Row, make_rows
 from bench.analysis.sections import SectionKey
+from bench.analysis.stats import CONFIDENCE
 from bench.catalog.tasks import SIZES
 from bench.core.axes import SETTING_FIELDS, varying
 from bench.core.case import Case
@@ -43,6 +44,8 @@ class Section:
     """What the user joined, of what differs here: fields of the case, and `code`."""
     claims: tuple[DeclaredClaim, ...] = ()
     """What the suites of its campaigns claim, and what the user asks about."""
+    together: int = 0
+    """How many intervals of its rows hold together with 95 %; 0 where each does by itself."""
 
     @property
     def score(self) -> Metric | None:
@@ -123,6 +126,7 @@ def summarise(
     interleaved: KnownInterleaved = MappingProxyType({}),
     join: Sequence[str] = (),
     claims: Mapping[str, Sequence[DeclaredClaim]] = MappingProxyType({}),
+    simultaneous: bool = False,
 ) -> tuple[Section, ...]:
     """The sections of a frame of observations, ordered by task, machine and software; none for an empty frame.
 
@@ -134,6 +138,7 @@ def summarise(
         interleaved: the figures of interleaved measurements that campaigns ended with.
         join: what may differ within a section (`bench.analysis.joining.read_join`).
         claims: those that are to be judged on the runs of a campaign, by its id.
+        simultaneous: widen the intervals of each section's table so that they hold together (Bonferroni).
 
     Raises:
         KeyError: a column is missing.
@@ -148,7 +153,14 @@ def summarise(
         keys[joined.section].add(run.section)
     return tuple(
         replace(
-            _section(key, sections[key], ceilings, interleaved, _joined(join, sections[key], keys[key])),
+            _section(
+                key,
+                sections[key],
+                ceilings,
+                interleaved,
+                _joined(join, sections[key], keys[key]),
+                simultaneous=simultaneous,
+            ),
             keys=tuple(sorted(keys[key], key=lambda each: each.order)),
             claims=_claims_on(sections[key], claims),
         )
@@ -162,11 +174,16 @@ def _section(
     ceilings: KnownCeilings,
     interleaved: KnownInterleaved,
     joined: tuple[str, ...],
+    *,
+    simultaneous: bool,
 ) -> Section:
     cases = {run.configuration for run in runs}
     axes = varying(cases)
     stored, some = runs[0].stored, runs[0].configuration
     software = dict.fromkeys(str(run.stored["software_json"]) for run in runs)
+    rows, together = make_rows(runs, axes, ceilings, joined), 0
+    if simultaneous and (together := sum(row.intervals for row in rows)):
+        rows = make_rows(runs, axes, ceilings, joined, 1 - (1 - CONFIDENCE) / together)
     return Section(
         key=key,
         machine=stored_object(stored["machine_json"]),
@@ -176,9 +193,10 @@ def _section(
         axes=axes,
         rows=tuple(
             replace(row, interleaved=latest(interleaved, row.configuration, {run.campaign_id for run in row.runs}))
-            for row in make_rows(runs, axes, ceilings, joined)
+            for row in rows
         ),
         joined=joined,
+        together=together,
     )
 
 

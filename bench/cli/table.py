@@ -9,6 +9,7 @@ import typer
 
 from bench.cli.options import ClaimOption, Format, JoinOption, ResultsArgument, TableFormat, measured
 from bench.cli.output import notify, put
+from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,10 @@ def table(
     fmt: Annotated[TableFormat, typer.Option("--format", help="How to write it.")] = TableFormat.TEXT,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Every row against every other, with intervals that hold together.")
+    ] = False,
+    simultaneous: Annotated[
+        bool,
+        typer.Option("--simultaneous", help="Widen the intervals of each table so that all hold together with 95 %."),
     ] = False,
     write: Annotated[
         Path | None,
@@ -39,13 +44,24 @@ def table(
       bench table results/local --join backend
 
       bench table --pairs --format latex > pairs.tex
+
+      bench table --simultaneous
     """
     from bench.analysis.joining import read_join
     from bench.core.claim import read_claims
     from bench.report.measured import read_sections
 
     declared = read_claims(claims or (), "--claim")
-    sections = read_sections(measured(results), suite=suite, join=read_join(join), claims=declared, warn=notify)
+    if pairs and simultaneous:
+        raise UsageError("--pairs has intervals that hold together already: leave --simultaneous out.")
+    sections = read_sections(
+        measured(results),
+        suite=suite,
+        join=read_join(join),
+        claims=declared,
+        simultaneous=simultaneous,
+        warn=notify,
+    )
     if write is not None:
         _write(write, sections, pairs=pairs)
     elif pairs:

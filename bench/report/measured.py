@@ -115,6 +115,7 @@ def read_sections(
     campaign: str | None = None,
     join: Sequence[str] = (),
     claims: Sequence[DeclaredClaim] = (),
+    simultaneous: bool = False,
     warn: Callable[[str], None],
 ) -> tuple[Section, ...]:
     """The sections of stores alone: what a table needs.
@@ -125,6 +126,7 @@ def read_sections(
         campaign: the id of the only campaign that is read; None for all.
         join: what may differ within a section (`bench.analysis.joining.read_join`).
         claims: what is to be judged beside what the suites declare.
+        simultaneous: let the intervals of each section hold together.
         warn: is given a sentence for each part that can't be read.
 
     Raises:
@@ -141,6 +143,7 @@ def read_sections(
         interleaved=load_interleaved(paths, warn=warn),
         join=join,
         claims=declared,
+        simultaneous=simultaneous,
     )
 
 

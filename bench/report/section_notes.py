@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.joining import CODE
+from bench.analysis.stats import CONFIDENCE
 from bench.analysis.summary import Section
 from bench.analysis.trends import find_trends
 from bench.catalog.tasks import CLASS_LABEL
@@ -66,7 +67,7 @@ def notes(section: Section) -> list[str]:
     texts: list[str] = []
     if any(row.runs for row in rows):
         texts += [
-            f"Intervals are 95 %.{_scores_in_words(section)}",
+            f"{_coverage(section)}{_scores_in_words(section)}",
             "s/epoch, training alone: each run's median over its epochs from 2 on, then the median over runs; the "
             "interval is between order statistics from 6 runs on, Student's t on the logarithms below.",
             "ratio to SimpleRNN: geometric mean of the ratios of s/epoch, all else equal, paired by block; Student's t "
@@ -135,6 +136,18 @@ def _of_interleaved(section: Section) -> Iterator[str]:
     )
     if missing := [row_label(row) for row in section.rows if row.runs and not row.interleaved]:
         yield f"Not interleaved, so that their ratios are those of s/epoch: {', '.join(missing)}."
+
+
+def _coverage(section: Section) -> str:
+    """Whether the intervals hold each by itself, or all together, and how the others are had."""
+    if not section.together:
+        return "Intervals are 95 % each (--simultaneous: together)."
+    each = 100 * (1 - (1 - CONFIDENCE) / section.together)
+    step = ", those of ms/step apart, of 95 % each" if any(row.interleaved for row in section.rows) else ""
+    return (
+        f"All {section.together} intervals of this table hold together with 95 %: each is of {each:.4g} % "
+        f"(Bonferroni; Student's t where order statistics do not reach that){step}."
+    )
 
 
 def _scores_in_words(section: Section) -> str:

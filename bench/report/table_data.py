@@ -40,6 +40,7 @@ def _section_object(section: Section) -> dict[str, Any]:
         "shared": dict(section.shared),
         "axes": list(section.axes),
         "joined": list(section.joined),
+        "intervals_together": section.together,
         "rows": [row_object(row) for row in section.rows],
         "trends": trends_object(find_trends(section.runs)),
         "claims": [asdict(claim) for claim in judge_claims(section)],

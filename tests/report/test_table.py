@@ -26,6 +26,7 @@ from bench.core.claim import DeclaredClaim
 from bench.core.errors import UsageError
 from bench.core.metrics import METRICS
 from bench.report.markers import BEGIN, END, write_between_markers
+from bench.report.section_notes import notes
 from tests.support.frames import CELLS, MACHINE, Rows, frame, notebook_like, run, runs
 from tests.support.rendering import Format, table_in
 
@@ -361,3 +362,22 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatc
         write_between_markers(readme, "new")
     assert readme.read_text() == f"{BEGIN}\nold\n{END}\n"
     assert [p.name for p in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_the_intervals_of_a_table_hold_together_where_that_is_asked_for() -> None:
+    """Each by itself misses now and then: of 20 intervals about one does."""
+    measured = frame(*runs(CELLS, range(3), notebook_like))
+    (alone,), (together,) = (summarise(measured, simultaneous=simultaneous) for simultaneous in (False, True))
+    assert alone.together == 0
+    assert together.together == sum(row.intervals for row in alone.rows) > 9
+    assert "Intervals are 95 % each" in notes(alone)[0]
+    assert (
+        f"All {together.together} intervals of this table hold together with 95 %: each is of 99." in notes(together)[0]
+    )
+    for before, after in zip(alone.rows, together.rows, strict=True):
+        for name in ("accuracy", "loss", "train_seconds"):
+            narrow, wide = before.estimates[name], after.estimates[name]
+            assert narrow.value == wide.value
+            assert narrow.interval
+            assert wide.interval
+            assert wide.interval.low < narrow.interval.low < narrow.interval.high < wide.interval.high
