@@ -23,7 +23,7 @@ settings.load_profile("bench")
 def pytest_configure(config: pytest.Config) -> None:
     # a shell's background jobs ignore Ctrl-C, and so would the programs that the tests start and interrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.addinivalue_line("markers", "extra(name): needs an optional dependency: jax, torch")
+    config.addinivalue_line("markers", "extra(module): needs a module of an extra: jax, torch, ray, pynvml")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,7 +37,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if find_spec(name) is None:
             if os.environ.get("BENCH_TEST_EXTRAS"):
                 pytest.fail(f"{name} is not installed, and BENCH_TEST_EXTRAS says that it must be")
-            pytest.skip(f"needs {name}: pip install -c locks/extras.txt {name}")
+            pytest.skip(f"needs {name}: make extras")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -91,16 +91,18 @@ def test_without_the_library_there_is_no_card(monkeypatch: pytest.MonkeyPatch) -
     assert open_gpu("gpu:0", {}) is None
 
 
+@pytest.mark.extra("pynvml")
 def test_the_functions_that_are_asked_are_those_of_nvidia_ml_py() -> None:
-    pynvml = pytest.importorskip("pynvml")
+    pynvml = importlib.import_module("pynvml")
     named = set(re.findall(r"\bnvml\.(\w+)", inspect.getsource(nvml)))
     assert len(named) > 15
     assert [name for name in named if not hasattr(pynvml, name)] == []
     assert [name for name in named if not hasattr(FakeNvml, name)] == []
 
 
+@pytest.mark.extra("pynvml")
 def test_throttle_reasons_are_the_bits_of_the_header() -> None:
-    pynvml = pytest.importorskip("pynvml")
+    pynvml = importlib.import_module("pynvml")
     bits = {getattr(pynvml, name) for name in dir(pynvml) if re.fullmatch(r"nvmlClocksThrottleReason\w+", name)}
     assert set(nvml.THROTTLE_REASONS) <= bits
 
