@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,10 +26,12 @@ from bench.plan.gate import Gate, read_gate
 from bench.report.document import Document
 from bench.report.text import render_text
 from bench.report.verdicts import verdicts_data, verdicts_document
+from scripts.simulate_anchor import SCENARIOS, counted, residuals
 from tests.analysis.test_comparison import of, side, wobbling
 from tests.analysis.test_occasions import DAY, on_days
 from tests.support.frames import MACHINE
 
+RECORDING = Path(__file__).parents[2] / "results" / "reference" / "duels" / "anchored.json"
 ANCHOR = "version 1, NumPy 2.4.0, some BLAS 1.0"
 LSTM = Case(cell="lstm")
 ANCHORED = METRICS["step_over_anchor"]
@@ -185,6 +189,15 @@ def test_the_comparison_states_what_stands_for_training_and_what_it_rests_on() -
     assert training["judged_instead"] == "step_over_anchor"
     (anchored,) = [finding for finding in listed if finding["metric"] == "step_over_anchor"]
     assert anchored["drift"] == {"moved": pytest.approx(math.log(0.98))}
+
+
+@pytest.mark.parametrize(
+    "name", ["18 groups of 1.5 %, drift of 8 %, sensitivity 0.85", "18 groups of 1.5 %, unseen 1 %, 10 nights before"]
+)
+def test_a_small_part_of_the_simulation_gives_few_wrong_verdicts(name: str) -> None:
+    """docs/between-days.md has the whole. Of 40 comparisons a rate of 1 % gives more than 3 with a chance of 0.1 %."""
+    noise = residuals(json.loads(RECORDING.read_text()))
+    assert counted(SCENARIOS[name], noise, comparisons=40, seed=1).any_wrong <= 3
 
 
 def test_a_series_over_nights_is_of_the_ratio_and_not_of_the_machine() -> None:
