@@ -109,10 +109,11 @@ def main() -> int:
     parser.add_argument("--blocks", type=int, default=2, help="for each node")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "cluster-scale.json")
     parser.add_argument("--simulate", action="store_true", help="only the simulation, as a row on standard output")
+    parser.add_argument("--runs", type=int, default=100_000, help="that are simulated")
     arguments = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)  # the nodes' processes import what this one does
     if arguments.simulate:
-        print(json.dumps(simulated(nodes=1_000, runs=100_000)))
+        print(json.dumps(simulated(nodes=1_000, runs=arguments.runs)))
         return 0
     rows: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
 
@@ -148,10 +149,10 @@ def scaled(number: int, seconds: float, blocks: int) -> dict[str, float]:
 
 def on_cluster(number: int, seconds: float, blocks: int) -> tuple[float, float]:
     """When the first run of a campaign was given out, and when the last was stored."""
-    import_ray()
-    from ray.cluster_utils import Cluster
-
     with tempfile.TemporaryDirectory(prefix="scale-") as scratch, loopback_environment():
+        import_ray()
+        from ray.cluster_utils import Cluster
+
         folder = Path(scratch)
         (folder / "script.json").write_text(json.dumps({"seconds": seconds}))
         cluster = Cluster()
@@ -213,7 +214,7 @@ def simulated(nodes: int, runs: int) -> dict[str, float]:
     """What the driver needs for so many runs on so many nodes: seconds of CPU, and memory."""
     begun = time.process_time()
     with tempfile.TemporaryDirectory(prefix="scale-") as scratch, Leases(Path(scratch)) as leases:
-        measurement = Measurement.of(Path(scratch), leases, runs // CONFIGURATIONS + 1)
+        measurement = Measurement.of(Path(scratch), leases, runs // CONFIGURATIONS)
         planned = time.process_time()
         cluster = FakeCluster(
             {f"node {number}": FakeNode(seconds=10.0 + number % 7) for number in range(nodes)},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -193,7 +194,7 @@ class CampaignDriver:
             return
         match event:
             case Admitted(facts=facts):
-                node.facts = facts
+                node.facts, node.machine = facts, ""
                 for note in facts.notes:
                     self._reporter.note(f"{node.name}: {note}")
                 if facts.refusals:
@@ -217,10 +218,12 @@ class CampaignDriver:
 
     def _mark_shared(self) -> None:
         """Mark the machines that several nodes measure on; once marked they stay so, whatever dies."""
-        boots = [node.facts.boot for node in self._nodes.values() if node.facts and node.measures]
-        self._shared_boots |= {boot for boot in boots if boots.count(boot) > 1}
+        boots = Counter(node.facts.boot for node in self._nodes.values() if node.facts and node.measures)
+        newly_shared = {boot for boot, number in boots.items() if number > 1} - self._shared_boots
+        self._shared_boots |= newly_shared
         for node in self._nodes.values():
-            node.mark(node.facts is not None and node.facts.boot in self._shared_boots)
+            if node.facts is not None and (not node.machine or node.facts.boot in newly_shared):
+                node.mark(node.facts.boot in self._shared_boots)
         self._machines = frozenset(node.machine for node in self._nodes.values() if node.measures and node.machine)
 
     def _store(self, node: ClusterNode, result: NodeRun) -> None:

@@ -6,6 +6,7 @@ Its nodes listen on the loopback interface alone, and want a token that only thi
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 from collections.abc import Iterator
@@ -46,7 +47,9 @@ def local_cluster(nodes: int) -> Iterator[str]:
             cluster.wait_for_nodes()
             yield str(cluster.address)
         finally:
-            cluster.shutdown()
+            # not `cluster.shutdown`, which refuses where the driver could not leave, its head being dead
+            for node in cluster.list_all_nodes():
+                node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
 
 
 @contextlib.contextmanager
@@ -57,7 +60,7 @@ def loopback_environment() -> Iterator[None]:
     """
     variables = {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": _token(),
         # else Ray takes the address that others reach in the place of 127.0.0.1
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
@@ -71,3 +74,9 @@ def loopback_environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@functools.cache
+def _token() -> str:
+    """The token of this process's clusters: Ray reads it once."""
+    return secrets.token_hex(32)

@@ -5,12 +5,14 @@ Ray is imported here and in `bench.cluster.local_cluster`, when a command names 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import shlex
 import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +23,7 @@ from bench.cluster.installation import PROVISION
 from bench.cluster.node import MeasuringNode, NodeFacts, NodeSettings, RunOrder
 from bench.cluster.nodes import Admitted, Lost, NodeEvent, Refused, RunArrived
 from bench.cluster.provision import Equipped, Provision, equip
-from bench.core.errors import BenchError, UsageError
+from bench.core.errors import BenchError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     import ray
@@ -75,6 +77,7 @@ class RayNodes:
         process: type[NodeProcess] | None = None,
     ) -> None:
         self._ray = import_ray()
+        self._head_is_gone = False
         self._address, self._provision, self._process = address, provision, process or NodeProcess
         self._connect()
         self._sent = {name: self._ray.put(content) for name, content in sent.items()}
@@ -112,6 +115,9 @@ class RayNodes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._head_is_gone:
+            atexit.register(_end_without_leaving)
+            return
         for node in list(self._actors):
             self.stop(node)
         self._ray.shutdown()
@@ -137,6 +143,7 @@ class RayNodes:
                 return
             except OSError:
                 time.sleep(_HEAD_SECONDS / 2 if attempt < _HEAD_ATTEMPTS - 1 else 0)
+        self._head_is_gone = True
         raise UsageError(
             f"the head of the cluster at {host}:{port} is gone. What is finished is kept: start the cluster again, and "
             f"the same command goes on."
@@ -177,7 +184,8 @@ class RayNodes:
     def stop(self, node: str) -> None:
         """Kill the node's process; its servers and runs die with it."""
         self._pending = {ref: each for ref, each in self._pending.items() if each != node}
-        if (actor := self._actors.pop(node, None)) is not None:
+        actor = self._actors.pop(node, None)
+        if actor is not None and not self._head_is_gone:
             with contextlib.suppress(Exception):  # it is dead, or its cluster is
                 self._ray.kill(actor)
 
@@ -241,6 +249,13 @@ def _on(node: str) -> NodeAffinitySchedulingStrategy:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _end_without_leaving() -> None:
+    """End the process whose cluster has lost its head: Ray would wait for it, and its threads crash the interpreter."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ExitCode.USAGE)
 
 
 def _last_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import heapq
 from collections.abc import Callable, Mapping
@@ -127,8 +128,15 @@ class FakeCluster:
         )
 
 
+@functools.cache
+def _facts(machine: Machine) -> tuple[str, str]:
+    """A machine's record and fingerprint, each machine once: simulations have many thousands of runs."""
+    return machine.to_json(), machine.fingerprint
+
+
 def a_run(campaign: Campaign, order: RunOrder, machine: Machine, fake: FakeNode) -> Run:
     """The run that a node was asked for."""
+    machine_json, machine_fingerprint = _facts(machine)
     facts: dict[str, Any] = {"software_json": "{}", "software_fingerprint": "s", "host_json": "{}"}
     seconds = {"train": fake.seconds / 2, "validate": fake.seconds / 4}
     return Run(
@@ -142,8 +150,8 @@ def a_run(campaign: Campaign, order: RunOrder, machine: Machine, fake: FakeNode)
         log=None if fake.status is Status.OK else "logs/one.log",
         started_at=order.started_at,
         isolation="fork",
-        machine_json=machine.to_json(),
-        machine_fingerprint=machine.fingerprint,
+        machine_json=machine_json,
+        machine_fingerprint=machine_fingerprint,
         metadata=RunMetadata(attested_kernel="generic", other_cpu_fraction=fake.disturbed, data_digest="d"),
         observations=tuple(
             Observation(phase=phase, epoch=1, seconds=each, samples=100, loss=0.1, accuracy=0.9)
