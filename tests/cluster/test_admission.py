@@ -137,10 +137,9 @@ def test_data_of_the_catalogue_come_from_the_nodes_cache_else_from_the_driver_ve
 
 
 def test_other_data_of_the_users_are_refused(driver: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    requirements, _, _ = required("tasks=data_here:factory", "batch_size=5")
-    (Path.cwd() / "data_here.py").write_text(DATA.replace("4, 2)", "4, 2) + 1"))
-    _, others, _ = required("tasks=data_here:factory", "batch_size=5")
-    admission, _ = as_node(requirements, others, tmp_path)
+    requirements, sent, _ = required("tasks=data_here:factory", "batch_size=5")
+    wanted = replace(requirements, prepared={"data_here:factory": "0" * 64})
+    admission, _ = as_node(wanted, sent, tmp_path)
     assert "the data of data_here:factory that arrived here are not those of the driver" in admission.sentence
 
 
