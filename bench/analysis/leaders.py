@@ -17,6 +17,7 @@ from bench.analysis.records import RunRecord
 from bench.analysis.rows import Row, difference_between, ratio_between
 from bench.analysis.stats import CONFIDENCE, Estimate
 from bench.analysis.summary import Section
+from bench.core.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,16 @@ def fastest_to_infer(section: Section) -> Leader | None:
 
 
 def least_memory(section: Section) -> Leader | None:
-    """The row with the lowest median peak of memory above the start; None where none was recorded."""
+    """The row with the lowest median peak of memory above the start; None where none was recorded.
+
+    Allocators take memory in large pieces: what lies below the metric's noise floor is no difference.
+    """
+    margins = METRICS["memory_bytes"].margins
+    floor = margins.floor if margins else 0.0
 
     def beats(leader: Row, rival: Row, confidence: float) -> bool:
         interval = difference_between(rival, leader, "memory_bytes", confidence).interval
-        return interval is not None and interval.low > 0
+        return interval is not None and interval.low > floor * leader.estimates["memory_bytes"].value
 
     return _leader(section.rows, lambda row: row.estimates.get("memory_bytes"), 1, beats)
 

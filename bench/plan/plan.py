@@ -121,7 +121,7 @@ def make_plan(
         scheduled += [ScheduledCase(replace(case, seed=seed, repeat=repeat), block, 0) for case in order]
     return Plan(
         suite=suite.name,
-        title=suite.title,
+        title=_title(suite, substitutes or {}),
         order_seed=order_seed,
         silence_seconds=settings.silence_seconds,
         scheduled=tuple(replace(case, position=position) for position, case in enumerate(scheduled)),
@@ -129,6 +129,12 @@ def make_plan(
         data={name: task.digest for name in suite.values("tasks") if (task := tasks.find(name)).file},
         claims=suite.claims,
     )
+
+
+def _title(suite: Suite, substitutes: Mapping[str, str]) -> str:
+    """The suite's, and what stands in for data that can't be had."""
+    instead = [f"{name} in place of {task}" for task, name in substitutes.items()]
+    return f"{suite.title} (here on {', '.join(instead)})" if instead else suite.title
 
 
 def _crossed(axes: Axes, substitutes: Mapping[str, str]) -> Iterator[Case]:

@@ -22,6 +22,7 @@ from bench.analysis.stats import (
     mean_t,
     median_runs,
     paired_ratio,
+    stands_above,
     trimmed_t,
     unpaired_difference,
     unpaired_ratio,
@@ -306,3 +307,16 @@ def test_harrell_and_davis_s_quantile_is_scipy_s(at: float) -> None:
         assert harrell_davis(values, at) == pytest.approx(float(scipy.stats.mstats.hdquantiles(values, [at])[0]))
     assert math.isnan(harrell_davis([], at))
     assert harrell_davis([3.0, math.nan], at) == pytest.approx(3.0)
+
+
+def test_only_an_interval_above_all_others_stands_above_them() -> None:
+    high, apart, overlapping, unknown = (
+        Estimate(9.0, Interval(8.0, 10.0), 6),
+        Estimate(5.0, Interval(4.0, 6.0), 6),
+        Estimate(7.0, Interval(6.0, 8.1), 6),
+        Estimate(1.0, None, 1),
+    )
+    assert stands_above(high, [apart])
+    assert not stands_above(high, [apart, overlapping])
+    assert not stands_above(high, [apart, unknown])
+    assert not stands_above(unknown, [])

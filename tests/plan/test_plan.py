@@ -253,6 +253,7 @@ def test_what_is_left_out_is_part_of_the_hash() -> None:
 
 def test_a_task_stands_in_for_another_and_is_run_once() -> None:
     made = plan("mnist_rows", "tasks=mnist,mnist_5k", substitutes={"mnist": "mnist_5k"})
+    assert made.title.endswith("(here on mnist_5k in place of mnist)")
     assert {scheduled.case.task for scheduled in made.scheduled} == {"mnist_5k"}
     assert len(made.scheduled) == 9
 

@@ -159,6 +159,18 @@ def test_rows_can_be_hidden_and_what_is_left_copied(browser: Any, index: Path) -
     opened.context.close()
 
 
+def test_no_column_is_cut_on_paper(browser: Any, index: Path) -> None:
+    """A4 with Chromium's margins is 720 pixels wide."""
+    printed = Opened(browser, index, width=720)
+    printed.page.emulate_media(media="print")
+    ends = printed.page.evaluate(
+        "[...document.querySelectorAll('table.sortable')].map(t => t.getBoundingClientRect().right)"
+    )
+    printed.context.close()
+    assert ends
+    assert max(ends) <= 720
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_accessibility_check_passes(browser: Any, index: Path, scheme: str) -> None:
     needed("axe-core (npm install --no-save axe-core)", AXE.is_file())

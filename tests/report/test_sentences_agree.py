@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.analysis.leaders import best_scoring, fastest_to_train
+from bench.analysis.leaders import best_scoring, fastest_to_train, least_memory
 from bench.analysis.pairs import all_pairs
 from bench.analysis.rows import Row, difference_between, ratio_between
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.core.units import significant
-from bench.report.figures.accuracy_against_time import _title
+from bench.report.figures import accuracy_against_time, peak_memory
 from bench.report.recommendation import exchange, recommendation
 from bench.report.values import row_label
 from tests.support.frames import CELLS, Rows, frame, run
@@ -28,13 +28,14 @@ def stores(draw: st.DrawFn) -> list[Rows]:
     observed = []
     for cell in cells:
         accuracy, seconds = draw(st.floats(0.5, 0.99)), draw(st.floats(1, 50))
-        epochs = draw(st.sampled_from((2, 2, 2, 4)))
+        epochs, memory = draw(st.sampled_from((2, 2, 2, 4))), draw(st.sampled_from((1e8, 1e8, 3e8)))
         campaign = draw(st.sampled_from(("c1", "c1", "c1", "c2")))
         spread = draw(st.sampled_from((0.0, 0.001, 0.2)))
         for seed in draw(st.lists(st.integers(0, 4), min_size=1, max_size=4, unique=True)):
             wobble = draw(st.floats(-1, 1))
             figures: dict[str, Any] = {
                 "accuracy": round(min(1.0, max(0.0, accuracy + spread * wobble)), 3),
+                "memory_bytes": int(memory * (1 + spread * wobble)),
                 "epoch_seconds": (seconds * 2, *(seconds * (1 + spread * wobble),) * (epochs - 1)),
             }
             if draw(st.integers(0, 9)) == 0:
@@ -88,7 +89,12 @@ def test_no_sentence_denies_the_table_or_another_sentence(observed: list[Rows]) 
         if pair.metric.name == "train_seconds" and pair.against.cell == "simple_rnn" and pair.row.ratio:
             assert pair.change.value == pytest.approx(pair.row.ratio.value)
 
-    # the title of the figure follows the verdicts
+    # the titles of the figures follow the verdicts
+    least = least_memory(section)
+    if least is not None:
+        title = peak_memory._title(section)
+        assert ("the least memory" in title) == least.clear
+        assert ("can't be distinguished" in title) == bool(least.rivals)
     front = [row for row in section.rows if row.estimates.keys() >= {"accuracy", "train_seconds"}]
     if front:
-        assert ("not yet certain" not in _title(section, front)) == (len(certain) >= 2)
+        assert ("not yet certain" not in accuracy_against_time._title(section, front)) == (len(certain) >= 2)

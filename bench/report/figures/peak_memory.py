@@ -22,17 +22,20 @@ def draw_peak_memory(_: Measured, section: Section) -> style.Drawing:
         )
     (fig, ax), data, rows = style.dots_of_rows(section, "memory_bytes", 1e-6, "MB")
     ax.set_xlabel("peak memory above the start, MB (10⁶ bytes)")
-    least = least_memory(section)
-    assert least is not None
-    needs = f"{significant(least.figure.value / 1e6)} MB"
-    if not least.compared:
-        title = f"{row_label(least.row)} needs {needs}"
-    elif least.clear:
-        title = f"{row_label(least.row)} needs the least memory, {needs}"
-    else:
-        rival = row_label(least.rivals[0])
-        title = f"{row_label(least.row)} needs {needs}, and can't be distinguished from {rival}"
+    title = _title(section)
     caption = (
         f"{style.DOTS_CAPTION}; resident memory above what there was before the model was built. {style.runs_in(rows)}."
     )
     return style.Drawing(title, caption, f"Peak memory: {style.values_in_words(data, 'MB')}.", fig, data)
+
+
+def _title(section: Section) -> str:
+    """Who needs the least where that is certain; else who leads by the estimate, and a row that may need less."""
+    least = least_memory(section)
+    assert least is not None
+    name, needs = row_label(least.row), f"{significant(least.figure.value / 1e6)} MB"
+    if not least.compared:
+        return f"{name} needs {needs}"
+    if least.clear:
+        return f"{name} needs the least memory, {needs}"
+    return f"{name} needs {needs}, and can't be distinguished from {row_label(least.rivals[0])}"

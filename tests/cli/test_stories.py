@@ -1,4 +1,4 @@
-"""A researcher's way from a question to a paper, start to end, by the commands that the guides have."""
+"""Two users' ways, start to end, by the commands that the guides have: to a paper, and through an hour in class."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -109,3 +110,43 @@ def test_from_a_question_to_a_paper(run: Any, tmp_path: Path) -> None:
     assert b"/FontFile2" in content
     # all epochs took the same to the last digit, which gives no interval: the figure claims nothing of times
     assert "on the Pareto front; it is not yet certain" in caption
+
+
+def test_an_hour_in_class_without_a_network(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two laptops measure what comes with the program; the teacher puts both folders on a page."""
+
+    def no_network(*_: object, **__: object) -> None:
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setenv("HOME", str(tmp_path))  # nor does Keras's cache have the digits
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    measure = session.run_session
+
+    for student, processor in (("ann", "Laptop of 2019"), ("ben", "Laptop of 2024")):
+        folder = tmp_path / student
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        assert "bench run quick" in run("bench")
+
+        def on_laptop(
+            prepared: PreparedSuite, settings: Any, reporter: Any, processor: str = processor
+        ) -> session.SessionOutcome:
+            laptop = replace(prepared.machine, cpu_model=processor)
+            return measure(replace(prepared, machine=laptop), settings, reporter)
+
+        monkeypatch.setattr(session, "run_session", on_laptop)
+        table = run("bench run --set seeds=0..2 --set epochs=2")
+        assert "mnist_5k · notebook network" in table  # the digits that come with the program, and it says so
+        (manifest,) = (folder / "results" / "local" / "campaigns").glob("*.json")
+        assert json.loads(manifest.read_text())["plan"]["title"].endswith("(here on mnist_5k in place of mnist)")
+
+    monkeypatch.chdir(tmp_path)
+    both = run("bench table ann/results/local ben/results/local")
+    assert both.index("Laptop of 2019") < both.index("Laptop of 2024")
+    assert "because of another machine" in " ".join(both.split())
+    counted = csv.DictReader(io.StringIO(run("bench table ann/results/local ben/results/local --format csv")))
+    assert [(row["cell"], row["runs_ok"]) for row in counted] == 2 * [("simple_rnn", "3"), ("lstm", "3"), ("gru", "3")]
