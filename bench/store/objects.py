@@ -39,12 +39,8 @@ _RETRIES = 5
 _MORE_RETRIES = 9
 """How often one that keeps what was measured is: about 50 s in all."""
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-_OTHER_CREDENTIALS = (
-    "AWS_SKIP_SIGNATURE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
+_METADATA_SERVICE = ("/latest/api/token", "/latest/meta-data/")
+"""What is asked for credentials, of the machine that EC2 lends, where no setting gives any."""
 
 
 def store_path(name: str | Path) -> Path:
@@ -327,11 +323,11 @@ def _refusal(address: str, endpoint: str, error: Exception) -> UsageError:
 
     first = str(error).partition("\n")[0]
     why = first.rpartition(" - ")[2].partition(": <")[0]
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or "403 Forbidden" in first:
-        why, way = "access denied", f"check {' and '.join(_CREDENTIALS)}, and what they may do in this bucket"
-    elif not any(os.environ.get(name) for name in (_CREDENTIALS[0], *_OTHER_CREDENTIALS)):
+    if any(part in first for part in _METADATA_SERVICE):
         why = "there are no credentials"
         way = f"set {' and '.join(_CREDENTIALS)}, or AWS_SKIP_SIGNATURE=true for a public bucket"
+    elif isinstance(error, PermissionDeniedError | UnauthenticatedError) or "403 Forbidden" in first:
+        why, way = "access denied", f"check {' and '.join(_CREDENTIALS)}, and what they may do in this bucket"
     elif "redirect" in first:
         way = "set AWS_REGION to the bucket's"
     else:

@@ -274,6 +274,17 @@ def test_a_bucket_that_is_missing_is_named(address: ObjectPath) -> None:
         load([address])
 
 
+def test_without_credentials_the_settings_are_named(
+    server: S3Server, address: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", server.endpoint)
+    server.answer = lambda environ: "403 Forbidden" if environ["PATH_INFO"].startswith("/latest/") else None
+    with pytest.raises(UsageError, match=r"no credentials\): set AWS_ACCESS_KEY_ID and .* AWS_SKIP_SIGNATURE"):
+        load([ObjectPath("s3://without-credentials/x")])
+
+
 def test_without_obstore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, address: ObjectPath) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(UsageError, match=r"need obstore.*\.\[s3\]"):
