@@ -45,6 +45,35 @@ def test_jax_loops_and_unrolls_and_the_loaded_programs_show_it(tmp_path: Path) -
     assert settings["recurrent_a"] == {"dtype": "float32", "use_cudnn": None, "unroll": True}
 
 
+ONE_SEQUENCE = """
+import keras
+import numpy as np
+from bench.worker.backends import load_backend
+from bench.worker.evidence.programs import Scopes
+
+STEPS = 5
+backend = load_backend("jax")
+backend.configure("cpu", 0)
+inputs = keras.Input((STEPS, 3))
+layers = {name: keras.layers.SimpleRNN(4, unroll=unroll, return_sequences=True, name=name)
+          for name, unroll in (("recurrent_a", True), ("recurrent_b", False))}
+model = keras.Model(inputs, layers["recurrent_b"](layers["recurrent_a"](inputs)))
+infer = backend.compile_inference(model)
+for batch in (1, 2):
+    infer(np.ones((batch, STEPS, 3), "float32"))
+shown = backend.attest(model, layers, Scopes.of_names(tuple(layers), STEPS))["compiled"]
+print({name: evidence.kernel for name, evidence in shown.items()})
+"""
+
+
+@pytest.mark.extra("jax")
+def test_products_of_one_sequence_have_no_name_in_jax_and_are_seen() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_SEQUENCE], env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1:] == ["{'recurrent_a': 'unrolled', 'recurrent_b': 'generic'}"], done.stderr
+
+
 SYNCHRONISED = """
 import numpy as np
 from bench.worker.backends import load_backend

@@ -161,7 +161,7 @@ class JaxBackend:
 
     def attest(self, model: keras.Model, layers: Mapping[str, keras.Layer], scopes: Scopes) -> dict[str, Program]:
         loaded = {
-            phase: [read_phase(phase, scopes, partial(_read_module, phase, module)) for module in _modules(*names)]
+            phase: [read_phase(phase, scopes, partial(_read_module, module)) for module in _modules(*names)]
             for phase, names in _PROGRAMS.items()
         }
         evidence = {phase: agreed_by_layer(programs) for phase, programs in loaded.items() if programs}
@@ -254,11 +254,14 @@ def _modules(*names: str) -> list[Any]:
     return [module for module in modules if module.name in names]
 
 
-def _read_module(phase: str, module: Any, scopes: Scopes) -> Program:
-    text = _PARAMETERS.sub(r'\1"', module.to_string())
-    # in one step of one sequence XLA makes products of a vector, without a name: what takes their results has it
-    text = _TAKES_PRODUCT.sub(r"\1dot(", text) if phase == STREAMING else text
-    return read_hlo(text, hlo_digest(_bare_text(module)), scopes)
+def _read_module(module: Any, scopes: Scopes) -> Program:
+    text, artefact = _PARAMETERS.sub(r'\1"', module.to_string()), hlo_digest(_bare_text(module))
+    program = read_hlo(text, artefact, scopes)
+    if all(shown.operations for shown in program.values()):
+        return program
+    # of a single sequence XLA makes products of a vector, without a name: what takes their results has it
+    by_results = read_hlo(_TAKES_PRODUCT.sub(r"\1dot(", text), artefact, scopes)
+    return {layer: shown if shown.operations else by_results[layer] for layer, shown in program.items()}
 
 
 def _bare_text(module: Any) -> str:
