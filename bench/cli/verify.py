@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 REFERENCE = Path("results/reference/mnist_rows")
 """What is verified if nothing is named."""
-_NEEDED = ("status", "machine_fingerprint", "software_fingerprint", "epoch", "loss", "accuracy", "mae", "seconds")
+_NEEDED = (
+    "status",
+    "machine_fingerprint",
+    "software_fingerprint",
+    "data_digest",
+    "epoch",
+    "loss",
+    "accuracy",
+    "mae",
+    "seconds",
+)
 
 
 def verify(
@@ -70,6 +80,7 @@ def verify_again(store: Path, wanted: str | None, data_dir: Path | None, *, work
         differ = " and ".join(name for name, agrees in same.items() if not agrees)
         notify(f"another {differ}: losses and accuracies must lie within the spread of the store's own seeds")
     again = _run_again(case, data_dir, worker)
+    _check_data(case, str(recorded["data_digest"]), str(again.iloc[0]["data_digest"]))
     seeds = frame[(frame["configuration_id"] == recorded["configuration_id"]) & (frame["status"] == "ok")]
     checks = check(stored, again, seeds, exact=exact)
     rows = tuple(
@@ -178,6 +189,15 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
         notify(f"the run ended {first['status']}: {first['error']}")
         raise typer.Exit(ExitCode.RUNS_FAILED)
     return frame
+
+
+def _check_data(case: Case, stored: str, here: str) -> None:
+    """Refuse to compare losses on different data, as those of a user's task are whose function has changed."""
+    if stored != here:
+        raise NoVerdictError(
+            f"the data of {case.task} are others than those that the store was measured on (digest {here[:12]}, and "
+            f"{stored[:12]} there): their losses can't be compared."
+        )
 
 
 _SILENCE_SECONDS = 600.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -160,11 +161,11 @@ def _subject(finding: Finding) -> str:
 
 
 def _change(metric: Metric, finding: Finding) -> str:
-    """The ratio, or the difference in points, with its own 95 % interval."""
+    """The ratio, or the difference, with its own 95 % interval."""
     change = finding.change
     if change is None:
         return NONE
-    number, between = (_ratio, "–") if metric.as_ratio else (_points, " to ")
+    number, between = (_ratio, "–") if metric.as_ratio else (partial(_difference, metric), " to ")
     return f"{number(change.value)}{_interval(change.interval, number, between)}"
 
 
@@ -176,8 +177,10 @@ def _ratio(x: float) -> str:
     return f"{x:.3f}" if x < 9.9995 else significant(x)
 
 
-def _points(x: float) -> str:
-    return f"{100 * x:+.2f}".replace("-", "−")
+def _difference(metric: Metric, x: float) -> str:
+    """A difference on the last scale of the metric's unit: of fractions it is in points."""
+    scale = metric.unit.scales[-1]
+    return f"{scale.factor * x:+.{2 if scale.decimals is None else scale.decimals}f}".replace("-", "−")
 
 
 # --- what stands around them ---
@@ -266,11 +269,12 @@ def _notes(comparison: Comparison, gate: Gate) -> list[str]:
 def _interval_notes(comparison: Comparison) -> Iterator[str]:
     """What the changes that are shown are, and which intervals the verdicts rest on."""
     changes = [(finding.metric, finding.change) for finding in comparison.findings if finding.metric and finding.change]
-    differences = dict.fromkeys(metric.title for metric, _ in changes if not metric.as_ratio)
+    differences = dict.fromkeys(metric for metric, _ in changes if not metric.as_ratio)
     if any(change.interval for _, change in changes):
         yield "The intervals shown are of 95 % each: Student's t, for ratios on their logarithms."
-    if differences:
-        yield f"The change of {', '.join(differences)} is new − base, in points."
+    for unit in dict.fromkeys(metric.unit.difference for metric in differences):
+        titles = ", ".join(metric.title for metric in differences if metric.unit.difference == unit)
+        yield f"The change of {titles} is new − base{f', in{unit}' if unit else ''}."
     if comparison.intervals > 1 and _judged(comparison):
         level = 100 * comparison.confidence
         yield (

@@ -64,6 +64,18 @@ def test_a_changed_loss_is_found(store: Path, tmp_path: Path) -> None:
     assert output.count("DIFFERS") == 5
 
 
+def test_other_data_are_no_reason_for_a_verdict(store: Path, tmp_path: Path) -> None:
+    """The data of a user's task are what its function gives today."""
+    (tmp_path / "runs").mkdir()
+    for path in (store / "runs").iterdir():
+        whole = pq.read_table(path)
+        place = whole.schema.get_field_index("data_digest")
+        digests = pa.array(["of other data"] * len(whole)).cast(whole.schema.field(place).type)
+        pq.write_table(whole.set_column(place, whole.schema.field(place), digests), tmp_path / "runs" / path.name)
+    with pytest.raises(NoVerdictError, match="the data of mnist_5k are others than those that the store was measured"):
+        verified(str(tmp_path), "--case", "gru")
+
+
 def test_a_run_that_fails_now(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "script.json"
     script.write_text('{"*": "fail"}')

@@ -136,3 +136,18 @@ def test_the_headline_counts_the_worst_first_and_tells_what_is_not_required() ->
 )
 def test_figures_have_their_units(metric: str, value: float | None, shown: str) -> None:
     assert measured_value(METRICS[metric], value) == shown
+
+
+def test_a_change_has_the_unit_of_its_metric() -> None:
+    """Accuracy in points; R², which is no fraction, as the number that it is."""
+
+    def measured(campaign: str, r2: float) -> pd.DataFrame:
+        runs = [run(Case(cell="gru", seed=seed), campaign=campaign, accuracy=0.9 + r2) for seed in range(3)]
+        return frame(*([{**row, "r2": r2 + 0.001 * seed} for row in rows] for seed, rows in enumerate(runs)))
+
+    comparison = compare(measured("old", 0.01), measured("new", 0.03), Gate(drift=0.01), names=("old", "new"))
+    lines = [" ".join(line.split()) for line in verdicts_in(comparison, Gate(), "text", 140).splitlines()]
+    assert any("R² 0.0110 0.0310 +0.0200" in line for line in lines), lines
+    assert any("91.00 % 93.00 % +2.00" in line for line in lines), lines
+    assert "· The change of accuracy is new − base, in points." in lines
+    assert "· The change of R² is new − base." in lines
