@@ -115,11 +115,11 @@ class PendingFinding:
         metric, sample, basis = self.metric, self.sample, self.sample.basis(self.metric.replicate)
         if self.same_runs:
             return self._finding(Verdict.SAME, None, "the same runs on both sides")
-        if not self.needs_interval and sample.n >= self.fewest:
-            if self.stand_in is None:
-                return self._finding(Verdict.INCONCLUSIVE, None, basis, UNKNOWN_DRIFT)
+        if self.stand_in is not None and self._drift_unknown:
             why = f"how far the machine drifted is not known, and {self.stand_in.title} is judged instead"
             return replace(self._finding(Verdict.INCONCLUSIVE, None, basis, why), stand_in=self.stand_in)
+        if not self.needs_interval and sample.n >= self.fewest:
+            return self._finding(Verdict.INCONCLUSIVE, None, basis, UNKNOWN_DRIFT)
         if not self.needs_interval:
             why = f"too few: {self.fewest} {metric.replicate}s a side are the least that a verdict rests on"
             return self._finding(Verdict.INCONCLUSIVE, None, basis, why)

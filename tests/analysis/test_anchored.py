@@ -99,6 +99,15 @@ def test_with_an_anchor_on_both_sides_a_time_has_a_verdict(ratio: float, verdict
     assert comparison.exit_code(Gate()) is code
 
 
+def test_few_runs_are_enough_where_the_anchor_stands_for_their_times() -> None:
+    """As two stores of `make quick` have them: three runs a side decide no time, and their process groups do."""
+    frames = [on_days({day: side(name, n=3)}) for day, name in enumerate(("b", "n"))]
+    comparison = compare(frames[0], frames[1], Gate(), interleaved=known(b=figures(), n=figures(day=1)))
+    assert of(comparison).stand_in is ANCHORED
+    assert of(comparison, "step_over_anchor").verdict is Verdict.SAME
+    assert comparison.exit_code(Gate()) is ExitCode.OK
+
+
 def test_without_an_anchor_on_either_side_or_with_an_unlike_one_nothing_stands_for_training() -> None:
     for base, new in (
         (figures(), None),
