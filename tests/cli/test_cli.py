@@ -602,6 +602,7 @@ def test_the_version(run: Bench) -> None:
 
 VERBS = [
     "run",
+    "slurm",
     "plan",
     "table",
     "report",
