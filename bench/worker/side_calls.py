@@ -14,6 +14,7 @@ import keras
 
 from bench.catalog.streaming import streaming_refusal
 from bench.core import code
+from bench.core.metric import STREAMING
 from bench.core.observation import RunMetadata
 from bench.core.protocol import CodeImported, Emit, FailedRun, InvalidRun, Request, TimedBatch
 from bench.worker.data import Data, task_of
@@ -63,7 +64,8 @@ def time_calls(request: Request, emit: Emit, next_command: Callable[[], int]) ->
     emit(
         RunMetadata(
             parameters=parameters,
-            attested_kernel=attestation.kernel,
+            # in a single step no kernel has its loop, by which it would be known
+            attested_kernel="step" if path == STREAMING else attestation.kernel,
             attestation_json=attestation.to_json(),
             extra_json=attestation.settings_json(),
         )
