@@ -44,7 +44,7 @@ from tests.support.harness import ROOT, BenchProcess, choose, fake_bench
 
 WEIGHTS = {"run": 4.0, "server": 3.0, "node process": 5.0, "raylet": 4.0, "driver": 3.0, "head": 0.5, "stop": 0.3}
 """What is killed how often."""
-KILLS_EACH = 40
+KILLS_EACH = 20
 """Of a campaign."""
 NODES = 4
 STOPPED_SECONDS = 45.0
@@ -198,7 +198,7 @@ def campaign(folder: Path, seed: str) -> dict[str, Any]:
                     _kill(victim)
                 if target == "head":
                     assert bench.harness is not None
-                    code = bench.harness.wait(90)
+                    code = bench.harness.wait(180)
                     if code not in (ExitCode.USAGE, -signal.SIGKILL):
                         wrong.append(f"the driver ended with {code} where the head was killed: {bench.tail()}")
                     victims.close()

@@ -45,6 +45,7 @@ class CampaignDriver:
         node_settings: what nodes need to know.
         nodes: the cluster's.
         reporter: is given the progress.
+        shared: whether the nodes are known to share a machine, whatever they report.
         clock: seconds.
         now: the time that runs begin at, UTC.
     """
@@ -58,6 +59,7 @@ class CampaignDriver:
         nodes: ClusterNodes,
         reporter: ClusterReporter,
         *,
+        shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -72,6 +74,7 @@ class CampaignDriver:
         self._idle: dict[str, ClusterNode] = {}
         self._machines: frozenset[str] = frozenset()
         """Fingerprints of the machines on which nodes measure."""
+        self._shared = shared
         self._shared_boots: set[str] = set()
         self._first_checks = True
         self._time = TimeLeft(())
@@ -219,7 +222,7 @@ class CampaignDriver:
     def _mark_shared(self) -> None:
         """Mark the machines that several nodes measure on; once marked they stay so, whatever dies."""
         boots = Counter(node.facts.boot for node in self._nodes.values() if node.facts and node.measures)
-        newly_shared = {boot for boot, number in boots.items() if number > 1} - self._shared_boots
+        newly_shared = {boot for boot, number in boots.items() if number > 1 or self._shared} - self._shared_boots
         self._shared_boots |= newly_shared
         for node in self._nodes.values():
             if node.facts is not None and (not node.machine or node.facts.boot in newly_shared):

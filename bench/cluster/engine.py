@@ -98,4 +98,6 @@ class RayEngine:
             isolation=settings.isolation,
         )
         with self.cluster.joined() as address, RayNodes(address, sent, self.provision) as nodes:
-            return CampaignDriver(plan, settings, session, node_settings, nodes, self.reporter).run()
+            return CampaignDriver(
+                plan, settings, session, node_settings, nodes, self.reporter, shared=self.cluster.local_nodes > 1
+            ).run()

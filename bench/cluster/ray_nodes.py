@@ -13,6 +13,7 @@ import shlex
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,6 +81,8 @@ class RayNodes:
         self._head_is_gone = False
         self._address, self._provision, self._process = address, provision, process or NodeProcess
         self._connect()
+        self._left = threading.Event()
+        threading.Thread(target=self._watch_head, name="head", daemon=True).start()
         self._sent = {name: self._ray.put(content) for name, content in sent.items()}
         self._resources: dict[str, dict[str, float]] = {}
         self._actors: dict[str, Any] = {}
@@ -108,6 +111,7 @@ class RayNodes:
 
         # Ray prints, among the results, that a node has died, with its last log: what has died is reported here
         self._ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
+        self._head = str(self._ray.get_runtime_context().gcs_address)
         for number, handler in handlers.items():  # Ray's would end this process at once
             signal.signal(number, handler)
 
@@ -118,6 +122,7 @@ class RayNodes:
         if self._head_is_gone:
             atexit.register(_end_without_leaving)
             return
+        self._left.set()
         for node in list(self._actors):
             self.stop(node)
         self._ray.shutdown()
@@ -136,18 +141,36 @@ class RayNodes:
 
     def _check_head(self) -> None:
         """Ray ends a process whose cluster has lost its head, after a minute, without a word to it."""
-        host, _, port = self._ray.get_runtime_context().gcs_address.rpartition(":")
         for attempt in range(_HEAD_ATTEMPTS):
-            try:
-                socket.create_connection((host, int(port)), _HEAD_SECONDS).close()
+            if self._head_is_there():
                 return
-            except OSError:
-                time.sleep(_HEAD_SECONDS / 2 if attempt < _HEAD_ATTEMPTS - 1 else 0)
+            time.sleep(_HEAD_SECONDS / 2 if attempt < _HEAD_ATTEMPTS - 1 else 0)
         self._head_is_gone = True
-        raise UsageError(
-            f"the head of the cluster at {host}:{port} is gone. What is finished is kept: start the cluster again, and "
+        raise UsageError(self._gone)
+
+    @property
+    def _gone(self) -> str:
+        return (
+            f"the head of the cluster at {self._head} is gone. What is finished is kept: start the cluster again, and "
             f"the same command goes on."
         )
+
+    def _head_is_there(self) -> bool:
+        host, _, port = self._head.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), _HEAD_SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+    def _watch_head(self) -> None:
+        """End a process that waits in Ray for a head that is gone, which may take it for ever."""
+        failures = 0
+        while not self._left.wait(_HEAD_SECONDS):
+            failures = 0 if self._head_is_there() else failures + 1
+            if failures >= 3 * _HEAD_ATTEMPTS:
+                print(f"bench: {self._gone}", file=sys.stderr)
+                _end_without_leaving()
 
     def start(self, node: str, settings: NodeSettings) -> None:
         """Start the node's process and let it check itself."""

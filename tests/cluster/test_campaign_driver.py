@@ -79,7 +79,7 @@ class Campaigns:
     plan: Plan
     record: Record = field(default_factory=Record)
 
-    def run(self, cluster: FakeCluster, **options: Any) -> CampaignOutcome:
+    def run(self, cluster: FakeCluster, *, shared: bool = False, **options: Any) -> CampaignOutcome:
         settings = CampaignSettings(
             folder=self.folder,
             conditions=RunConditions(campaign=CAMPAIGN, machine=LAPTOP, software={}, data={}),
@@ -89,7 +89,9 @@ class Campaigns:
             campaign=CAMPAIGN, requirements=cast(Requirements, None), silence_seconds=60.0, worker="fake"
         )
         session = SessionSettings(results=self.folder, command="bench run", **options)
-        driver = CampaignDriver(self.plan, settings, session, node_settings, cluster, self.record, clock=cluster.clock)
+        driver = CampaignDriver(
+            self.plan, settings, session, node_settings, cluster, self.record, shared=shared, clock=cluster.clock
+        )
         return driver.run()
 
     def problems(self) -> list[str]:
@@ -319,3 +321,20 @@ def test_a_driver_whose_campaign_was_taken_over_stores_nothing_more(campaigns: C
     with pytest.raises(UsageError, match="was taken over by another process"):
         campaigns.run(FakeCluster({"a": FakeNode()}))
     assert list((campaigns.folder / "runs").glob("*.parquet")) == []
+
+
+def test_nodes_that_are_known_to_share_a_machine_are_marked_from_the_first_run_on(campaigns: Campaigns) -> None:
+    """A node that was checked late would make the first one's block start again, as on another machine."""
+
+    class Late(FakeCluster):
+        def alive(self) -> Mapping[str, str]:
+            if self.now > 15:
+                self.nodes.setdefault("b", FakeNode(boot="one machine"))
+            return super().alive()
+
+    cluster = Late({"a": FakeNode(boot="one machine")})
+    campaigns.run(cluster, shared=True)
+    assert campaigns.problems() == []
+    assert len(cluster.orders) == 12
+    runs = store.load([campaigns.folder]).drop_duplicates("run_id")
+    assert set(runs["machine_fingerprint"]) == {replace(LAPTOP, shared_by=SHARED).fingerprint}
