@@ -57,6 +57,7 @@ def import_ray() -> Any:
         raise UsageError(
             "--on needs Ray, which is not installed in this Python environment: `pip install 'rnn-bench[ray]'`."
         ) from None
+    logging.getLogger("ray").setLevel(logging.ERROR)  # what it notes is of no use to who measures
     return ray
 
 
