@@ -1,4 +1,4 @@
-"""The parts of docs/results.md beyond rows of digits: what cells remember over a delay, and steps one at a time.
+"""The parts of docs/results.md beyond rows of digits: what cells remember over a delay.
 
 As in `scripts.results_page`, the sentences hold no figure, and no finding that the data might contradict.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
-from scripts.results_format import TITLES, Json, backend, figure, interval, reading, sections, table
+from scripts.results_format import TITLES, Json, figure, interval, sections, table
 
 BAI_2018 = ("accuracy: gru > simple_rnn", "accuracy: lstm > simple_rnn", "accuracy: gru > lstm")
 
@@ -23,7 +23,7 @@ def adding(read: Sequence[Json]) -> Iterator[str]:
     """The adding problem: at which delays a cell still learns, and what it takes."""
     (section,) = read
     yield (
-        f"## Memory over a delay\n\n{_conditions('adding', read)} {_BESIDE} Two numbers of a sequence are marked, and "
+        f"## Memory over a delay\n\n{_conditions('adding', read)} Two numbers of a sequence are marked, and "
         f"their sum is asked for; a loss of 0.1667, the variance of the sum, is that of a network that has "
         f"learnt nothing."
     )
@@ -47,7 +47,7 @@ def adding(read: Sequence[Json]) -> Iterator[str]:
 def pixels(read: Sequence[Json]) -> Iterator[str]:
     """Images read pixel by pixel, by cells of as many parameters."""
     yield (
-        f"## Images read pixel by pixel\n\n{_conditions('pixels', read)} {_BESIDE} Digits of 14 × 14 pixels, each the "
+        f"## Images read pixel by pixel\n\n{_conditions('pixels', read)} Digits of 14 × 14 pixels, each the "
         f"mean of four, one a step: in their order, and in one order that was drawn once. The widths give the cells "
         f"as many parameters. The claims are the order in table 1 of Bai, Kolter and Koltun (2018)."
     )
@@ -70,67 +70,6 @@ def pixels(read: Sequence[Json]) -> Iterator[str]:
     yield _claims(read)
 
 
-def streaming(read: Sequence[Json]) -> Iterator[str]:
-    """What a step costs, with the state carried, and what LiteRT gives."""
-    rows = [(section, row, path) for section in read for row in section["rows"] for path in row["inference"]]
-    yield (
-        f"## A step at a time\n\n{_conditions('streaming', read)} A call takes one step of a sequence and carries the "
-        f"state on; outputs after each step are those of the whole sequence, or the run is invalid. *Cheaper* is how "
-        f"many times the time of a step the whole window takes, run anew, by the compiled call."
-    )
-    yield table(
-        ("backend", "runtime", "weights", "cell", "ran", "µs a step", "p99 µs", f"steps/s at {STREAMS}", "cheaper"),
-        (
-            (
-                *_who(section, row),
-                ", ".join(path["kernels_attested"]),
-                interval(path["p50_seconds"], 1e6),
-                figure(1e6 * path["p99_seconds"]["value"]),
-                figure(path["samples_per_second"][STREAMS]["value"]),
-                interval(row["window_over_step"]),
-            )
-            for section, row, path in rows
-            if path["entry"] == "streaming"
-        ),
-    )
-    yield (
-        "LiteRT runs the whole sequence without loops, in 32 bits and with weights of 8; *lost* is accuracy on the "
-        "test set, in points."
-    )
-    yield table(
-        ("weights", "cell", "latency, ratio to Keras", "reading", "lost"),
-        (
-            (
-                *_who(section, row)[2:],
-                interval(row["compiled_latency_over_keras"]),
-                _reading(row["compiled_latency_over_keras"]),
-                interval(row["accuracy_lost"], 100),
-            )
-            for section, row, path in rows
-            if row["axes"]["runtime"] == "litert" and path["entry"] == "compiled"
-        ),
-    )
-
-
-STREAMS = "256"
-"""How many sequences are read side by side where many are."""
-
-
-def _who(section: Json, row: Json) -> tuple[str, str, str, str]:
-    axes = row["axes"]
-    return (backend(section), axes.get("runtime", "keras"), axes.get("dtype", "float32"), TITLES[row["cell"]])
-
-
-def _reading(ratio: Json | None) -> str:
-    return "–" if ratio is None else reading(ratio, "faster", "slower")
-
-
-_BESIDE = (
-    "Other work ran beside these runs, at a lower priority: it made them slower, "
-    "and changed nothing in what was learnt."
-)
-
-
 def _claims(read: Sequence[Json]) -> str:
     return table(
         ("task", "claim", "verdict", "figures"),
@@ -148,5 +87,6 @@ def _conditions(name: str, read: Sequence[Json]) -> str:
     return (
         f"The suite `{name}`: {len(rows)} configurations, {max(row['seeds'] for row in rows)} seeds, "
         f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {machine['cpu_model']}, "
-        f"{machine['usable_cores']} cores."
+        f"{machine['usable_cores']} cores. Other work ran beside these runs, at a lower priority: it made them slower, "
+        f"and changed nothing in what was learnt."
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from bench.analysis.scaling import SIZES, Crossover, ScalingLaw, SizeSeries, find_crossovers, find_series, fit
 from bench.analysis.summary import Section
-from bench.core.axes import varying
+from bench.core.axes import BY_FIELD, varying
 from bench.core.units import significant
 from bench.report.document import Block, Column, Figure, FigureNotDrawn, Gallery, Heading, Notes, Paragraph, Table
 from bench.report.figures import saved
@@ -28,14 +28,24 @@ def growth_blocks(sections: Iterable[Section]) -> list[Block]:
     if not groups:
         return []
     blocks: list[Block] = [Heading("How training time grows", level=2, anchor="scaling")]
-    for number, all_series in enumerate(groups, start=1):
+    for number, (all_series, apart) in enumerate(zip(groups, _apart(groups), strict=True), start=1):
         laws = [law for series in all_series if (law := fit(series))]
         shared = varying(law.series.case for law in laws)
-        blocks.append(_laws_table(laws, shared))
+        blocks.append(_laws_table(laws, shared, apart))
         blocks.append(Gallery(tuple(_figures(laws, shared)), prefix=f"growth{number}-"))
         crossovers = find_crossovers(all_series)
-        blocks.append(_crossovers_table(crossovers, shared) if crossovers else Paragraph("None overtakes another."))
+        none = Paragraph(f"None overtakes another{apart}.")
+        blocks.append(_crossovers_table(crossovers, shared, apart) if crossovers else none)
     return [*blocks, Notes((SCALING_NOTE,))]
+
+
+def _apart(groups: Sequence[Sequence[SizeSeries]]) -> list[str]:
+    """What sets each group apart from the others, as the end of a caption; empty where no axis does."""
+    cases = [[series.case for series in group] for group in groups]
+    within = {name for group in cases for name in varying(group)}
+    names = [name for name in varying(case for group in cases for case in group) if name not in within]
+    words = [", ".join(BY_FIELD[name].in_words(getattr(group[0], name)) for name in names) for group in cases]
+    return [f" ({each})" if each else "" for each in words]
 
 
 def _figures(laws: list[ScalingLaw], shared: tuple[str, ...]) -> Iterator[Figure | FigureNotDrawn]:
@@ -45,7 +55,7 @@ def _figures(laws: list[ScalingLaw], shared: tuple[str, ...]) -> Iterator[Figure
         yield saved(size, f"Training time against {size}", partial(draw_growth, of_size, names))
 
 
-def _laws_table(laws: list[ScalingLaw], shared: tuple[str, ...]) -> Table:
+def _laws_table(laws: list[ScalingLaw], shared: tuple[str, ...], apart: str) -> Table:
     heads = ("grows with", "configuration", "values", "exponent", "law", "error", "s/epoch", "µs a dependent step")
     return Table(
         tuple(Column(head, left=place < 3) for place, head in enumerate(heads)),
@@ -62,11 +72,11 @@ def _laws_table(laws: list[ScalingLaw], shared: tuple[str, ...]) -> Table:
             )
             for law in laws
         ),
-        caption="Laws that the seconds an epoch follow",
+        caption=f"Laws that the seconds an epoch follow{apart}",
     )
 
 
-def _crossovers_table(crossovers: list[Crossover], shared: tuple[str, ...]) -> Table:
+def _crossovers_table(crossovers: list[Crossover], shared: tuple[str, ...], apart: str) -> Table:
     heads = ("size", "faster below", "faster above", "from")
     return Table(
         tuple(Column(head, left=place < 3) for place, head in enumerate(heads)),
@@ -79,7 +89,7 @@ def _crossovers_table(crossovers: list[Crossover], shared: tuple[str, ...]) -> T
             )
             for each in crossovers
         ),
-        caption="Where one overtakes another, within what was measured",
+        caption=f"Where one overtakes another, within what was measured{apart}",
     )
 
 

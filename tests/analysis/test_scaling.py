@@ -11,15 +11,20 @@ import pytest
 from bench.analysis.scaling import exponent, find_crossovers, find_series, fit
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
-from bench.report.document import Figure, Gallery
+from bench.report.document import Figure, Gallery, Paragraph
 from bench.report.growth import growth_blocks
-from tests.support.frames import frame, run
+from tests.support.frames import SOFTWARE, frame, run
 
 UNITS = (16, 32, 64, 128, 256)
 
 
 def sections(
-    times: dict[str, Callable[[int], float]], *, size: str = "units", values: tuple[int, ...] = UNITS, seeds: int = 3
+    times: dict[str, Callable[[int], float]],
+    *,
+    size: str = "units",
+    values: tuple[int, ...] = UNITS,
+    seeds: int = 3,
+    backend: str = "tensorflow",
 ) -> tuple[Section, ...]:
     """Runs of cells whose seconds an epoch are a function of a size, but for 2 % of chance."""
     random = np.random.default_rng(1)
@@ -29,8 +34,10 @@ def sections(
             for seed in range(seeds):
                 seconds = law(value) * float(np.exp(0.02 * random.standard_normal()))
                 sized: dict[str, Any] = {size: value}
-                case = Case(cell=cell, task="noise", seed=seed, **sized)
-                runs.append(run(case, epoch_seconds=(9.0, seconds, seconds), data=f"{size}-{value}"))
+                case = Case(cell=cell, task="noise", backend=backend, seed=seed, **sized)
+                software = {**SOFTWARE, "backend": backend}
+                epochs = (9.0, seconds, seconds)
+                runs.append(run(case, epoch_seconds=epochs, data=f"{size}-{value}", software=software))
     return summarise(frame(*runs))
 
 
@@ -102,3 +109,11 @@ def test_the_report_shows_laws_only_where_a_size_varies() -> None:
     ]
     assert [row[:3] for row in crossovers.rows] == [("units", "simple_rnn", "lstm")]
     assert growth_blocks(sections({"lstm": float}, values=(16, 32))) == []
+
+
+def test_tables_of_several_backends_name_theirs() -> None:
+    both = [*sections({"lstm": float}), *sections({"lstm": float}, backend="jax")]
+    captions = [block.caption for block in growth_blocks(both) if hasattr(block, "rows")]
+    assert captions == [f"Laws that the seconds an epoch follow ({name})" for name in ("tensorflow", "jax")]
+    texts = [block.text for block in growth_blocks(both) if isinstance(block, Paragraph)]
+    assert texts == ["None overtakes another (tensorflow).", "None overtakes another (jax)."]
