@@ -63,10 +63,10 @@ def test_a_node_and_then_the_driver_are_killed_and_each_case_is_measured_once(tm
         assert bench.harness is not None
         bench.harness.send_signal(signal.SIGKILL)
         bench.harness.wait()
-        assert bench.orphans(30) == []
+        assert bench.orphans(90) == []
         script.write_text(json.dumps({"seconds": 0.0}))
         assert bench.finish(timeout=120) == ExitCode.OK, bench.tail()
-        assert bench.orphans(30) == []
+        assert bench.orphans(90) == []
     finally:
         bench.stop()
     assert violations(results) == []
