@@ -28,7 +28,7 @@ help:
 	@echo 'make test    the tests'
 	@echo 'make lint    style and types'
 	@echo 'make setup   only set up .venv'
-	@echo 'make extras  set up JAX, torch, ONNX Runtime and LiteRT too'
+	@echo 'make extras  set up what is optional too: JAX, torch, ONNX Runtime, LiteRT, object stores, Ray'
 
 setup: $(VENV)/.base
 
@@ -94,7 +94,7 @@ $(VENV)/.dev: locks/dev.txt $(VENV)/.base
 	@touch $@
 
 $(VENV)/.extras: locks/extras.txt $(VENV)/.base
-	@$(PIP) -c locks/extras.txt jax torch onnx onnxruntime tf2onnx ai-edge-litert
+	@$(PIP) -c locks/extras.txt jax torch onnx onnxruntime tf2onnx ai-edge-litert obstore ray nvidia-ml-py
 	@touch $@
 
 # Each backend wants CUDA libraries of another version, so none shares its environment with another's: the base, whose
