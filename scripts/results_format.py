@@ -16,7 +16,14 @@ REFERENCE = "results/reference"
 
 Json = Mapping[str, Any]
 
-TITLES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU", "tensorflow": "TensorFlow", "jax": "JAX"}
+TITLES = {
+    "simple_rnn": "SimpleRNN",
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "min_gru": "minGRU",
+    "tensorflow": "TensorFlow",
+    "jax": "JAX",
+}
 
 
 def sections(name: str, *options: str) -> list[Json]:

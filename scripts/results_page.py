@@ -10,7 +10,7 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.core.metric import SEQUENCE_PATHS
-from scripts import results_sequences
+from scripts import results_costs, results_sequences
 from scripts.results_format import TITLES, Json, backend, figure, interval, reading, sections, table
 
 LARGEST_BATCH = "1024"
@@ -26,6 +26,7 @@ def page() -> str:
         *inference(stores["inference"]),
         *peers(stores["peers"]),
         *results_sequences.parts(),
+        *results_costs.parts(),
         ELSEWHERE,
     )
     return "\n\n".join(parts) + "\n"

@@ -22,6 +22,7 @@ from tests.support.rendering import table_in
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference" / "mnist_rows"
+SUITES = ("kernels", "inference", "peers", "adding", "pixels", "options", "scaling")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_the_committed_report_is_made_from_it() -> None:
     assert names == set(made)
 
 
-@pytest.mark.parametrize("suite", ["kernels", "inference", "peers", "adding", "pixels"])
+@pytest.mark.parametrize("suite", SUITES)
 def test_the_other_references_are_whole_campaigns_that_ran_what_was_asked(suite: str) -> None:
     folder = ROOT / "results" / "reference" / suite
     (manifest,) = read_manifests(folder)
@@ -130,7 +131,7 @@ def test_pixels_shows_the_order_of_bai_2018_where_they_are_permuted() -> None:
     assert [judged.verdict for judged in judge_claims(in_order)] == [ClaimVerdict.HOLDS, ClaimVerdict.CANNOT_TELL]
 
 
-@pytest.mark.parametrize("suite", ["mnist_rows", "kernels", "inference", "peers", "adding", "pixels"])
+@pytest.mark.parametrize("suite", ["mnist_rows", *SUITES])
 def test_no_reference_names_a_folder_or_a_host_of_the_machine_it_was_made_on(suite: str) -> None:
     folder = ROOT / "results" / "reference" / suite
     frame = load([folder], warn=pytest.fail)
