@@ -11,7 +11,7 @@ import pytest
 from bench.analysis.scaling import exponent, find_crossovers, find_series, fit
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
-from bench.report.document import Figure, Gallery, Paragraph
+from bench.report.document import Figure, Gallery, Paragraph, Table
 from bench.report.growth import growth_blocks
 from tests.support.frames import SOFTWARE, frame, run
 
@@ -113,7 +113,7 @@ def test_the_report_shows_laws_only_where_a_size_varies() -> None:
 
 def test_tables_of_several_backends_name_theirs() -> None:
     both = [*sections({"lstm": float}), *sections({"lstm": float}, backend="jax")]
-    captions = [block.caption for block in growth_blocks(both) if hasattr(block, "rows")]
+    captions = [block.caption for block in growth_blocks(both) if isinstance(block, Table)]
     assert captions == [f"Laws that the seconds an epoch follow ({name})" for name in ("tensorflow", "jax")]
     texts = [block.text for block in growth_blocks(both) if isinstance(block, Paragraph)]
     assert texts == ["None overtakes another (tensorflow).", "None overtakes another (jax)."]
