@@ -68,7 +68,7 @@ def check_users_factories(
             else:
                 log.unlink(missing_ok=True)
     if problems:
-        lines = [f"{problem}." for problem in list(problems)[:_SHOWN]]
+        lines = [f"{problem.rstrip('.')}." for problem in list(problems)[:_SHOWN]]
         if len(problems) > _SHOWN:
             lines.append(f"And {len(problems) - _SHOWN} more.")
         head = f"nothing was measured, because a network cannot be built (logs: {logs}):"

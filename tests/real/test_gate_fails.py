@@ -36,9 +36,20 @@ def cell(units, activation, return_sequences, name):
     wide = keras.layers.SimpleRNN(512, return_sequences=return_sequences, **zeros)
     return keras.Sequential([wide, keras.layers.Dense(units, kernel_initializer="zeros")], name=name)
 """
+# It can be built, so the run begins.
 CRASHING = """
+import keras
+
+
+class Crashing(keras.layers.SimpleRNN):
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        if training:
+            raise RuntimeError("a bug of this commit")
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+
 def cell(units, activation, return_sequences, name):
-    raise RuntimeError("a bug of this commit")
+    return Crashing(units, return_sequences=return_sequences, name=name)
 """
 ONLY_TIME = """[gate]
 drift = "20 %"
