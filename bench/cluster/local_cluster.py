@@ -9,11 +9,14 @@ import contextlib
 import functools
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 
 from bench.cluster.ray_nodes import SLOT, import_ray
 
 LOOPBACK = "127.0.0.1"
+_LONGEST_FOLDER = 30
+"""Characters of a temporary folder; Ray's sockets lie some 70 below it, and the kernel takes no name above 107."""
 _OBJECT_STORE_BYTES = 100 << 20
 """The smallest that Ray takes is 75 MiB; a node's largest object is the data of a task."""
 
@@ -63,6 +66,7 @@ def loopback_environment() -> Iterator[None]:
         "RAY_AUTH_TOKEN": _token(),
         # else Ray takes the address that others reach in the place of 127.0.0.1
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        **({"RAY_TMPDIR": "/tmp"} if len(tempfile.gettempdir()) > _LONGEST_FOLDER else {}),
     }
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

@@ -16,7 +16,7 @@ from bench.core.protocol import DUEL_PROTOCOL
 from bench.duel.layout import source_folders, top_level_names
 from bench.duel.sides import PreparedSide, UnpackedCommit, environment_side
 from bench.duel.unpack import copy_working_tree, unpack_commit
-from bench.host.checkout import commit_of, is_owned_by_another, run_git, safe_directory, subjects
+from bench.host.checkout import DIRTY, commit_of, is_owned_by_another, run_git, safe_directory, subjects
 from bench.host.procfs import read_text
 from bench.plan.project import find_project
 from bench.run.server import WorkerEnvironment
@@ -52,7 +52,7 @@ def commit_side(
     """
     top = Path(_path(_git(Path.cwd(), text, "rev-parse", "--show-toplevel")))
     inner = _path(_git(Path.cwd(), text, "rev-parse", "--show-prefix"))
-    name = commit_name(text)
+    name = _working_tree_name() if text == WORKING_TREE else commit_name(text)
     title = _unpacked(text, name, top, folder, notify)
     root = folder / inner
     if text == WORKING_TREE:
@@ -207,6 +207,15 @@ def _check_protocol(title: str, root: Path) -> None:
 def _path(printed: bytes) -> str:
     """A path that git printed, which may end with any character itself."""
     return os.fsdecode(printed).removesuffix("\n")
+
+
+def _working_tree_name() -> str | None:
+    """The commit that is checked out, with the mark of changed files; None where there is none.
+
+    Without a look at the files: git would run the filters that the repository has configured.
+    """
+    head = run_git(Path.cwd(), "rev-parse", "--verify", "-q", "HEAD")
+    return None if head.returncode else f"{head.stdout.decode().strip()}{DIRTY}"
 
 
 def _git(folder: Path, text: str, *arguments: str) -> bytes:

@@ -682,7 +682,7 @@ def test_shell_completion(tmp_path: Path) -> None:
     environ = {**os.environ, "_BENCH_COMPLETE": "source_bash"}
     done = subprocess.run(BENCH, capture_output=True, text=True, env=environ, cwd=tmp_path)
     assert "_BENCH_COMPLETE" in done.stdout
-    words = {**os.environ, "_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": "bench pl", "COMP_CWORD": "1"}
+    words = {**os.environ, "_BENCH_COMPLETE": "complete_bash", "COMP_WORDS": "bench\npl", "COMP_CWORD": "1"}
     done = subprocess.run(BENCH, capture_output=True, text=True, env=words, cwd=tmp_path)
     assert done.stdout.split() == ["plan"]
 

@@ -261,7 +261,7 @@ def test_a_server_that_was_killed_is_replaced(duel: Duel) -> None:
         (["batch_size=32", "batch_size=64"], "the sides have different batch sizes (32, 64)"),
         (["kernel=generic", "kernel=cudnn"], "side B (kernel=cudnn) cannot run here: lstm: cuDNN runs on NVIDIA GPUs"),
         (
-            ["units=64", "units=65", "--phase", "streaming-calls", "--set", "stateful=true"],
+            ["units=64", "units=65", "--phase", "streaming-calls", "--set", "stateful=true", "--set", "batch_size=25"],
             "--phase streaming-calls: a st",
         ),
         (["units=64", "units=65", "--budget", "0"], "--budget 0 is no time"),

@@ -70,8 +70,8 @@ def test_what_cannot_be_asked_for_ends_in_a_sentence(
     [
         (["dropout=0.2"], "compare without dropout"),
         (["stateful=true", "batch_size=10", "latency_calls=0"], "a stateful layer computes what any other does"),
-        (["cells=tests.real.user_cells:small_gru"], "there is no reference of tests.real.user_cells:small_gru"),
-        (["networks=tests.real.user_models:build"], "there is no reference of a network of your own"),
+        (["cells=tests.real.user_cells:good"], "there is no reference of tests.real.user_cells:good"),
+        (["networks=tests.real.user_models:network"], "there is no reference of a network of your own"),
     ],
 )
 def test_nothing_to_compare_ends_with_3(

@@ -17,11 +17,11 @@ from bench.run.model_probe import ModelAttestation
     [
         (["nowhere:build"], "no module for the model 'nowhere:build' (on the command line)"),
         (["build"], "no module for the model 'build'"),
-        (["json:loads", "--data", "nowhere:data"], "no module for the data factory 'nowhere:data' (--data)"),
-        (["json:loads", "--set", "cells=lstm"], "--set cells doesn't concern a model"),
-        (["json:loads", "--set", "backends=thaeno"], "thaeno"),
-        (["json:loads", "--probe"], "--probe is for the matrix"),
-        (["--data", "json:loads"], "--data is for a model"),
+        (["platform:node", "--data", "nowhere:data"], "no module for the data factory 'nowhere:data' (--data)"),
+        (["platform:node", "--set", "cells=lstm"], "--set cells doesn't concern a model"),
+        (["platform:node", "--set", "backends=thaeno"], "thaeno"),
+        (["platform:node", "--probe"], "--probe is for the matrix"),
+        (["--data", "platform:node"], "--data is for a model"),
         (["--steps", "3"], "--steps is for a model"),
     ],
 )
@@ -44,10 +44,10 @@ def test_a_model_that_could_not_be_trained_somewhere_ends_with_4(
         return [ModelAttestation(case=c, error="it is none", evidence={}, facts={}, parameters=None) for c in cases]
 
     monkeypatch.setattr(model_probe, "attest_model", refused)
-    monkeypatch.setattr("sys.argv", ["bench", "kernels", "json:loads", "--format", "json"])
+    monkeypatch.setattr("sys.argv", ["bench", "kernels", "platform:node", "--format", "json"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 4
     written = capsys.readouterr()
     assert json.loads(written.out)["attestations"][0]["error"] == "it is none"
-    assert "json:loads × tensorflow × cpu: it is none" in written.err
+    assert "platform:node × tensorflow × cpu: it is none" in written.err

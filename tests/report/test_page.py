@@ -259,7 +259,7 @@ def test_two_tasks_and_two_machines_are_sections_of_their_own(tmp_path: Path) ->
     )
     report = report_of(tmp_path)
     anchors = [block.anchor for block in report.walk() if isinstance(block, Heading) and block.anchor]
-    assert anchors == ["s1-top", "s2-top", "s3-top"]
+    assert anchors == ["s1-top", "s2-top", "s3-top", "machines"]
     names = [name for name in report_files(report) if name.endswith("training_seconds.svg")]
     assert len(names) == 3
     page = _Page(render_html(report))
