@@ -76,10 +76,12 @@ def test_with_a_gpu_both_networks_matter(capsys: pytest.CaptureFixture[str], mon
     for e in entries:
         case = Case(**{name: e[name] for name in ("cell", "kernel", "backend", "device", "network")})
         assert e["reason"] == kernel_refusal(case)
-        if (e["kernel"], e["device"]) == ("compiled", "gpu:0"):
+        if e["backend"] == "torch":
+            assert e["absent"] == "torch: install it"
+        elif (e["kernel"], e["device"]) == ("compiled", "gpu:0"):
             assert "needs Triton" in e["absent"]
         else:
-            assert e["absent"] == ("torch: install it" if e["backend"] == "torch" else None)
+            assert e["absent"] is None
 
 
 def test_a_device_that_is_not_here_is_assumed(
