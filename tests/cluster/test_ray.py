@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import signal
 import time
@@ -25,7 +24,7 @@ from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
 from tests.support.harness import BenchProcess, fake_bench, violations
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+pytestmark = pytest.mark.extra("ray")
 
 PLAN = ("run", "quick", "--set", "tasks=mnist_5k", "--set", "seeds=0..5", "--set", "epochs=1")
 
