@@ -119,7 +119,6 @@ def kernels(
     from bench.host.hardware import read_machine
     from bench.host.software import read_software
     from bench.report.kernel_matrix import matrix_data, matrix_document
-    from bench.report.option_matrix import option_data, option_document
     from bench.run.probe import ProbeCache
 
     machine = read_machine()
@@ -142,6 +141,8 @@ def kernels(
     if not (options or time):
         put(fmt, lambda: matrix_document(known_cases), lambda: matrix_data(known_cases))
         return
+    from bench.report.option_matrix import option_data, option_document
+
     costs = measure_costs(suite, lambda case: _plain(case, suite), machine, results or LOCAL_RESULTS) if time else None
     by_case = costs.by_case if costs else {}
     put(fmt, lambda: option_document(known_cases, by_case), lambda: option_data(known_cases, by_case))

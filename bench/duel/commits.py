@@ -212,7 +212,7 @@ def _path(printed: bytes) -> str:
 def _working_tree_name() -> str | None:
     """The commit that is checked out, with the mark of changed files; None where there is none.
 
-    Without a look at the files: git would run the filters that the repository has configured.
+    The files are not read: git would run the filters that the repository has configured.
     """
     head = run_git(Path.cwd(), "rev-parse", "--verify", "-q", "HEAD")
     return None if head.returncode else f"{head.stdout.decode().strip()}{DIRTY}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.analysis.option_costs import OptionCost
 from bench.catalog.matrix import PHASES, Availability, option_of
 from bench.core.case import Case
 from bench.core.units import significant
@@ -13,6 +12,9 @@ from bench.report.document import Block, Column, Document, Heading, Notes, Parag
 from bench.report.jsonout import estimate_object
 from bench.report.kernel_matrix import MATRIX_FIELDS, PROBED, Reasons, absence, group_heading, legend
 from bench.report.values import NONE, count, ranged, together
+
+if TYPE_CHECKING:
+    from bench.analysis.option_costs import OptionCost
 
 _NO_OPTION = "none"
 _TIMES = "Training time of an epoch: without an option, and with each as a ratio to it (95 % interval)."
