@@ -10,12 +10,14 @@ with 1 where they don't, with 3 where there is no counter (virtual machines most
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 from bench.core.units import significant
+from bench.host.cuda_devices import CUDA_ORDER
 from bench.host.energy import EnergyCounter, measure_idle, open_counter
 from bench.host.nvml import open_gpu
 
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("device", nargs="?", default="cpu")
     parser.add_argument("--repeats", type=int, default=10)
     given = parser.parse_args()
+    os.environ.update(CUDA_ORDER)  # before CUDA starts in this process
     counter = open_counter(open_gpu(given.device), given.device)
     idle = measure_idle(counter, 5.0) if counter else None
     if counter is None or idle is None:

@@ -67,12 +67,16 @@ def refusal(case: Case, host: Capabilities) -> str | None:
 
 
 def missing(case: Case, host: Capabilities) -> str | None:
-    """What this host lacks for a case: its backend, device or runtime; None where it is all there."""
+    """What this host lacks for a case: its backend, device, runtime, or what compiles for it; None where it has all.
+
+    What can be had nowhere needs no compiler.
+    """
+    compiles = case.kernel == "compiled" and kernel_refusal(case) is None
     return (
         host.backends[case.backend]
         or host.device_problem(case.device)
         or host.runtimes.get(case.runtime)
-        or (host.compile_problem(case.device) if case.kernel == "compiled" else None)
+        or (host.compile_problem(case.device) if compiles else None)
     )
 
 

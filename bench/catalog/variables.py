@@ -18,7 +18,12 @@ PREFIX = "env."
 """What stands before a variable's name in `--set` and in a side of a duel."""
 
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\S+)")
-_OWN_AXES = {"KERAS_BACKEND": "backends", "PYTHONPATH": "a virtual environment", "PYTHONUNBUFFERED": "nothing"}
+_OWN_AXES = {
+    "KERAS_BACKEND": "backends",
+    "PYTHONPATH": "a virtual environment",
+    "PYTHONUNBUFFERED": "nothing",
+    "CUDA_DEVICE_ORDER": "CUDA_VISIBLE_DEVICES with the identifier of a card (nvidia-smi -L)",
+}
 """Variables that the harness sets itself, and what sets the same."""
 
 

@@ -44,6 +44,9 @@ has another version, or none.
 MEMORY_FRACTION = "BENCH_DEVICE_MEMORY_FRACTION"
 """The environment variable of a side that shares a card: the part of its memory that the side may take."""
 
+MEMORY_LIMIT = "BENCH_DEVICE_MEMORY_LIMIT_MIB"
+"""The same in MiB, for a backend that knows no parts; where the driver has reported how much the card has."""
+
 
 class TimedPhase(StrEnum):
     """What a side of a duel does."""

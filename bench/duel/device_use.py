@@ -6,11 +6,14 @@ So what a side uses while it waits is seen where all of them wait: in a group, o
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bench.host.nvml import Gpu, GpuReading, open_gpu
+from bench.duel.sides import PreparedSide
+from bench.host.cuda_devices import VISIBLE
+from bench.host.nvml import GpuReading, OpenCard, open_gpu
 
 _SAMPLE_SECONDS = 1.0
 """The longest that a driver's sample covers."""
@@ -37,7 +40,7 @@ class DeviceWatch:
     """Asks the drivers of the sides' cards, of a process group at a time; asks nothing where no side has a card.
 
     Args:
-        devices: by side.
+        sides: by number; the variables of a side may show it another card.
         open_card: gives the card of a device.
         wait: waits so many seconds.
         now: seconds since 1970, which a driver's samples are stamped with.
@@ -45,14 +48,16 @@ class DeviceWatch:
 
     def __init__(
         self,
-        devices: Mapping[int, str],
-        open_card: Callable[[str], Gpu | None] = open_gpu,
+        sides: Mapping[int, PreparedSide],
+        open_card: OpenCard = open_gpu,
         *,
         wait: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.time,
     ) -> None:
-        cards = {device: open_card(device) for device in dict.fromkeys(devices.values())}
-        self._cards = [card for card in cards.values() if card is not None]
+        environs = [(side.case.device, {**os.environ, **side.environment.variables}) for side in sides.values()]
+        distinct = {(device, environ.get(VISIBLE)): environ for device, environ in environs}
+        cards = [open_card(device, environ) for (device, _), environ in distinct.items()]
+        self._cards = [card for card in cards if card is not None]
         self._wait, self._now = wait, now
         self._waiting: dict[int, float] = {}
         self._busy: list[float] = []
@@ -92,7 +97,9 @@ class DeviceWatch:
             waiting_device=max(self._busy, default=None),
             sm_mhz_highest=max(clocks, default=None),
             sm_mhz_lowest=min(clocks, default=None),
-            throttling=tuple(dict.fromkeys(reason for reading in self._readings for reason in reading.throttling)),
+            throttling=tuple(
+                dict.fromkeys(reason for reading in self._readings for reason in reading.throttling or ())
+            ),
         )
 
 

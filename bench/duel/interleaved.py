@@ -141,7 +141,7 @@ class InterleavedRunner:
         clock: Callable[[], float] = time.monotonic,
         watch: DeviceWatch | None = None,
     ) -> None:
-        self._watch = watch or DeviceWatch({number: side.case.device for number, side in enumerate(sides)})
+        self._watch = watch or DeviceWatch(dict(enumerate(sides)))
         self._sides = dict(enumerate(sharing_devices(sides))) | ({} if anchor is None else {ANCHOR: anchor})
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
         self._fresh_servers, self._round_seconds = fresh_servers, round_seconds

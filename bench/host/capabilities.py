@@ -16,12 +16,12 @@ from bench.host.hardware import Machine
 
 
 def read_capabilities(machine: Machine) -> Capabilities:
-    """What can be used on this machine, with CUDA_VISIBLE_DEVICES as it is set for this process."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    """What can be used on this machine, with CUDA's variables as they are set for this process."""
+    environ = dict(os.environ)
     return Capabilities(
         backends=software.installed_backends(),
         runtimes=installed_runtimes(),
-        device_problem=lambda device: hardware.device_problem(device, machine, visible),
+        device_problem=lambda device: hardware.device_problem(device, machine, environ),
         compile_problem=compile_problem,
     )
 

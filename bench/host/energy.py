@@ -84,6 +84,14 @@ def open_counter(gpu: Gpu | None, device: str, sys: Path = SYS) -> EnergyCounter
     return RaplCounter(packages) if readable else None
 
 
+def joules_between(before: float | None, after: float | None) -> float | None:
+    """What a counter has counted between two readings.
+
+    None where either is missing, or the counter began anew meanwhile: a driver was loaded again, a card was reset.
+    """
+    return after - before if before is not None and after is not None and after >= before else None
+
+
 @dataclass(frozen=True)
 class IdlePower:
     """What a device takes while this program does nothing."""
@@ -98,7 +106,7 @@ def measure_idle(
     wait: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.perf_counter,
 ) -> IdlePower | None:
-    """Wait, and see what the device takes meanwhile; None where the counter cannot be read.
+    """Wait, and see what the device takes meanwhile; None where the counter cannot be read, or begins anew.
 
     Args:
         counter: of the device.
@@ -108,7 +116,5 @@ def measure_idle(
     """
     begun, before = clock(), counter.joules()
     wait(seconds)
-    after, ended = counter.joules(), clock()
-    if before is None or after is None or ended <= begun:
-        return None
-    return IdlePower((after - before) / (ended - begun))
+    used, ended = joules_between(before, counter.joules()), clock()
+    return None if used is None or ended <= begun else IdlePower(used / (ended - begun))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator
 
 from bench.host.noise import Remark, RemarkKind
-from bench.host.nvml import Gpu, open_gpu
+from bench.host.nvml import Gpu, OpenCard, open_gpu
 
 
-def gpu_remarks(devices: Iterable[str], open_card: Callable[[str], Gpu | None] = open_gpu) -> tuple[Remark, ...]:
+def gpu_remarks(devices: Iterable[str], open_card: OpenCard = open_gpu) -> tuple[Remark, ...]:
     """The remarks on each card among the devices that the driver can be asked about.
 
     Args:
         devices: `cpu`, `gpu:0`, …
         open_card: gives the card of a device.
     """
-    cards = [(device, card) for device in devices if (card := open_card(device)) is not None]
+    cards = [(device, card) for device in devices if (card := open_card(device, os.environ)) is not None]
     return tuple(remark for device, card in cards for remark in _of_card(device, card))
 
 

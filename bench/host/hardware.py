@@ -17,10 +17,12 @@ import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from bench.core.errors import UsageError
 from bench.host.accelerators import foreign_accelerator
+from bench.host.cuda_devices import BY_BUS, ORDER_VARIABLE, VISIBLE, visible_names
 from bench.host.fingerprint import FingerprintedRecord
 from bench.host.nvml import GpuFacts, open_gpu
 from bench.host.procfs import GIB, PROC, SYS, cpu_quota, meminfo, memory_caps, read_text
@@ -40,7 +42,7 @@ class Machine(FingerprintedRecord):
     memory_class_gib: float | None = None
     """Memory (the control group's limit where that is lower), rounded by `memory_class`."""
     gpus: tuple[str, ...] = ()
-    """Model names in the driver's order, hidden ones (`CUDA_VISIBLE_DEVICES`) included."""
+    """Model names in the order of the PCI bus, hidden ones (`CUDA_VISIBLE_DEVICES`) included."""
     gpu_driver: str | None = None
     gpu_power_limit_watts: tuple[float, ...] = ()
     """The limit in force of each card; empty where no driver library could be asked (nvidia-ml-py)."""
@@ -66,7 +68,7 @@ def read_machine(cpus: Collection[int] = (), *, proc: Path = PROC, sys: Path = S
         proc: the folder that stands for /proc.
         sys: the folder that stands for /sys.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get(VISIBLE)
     return _read_machine(proc, sys, frozenset(cpus) or _usable_cores(), shutil.which("nvidia-smi"), visible)
 
 
@@ -98,8 +100,8 @@ def _card_facts(count: int, environ: Mapping[str, str]) -> list[GpuFacts]:
 
 def _partitions(cards: int, visible: str | None) -> tuple[str, ...]:
     """The profile of what CUDA shows of each card, `off` for a whole one."""
-    shown = cards if visible is None else _visible_count(visible)
-    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    shown = cards if visible is None else len(visible_names(visible, cards))
+    environ = {} if visible is None else {VISIBLE: visible}
     return tuple(facts.mig or "off" for facts in _card_facts(shown if cards else 0, environ))
 
 
@@ -175,13 +177,13 @@ def _gpus(proc: Path, nvidia_smi: str | None) -> tuple[tuple[str, ...], str | No
     return (tuple(name for name, _ in rows), rows[0][1]) if rows else (models, version)
 
 
-def device_problem(device: str, machine: Machine, visible: str | None = None) -> str | None:
+def device_problem(device: str, machine: Machine, environ: Mapping[str, str] = MappingProxyType({})) -> str | None:
     """Why a device cannot be used on this machine; None where it can.
 
     Args:
         device: a name that `bench.catalog.devices` has.
         machine: the machine it is wanted on.
-        visible: the value of CUDA_VISIBLE_DEVICES, which hides cards; None where it is not set.
+        environ: variables, of which CUDA_VISIBLE_DEVICES hides cards and CUDA_DEVICE_ORDER numbers them.
     """
     if device == "cpu":
         return None
@@ -189,19 +191,19 @@ def device_problem(device: str, machine: Machine, visible: str | None = None) ->
         return f"{device}: this machine has {foreign}, whose kernels bench cannot attest, so nothing is measured on it"
     if not machine.gpus:
         return f"{device}: no Nvidia GPU here, or its driver is not loaded (neither /proc nor nvidia-smi shows one)"
-    count = len(machine.gpus) if visible is None else min(len(machine.gpus), _visible_count(visible))
+    visible, order = environ.get(VISIBLE), environ.get(ORDER_VARIABLE, BY_BUS)
+    cards = len(machine.gpus)
+    if order != BY_BUS and cards > 1:
+        return (
+            f"{device}: {ORDER_VARIABLE} is {order!r}, and bench numbers cards by their PCI bus, as nvidia-smi does: "
+            f"unset it, and choose a card by its identifier in {VISIBLE} (nvidia-smi -L has it)"
+        )
+    count = cards if visible is None else min(cards, len(visible_names(visible, cards)))
     if int(device.removeprefix("gpu:")) < count:
         return None
-    hidden = "" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r})"
+    hidden = "" if visible is None else f" ({VISIBLE} is {visible!r})"
     names = ", ".join(f"gpu:{number}" for number in range(count)) or "none"
-    return f"{device}: this machine has {len(machine.gpus)} GPU{'s' * (len(machine.gpus) > 1)}, usable: {names}{hidden}"
-
-
-def _visible_count(visible: str) -> int:
-    """How many cards a value of CUDA_VISIBLE_DEVICES shows: CUDA stops reading at the first name that is no card's."""
-    names = [name.strip() for name in visible.split(",")]
-    is_card = [bool(re.fullmatch(r"\d+|GPU-.+|MIG-.+", name)) for name in names]
-    return is_card.index(False) if False in is_card else len(is_card)
+    return f"{device}: this machine has {cards} GPU{'s' * (cards > 1)}, usable: {names}{hidden}"
 
 
 def parse_cpus(text: str | None) -> tuple[int, ...]:

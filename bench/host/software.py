@@ -27,7 +27,7 @@ _PRINT_ONLY = re.compile("VERBOSE|DISPLAY|SETTINGS|WARNINGS")
 # and compiling cost. Left out: logging, KERAS_BACKEND, which is a field of its own, and what the worker pins itself.
 # Which cards are visible decides which kernel Keras picks; another allocator changes the time of every large array.
 _SETTINGS = frozenset({
-    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING", "CUDA_DEVICE_MAX_CONNECTIONS",
     "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "LD_PRELOAD", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES",
     "KERAS_NNX_ENABLED", "KERAS_TORCH_DEVICE", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
     "TF_ENABLE_ONEDNN_OPTS", "TF_SET_ONEDNN_FPMATH_MODE", "TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "TF_XLA_FLAGS",

@@ -66,6 +66,7 @@ def run_data(rows: pd.DataFrame) -> dict[str, Any]:
         "facts": {**metadata, **stored_object(first["extra_json"])},
         "kernel": stored_object(first["attestation_json"]),
         "code": [asdict(module) for module in code.from_json(first["code_json"])],
+        **({"device": device} if (device := stored_object(first["device_json"])) else {}),
         "machine": {"fingerprint": first["machine_fingerprint"], **stored_object(first["machine_json"])},
         "software": {"fingerprint": first["software_fingerprint"], **stored_object(first["software_json"])},
         "host": stored_object(first["host_json"]),

@@ -156,7 +156,7 @@ class Steps:
         }
 
     def run(self, device: str, overrides: Sequence[str], precision: str) -> int:
-        """Measure as long as there is time, then fold and report; the exit code of the report."""
+        """Measure as long as there is time, then fold, show the table and report; the exit code of the report."""
         self._tool(["nvidia-smi"])
         self._bench(["env"])
         chosen = ["--set", f"devices={device}", *(word for text in overrides for word in ("--set", text))]
@@ -170,6 +170,7 @@ class Steps:
         until = [] if any(text.startswith(("seeds=", "repeats=")) for text in overrides) else ["--precision", precision]
         self._measure("gpu_duel", [*chosen, *until])
         self._bench(["compact", "--results", str(self._store)], seconds=_PATIENCE_SECONDS)
+        self._bench(["table", str(self._store)], seconds=_PATIENCE_SECONDS)
         return self._bench(["report", str(self._store), "--out", str(self._out / "report")], seconds=_PATIENCE_SECONDS)
 
     def _left(self) -> float:

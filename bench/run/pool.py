@@ -73,7 +73,7 @@ class Workers:
     ) -> None:
         self._worker, self._isolation, self._silence_seconds, self._cpus = worker, isolation, silence_seconds, cpus
         self._forking, self._environment = forking, environment
-        self._devices = devices or DeviceWatcher(lambda device: None, lambda card, device: None)
+        self._devices = devices or DeviceWatcher(lambda device, environ: None, lambda card, device: None)
         self._on_event, self._on_tick, self._clock = on_event, on_tick, clock
         self._servers: dict[tuple[str, str, Isolation], Server] = {}
 
@@ -115,12 +115,15 @@ class Workers:
         return server
 
     def _started(self, case: Case, isolation: Isolation) -> Server:
-        variables_set = {**self._environment.variables, **variables.find(case.env)}
-        environment = replace(self._environment, variables=variables_set)
+        environment = replace(self._environment, variables=self._variables(case))
         server = Server(case.backend, self._worker, isolation, self._cpus, environment)
         self._servers[case.backend, case.env, isolation] = server
         server.wait_ready(self._clock, self._on_tick)
         return server
+
+    def _variables(self, case: Case) -> dict[str, str]:
+        """Those that a case's process gets beside the harness's."""
+        return {**self._environment.variables, **variables.find(case.env)}
 
     def _discard(self, server: Server) -> None:
         self._servers = {key: kept for key, kept in self._servers.items() if kept is not server}
@@ -156,7 +159,7 @@ class Workers:
         requested = last_event = self._clock()
         finished = None
         metadata, observations = RunMetadata(), list[Observation]()
-        watch = self._devices.watch(request.case)
+        watch = self._devices.watch(request.case, self._variables(request.case))
 
         def ended(status: Status, error: str | None, cpu_seconds: float | None = None) -> RunOutcome:
             return RunOutcome(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.core.protocol import Event, Finished, Request, Started, decode, kill_group
+from bench.host.cuda_devices import CUDA_ORDER
 from bench.store.files import refused
 
 IMPORT_SECONDS = 300.0
@@ -273,6 +274,7 @@ def _variables(backend: str, environment: WorkerEnvironment) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",  # the log of a killed run is whole
         # Keras asks torch at import whether there is a GPU, and without this that makes CUDA's state, which can't fork
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        **CUDA_ORDER,
         "PYTHONPATH": os.pathsep.join(str(Path(folder).absolute()) for folder in path),
         **environment.variables,
     }

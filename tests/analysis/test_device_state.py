@@ -1,4 +1,7 @@
-"""bench.analysis.device_state: runs on a device that was slowed down or shared are marked, and stay in every figure."""
+"""bench.analysis.device_state: runs on a device that was slowed down or shared are marked, and stay in every figure.
+
+The rows are composed, as `bench.run.device_watch` would have made them; no card was there.
+"""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ def test_values_are_variables_by_name() -> None:
         ("A=1 A=2", "is no list of variables"),
         ("A=1  B=2", "is no list of variables"),
         ("KERAS_BACKEND=jax", "sets KERAS_BACKEND, which bench sets itself: use backends"),
+        ("CUDA_DEVICE_ORDER=FASTEST_FIRST", "which bench sets itself: use CUDA_VISIBLE_DEVICES with the identifier"),
     ],
 )
 def test_other_texts_are_refused_with_where_they_came_from(text: str, message: str) -> None:

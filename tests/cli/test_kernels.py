@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import bench.host.capabilities
 import bench.host.hardware
 import bench.host.software
 import bench.plan.prepare
@@ -25,11 +26,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shown(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *options: str, machine: Machine = LAPTOP
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *options: str,
+    machine: Machine = LAPTOP,
+    torch: str | None = "torch: install it",
 ) -> str:
     for module in (bench.host.hardware, bench.plan.prepare):
         monkeypatch.setattr(module, "read_machine", lambda *_: machine)
-    installed = {"tensorflow": None, "jax": None, "torch": "torch: install it"}
+    installed = {"tensorflow": None, "jax": None, "torch": torch}
     monkeypatch.setattr(bench.host.software, "installed_backends", lambda: installed)
     monkeypatch.setattr("sys.argv", ["bench", "kernels", *options])
     with pytest.raises(SystemExit) as ended:
@@ -60,6 +65,19 @@ def test_the_matrix_as_it_is_shown(
     assert "| lstm | → generic | runs | runs | runs | no (1) | no (4) | no (3) |" in md
 
 
+def test_what_compiles_is_missing_only_where_something_would_be_compiled(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton is torch's: a row that is refused on any machine has its reason, and nothing that is missing."""
+    with_gpu = Machine.from_json(LAPTOP.to_json().replace('"gpus": []', '"gpus": ["H100"]'))
+    monkeypatch.setattr(bench.host.capabilities, "compile_problem", lambda device: f"{device}: no Triton")
+    options = ["--set", "devices=gpu:0", "--set", "kernels=compiled", "--set", "networks=cudnn_ready"]
+    out = shown(capsys, monkeypatch, *options, "--format", "json", machine=with_gpu, torch=None)
+    absent = {(entry["backend"], entry["cell"]): entry["absent"] for entry in json.loads(out)["entries"]}
+    assert {key for key, lacking in absent.items() if lacking} == {("torch", "lstm"), ("torch", "gru")}
+    assert absent["torch", "gru"] == "gpu:0: no Triton"
+
+
 def test_with_a_gpu_both_networks_matter(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with_gpu = Machine.from_json(LAPTOP.to_json().replace('"gpus": []', '"gpus": ["H100"]'))
     entries = json.loads(shown(capsys, monkeypatch, "--format", "json", machine=with_gpu))["entries"]
@@ -76,12 +94,7 @@ def test_with_a_gpu_both_networks_matter(capsys: pytest.CaptureFixture[str], mon
     for e in entries:
         case = Case(**{name: e[name] for name in ("cell", "kernel", "backend", "device", "network")})
         assert e["reason"] == kernel_refusal(case)
-        if e["backend"] == "torch":
-            assert e["absent"] == "torch: install it"
-        elif (e["kernel"], e["device"]) == ("compiled", "gpu:0"):
-            assert "needs Triton" in e["absent"]
-        else:
-            assert e["absent"] is None
+        assert e["absent"] == ("torch: install it" if e["backend"] == "torch" else None)
 
 
 def test_a_device_that_is_not_here_is_assumed(

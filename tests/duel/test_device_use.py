@@ -1,24 +1,38 @@
-"""bench.duel.device_use with a stand-in for the driver (tests.support.fake_nvml); its figures are invented."""
+"""bench.duel.device_use with a simulated driver (tests.support.fake_nvml), whose figures are invented."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
+import pytest
+
+from bench.core.case import Case
 from bench.duel.device_use import DeviceUse, DeviceWatch, in_all
+from bench.duel.sides import PreparedSide
 from bench.host.nvml import open_gpu
 from bench.report.duel import device_notes
+from bench.run.server import WorkerEnvironment
 from tests.support.fake_nvml import FakeNvml
 
 PIDS = {0: 11, 1: 12, -1: 13}
+
+
+def side(device: str, **variables: str) -> PreparedSide:
+    environment = WorkerEnvironment(variables=variables)
+    return PreparedSide(title=device, case=Case(cell="lstm", device=device), environment=environment)
 
 
 def watch(driver: FakeNvml, waited: list[float]) -> DeviceWatch:
     def wait(seconds: float) -> None:
         waited.append(seconds)
 
-    devices = {0: "gpu:0", 1: "gpu:0"}
-    return DeviceWatch(devices, lambda device: open_gpu(device, {}, driver), wait=wait, now=lambda: 1_700_000_000.0)
+    return DeviceWatch(
+        {0: side("gpu:0"), 1: side("gpu:0")},
+        lambda device, _: open_gpu(device, {}, driver),
+        wait=wait,
+        now=lambda: 1_700_000_000.0,
+    )
 
 
 def test_what_sides_use_of_a_card_while_they_wait_is_seen_by_process() -> None:
@@ -46,13 +60,35 @@ def test_what_sides_use_of_a_card_while_they_wait_is_seen_by_process() -> None:
 
 def test_without_a_card_nothing_is_asked_and_nobody_waits() -> None:
     waited: list[float] = []
-    for devices in ({0: "cpu", 1: "cpu"}, {0: "gpu:0"}):
-        seen = DeviceWatch(devices, lambda device: None, wait=waited.append)
+    for sides in ({0: side("cpu"), 1: side("cpu")}, {0: side("gpu:0")}):
+        seen = DeviceWatch(sides, lambda device, _: None, wait=waited.append)
         seen.all_wait(PIDS)
         seen.round_ended()
         assert seen.seen() is None
     assert waited == []
     assert in_all([None, None]) is None
+
+
+def test_a_card_that_is_lost_between_rounds_ends_no_duel() -> None:
+    driver = FakeNvml(busy={11: 0})
+    seen = watch(driver, [])
+    seen.all_wait(PIDS)
+    seen.round_ended()
+    driver.lost, driver.busy = True, {}
+    seen.round_ended()
+    assert seen.seen() == DeviceUse(waiting={0: 0.0}, waiting_device=0.5, sm_mhz_highest=1980, sm_mhz_lowest=1980)
+    seen.all_wait(PIDS)
+    seen.round_ended()
+    assert seen.seen() == DeviceUse()
+
+
+def test_each_card_that_some_side_is_shown_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    driver = FakeNvml(beside=[FakeNvml("NVIDIA L4", "GPU-2", 0xC1, sm_mhz=300)])
+    sides = {0: side("gpu:0"), 1: side("gpu:0", CUDA_VISIBLE_DEVICES="1"), 2: side("gpu:0")}
+    seen = DeviceWatch(sides, lambda device, environ: open_gpu(device, environ, driver))
+    seen.round_ended()
+    assert seen.seen() == DeviceUse(sm_mhz_highest=1980, sm_mhz_lowest=300)
 
 
 def test_a_duel_has_the_most_of_its_groups() -> None:

@@ -1,4 +1,7 @@
-"""bench.host.energy: RAPL's files as the kernel's documentation of powercap has them; the figures are invented."""
+"""bench.host.energy: simulated files of RAPL, as the kernel's documentation has them, and a simulated driver of a card.
+
+The figures are invented; `tests.support.fake_nvml` says where the driver's answers come from.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,12 @@ def test_idle_power_is_what_is_used_over_what_it_took() -> None:
         driver.millijoules += 140_000
 
     assert measure_idle(counter, 1.0, wait=wait, clock=lambda: now[0]) == IdlePower(70.0)
+
+    def reset(seconds: float) -> None:
+        now[0] += seconds
+        driver.millijoules = 3
+
+    assert measure_idle(counter, 1.0, wait=reset, clock=lambda: now[0]) is None
 
 
 def test_a_load_of_known_length_has_the_same_power_each_time_by_rapl(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_memory_left_in_a_group_counts_its_page_cache(roots: Roots, files: dict[
     assert read_host(roots.proc, roots.write(files).sys).available_memory_bytes == expected
 
 
-# --- GPUs ---
+# --- GPUs: composed, as NVIDIA's documentation of the driver and of nvidia-smi shows their output ---
 
 NVIDIA = {
     "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n"
@@ -429,6 +429,10 @@ def test_a_slip_gets_the_name_that_was_meant() -> None:
         devices.find("gpu", "my.toml")
 
 
+def environ(visible: str | None) -> dict[str, str]:
+    return {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+
+
 TWO_GPUS = replace(LAPTOP, gpus=("NVIDIA L4", "NVIDIA L4"), gpu_driver="570.86.15")
 
 
@@ -445,7 +449,7 @@ TWO_GPUS = replace(LAPTOP, gpus=("NVIDIA L4", "NVIDIA L4"), gpu_driver="570.86.1
     ],
 )
 def test_devices_that_can_be_used(device: str, where: Machine, visible: str | None) -> None:
-    assert device_problem(device, where, visible) is None
+    assert device_problem(device, where, environ(visible)) is None
 
 
 @pytest.mark.parametrize(
@@ -457,13 +461,28 @@ def test_devices_that_can_be_used(device: str, where: Machine, visible: str | No
         ("gpu:0", TWO_GPUS, "", "usable: none (CUDA_VISIBLE_DEVICES is '')"),
         ("gpu:0", TWO_GPUS, "-1", "usable: none"),
         ("gpu:1", TWO_GPUS, "0,-1,1", "usable: gpu:0 "),
+        ("gpu:1", TWO_GPUS, "0,7,1", "usable: gpu:0 "),  # CUDA reads no further than a card that is not there
+        ("gpu:0", TWO_GPUS, "7", "usable: none"),
+        ("gpu:0", TWO_GPUS, "1,1", "usable: none"),  # named twice
+        ("gpu:1", TWO_GPUS, "0,GPU-8932f937-d72c", "usable: gpu:0 "),  # numbers and identifiers don't mix
+        ("gpu:0", TWO_GPUS, "none", "usable: none"),
         ("gpu:1", replace(LAPTOP, gpus=("NVIDIA L4",)), None, "1 GPU, usable: gpu:0"),
     ],
 )
 def test_devices_that_cannot_be_used_say_why(device: str, where: Machine, visible: str | None, expected: str) -> None:
-    problem = device_problem(device, where, visible) or ""
+    problem = device_problem(device, where, environ(visible)) or ""
     assert problem.startswith(f"{device}: ")
     assert expected in problem
+
+
+def test_a_numbering_of_cards_that_the_driver_does_not_share_is_refused() -> None:
+    fastest = {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}
+    problem = device_problem("gpu:0", TWO_GPUS, fastest) or ""
+    assert problem.startswith("gpu:0: CUDA_DEVICE_ORDER is 'FASTEST_FIRST', and bench numbers cards by their PCI bus")
+    assert "unset it" in problem
+    assert device_problem("gpu:0", TWO_GPUS, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}) is None
+    assert device_problem("gpu:0", replace(LAPTOP, gpus=("NVIDIA L4",)), fastest) is None  # there is one order of one
+    assert device_problem("cpu", TWO_GPUS, fastest) is None
 
 
 # --- the host ---

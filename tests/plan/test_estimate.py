@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.catalog.device_profiles import ANY_GPU
 from bench.core.case import Case
 from bench.plan.estimate import estimate_all, estimate_seconds
+from bench.plan.prepare import prepare
 
 cases = st.builds(
     Case,
@@ -53,6 +56,54 @@ def test_on_a_gpu_the_published_factor_between_loop_and_cudnn_is_that_of_a_train
 
     assert 4.2 / 2 < epoch("generic") / epoch("cudnn") < 6.6 * 2
     assert epoch("auto") == pytest.approx(epoch("cudnn"))  # which is what Keras picks there
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+@pytest.mark.parametrize(
+    ("steps", "batch", "kernel", "published"),
+    [(100, 64, "generic", 0.054), (100, 64, "cudnn", 0.013), (1000, 32, "generic", 0.543), (1000, 32, "cudnn", 0.082)],
+)
+def test_a_step_that_was_published_is_estimated_within_a_factor_of_two(
+    backend: str, steps: int, batch: int, kernel: str, published: float
+) -> None:
+    """One layer of 320 units on 123 features, seconds a training step (rnn_benchmarks, arXiv 1806.01818)."""
+    case = Case(cell="lstm", device="gpu:0", backend=backend, kernel=kernel, network="cudnn_ready", task="noise")
+    case = replace(case, layers=1, units=320, steps=steps, features=123, batch_size=batch, latency_calls=0, epochs=1)
+    some, more = (replace(case, train_samples=count * batch) for count in (100, 1100))
+    assert 0.5 < (estimate_seconds(more) - estimate_seconds(some)) / 1000 / published < 2
+
+
+# What was published of a GPU, or measured on two shared cores: an H100's host is taken to be twice as fast as those.
+HOST = 0.5
+LOOP_SECONDS, CUDNN_SECONDS = 0.054 / 200, 0.013 / 200
+"""A dependent step of 100 forward and 100 back (rnn_benchmarks); for JAX's compiled loop there is none published, and
+cuDNN's is the nearest."""
+START_SECONDS = HOST * 15.0
+"""Importing a backend and Keras took 10 to 25 s."""
+COMPILE_SECONDS = {"jax": HOST * 10.0, "torch": 0.0}
+TORCH_COMPILE_SECONDS = {"lstm": HOST * 71.0, "gru": HOST * 114.0}
+CALL_SECONDS = HOST * 0.127
+"""A call of `model.predict`; a compiled one takes the dependent steps alone."""
+
+
+def reckoned(case: Case) -> float:
+    """Seconds of a run of two layers on a GPU, from the figures above alone."""
+    looped = case.backend == "torch" and (case.cell == "simple_rnn" or case.kernel in ("generic", "compiled"))
+    dependent = 2 * (case.steps or 28) * (LOOP_SECONDS if looped else CUDNN_SECONDS)  # forward through both layers
+    training = case.epochs * math.ceil(case.train_samples / case.batch_size) * 2 * dependent
+    evaluation = (case.epochs + 1) * math.ceil(1000 / case.batch_size) * dependent
+    inference = case.latency_calls * (CALL_SECONDS + 2 * dependent)
+    compiling = TORCH_COMPILE_SECONDS[case.cell] if case.kernel == "compiled" else COMPILE_SECONDS[case.backend]
+    return START_SECONDS + compiling + training + evaluation + inference
+
+
+@pytest.mark.parametrize(("suite", "runs"), [("gpu_8min", 37), ("gpu_duel", 120)])
+def test_the_suites_for_a_gpu_are_estimated_within_a_factor_of_two(suite: str, runs: int) -> None:
+    cases = [scheduled.case for scheduled in prepare(suite, None, 0, profile=ANY_GPU).plan().scheduled]
+    assert len(cases) == runs
+    assert 0.5 < estimate_all(cases) / sum(map(reckoned, cases)) < 2
+    wrong = [case for case in cases if not 0.5 < estimate_seconds(case) / reckoned(case) < 2]
+    assert not wrong, [(case.backend, case.cell, case.kernel) for case in wrong]
 
 
 def test_a_run_on_a_gpu_starts_a_process_of_its_own() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from keras.src.backend.common.dtypes import result_type
 
 from bench.core.case import Case
-from bench.core.protocol import MEMORY_FRACTION
+from bench.core.protocol import MEMORY_FRACTION, MEMORY_LIMIT
 from bench.worker.backends import load_backend
 from bench.worker.evidence.attestation import Attestation, contradictions
 from bench.worker.evidence.card_kernels import profile_cards
@@ -179,6 +179,28 @@ def second_card_of_torch() -> list[Any]:
     return [*card.call_args.args, *fraction.call_args.args]
 
 
+def second_card_of_tensorflow() -> list[Any]:
+    """Which card TensorFlow is told to take, and how much memory it then allows itself there, where there are two.
+
+    TensorFlow's own code, in a context of its own that lists two cards which are not there.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    os.environ[MEMORY_LIMIT] = "4096"
+    listed = [f"/physical_device:{name}".encode() for name in ("CPU:0", "GPU:0", "GPU:1")]
+    with (
+        mock.patch.object(context, "_context", context.Context()),
+        mock.patch.object(context.pywrap_tfe, "TF_ListPhysicalDevices", return_value=listed),
+    ):
+        adapter = load_backend("tensorflow")
+        adapter.configure("gpu:1", 0)
+        options = context.context().config.gpu_options
+        cards = [card.name for card in tf.config.get_visible_devices("GPU")]
+        (limits,) = (part.memory_limit_mb for part in options.experimental.virtual_devices)
+        return [*cards, options.visible_device_list, *limits, adapter.read_back(None)["memory_limit_bytes"]]
+
+
 def main() -> None:
     """Print what came of everything."""
     backend = keras.config.backend()
@@ -190,6 +212,7 @@ def main() -> None:
         results["litert loop"] = tried(lambda: converted(unroll=False))
         results["litert unrolled"] = tried(lambda: converted(unroll=True))
         results["deterministic XLA"] = deterministic_xla()
+        results["second card"] = second_card_of_tensorflow()
     if backend == "torch":
         results |= of_torch_nn()
         results["torch.compile"] = compiled_by_torch()

@@ -64,6 +64,7 @@ def test_tensorflow() -> None:
     # "for any batch Keras's loop needs operations that LiteRT's interpreter has not"
     assert (results["litert loop"], results["litert unrolled"]) == ("ConverterError", "True")
     assert results["deterministic XLA"] is False  # "does not compile with XLA under op determinism"
+    assert results["second card"] == ["/physical_device:GPU:1", "1", 4096.0, 4 << 30]
 
 
 @pytest.mark.extra("jax")

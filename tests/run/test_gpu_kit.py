@@ -123,7 +123,7 @@ def commands(out: Path) -> list[str]:
 
 
 DUEL = "run gpu_duel --set devices=gpu:0"
-REST = ["run gpu_8min --set devices=gpu:0", f"{DUEL} --precision train_seconds=2%", "compact", "report"]
+REST = ["run gpu_8min --set devices=gpu:0", f"{DUEL} --precision train_seconds=2%", "compact", "table", "report"]
 
 
 def test_the_script_measures_a_block_first_then_tests_forking_and_folds_at_the_end(kit: Path, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_without_time_nothing_is_measured_and_what_is_there_is_reported(kit: Path, tmp_path: Path) -> None:
     assert script(kit, tmp_path / "out", "--minutes", "0.1").returncode == 0
-    assert [line.split()[0] for line in commands(tmp_path / "out")] == ["env", "compact", "report"]
+    assert [line.split()[0] for line in commands(tmp_path / "out")] == ["env", "compact", "table", "report"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -16,7 +17,7 @@ from tensorflow.python.framework.config import is_op_determinism_enabled  # whic
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from bench.core.metric import STREAMING
-from bench.core.protocol import FailedRun
+from bench.core.protocol import MEMORY_LIMIT, FailedRun
 from bench.worker.evidence.canonical import graph_digest
 from bench.worker.evidence.card_kernels import LINE, PLANE, CardKernel, add_kernels, profile_cards
 from bench.worker.evidence.marks import mark_calls
@@ -51,6 +52,9 @@ class TensorFlowBackend:
             if index >= len(gpus):
                 raise FailedRun(f"TensorFlow sees no {device}: its build here is for the processor, or finds no CUDA")
             tf.config.set_visible_devices([gpus[index]], "GPU")
+            if limit := os.environ.get(MEMORY_LIMIT):
+                whole = tf.config.LogicalDeviceConfiguration(memory_limit=int(limit))
+                tf.config.set_logical_device_configuration(gpus[index], [whole])
 
     def make_deterministic(self) -> None:
         tf.config.experimental.enable_op_determinism()
@@ -155,10 +159,18 @@ class TensorFlowBackend:
         return {
             "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
             "op_determinism": is_op_determinism_enabled(),
+            "memory_limit_bytes": _memory_limit_bytes(),
             "threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "cudnn_version": build.get("cudnn_version"),
             "cuda_version": build.get("cuda_version"),
         }
+
+
+def _memory_limit_bytes() -> int | None:
+    """What this process may take of its card; None where it has none, or has it all."""
+    cards = tf.config.get_visible_devices("GPU")
+    parts = [part for card in cards for part in tf.config.get_logical_device_configuration(card) or ()]
+    return next((part.memory_limit << 20 for part in parts if part.memory_limit is not None), None)
 
 
 def read_profile_file(file: Path, plane: str = PLANE, line: str = LINE) -> Iterator[CardKernel]:
