@@ -2,7 +2,7 @@
 
     python -m scripts.two_hosts [--seeds 4] [--epochs 1]
 
-The hosts are network namespaces of this machine with a link between them, each with a host name, a cache and a folder
+The hosts are network namespaces of this machine with a switch between them, each with a host name, a cache and a folder
 of its own (needs root, and `ip` of iproute2). A Ray head is on the first, a node on the second, with a token; both
 measure, a run at a time by the machine's lock. The suite is `quick` reduced, with a cell and data of the user's own,
 which lie in the first host's folder alone. Ends with 1 where a loss differs, a host did nothing, or another token is
@@ -49,6 +49,9 @@ def signs():
     return TaskData(target="class", train=(x[:320], y[:320]), test=(x[320:], y[320:]), title="signs of sums")
 """
 _PORT = 6379
+_SWITCH = "bench-switch"
+"""The network namespace of the bridge between the hosts."""
+_BRIDGE = "bridge"
 _LOSSES = ["loss", "accuracy"]
 _BENCH = [sys.executable, "-m", "bench"]
 _RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
@@ -73,6 +76,19 @@ class Host:
         environ = {**os.environ, **self.variables, **variables}
         return subprocess.run(self.command(words), env=environ, cwd=self.folder, capture_output=True, text=True)
 
+    @property
+    def port(self) -> str:
+        """The switch's port that this host is plugged into."""
+        return f"port-{self.name[-1]}"
+
+    def unplug(self) -> None:
+        """Let nothing pass to this host or from it; its own end of the cable shows nothing of that."""
+        _ip("-n", _SWITCH, "link", "set", self.port, "nomaster")
+
+    def plug(self) -> None:
+        """Connect this host with the others."""
+        _ip("-n", _SWITCH, "link", "set", self.port, "master", _BRIDGE)
+
     def kill(self) -> None:
         """Kill whatever runs on this host."""
         listed = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True)
@@ -83,7 +99,7 @@ class Host:
 
 @contextlib.contextmanager
 def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
-    """Two hosts with a link between them; nothing of them is left afterwards."""
+    """Two hosts that are plugged into one switch; nothing of them is left afterwards."""
     shared = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -97,20 +113,24 @@ def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
         own.mkdir()
         hosts.append(Host(name, address, own, {**shared, "BENCH_CACHE_DIR": str(own / "cache")}))
     first, second = hosts
-    links = ["bench-link-a", "bench-link-b"]
     try:
+        _ip("netns", "add", _SWITCH)
+        _ip("-n", _SWITCH, "link", "add", _BRIDGE, "type", "bridge")
+        _ip("-n", _SWITCH, "link", "set", _BRIDGE, "up")
         for host in hosts:
             _ip("netns", "add", host.name)
             _ip("-n", host.name, "link", "set", "lo", "up")
-        _ip("link", "add", links[0], "netns", first.name, "type", "veth", "peer", links[1], "netns", second.name)
-        for host, link in zip(hosts, links, strict=True):
-            _ip("-n", host.name, "address", "add", f"{host.address}/24", "dev", link)
-            _ip("-n", host.name, "link", "set", link, "up")
+            _ip("link", "add", "cable", "netns", host.name, "type", "veth", "peer", host.port, "netns", _SWITCH)
+            _ip("-n", host.name, "address", "add", f"{host.address}/24", "dev", "cable")
+            _ip("-n", host.name, "link", "set", "cable", "up")
+            _ip("-n", _SWITCH, "link", "set", host.port, "up")
+            host.plug()
         yield first, second
     finally:
         for host in hosts:
             host.kill()
-            subprocess.run(["ip", "netns", "delete", host.name], capture_output=True)
+        for name in (*(host.name for host in hosts), _SWITCH):
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
 def _ip(*words: str) -> None:
@@ -159,14 +179,7 @@ def _measured(first: Host, second: Host, command: list[str], folder: Path) -> li
     """Measure on both hosts; what went wrong."""
     (first.folder / "two_hosts_cells.py").write_text(_CELLS)
     (first.folder / "two_hosts_data.py").write_text(_DATA)
-    address = f"{first.address}:{_PORT}"
-    head = ["start", "--head", "--port", str(_PORT), "--include-dashboard", "false", "--temp-dir", str(folder / "ray")]
-    started = [
-        first.run([*_RAY, *head, "--node-ip-address", first.address]),
-        second.run([*_RAY, "start", "--address", address, "--node-ip-address", second.address]),
-    ]
-    if any(done.returncode for done in started):
-        return ["\n".join(done.stderr[-2000:] for done in started)]
+    address = started_ray(first, second, folder)
     problems = []
     stranger = second.run([sys.executable, "-c", f"import ray; ray.init({address!r})"], RAY_AUTH_TOKEN="0" * 64)
     if stranger.returncode == 0:
@@ -180,6 +193,21 @@ def _measured(first: Host, second: Host, command: list[str], folder: Path) -> li
     if done.returncode:
         problems.append(done.stderr[-3000:])
     return problems
+
+
+def started_ray(first: Host, second: Host, folder: Path) -> str:
+    """Start a head on the first host and a node on the second; the cluster's address.
+
+    Raises:
+        RuntimeError: Ray does not start.
+    """
+    address = f"{first.address}:{_PORT}"
+    head = ["start", "--head", "--port", str(_PORT), "--include-dashboard", "false", "--temp-dir", str(folder / "ray")]
+    for host, words in ((first, head), (second, ["start", "--address", address])):
+        done = host.run([*_RAY, *words, "--node-ip-address", host.address])
+        if done.returncode:
+            raise RuntimeError(f"Ray does not start on {host.name}: {done.stderr[-2000:]}")
+    return address
 
 
 def compared(on_two: Path, on_one: Path, second: Host) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from bench.catalog import tasks
@@ -18,6 +17,7 @@ from bench.catalog.tasks import Report, Task, WrongDataError, aeon, read_descrip
 from bench.catalog.tasks.prepared import write_prepared
 from bench.catalog.tasks.users import task_of
 from bench.core.errors import system_refusal
+from bench.core.scratch import ScratchFolder
 
 _WORKER = "bench.worker.prepare_data"
 
@@ -36,10 +36,11 @@ def prepare_task(name: str, origin: str, report: Report) -> Task:
     if not name.startswith(aeon.PREFIX):
         check_call("task", name, origin)
     folder = prepared_folder()
+    otherwise = "set BENCH_CACHE_DIR to another folder"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".preparing-") as scratch:
-            made = Path(scratch) / "data.npz"
+        with ScratchFolder("preparing", folder, otherwise) as scratch:
+            made = scratch / "data.npz"
             if name.startswith(aeon.PREFIX):
                 with made.open("w+b") as file:
                     write_prepared(file, *task_of(name, aeon.read(name, origin)))
@@ -47,7 +48,6 @@ def prepare_task(name: str, origin: str, report: Report) -> Task:
                 _call_factory(name, origin, made)
             task = _kept(made, name, folder)
     except OSError as error:
-        otherwise = "set BENCH_CACHE_DIR to another folder"
         raise system_refusal(error, f"cannot keep the data of {name} in {folder}", otherwise) or error from error
     report(f"{name}: {task.title}, {task.train_samples:,} + {task.test_samples:,} samples, kept in {task.file}.")
     tasks.register(task)

@@ -55,7 +55,12 @@ def plan(
 
     check_cluster_options(on, address, {"--for": card})
     profile = None if card is None else device_profiles.find(card)
-    show_plan(prepare(suite, overrides, order_seed, profile=profile), results, fmt, every=every, on=on, address=address)
+    prepared = prepare(suite, overrides, order_seed, profile=profile)
+    if on is not None:
+        from bench.cluster.engine import ClusterAddress
+
+        prepared = ClusterAddress.parse(on, address).planned(prepared)
+    show_plan(prepared, results, fmt, every=every, on=on, address=address)
 
 
 def show_plan(

@@ -125,6 +125,10 @@ def run(
         check_overrides(overrides or ())
         overrides = [*(overrides or ()), *OVERRIDES]
     prepared = prepare(suite, overrides, order_seed, pinned)
+    if on is not None:
+        from bench.cluster.engine import ClusterAddress
+
+        prepared = ClusterAddress.parse(on, address).planned(prepared)
     if dry_run:
         show_plan(prepared, results, fmt, every=False, on=on, address=address)
         return

@@ -141,13 +141,12 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
         NoVerdictError: it can't be run here.
         typer.Exit: the run failed, with its error reported.
     """
-    import tempfile
-
     from bench.catalog import tasks
     from bench.catalog.cache import obtain
     from bench.catalog.support import refusal
     from bench.catalog.users_data import prepare_task
     from bench.cli.progress import CampaignProgress
+    from bench.core.scratch import ScratchFolder
     from bench.host.capabilities import read_capabilities
     from bench.host.hardware import read_machine
     from bench.plan.plan import Plan, ScheduledCase
@@ -166,12 +165,12 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     data = {case.task: obtain(tasks.of(case, "the store"), data_dir=data_dir, report=notify)}
     software = software_of(plan)
     with (
-        tempfile.TemporaryDirectory(prefix="bench-verify-", ignore_cleanup_errors=True) as folder,
+        ScratchFolder("verify") as folder,
         terminated_as_interrupted(),
-        Leases(Path(folder)) as leases,
+        Leases(folder) as leases,
     ):
         settings = CampaignSettings(
-            folder=Path(folder),
+            folder=folder,
             conditions=RunConditions(
                 campaign=campaign_of(plan, machine.fingerprint, software),
                 machine=machine,
@@ -183,7 +182,7 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
         )
         with CampaignProgress(sys.stderr) as progress:
             run_campaign(plan, settings, progress)
-        frame = load([Path(folder)], warn=notify)
+        frame = load([folder], warn=notify)
     first = frame.iloc[0]
     if first["status"] != "ok":
         notify(f"the run ended {first['status']}: {first['error']}")

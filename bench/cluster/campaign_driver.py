@@ -172,8 +172,12 @@ class CampaignDriver:
         what = f" while it ran {node.run.scheduled.case.label(self._plan.varying)}" if node.run else ""
         block = self._dispatcher.lost(node.name)
         rest = "" if block is None else f"; block {block + 1} goes on where it can"
+        if gone:
+            self._health.left(node.name)
         if node.measures:
-            self._health.lost(node.name)
+            checked = node.state is not NodeState.CHECKING
+            if checked or not gone:
+                self._health.lost(node.name, checked=checked)
             self._reporter.note(f"the node {node.name} was lost{what}: {reason}{rest}")
         self._cluster.stop(node.id)
         self._change(node, NodeState.GONE, reason)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.cluster.admission import requirements_of
@@ -18,7 +18,9 @@ from bench.cluster.provision import Provision
 from bench.cluster.ray_nodes import ADDRESS, RayNodes
 from bench.core.case import digest
 from bench.core.errors import UsageError
+from bench.host.capabilities import read_capabilities
 from bench.plan.plan import Plan
+from bench.plan.prepare import PreparedSuite
 from bench.run.runner import CampaignOutcome, CampaignSettings
 from bench.run.session import SessionSettings
 
@@ -57,6 +59,25 @@ class ClusterAddress:
         if address is not None:
             raise UsageError(f"--address {address} and --on {on} exclude each other: those nodes are started here.")
         return cls(local_nodes=int(match[1]))
+
+    def planned(self, prepared: PreparedSuite) -> PreparedSuite:
+        """A suite planned for the devices of the nodes: the driver may have others, or none. Software is the driver's.
+
+        Raises:
+            UsageError: the cluster cannot be joined.
+        """
+        if self.local_nodes or set(prepared.suite.values("devices")) == {"cpu"}:
+            return prepared
+        with RayNodes(self.address, {}) as nodes:
+            gpus = nodes.most_gpus()
+
+        def device_problem(device: str) -> str | None:
+            if device == "cpu" or int(device.removeprefix("gpu:")) < gpus:
+                return None
+            return f"{device}: no node of the cluster has {'a GPU' if gpus == 0 else f'more GPUs than {gpus}'}"
+
+        here = read_capabilities(prepared.machine)
+        return replace(prepared, host=replace(here, device_problem=device_problem))
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[str]:

@@ -47,6 +47,7 @@ class NodeHealth:
         """By configuration: the nodes on which it has run well."""
         self._failed: dict[str, list[ScheduledCase]] = defaultdict(list)
         self._losses: dict[str, int] = defaultdict(int)
+        self._lost_checks: dict[str, int] = defaultdict(int)
 
     def ended(self, node: str, scheduled: ScheduledCase, run: Run, seconds: float) -> None:
         """A node's run has ended.
@@ -61,7 +62,7 @@ class NodeHealth:
         disturbed = (metadata.steal_fraction or 0.0) + (metadata.other_cpu_fraction or 0.0)
         self._machines[node] = run.machine_fingerprint
         self._recent[node].append(_NodeRun(scheduled, run.status, seconds, disturbed))
-        self._losses[node] = 0
+        self._losses[node] = self._lost_checks[node] = 0
         configuration = scheduled.case.configuration
         if run.status is Status.OK:
             self._well[configuration].add(node)
@@ -69,9 +70,18 @@ class NodeHealth:
         else:
             self._failed[node].append(scheduled)
 
-    def lost(self, node: str) -> None:
-        """A node, or its process, has died."""
-        self._losses[node] += 1
+    def lost(self, node: str, *, checked: bool) -> None:
+        """A node, or its process, has died.
+
+        Args:
+            node: its name.
+            checked: whether it had been checked; a process that dies before may be one of a node that is dead already.
+        """
+        (self._losses if checked else self._lost_checks)[node] += 1
+
+    def left(self, node: str) -> None:
+        """A node has left the cluster: that is why it could not be checked since its process died."""
+        self._lost_checks[node] = 0
 
     def failed_here_alone(self, node: str) -> list[ScheduledCase]:
         """The runs that failed on a node, and whose configurations have run well on another."""
@@ -82,7 +92,7 @@ class NodeHealth:
         return self._dies(node) or self._fails(node) or self._slow(node) or self._noisy(node)
 
     def _dies(self, node: str) -> str | None:
-        losses = self._losses[node]
+        losses = max(self._losses[node], self._lost_checks[node])
         return f"it died {losses} times without a finished run in between" if losses >= IN_SUCCESSION else None
 
     def _last(self, node: str) -> list[_NodeRun]:

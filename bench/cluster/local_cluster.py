@@ -10,13 +10,23 @@ import functools
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.cluster.ray_nodes import SLOT, import_ray
+from bench.core.errors import UsageError
+from bench.core.scratch import ScratchFolder
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 LOOPBACK = "127.0.0.1"
-_LONGEST_FOLDER = 30
-"""Characters of a temporary folder; Ray's sockets lie some 70 below it, and the kernel takes no name above 107."""
+_LONGEST_FOLDER = 9
+"""Characters of a temporary folder; Ray's sockets lie some 98 below it, and the kernel takes no name above 107."""
+_RECONNECT, _RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", "5"
+"""So long a process of a node lives whose head is gone: as Ray has it, a minute."""
+_START_SECONDS = 60.0
 _OBJECT_STORE_BYTES = 100 << 20
 """The smallest that Ray takes is 75 MiB; a node's largest object is the data of a task."""
 
@@ -29,30 +39,42 @@ def local_cluster(nodes: int) -> Iterator[str]:
         nodes: how many; the first is the head.
 
     Raises:
-        UsageError: Ray is not installed.
+        UsageError: Ray is not installed, or cannot start the nodes.
     """
-    with loopback_environment():
+    with loopback_environment(), _folder() as folder, environment({"RAY_TMPDIR": str(folder)}):
         import_ray()
         from ray.cluster_utils import Cluster
 
         # with `shutdown_at_exit` the kernel ends the nodes when this process dies
         cluster = Cluster(shutdown_at_exit=True)
         try:
-            for number in range(nodes):
-                cluster.add_node(
-                    wait=number == nodes - 1,
-                    num_cpus=1,
-                    resources={SLOT: 1},
-                    node_ip_address=LOOPBACK,
-                    include_dashboard=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                )
-            cluster.wait_for_nodes()
+            with environment({_RECONNECT: _RECONNECT_SECONDS}):
+                _add_nodes(cluster, nodes)
             yield str(cluster.address)
         finally:
             # not `cluster.shutdown`, which refuses where the driver could not leave, its head being dead
-            for node in cluster.list_all_nodes():
+            # the head last: what is left of a node reports there that it was killed, or waits for it
+            for node in reversed(cluster.list_all_nodes()):
                 node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+
+
+def _add_nodes(cluster: Cluster, nodes: int) -> None:
+    try:
+        for _ in range(nodes):
+            cluster.add_node(
+                wait=False,
+                num_cpus=1,
+                resources={SLOT: 1},
+                node_ip_address=LOOPBACK,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+        cluster.wait_for_nodes(_START_SECONDS)
+    except Exception as error:  # Ray raises its own, of many kinds: it gives a node half a minute
+        raise UsageError(
+            f"Ray could not start {nodes} nodes here ({str(error).strip().splitlines()[-1]}): each takes seconds of "
+            f"CPU time. Give the command again when less runs on this machine, or with fewer nodes."
+        ) from None
 
 
 @contextlib.contextmanager
@@ -66,8 +88,19 @@ def loopback_environment() -> Iterator[None]:
         "RAY_AUTH_TOKEN": _token(),
         # else Ray takes the address that others reach in the place of 127.0.0.1
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        **({"RAY_TMPDIR": "/tmp"} if len(tempfile.gettempdir()) > _LONGEST_FOLDER else {}),
     }
+    with environment(variables):
+        yield
+
+
+def _folder() -> ScratchFolder:
+    """Where Ray keeps its logs and sockets, which it would leave."""
+    return ScratchFolder("ray", Path("/tmp") if len(tempfile.gettempdir()) > _LONGEST_FOLDER else None)
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have these environment variables for a while, and what was there before afterwards."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

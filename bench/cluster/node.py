@@ -6,7 +6,6 @@ No Ray here: `bench.cluster.ray_nodes` makes an actor of `MeasuringNode`, one on
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from bench.catalog import tasks, variables
 from bench.cluster.admission import Fetch, Requirements, admit
 from bench.core.case import Status
 from bench.core.code import from_json
+from bench.core.scratch import ScratchFolder
 from bench.host.hardware import Machine
 from bench.host.processes import machine_boot
 from bench.host.software import Software, SoftwareKey, read_software
@@ -101,7 +101,6 @@ class MeasuringNode:
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
-        self._folder = tempfile.TemporaryDirectory(prefix="bench-node-", ignore_cleanup_errors=True)
         self._data: Mapping[str, Path | None] = {}
         self._machine: Machine | None = None
         self._software: Mapping[SoftwareKey, Software] = {}
@@ -147,21 +146,22 @@ class MeasuringNode:
                 silence_seconds=self._settings.silence_seconds,
                 devices=DeviceWatcher(),
             )
-        with machine_lock(notes.append):
-            self._workers.prepare(order.scheduled.case)
-            execution = execute(
-                self._workers,
-                conditions,
-                order.scheduled,
-                order.attempt,
-                folder=Path(self._folder.name),
-                started_at=order.started_at,
-                clock=time.monotonic,
-            )
-        run = self._attributed(execution.completed())
-        part = part_bytes(run)
-        log = b"" if run.status is Status.OK or not execution.log.exists() else execution.log.read_bytes()
-        execution.log.unlink(missing_ok=True)
+        # the folder is the run's, since an idle node may be ended at any time, and leaves nothing
+        with ScratchFolder("node") as folder:
+            with machine_lock(notes.append):
+                self._workers.prepare(order.scheduled.case)
+                execution = execute(
+                    self._workers,
+                    conditions,
+                    order.scheduled,
+                    order.attempt,
+                    folder=folder,
+                    started_at=order.started_at,
+                    clock=time.monotonic,
+                )
+            run = self._attributed(execution.completed())
+            part = part_bytes(run)
+            log = b"" if run.status is Status.OK or not execution.log.exists() else execution.log.read_bytes()
         return NodeRun(
             run=run,
             part=part,

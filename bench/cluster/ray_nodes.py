@@ -81,9 +81,12 @@ class RayNodes:
         self._ray = import_ray()
         self._head_is_gone = False
         self._address, self._provision, self._process = address, provision, process or NodeProcess
-        self._connect()
+        self._head = address
         self._left = threading.Event()
+        if not self._head_can_be_reached():
+            raise self._not_joined("nothing listens there")  # Ray would try for a quarter of an hour
         threading.Thread(target=self._watch_head, name="head", daemon=True).start()
+        self._connect()
         self._sent = {name: self._ray.put(content) for name, content in sent.items()}
         self._resources: dict[str, dict[str, float]] = {}
         self._actors: dict[str, Any] = {}
@@ -103,18 +106,21 @@ class RayNodes:
                 runtime_env={"py_modules": [_PROGRAM]} if self._provision else None,
             )
         except Exception as error:  # Ray raises its own, of many kinds, and the last line has the reason
-            reason = str(error).strip().splitlines()[-1]
-            raise UsageError(
-                f"cannot join the Ray cluster at {self._address} ({reason}): start it (`ray start --head` on one "
-                f"machine), give this command on one of its machines, with its token in RAY_AUTH_TOKEN where it wants "
-                f"one, and name it with --address or {ADDRESS}."
-            ) from None
+            self._left.set()
+            raise self._not_joined(str(error).strip().splitlines()[-1]) from None
 
         # Ray prints, among the results, that a node has died, with its last log: what has died is reported here
         self._ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
         self._head = str(self._ray.get_runtime_context().gcs_address)
         for number, handler in handlers.items():  # Ray's would end this process at once
             signal.signal(number, handler)
+
+    def _not_joined(self, reason: str) -> UsageError:
+        return UsageError(
+            f"cannot join the Ray cluster at {self._address} ({reason}): start it (`ray start --head` on one machine), "
+            f"give this command on one of its machines, with its token in RAY_AUTH_TOKEN where it wants one, and name "
+            f"it with --address or {ADDRESS}."
+        )
 
     def __enter__(self) -> RayNodes:
         return self
@@ -140,14 +146,15 @@ class RayNodes:
         }
         return {identity: nodes[identity]["NodeManagerHostname"] for identity in self._resources}
 
+    def most_gpus(self) -> int:
+        """The number of GPUs of the node that has most of them, as Ray counts them."""
+        return max((int(node["Resources"].get("GPU", 0)) for node in self._ray.nodes() if node["Alive"]), default=0)
+
     def _check_head(self) -> None:
         """Ray ends a process whose cluster has lost its head, after a minute, without a word to it."""
-        for attempt in range(_HEAD_ATTEMPTS):
-            if self._head_is_there():
-                return
-            time.sleep(_HEAD_SECONDS / 2 if attempt < _HEAD_ATTEMPTS - 1 else 0)
-        self._head_is_gone = True
-        raise UsageError(self._gone)
+        if not self._head_can_be_reached():
+            self._head_is_gone = True
+            raise UsageError(self._gone)
 
     @property
     def _gone(self) -> str:
@@ -156,10 +163,19 @@ class RayNodes:
             f"the same command goes on."
         )
 
+    def _head_can_be_reached(self) -> bool:
+        for attempt in range(_HEAD_ATTEMPTS):
+            if self._head_is_there():
+                return True
+            time.sleep(_HEAD_SECONDS / 2 if attempt < _HEAD_ATTEMPTS - 1 else 0)
+        return False
+
     def _head_is_there(self) -> bool:
         host, _, port = self._head.rpartition(":")
+        if not port.isdecimal():
+            return True  # a name that Ray looks up when it connects
         try:
-            socket.create_connection((host, int(port)), _HEAD_SECONDS).close()
+            socket.create_connection((host.strip("[]"), int(port)), _HEAD_SECONDS).close()
         except OSError:
             return False
         return True
@@ -237,7 +253,6 @@ class RayNodes:
         except errors.RuntimeEnvSetupError as error:
             return Refused(node, f"its environment cannot be made ({_last_line(error)})")
         except errors.RayActorError as error:
-            self._actors.pop(node, None)
             reason = _last_line(error)
             if reason.startswith(_OTHER_PROGRAM):
                 return Refused(node, f"it has no such program ({reason}); {PROVISION}")

@@ -12,7 +12,6 @@ import json
 import logging
 import math
 import statistics
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +28,7 @@ from bench.catalog.cells import REFERENCE_CELL
 from bench.core.case import Case, digest
 from bench.core.errors import BenchError
 from bench.core.metric import Margins
+from bench.core.scratch import ScratchFolder
 from bench.duel.budget import BudgetOption
 from bench.duel.interleaved import ROUND_SECONDS, ROUNDS, InterleavedRunner
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
@@ -163,12 +163,12 @@ def _measured(
     is_quick = budget_seconds < _QUICK_SECONDS
     with (
         machine_lock(lambda text: None),
-        tempfile.TemporaryDirectory(prefix="bench-interleaved-", ignore_cleanup_errors=True) as logs,
+        ScratchFolder("interleaved") as logs,
         InterleavedRunner(
             sides,
             anchor=anchor_side(cases[0]),
             data=settings.data[cases[0].task],
-            folder=Path(logs),
+            folder=logs,
             cpus=settings.cpus,
             fresh_servers=not is_quick,
             round_seconds=_QUICK_ROUND_SECONDS if is_quick else ROUND_SECONDS,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from bench.catalog.cache import default_cache, obtain
 from bench.core.metric import Margins
 from bench.core.observation import RunMetadata
 from bench.core.protocol import TimedPhase
+from bench.core.scratch import ScratchFolder
 from bench.duel.budget import BudgetOption, check_budget, check_group
 from bench.duel.code import check_own_code
 from bench.duel.device_use import DeviceUse, in_all
@@ -192,12 +192,11 @@ def prepared_duel(settings: DuelSettings, reporter: DuelReporter) -> Iterator[Pr
     data = obtain(tasks.of(what.cases[0], "a duel"), data_dir=settings.data_dir, report=reporter.note)
     with refused(settings.folder / _LOGS):
         make_folder(settings.folder / _LOGS)
-    temporary = tempfile.TemporaryDirectory(prefix="bench-duel-", ignore_cleanup_errors=True)
-    with terminated_as_interrupted(), temporary as scratch:
+    with terminated_as_interrupted(), ScratchFolder("duel") as scratch:
         with removed_if_interrupted(settings.folder):
             sides = prepare_sides(
                 what,
-                scratch=Path(scratch),
+                scratch=scratch,
                 cache=default_cache(),
                 build=settings.build,
                 worker=settings.worker,

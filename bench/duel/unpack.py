@@ -14,12 +14,12 @@ import re
 import shutil
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bench.core.errors import UsageError
+from bench.core.scratch import ScratchFolder
 from bench.host.checkout import run_git
 
 _COPIED_SETTINGS = ("core.autocrlf", "core.eol", "core.symlinks")
@@ -58,8 +58,8 @@ def unpack_commit(repository: Path, commit: str, folder: Path) -> tuple[str, ...
         OSError: the folder cannot be written, or git cannot be run.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-git-") as git_dir:
-        lent = _LentRepository(repository, Path(git_dir), folder)
+    with ScratchFolder("git") as git_dir:
+        lent = _LentRepository(repository, git_dir, folder)
         lent.check_out(commit)
         entries = lent.entries()
         _check_names(folder, entries)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from bench.catalog.cache import default_cache
 from bench.catalog.matrix import probe_case
 from bench.core.case import Case, Status
 from bench.core.protocol import Request
+from bench.core.scratch import ScratchFolder
 from bench.host.hardware import Machine
 from bench.host.software import Software
 from bench.run.lock import machine_lock
@@ -61,10 +61,10 @@ def try_forking(
     def done(isolation: Isolation, runs: int) -> list[RunOutcome]:
         with Workers(worker=worker, isolation=isolation, silence_seconds=_SILENCE_SECONDS) as workers:
             workers.prepare(case)
-            log = Path(folder) / f"{isolation}.log"
+            log = folder / f"{isolation}.log"
             return [workers.run(Request(case=case, data=data, log=log)) for _ in range(runs)]
 
-    with machine_lock(report), tempfile.TemporaryDirectory(prefix="bench-forking-") as folder:
+    with machine_lock(report), ScratchFolder("forking") as folder:
         (spawned,) = done(Isolation.SPAWN, 1)
         problem = _problem(spawned, done(Isolation.FORK, 2) if spawned.status is Status.OK else [])
     return ForkingResult(

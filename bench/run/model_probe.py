@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.core.case import Case, Status
 from bench.core.protocol import ModelRequest, Request
+from bench.core.scratch import ScratchFolder
 from bench.run.lock import machine_lock
 from bench.run.pool import Workers
 
@@ -50,12 +49,12 @@ def attest_model(
     """
     with (
         machine_lock(report),
-        tempfile.TemporaryDirectory(prefix="bench-model-") as folder,
+        ScratchFolder("model") as folder,
         Workers(worker=worker, silence_seconds=_SILENCE_SECONDS) as workers,
     ):
         for number, case in enumerate(cases):
-            log = Path(folder) / f"{number}.log"
-            outcome = workers.run(Request(case=case, data=Path(folder), log=log, model=request))
+            log = folder / f"{number}.log"
+            outcome = workers.run(Request(case=case, data=folder, log=log, model=request))
             metadata, failed = outcome.metadata, outcome.status is not Status.OK
             yield ModelAttestation(
                 case=case,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.core.case import Case, Status
 from bench.core.protocol import Request
+from bench.core.scratch import ScratchFolder
 from bench.run.lock import machine_lock
 from bench.run.pool import Workers
 
@@ -64,11 +64,11 @@ def compute_numbers(
     """
     with (
         machine_lock(report),
-        tempfile.TemporaryDirectory(prefix="bench-numbers-", ignore_cleanup_errors=True) as scratch,
+        ScratchFolder("numbers") as scratch,
         Workers(worker=worker, silence_seconds=_SILENCE_SECONDS) as workers,
     ):
         for number, (case, batch) in enumerate(given):
-            folder = Path(scratch) / str(number)
+            folder = scratch / str(number)
             folder.mkdir()
             data = folder / "batch.npz"
             named: dict[str, Any] = {f"weight {place:03}": weight for place, weight in enumerate(batch.weights)}

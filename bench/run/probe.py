@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from bench.catalog.cache import default_cache
 from bench.catalog.matrix import ProbeResult, probe_case
 from bench.core.case import Case
 from bench.core.protocol import Request
+from bench.core.scratch import ScratchFolder
 from bench.run.lock import machine_lock
 from bench.run.pool import WORKER, Workers
 from bench.store.files import make_folder, refused, replace_file
@@ -42,13 +42,13 @@ def probe(
     """
     with (
         machine_lock(report),
-        tempfile.TemporaryDirectory(prefix="bench-probe-", ignore_cleanup_errors=True) as folder,
+        ScratchFolder("probe") as folder,
         Workers(worker=worker, silence_seconds=_SILENCE_SECONDS) as workers,
     ):
         for number, case in enumerate(cases):
             probed = probe_case(case)
             workers.prepare(probed)
-            outcome = workers.run(Request(case=probed, data=data, log=Path(folder) / f"{number}.log"))
+            outcome = workers.run(Request(case=probed, data=data, log=folder / f"{number}.log"))
             yield (
                 case,
                 ProbeResult(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from bench.cluster.admission import Requirements
 from bench.cluster.campaign_driver import PATIENCE_SECONDS, CampaignDriver
 from bench.cluster.node import SHARED, NodeSettings
 from bench.cluster.node_state import ClusterNode
+from bench.cluster.nodes import Lost, NodeEvent
 from bench.core.case import Status
 from bench.core.errors import UsageError
 from bench.host.hardware import Machine
@@ -207,6 +208,36 @@ def test_a_node_that_dies_again_and_again_is_quarantined_and_says_why(campaigns:
     assert campaigns.problems() == []
     assert cluster.nodes["a"].begun == 3
     assert "the node host is quarantined: it died 3 times" in "\n".join(campaigns.record.notes)
+
+
+def test_a_machine_that_is_taken_away_counts_as_lost_once(campaigns: Campaigns) -> None:
+    """Its process dies, it can't be checked again while the cluster still lists it, and then it leaves."""
+
+    class Preempted(FakeCluster):
+        died: ClassVar[dict[str, float]] = {}
+
+        def start(self, node: str, settings: NodeSettings) -> None:
+            if node in self.died:
+                self._after(12.0, Lost(node, "its node has died"))
+            else:
+                super().start(node, settings)
+
+        def events(self, seconds: float) -> list[NodeEvent]:
+            happened = super().events(seconds)
+            for event in happened:
+                if isinstance(event, Lost):
+                    self.died.setdefault(event.node, self.now)
+            return happened
+
+        def alive(self) -> Mapping[str, str]:
+            for node, since in self.died.items():
+                if self.now - since > 15 and self.nodes.pop(node, None) is not None:
+                    self.nodes[f"after {node}"] = FakeNode(dies_in_runs={1} if len(self.died) < 2 else set())
+            return super().alive()
+
+    campaigns.run(Preempted({"spot": FakeNode(dies_in_runs={1})}))
+    assert not any("quarantined" in note for note in campaigns.record.notes)
+    assert campaigns.problems() == []
 
 
 def test_a_node_where_everything_fails_is_quarantined_and_its_runs_are_done_elsewhere(campaigns: Campaigns) -> None:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,8 +19,10 @@ import pytest
 
 from bench import store
 from bench.cli.options import check_cluster_options
+from bench.cluster import ray_nodes
 from bench.cluster.engine import ClusterAddress
 from bench.cluster.node import SHARED
+from bench.cluster.ray_nodes import RayNodes
 from bench.core.errors import ExitCode, UsageError
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
@@ -44,17 +48,19 @@ def wait_until(condition: Callable[[], bool], bench: BenchProcess) -> None:
 
 
 def test_a_node_and_then_the_driver_are_killed_and_each_case_is_measured_once(tmp_path: Path) -> None:
-    results, script = tmp_path / "results", tmp_path / "script.json"
+    results, script, temporary = tmp_path / "results", tmp_path / "script.json", tmp_path / "temporary"
     script.write_text(json.dumps({"seconds": 0.2}))
+    temporary.mkdir()
     bench = BenchProcess(
         fake_bench(*PLAN, "--results", str(results), "--on", "ray-local:2"),
         tmp_path / "output",
-        {SCRIPT: str(script), LOCK_VARIABLE: str(tmp_path / "lock")},
+        {SCRIPT: str(script), LOCK_VARIABLE: str(tmp_path / "lock"), "TMPDIR": str(temporary)},
     )
     try:
         bench.start()
         wait_until(lambda: len(list((results / "runs").glob("*.parquet"))) >= 2, bench)
-        _, second = raylets(bench)
+        head, second = raylets(bench)
+        logs = re.findall(r"/tmp/bench-ray-\w+\.scratch", " ".join(head.cmdline()))[0]
         for process in (*second.children(recursive=True), second):  # as where a machine dies
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)
@@ -69,10 +75,21 @@ def test_a_node_and_then_the_driver_are_killed_and_each_case_is_measured_once(tm
     finally:
         bench.stop()
     assert violations(results) == []
+    assert not Path(logs).exists()
+    assert list(temporary.glob("*.scratch")) == []
     assert "resuming the campaign" in bench.output.read_text()
     runs = store.load([results]).drop_duplicates("run_id")
     assert runs["machine_fingerprint"].nunique() == 1
     assert json.loads(runs["machine_json"].iloc[0])["shared_by"] == SHARED
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_nodes, "_HEAD_SECONDS", 0.01)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(UsageError, match=rf"cannot join the Ray cluster at {address} \(nothing listens there\)"):
+            RayNodes(address, {})
 
 
 def test_without_an_address_or_a_cluster_the_user_learns_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,8 +171,7 @@ class _Episode:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     wrong.append(f"{lock.name} is still held")
-        left = [path for path in self.folder.rglob("*") if path.suffix in (".lease", ".tmp")]
-        left += [path for path in self.folder.iterdir() if path.name.startswith(("bench-duel", "bench-probe"))]
+        left = [path for path in self.folder.rglob("*") if path.suffix in (".lease", ".tmp", ".scratch")]
         wrong += [f"left behind: {path.relative_to(self.folder)}" for path in left]
         return wrong
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from torch._guards import CompileContext
 from torch._inductor import config
 from torch.profiler import ProfilerActivity, profile
 
+from bench.core.scratch import ScratchFolder
 from bench.worker.evidence.programs import (
     BY_TWO,
     OUTSIDE,
@@ -69,8 +68,8 @@ class Compilation:
 
     def __init__(self) -> None:
         self._graphs: list[_Graph] = []
-        self._folder = tempfile.mkdtemp(prefix="bench-inductor-")
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._folder
+        self._code = ScratchFolder("inductor")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._code.path)
         config.pre_grad_custom_pass = self._captured
 
     def _captured(self, graph: torch.fx.Graph) -> None:
@@ -104,7 +103,7 @@ class Compilation:
 
     def forget_code(self) -> None:
         """Delete the code that Inductor has made; what was compiled from it is loaded, and stays."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._code.close()
 
     def settings(self) -> dict[str, Any]:
         """What Dynamo counted: graphs, frames of Python that it could not compile, and why it broke graphs."""

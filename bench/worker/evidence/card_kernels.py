@@ -8,7 +8,6 @@ started it.
 from __future__ import annotations
 
 import re
-import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from bench.catalog.cudnn_names import is_of_recurrence, is_telling
+from bench.core.scratch import ScratchFolder
 from bench.worker.evidence.programs import OUTSIDE, Program, Scopes
 
 PLANE = "/device:GPU"
@@ -51,10 +51,10 @@ def profile_cards(
         read: the file.
         run: does what was done before.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-profile-") as folder:
-        with trace(folder):
+    with ScratchFolder("profile") as folder:
+        with trace(str(folder)):
             run()
-        return [kernel for file in sorted(Path(folder).rglob("*.xplane.pb")) for kernel in read(file)]
+        return [kernel for file in sorted(folder.rglob("*.xplane.pb")) for kernel in read(file)]
 
 
 def scopes_of_instructions(hlo: str) -> dict[str, str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -13,6 +11,7 @@ import onnxruntime
 import tensorflow as tf
 import tf2onnx
 
+from bench.core.scratch import ScratchFolder
 from bench.worker.data import Array
 from bench.worker.evidence.onnx import read_nodes
 from bench.worker.evidence.programs import Program, Scopes
@@ -60,9 +59,9 @@ class OnnxRuntime(ExportedRuntime):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = options.inter_op_num_threads = self.case.threads  # 0 is the default
-        with tempfile.TemporaryDirectory() as folder:
+        with ScratchFolder("onnx") as folder:
             # what the session executes is not what it was given: it writes down what its optimiser made of it
-            optimised = Path(folder) / "optimised.onnx"
+            optimised = folder / "optimised.onnx"
             options.optimized_model_filepath = str(optimised)
             session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
             self._executed[call_path] = onnx.load(optimised)
