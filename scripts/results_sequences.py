@@ -23,9 +23,9 @@ def adding(read: Sequence[Json]) -> Iterator[str]:
     """The adding problem: at which delays a cell still learns, and what it takes."""
     (section,) = read
     yield (
-        f"## Memory over a delay\n\n{_conditions('adding', read)} Two numbers of a sequence are marked, and "
-        f"their sum is asked for; a loss of 0.1667, the variance of the sum, is that of a network that has "
-        f"learnt nothing."
+        f"## Memory over a delay\n\n{_conditions('adding', read)} Each run had a single thread. Two numbers of a "
+        f"sequence are marked, and their sum is asked for; a loss of 0.1667, the variance of the sum, is that of a "
+        f"network that has learnt nothing."
     )
     yield table(
         ("steps", "cell", "parameters", "loss", "R²", "s/epoch"),
@@ -47,7 +47,8 @@ def adding(read: Sequence[Json]) -> Iterator[str]:
 def pixels(read: Sequence[Json]) -> Iterator[str]:
     """Images read pixel by pixel, by cells of as many parameters."""
     yield (
-        f"## Images read pixel by pixel\n\n{_conditions('pixels', read)} Digits of 14 × 14 pixels, each the "
+        f"## Images read pixel by pixel\n\n{_conditions('pixels', read)} Other work ran beside these runs, at a lower "
+        f"priority: it made them slower, and changed nothing in what was learnt. Digits of 14 × 14 pixels, each the "
         f"mean of four, one a step: in their order, and in one order that was drawn once. The widths give the cells "
         f"as many parameters. The claims are the order in table 1 of Bai, Kolter and Koltun (2018)."
     )
@@ -87,6 +88,5 @@ def _conditions(name: str, read: Sequence[Json]) -> str:
     return (
         f"The suite `{name}`: {len(rows)} configurations, {max(row['seeds'] for row in rows)} seeds, "
         f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {machine['cpu_model']}, "
-        f"{machine['usable_cores']} cores. Other work ran beside these runs, at a lower priority: it made them slower, "
-        f"and changed nothing in what was learnt."
+        f"{machine['usable_cores']} cores."
     )
