@@ -77,7 +77,7 @@ def _call_factory(name: str, origin: str, made: Path) -> None:
         text=True,
         errors="replace",
     )
-    if done.returncode:
+    if done.returncode or not made.exists():  # the factory may have ended the process
         problem = made.with_name(f"{made.name}.error")
         last = (done.stdout.strip().splitlines() or ["it printed nothing"])[-1]
         what = problem.read_text(encoding="utf-8") if problem.exists() else f"its process ended: {last}"

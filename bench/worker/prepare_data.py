@@ -21,6 +21,7 @@ from bench.core import code
 from bench.core.errors import BenchError
 from bench.core.protocol import FailedRun
 from bench.worker.evidence.code import imported_modules
+from bench.worker.failure import failure_reason
 from bench.worker.users_code import load_factory
 
 
@@ -34,7 +35,7 @@ def main(name: str, path: Path) -> int:
         problem = str(error)
     except Exception as error:  # whatever the user's code raises
         traceback.print_exc()
-        problem = f"the task {name!r} cannot be made: {type(error).__name__}: {error}"
+        problem = f"the task {name!r} cannot be made: {failure_reason(error)}"
     else:
         with path.open("w+b") as file:
             write_prepared(file, replace(task, code_json=code.to_json(imported_modules(before))), arrays)

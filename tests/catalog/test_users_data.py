@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -66,6 +67,13 @@ def test_tokens_are_counted_and_embedded() -> None:
     assert (task.steps, task.features, task.vocabulary) == (2, 8, 6)
 
 
+def test_numbers_may_be_numpys() -> None:
+    counts = {"classes": LABELS.max() + 1, "vocabulary": np.int32(9), "embedding": np.uint8(8)}
+    task, _ = task_of("my:data", data(x=np.ones((6, 4), int), **counts))
+    assert (task.outputs, task.vocabulary, task.features) == (3, 9, 8)
+    assert from_json(to_json(task)) == task
+
+
 def test_what_marks_padding_is_no_value_of_the_data() -> None:
     x = np.full((6, 4, 3), -5.3)
     task, _ = task_of("my:data", data(x=x, lengths=np.array([1, 2, 3, 4, 4, 4])))
@@ -91,6 +99,8 @@ def test_a_stream_is_padded_and_has_the_lengths_of_its_samples() -> None:
     assert arrays.lengths_test.tolist() == [4, 4]
 
 
+NOTHING: Any = None
+NO_PAIRS: Any = [X[0]]
 NAN = X.copy()
 NAN[2, 1, 0] = np.nan
 
@@ -102,8 +112,10 @@ NAN[2, 1, 0] = np.nan
         (data("label"), "the target 'label' is none of class, class_per_step, number, number_per_step"),
         (data(y=np.ones((6, 4), int)), "train y has the shape 6 × 4, where 6 is expected: a class per sequence"),
         (data("class_per_step"), "train y has the shape 6, where 6 × 4 is expected: a class per step"),
-        (data(y=LABELS - 1), "train y (int64, from -1) must hold whole numbers from 0"),
-        (data(y=LABELS + 0.5), "train y (float64, from 0.5) must hold whole numbers from 0"),
+        (data(y=LABELS - 1), "train y (int64, from -1 to 1) must hold whole numbers from 0"),
+        (data(y=LABELS + 0.5), "train y (float64, from 0.5 to 2.5) must hold whole numbers from 0"),
+        (data(y=LABELS + 2**31), "from 2147483648 to 2147483650) must hold whole numbers from 0 to 2,147,483,647"),
+        (data(x=np.full((6, 4), 2**40)), "train x holds the token 1099511627776, and tokens are at most 2,147,483,647"),
         (data(classes=2), "y goes up to 2, and there are 2 classes, from 0"),
         (data(x=np.zeros((6, 4))), "train x has the shape 6 × 4 (float64), where samples × steps × features is"),
         (data(x=np.array([["a"]])), "train x holds <U1, where numbers are expected"),
@@ -116,6 +128,23 @@ NAN[2, 1, 0] = np.nan
         ),
         (TaskData(target="class", train=(X,), test=(X,)), "train is a tuple, where (x, y), (x, y, lengths) or a"),
         (TaskData(target="class", train=Stream([(X[0], 1)], 2), test=(X, LABELS)), "train gave 1 samples, and its"),
+        (
+            TaskData(target="class", train=Stream(itertools.repeat((X[0], 1)), 2), test=(X, LABELS)),
+            "train gave more samples than its length, 2: end it there, as itertools.islice does",
+        ),
+        (TaskData(target="class", train=Stream([], 0), test=(X, LABELS)), "the length of its Stream is 0, where a"),
+        (TaskData(target="class", train=Stream(NO_PAIRS, 1), test=(X, LABELS)), "sample 0 is a ndarray, where (x, y)"),
+        (
+            TaskData(target="class", train=NOTHING, test=(X, LABELS)),
+            "train is None, where (x, y), (x, y, lengths) or a",
+        ),
+        (data(validation=(X[:0], LABELS[:0])), "validation x has the shape 0 × 4 × 3: there is nothing in it"),
+        (data(validation=(X, LABELS + 3), classes=3), "y goes up to 5, and there are 3 classes, from 0"),
+        (data(classes=2.5), "classes is 2.5, where a whole number from 1 to 2,147,483,647 is expected"),
+        (data(x=np.ones((6, 4), int), embedding=0), "embedding is 0, where a whole number from 1"),
+        (data(x=np.ones((6, 4), int), vocabulary=-3), "vocabulary is -3, where a whole number from 1"),
+        (data(title=3), "the title is a int, where text is expected"),
+        (data("number", np.full(6, 1e300)), "train y holds values up to 1e+300, with which float32 can't compute"),
         (
             TaskData(target="class", train=(X, LABELS), test=(X[..., :2], LABELS)),
             "test x has 2 features, and train",
@@ -144,6 +173,10 @@ def failing():
 
 def ending():
     os._exit(3)
+
+def leaving():
+    print("no data today")
+    sys.exit()
 """
 
 
@@ -186,6 +219,7 @@ def test_data_are_prepared_by_a_process_of_their_own_and_proved_when_read(offset
         ("my_set:failing", "the task 'my_set:failing' cannot be made: ValueError: no such file (a test)."),
         ("my_set:nothing", "unknown task 'nothing' (my_set:nothing in a test; my_set binds no such name)"),
         ("my_set:ending", "its process ended: it printed nothing (a test)."),
+        ("my_set:leaving", "its process ended: no data today (a test)."),
         ("my_sets:factory", "no module for the task 'my_sets:factory' (a test)"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from bench.catalog.tasks.target import TARGETS, Target
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
 _Part = tuple["NDArray[Any]", "NDArray[Any]", "NDArray[Any] | None"]
 _SETS = ("train", "test", "validation")
+LARGEST = 2**31 - 1
+"""The largest label, token or number of them: backends keep these in 32 bits."""
+_LARGEST_VALUE = 2.0**126
+"""The largest magnitude of an input or a number to be learnt, with which float32 still computes."""
 
 
 def task_of(name: str, data: object) -> tuple[Task, Arrays]:
@@ -31,6 +37,7 @@ def task_of(name: str, data: object) -> tuple[Task, Arrays]:
     if data.target not in TARGETS:
         raise WrongDataError(f"{name}: the target {data.target!r} is none of {', '.join(TARGETS)}")
     target = TARGETS[data.target]
+    _check_numbers(name, data)
     given = {part: getattr(data, part) for part in _SETS if getattr(data, part) is not None}
     parts = {part: _part(f"{name}: {part}", content, target) for part, content in given.items()}
     shape = parts["train"][0].shape[1:]
@@ -47,7 +54,7 @@ def task_of(name: str, data: object) -> tuple[Task, Arrays]:
         title=data.title or "data of the user's",
         words=Words(label="class" if target.is_class else "number", step="token" if is_tokens else "vector"),
         steps=steps,
-        features=data.embedding if is_tokens else shape[1],
+        features=int(data.embedding) if is_tokens else shape[1],
         outputs=_outputs(name, data.classes, parts, target),
         target=target,
         vocabulary=_vocabulary(name, data.vocabulary, parts, padded) if is_tokens else 0,
@@ -60,6 +67,26 @@ def task_of(name: str, data: object) -> tuple[Task, Arrays]:
         licence="not stated",
     )
     return task, arrays
+
+
+def _check_numbers(name: str, data: TaskData) -> None:
+    """Refuse what stands beside the arrays and can't be meant, and a set that must be there and is not."""
+    for field in ("train", "test"):
+        if getattr(data, field) is None:
+            raise WrongDataError(f"{name}: {field} is None, where (x, y), (x, y, lengths) or a Stream is expected")
+    for field, may_be_none in (("classes", True), ("vocabulary", True), ("embedding", False)):
+        value = getattr(data, field)
+        if not (_is_count(value) or (value is None and may_be_none)):
+            raise WrongDataError(
+                f"{name}: {field} is {value!r}, where a whole number from 1 to {LARGEST:,} is expected"
+            )
+    if not isinstance(data.title, str):
+        raise WrongDataError(f"{name}: the title is a {type(data.title).__name__}, where text is expected")
+
+
+def _is_count(value: object) -> bool:
+    # NumPy's whole numbers too, as of `classes=y.max() + 1`
+    return isinstance(value, Integral) and not isinstance(value, bool) and 1 <= int(value) <= LARGEST
 
 
 def _named(part: _Part) -> list[tuple[str, NDArray[Any]]]:
@@ -91,8 +118,13 @@ def _part(where: str, content: object, target: Target) -> _Part:
         raise WrongDataError(
             f"{where} y has the shape {sizes(y.shape)}, where {sizes(expected)}{more} is expected: {target.title}"
         )
-    if target.is_class and (y.dtype.kind not in "iu" or y.min() < 0):
-        raise WrongDataError(f"{where} y ({y.dtype}, from {y.min()}) must hold whole numbers from 0: {target.title}")
+    if target.is_class and (y.dtype.kind not in "iu" or y.min() < 0 or y.max() > LARGEST):
+        raise WrongDataError(
+            f"{where} y ({y.dtype}, from {y.min()} to {y.max()}) must hold whole numbers from 0 to {LARGEST:,}: "
+            f"{target.title}"
+        )
+    if x.ndim == 2 and x.max() > LARGEST:
+        raise WrongDataError(f"{where} x holds the token {x.max()}, and tokens are at most {LARGEST:,}")
     if len(content) == 3:
         lengths = _array(f"{where} lengths", content[2])
         if lengths.shape != (samples,) or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > steps:
@@ -118,6 +150,8 @@ def _array(where: str, given: object) -> NDArray[Any]:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = ", ".join(str(index[0]) for index in np.nonzero(~np.isfinite(array)))
         raise WrongDataError(f"{where} holds a value that isn't finite, at [{place}]")
+    if array.dtype.kind == "f" and (largest := np.abs(array).max()) > _LARGEST_VALUE:
+        raise WrongDataError(f"{where} holds values up to {largest:.3g}, with which float32 can't compute: scale them")
     return array
 
 
@@ -125,13 +159,22 @@ def _drained(where: str, stream: Stream) -> tuple[Any, ...]:
     """A stream's samples, padded at the right with 0, and their lengths."""
     import numpy as np
 
+    if not _is_count(stream.length):
+        raise WrongDataError(
+            f"{where}: the length of its Stream is {stream.length!r}, where a whole number is expected"
+        )
     xs, ys = [], []
-    for number, sample in enumerate(stream.samples):
+    # one more than there should be shows that there are too many; a generator may have no end
+    for number, sample in enumerate(itertools.islice(stream.samples, stream.length + 1)):
         if not isinstance(sample, tuple) or len(sample) != 2:
             raise WrongDataError(f"{where}: sample {number} is a {type(sample).__name__}, where (x, y) is expected")
         xs.append(np.asarray(sample[0]))
         ys.append(np.asarray(sample[1]))
     if len(xs) != stream.length:
+        if len(xs) > stream.length:
+            raise WrongDataError(
+                f"{where} gave more samples than its length, {stream.length}: end it there, as itertools.islice does"
+            )
         raise WrongDataError(f"{where} gave {len(xs)} samples, and its length is {stream.length}")
     if len({(x.ndim, x.shape[1:], x.dtype) for x in xs}) > 1 or not all(x.ndim for x in xs):
         seen = sorted({f"{x.dtype} {sizes(x.shape)}" for x in xs})
@@ -175,7 +218,7 @@ def _outputs(name: str, classes: int | None, parts: dict[str, _Part], target: Ta
     largest = max(int(y.max()) for _, y, _ in parts.values())
     if classes is not None and largest >= classes:
         raise WrongDataError(f"{name}: y goes up to {largest}, and there are {classes} classes, from 0")
-    return max(2, classes or largest + 1)
+    return max(2, int(classes or largest + 1))
 
 
 def _vocabulary(name: str, vocabulary: int | None, parts: dict[str, _Part], padded: bool) -> int:
@@ -190,7 +233,7 @@ def _vocabulary(name: str, vocabulary: int | None, parts: dict[str, _Part], padd
             raise WrongDataError(f"{name}: {part} x holds the token {inside.min()}; tokens are from {least}{why}")
     if vocabulary is not None and largest >= vocabulary:
         raise WrongDataError(f"{name}: x goes up to {largest}, and the vocabulary has {vocabulary} tokens, from 0")
-    return vocabulary or largest + 1
+    return int(vocabulary or largest + 1)
 
 
 def _mask_value(parts: dict[str, _Part], is_tokens: bool) -> float:
