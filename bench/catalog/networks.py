@@ -13,7 +13,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from bench.catalog.activations import DEFAULT
-from bench.catalog.factories import check_factory
+from bench.catalog.factories import FACTORY, check_factory
 from bench.core.case import Case
 from bench.core.errors import named
 
@@ -208,19 +208,20 @@ NETWORKS = {
 
 
 def find(name: str, origin: str = "a case") -> Network:
-    """The network of that name, or the one that `module:factory` names, of which only the module is looked for here.
+    """The network of that name, or the one that `module:factory` names; whether that is there isn't looked for here.
 
     Raises:
         UsageError: there is none; the message gives the nearest one.
     """
+    if FACTORY.fullmatch(name):
+        return _of_user(name)
     if ":" in name:
-        return _of_user(name, origin)
+        check_factory("network", name, origin)
     return named("network", name, NETWORKS, origin)
 
 
 @lru_cache(maxsize=64)
-def _of_user(name: str, origin: str) -> Network:
-    check_factory("network", name, origin)
+def _of_user(name: str) -> Network:
     return Network(name, "named on the command line or in the suite", (), factory=name)
 
 

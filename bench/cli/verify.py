@@ -139,8 +139,10 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
 
     Raises:
         NoVerdictError: it can't be run here.
+        UsageError: the code that makes its cell, network or data isn't here.
         typer.Exit: the run failed, with its error reported.
     """
+    from bench import catalog
     from bench.catalog import tasks
     from bench.catalog.cache import obtain
     from bench.catalog.support import refusal
@@ -157,6 +159,8 @@ def _run_again(case: Case, data_dir: Path | None, worker: str) -> pd.DataFrame:
     from bench.store.lease import Leases
 
     machine = read_machine()
+    for catalogue, name in (("cells", case.cell), ("networks", case.network)):
+        catalog.check(catalogue, name, "the store")
     if ":" in case.task:
         prepare_task(case.task, "the store", notify)
     if reason := refusal(case, read_capabilities(machine)):

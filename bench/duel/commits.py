@@ -32,9 +32,7 @@ _SHOWN = 3
 _ENVIRONMENT_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 
-def commit_side(
-    text: str, folder: Path, case: Case, built_in_cell: bool, notify: Callable[[str], None]
-) -> PreparedSide:
+def commit_side(text: str, folder: Path, case: Case, built_in: bool, notify: Callable[[str], None]) -> PreparedSide:
     """Unpack a commit of the project that the user stands in.
 
     It is unpacked and not checked out as a worktree, of which a kill would leave a trace in the user's repository.
@@ -43,7 +41,7 @@ def commit_side(
         text: the commit, as the user named it; `.` for the working tree.
         folder: where to unpack it.
         case: what the side runs.
-        built_in_cell: whether the case's cell comes with bench, so that only a commit of bench itself takes part.
+        built_in: whether cell and network come with bench, so that only a commit of bench itself takes part.
         notify: given a sentence about files of the commit that aren't in this clone.
 
     Raises:
@@ -65,10 +63,11 @@ def commit_side(
     ours = (root / _WORKER_PACKAGE).exists()
     if ours:
         _check_protocol(title, root)
-    if built_in_cell and not ours:
+    if built_in and not ours:
         raise UsageError(
             f"nothing of this project takes part in a duel over the cell {case.cell!r}, which comes with bench: "
-            f"name a cell of the project, as --set cells=my_cells:my_cell."
+            f"name a cell or a network of the project, as --set cells=my_cells:my_cell, or "
+            f"--set networks=my_models:build_network."
         )
     sources = _source_folders(root, folder, top)
     program = Path(bench.__file__).parent.parent

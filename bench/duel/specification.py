@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from bench.catalog.cells import BUILT_IN
 from bench.catalog.factory_calls import check_call
+from bench.catalog.networks import NETWORKS
 from bench.catalog.streaming import streaming_refusal
 from bench.core.axes import AXES, BY_FIELD, varying
 from bench.core.case import Case, written
@@ -34,8 +35,6 @@ from bench.plan.prepare import excluded_by_reason, prepare
 _SUITE = "quick"
 CALL_QUANTILES = (0.5, 0.95)
 """What is compared of single calls: the median, and the tail."""
-_STAND_IN = "lstm"
-"""Stands in the plan for a cell of the user's, which each side imports by itself."""
 _DEFAULTS = {"cells": "lstm", "seeds": "0", "epochs": "1", "threads": "1"}
 """The case of a duel unless it is set: the notebook's LSTM on the digits that come with the program, each side on one
 thread. Two threads on two cores wait for each other and for the neighbours, and spare a tenth of the time."""
@@ -166,7 +165,7 @@ def asked(
         letter = side_name(number)
         settings = settings_of(name, letter) if kind is SideKind.SETTINGS else []
         where = f"side {letter} ({name})" if name else "a configuration"
-        of_names.append(_cases(where, letter, overrides, settings, own_cells=kind is not SideKind.SETTINGS))
+        of_names.append(_cases(where, letter, overrides, settings, code_here=kind is SideKind.SETTINGS))
     if kind is SideKind.SETTINGS:
         for number, of_name in enumerate(of_names):
             if of_name in of_names[:number]:
@@ -209,7 +208,7 @@ def _contrasts(names: int, configurations: int, all_pairs: bool) -> tuple[Contra
     )
 
 
-def _cases(where: str, letter: str, shared: Sequence[str], settings: Sequence[str], *, own_cells: bool) -> list[Case]:
+def _cases(where: str, letter: str, shared: Sequence[str], settings: Sequence[str], *, code_here: bool) -> list[Case]:
     """The cases of a name, one a configuration, in the order in which the axes are crossed.
 
     Args:
@@ -217,27 +216,18 @@ def _cases(where: str, letter: str, shared: Sequence[str], settings: Sequence[st
         letter: of the side.
         shared: the overrides of all sides.
         settings: those of this one.
-        own_cells: whether each side imports a user's cell by itself, so that the plan must not.
+        code_here: whether a user's cell and network are those of this environment; else each side has its own.
     """
     keys = [{_key(override) for override in given} for given in (shared, settings)]
     if twice := keys[0] & keys[1]:
         raise UsageError(f"{sorted(twice)[0]} is set both by --set and by side {letter}: leave one out.")
     given = [f"{axis}={value}" for axis, value in _DEFAULTS.items() if axis not in keys[0] | keys[1]]
-    given += [*shared, *settings]
-    cells = next(override for override in given if _key(override) == "cells").partition("=")[2]
-    if not own_cells or ":" not in cells:
-        return _planned(where, given)
-    rest = [override for override in given if _key(override) != "cells"]
-    cases = []
-    for cell in filter(None, map(str.strip, cells.split(","))):
-        planned = _planned(where, [*rest, f"cells={_STAND_IN if ':' in cell else cell}"])
-        cases += [replace(case, cell=cell) for case in planned]
-    return cases
+    return _planned(where, [*given, *shared, *settings], code_here)
 
 
-def _planned(where: str, overrides: Sequence[str]) -> list[Case]:
+def _planned(where: str, overrides: Sequence[str], code_here: bool) -> list[Case]:
     """The configurations of the suite with these overrides, in the order in which its axes are crossed."""
-    prepared = prepare(_SUITE, [*overrides, "repeats=1"], 0)
+    prepared = prepare(_SUITE, [*overrides, "repeats=1"], 0, factories_here=code_here)
     plan, suite = prepared.plan(), prepared.suite
     if plan.excluded:
         reasons = "; ".join(f"{names}: {reason}" for reason, names in excluded_by_reason(plan))
@@ -298,7 +288,7 @@ def prepare_sides(
         raise UsageError(f"--build installs commits, and the sides are {what.kind.value}: leave it out.")
     names = what.names or ("",)
     labels = _labels(what.cases[:: len(names)])
-    built_in = all(case.cell in BUILT_IN for case in what.cases)
+    built_in = not any(_factories(case) for case in what.cases)
     sides: dict[int, PreparedSide] = {}
     folders = [scratch / side_key(place) for place in range(len(names))]
     for place, (name, folder) in enumerate(zip(names, folders, strict=True)):
@@ -315,7 +305,7 @@ def prepare_sides(
                 commit = built_commit_side(commit, cache, folder, notify)
             else:
                 for number in of_name:
-                    _check_cell(what.cases[number].cell, commit)
+                    _check_factories(what.cases[number], commit)
             sides |= {number: replace(commit, case=what.cases[number]) for number in of_name}
         elif what.kind is SideKind.ENVIRONMENTS:
             sides |= {number: environment_side(name, what.cases[number], cache, folder, notify) for number in of_name}
@@ -334,17 +324,25 @@ def prepare_sides(
     return tuple(sides[number] for number in sorted(sides))
 
 
-def _check_cell(cell: str, side: PreparedSide) -> None:
-    """Refuse a commit in which the user's cell isn't, or can't be called: before the backend is imported.
+def _factories(case: Case) -> dict[str, str]:
+    """What the user's own code makes of a case, and the `module:factory` that does."""
+    made = {"cell": case.cell, "network": case.network}
+    catalogue: dict[str, Collection[str]] = {"cell": BUILT_IN, "network": NETWORKS}
+    return {kind: name for kind, name in made.items() if name not in catalogue[kind]}
+
+
+def _check_factories(case: Case, side: PreparedSide) -> None:
+    """Refuse a commit in which the user's cell or network isn't, or can't be called: before the backend is imported.
 
     Raises:
         UsageError: so it is.
     """
-    if ":" not in cell:
-        return
     environment = side.environment
+    folders = [str(environment.folder), *map(str, environment.path or ())]
     try:
-        check_call("cell", cell, side.title, [str(environment.folder), *map(str, environment.path or ())])
+        for kind, name in _factories(case).items():
+            if ":" in name:  # an entry point is the environment's
+                check_call(kind, name, side.title, folders)
     except UsageError as error:
         raise UsageError(
             f"{error} A side imports from its commit alone: name the folder of the packages, as in [tool.bench] "

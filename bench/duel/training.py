@@ -245,7 +245,10 @@ class _Trainer:
         log = fresh_log(settings.results, draft)
         begun = clock()
         outcome = self._workers.run(Request(case=scheduled.case, data=settings.data, log=log))
-        if foreign := foreign_modules(code.from_json(outcome.metadata.code_json), unpacked):
+        imported = set(code.from_json(outcome.metadata.code_json))
+        # the data are the same for all commits: the code of the working tree has made them, once
+        imported -= set(code.from_json(tasks.find(scheduled.case.task).code_json))
+        if foreign := foreign_modules(sorted(imported), unpacked):
             raise UsageError(foreign_code_sentence(self._commit.title, foreign))
         if outcome.status is Status.OK:
             with contextlib.suppress(OSError):  # the run counts, with its log

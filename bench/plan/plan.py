@@ -88,6 +88,7 @@ def make_plan(
     order_seed: int,
     host: Capabilities,
     substitutes: Mapping[str, str] | None = None,
+    factories_here: bool = True,
 ) -> Plan:
     """Cross the axes, leave out what can't run here, and order the rest in shuffled blocks.
 
@@ -98,11 +99,12 @@ def make_plan(
         order_seed: the recorded number that the order inside each block is drawn from.
         host: what the machine that will run the plan offers.
         substitutes: tasks that are run in the place of others whose data can't be had; the caller reports it.
+        factories_here: whether users' cells and networks are looked for here; else whoever will call them does.
 
     Raises:
         UsageError: an axis names something that doesn't exist, or a batch is larger than the data.
     """
-    _check_names(suite)
+    _check_names(suite, factories_here)
     settings = suite.settings
     runnable: dict[Case, set[int]] = {}
     excluded: dict[Case, ExcludedCase] = {}
@@ -145,11 +147,11 @@ def _crossed(axes: Axes, substitutes: Mapping[str, str]) -> Iterator[Case]:
         yield Case(**dict(zip(crossed, values, strict=True)))
 
 
-def _check_names(suite: Suite) -> None:
+def _check_names(suite: Suite, factories_here: bool) -> None:
     for plural, axis in AXES.items():
         if axis.catalogue is not None:
             for name in suite.values(plural):
-                catalog.check(axis.catalogue, name, suite.origin(plural))
+                catalog.check(axis.catalogue, name, suite.origin(plural), factories_here=factories_here)
     if suite.settings.fallback_task:
         tasks.find(suite.settings.fallback_task, suite.origin("fallback_task"))
 

@@ -27,6 +27,8 @@ class PreparedSuite:
     order_seed: int
     host: Capabilities | None = None
     """What a machine that is not here offers; None: what this one does."""
+    factories_here: bool = True
+    """Whether users' cells and networks are looked for here; else whoever will call them does."""
 
     def plan(self, substitutes: Mapping[str, str] | None = None) -> Plan:
         """The plan, with `substitutes` for tasks whose data can't be had."""
@@ -35,6 +37,7 @@ class PreparedSuite:
             order_seed=self.order_seed,
             host=self.host or read_capabilities(self.machine),
             substitutes=substitutes,
+            factories_here=self.factories_here,
         )
 
 
@@ -44,6 +47,8 @@ def prepare(
     order_seed: int,
     cpus: tuple[int, ...] = (),
     profile: DeviceProfile | None = None,
+    *,
+    factories_here: bool = True,
 ) -> PreparedSuite:
     """Read the suite with its overrides, prepare the data of users' tasks, and see this machine as the workers will.
 
@@ -53,6 +58,7 @@ def prepare(
         order_seed: the number that the order inside each block is drawn from.
         cpus: the processors that the workers are pinned to; none where they are not.
         profile: a card that is not here, for a plan of what would run on a machine with it and every backend.
+        factories_here: whether users' cells and networks are looked for here; else whoever will call them does.
 
     Raises:
         UsageError: as `bench.plan.suite.load` and `bench.catalog.users_data.prepare_task` do.
@@ -63,7 +69,7 @@ def prepare(
             prepare_task(task, loaded.origin("tasks"), _log.info)
     machine = read_machine(cpus)
     if profile is None:
-        return PreparedSuite(loaded, machine, order_seed)
+        return PreparedSuite(loaded, machine, order_seed, factories_here=factories_here)
     return PreparedSuite(loaded, replace(machine, gpus=(profile.model,)), order_seed, ideal_host())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import catalog
 from bench.catalog import networks, tasks
 from bench.catalog.kernels import default_kernels
 from bench.catalog.support import kernel_refusal, runtime_refusal
@@ -42,4 +43,10 @@ def test_every_kernel_may_be_asked_for_but_other_runtimes_have_no_peer(case: Cas
 def test_a_module_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"no module for the network 'nowhere_at_all:build' \(--set networks\)"):
-        networks.find("nowhere_at_all:build", "--set networks")
+        catalog.check("networks", "nowhere_at_all:build", "--set networks")
+    # whoever runs it elsewhere looks for it there, as a side of a duel does, and whoever reads a store needs none
+    catalog.check("networks", "nowhere_at_all:build", "--set networks", factories_here=False)
+    assert networks.find("nowhere_at_all:build").factory == "nowhere_at_all:build"
+    for name in ("no-name:build", "nowhere:at:all", ":build"):
+        with pytest.raises(UsageError, match=f"no module for the network '{name}'"):
+            networks.find(name)

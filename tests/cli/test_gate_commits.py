@@ -18,7 +18,15 @@ from bench.store import load
 from tests.support.git import git
 from tests.support.harness import KEEP_SERVERS, ROOT, fake_bench
 
-CELL = "def cell(units, activation, return_sequences, name): ...\n"
+CELL = "def cell(units, activation, return_sequences, name): ...\ndef network(cell, task, units): ...\n"
+DATA = """import bench
+import numpy as np
+
+
+def sums():
+    x = np.random.default_rng(1).random((40, 5, 2))
+    return bench.TaskData(target="number", train=(x, x.sum(axis=(1, 2))), test=(x, x.sum(axis=(1, 2))))
+"""
 COMMITS = {
     "base": ("A cell of our own", f"{CELL}size, accuracy = 100, 0.9\n"),
     "notes": ("A note on the cell", None),
@@ -37,6 +45,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     git(folder, "init", "-q", "-b", "main")
     (folder / ".gitignore").write_text("results/\n")
+    (folder / "our_data.py").write_text(DATA)
     for branch, (subject, module) in COMMITS.items():
         if module:
             (folder / "ours.py").write_text(module)
@@ -60,6 +69,7 @@ def gate(project: Path) -> Gate:
             KEEP_SERVERS: "1",
             LOCK_VARIABLE: str(project.parent / "lock"),
             "PYTHONPATH": str(ROOT),
+            "BENCH_CACHE_DIR": str(project.parent / "cache"),
             "COLUMNS": "160",
         }
         return subprocess.run(
@@ -113,6 +123,23 @@ def test_a_commit_that_is_less_accurate_is_red_though_as_fast(gate: Gate) -> Non
     document = json.loads(done.stdout)
     assert document["commits"]["head"]["subject"] == "Another initialiser"
     assert document["duel"]["contrasts"][0]["same_code"] is False
+
+
+def test_a_network_of_the_project_is_judged_on_its_data_by_the_squared_error(gate: Gate) -> None:
+    ours = ("cells=lstm", "networks=ours:network", "tasks=our_data:sums", "seeds=0..2")
+    options = [part for override in ours for part in ("--set", override)]
+    done = gate("gate", "--base", "notes", "--head", "worse", *options, "--format", "json")
+    assert done.returncode == 1, done.stderr
+    of = verdicts(done)
+    assert {name: of[name] for name in ("train_seconds", "loss", "mae", "r2")} == {
+        "train_seconds": "same",
+        **dict.fromkeys(("loss", "mae", "r2"), "worse"),
+    }
+    assert "accuracy" not in of
+    missing = gate("duel", "notes", "worse", *options[:2], "--set", "networks=ours:netwrk")
+    assert missing.returncode == 2
+    assert "unknown network 'netwrk' (ours:netwrk in notes (" in missing.stderr
+    assert "did you mean 'network'?" in missing.stderr
 
 
 def test_a_commit_that_changes_no_code_is_green_and_the_store_is_read_by_all(gate: Gate, project: Path) -> None:

@@ -31,6 +31,13 @@ def test_names_are_compared_within_each_configuration() -> None:
     assert what.configurations == 3
 
 
+def test_a_network_of_the_projects_is_each_commits_own_too() -> None:
+    what = asked(("main", "HEAD"), ["cells=lstm,gru", "networks=not_here:build"])
+    assert [(case.cell, case.network) for case in what.cases] == [
+        (cell, "not_here:build") for cell in ("lstm", "lstm", "gru", "gru")
+    ]
+
+
 def test_variables_of_the_environment_are_settings(tmp_path: Path) -> None:
     what = asked(("env.TF_ENABLE_ONEDNN_OPTS=0", "env.TF_ENABLE_ONEDNN_OPTS=1"), ["cells=gru"])
     sides = prepare_sides(what, scratch=tmp_path, cache=tmp_path, build=False, worker="none", notify=print)
@@ -56,6 +63,10 @@ def test_titles_name_what_a_side_is_compared_in(tmp_path: Path) -> None:
         ((), ["tasks=mnist_5k,noise"], r"work on different data \(mnist_5k, noise\)"),
         (("units=8", "units=16"), ["cells=simple_rnn,lstm,gru", "kernels=auto,generic"], "12 sides were asked for"),
         ((), ["kernels=generic,cudnn"], "a configuration cannot run here: .*cuDNN runs on NVIDIA GPUs"),
+        ((), ["networks=not_here:build", "cells=lstm,gru"], "no module for the network 'not_here:build'"),
+        (("main", "HEAD"), ["networks=not-here:build"], "no module for the network 'not-here:build'"),
+        (("main", "HEAD"), ["networks=not_here:build", "layers=3"], "not_here:build has the layers that it makes"),
+        (("main", "HEAD"), ["cells=not_here:cell", "dropout=0.2"], "dropout=0.2 is an option of Keras's layers"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(names: tuple[str, ...], overrides: list[str], message: str) -> None:

@@ -1,4 +1,7 @@
-"""A worker without Keras. What a run does is said by a JSON file: by its label ("lstm seed=1"), its cell, or "*"."""
+"""A worker without Keras. What a run does is said by a JSON file: by its label ("lstm seed=1"), its cell, or "*".
+
+A user's task is read as in a real run; of one that is about numbers it gives the scores of numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from bench.catalog import tasks
 from bench.core.case import Case
 from bench.core.code import ImportedModule, to_json
 from bench.core.observation import Observation, RunMetadata
 from bench.core.protocol import Began, Emit, FailedRun, InvalidRun, Request
+from bench.worker.data import task_of
 
 SCRIPT = "BENCH_FAKE_SCRIPT"
 """The environment variable that names the file; read anew by each run."""
@@ -40,6 +45,9 @@ def preload(backend: str) -> None:
 
 def measure(request: Request, emit: Emit) -> None:
     case, script = request.case, read_script()
+    task = task_of(request) if ":" in case.task else None
+    learns_numbers = task is not None and not task.target.is_class
+    r2: float | None = None
     what = script.get(case.label()) or script.get(case.cell) or script.get("*", "nothing")
     # as in real runs: the machine's state is known from the start, and reported however the run ends
     emit(Began("build"))
@@ -48,11 +56,14 @@ def measure(request: Request, emit: Emit) -> None:
         time.sleep(script.get("seconds", 0.0))
         obey(what)
         wrong = what == "lose more forked" and forked()
-        _train(case, emit, math.nan if what == "nan" else 0.5 if wrong else 0.0)
+        loss = _train(case, emit, math.nan if what == "nan" else 0.5 if wrong else 0.0, learns_numbers)
+        r2 = 1 - loss if learns_numbers else None
     finally:
         emit(
             RunMetadata(
                 parameters=1_000 + len(case.cell),
+                r2=r2,
+                task_json=tasks.to_json(task) if task else None,
                 attested_kernel="generic",
                 data_digest=request.data.name if request.data else "generated",
                 rss_start_bytes=2**20,
@@ -67,19 +78,21 @@ def measure(request: Request, emit: Emit) -> None:
         )
 
 
-def _train(case: Case, emit: Emit, more_loss: float) -> None:
+def _train(case: Case, emit: Emit, more_loss: float, learns_numbers: bool) -> float:
     accuracy = ACCURACY[case.cell] + 0.001 * (case.seed * len(case.cell) % 7)
     loss = 1 - accuracy + more_loss
+    score: dict[str, Any] = {"mae": loss} if learns_numbers else {"accuracy": accuracy}
     emit(Began("compile"))
     emit(Observation(phase="compile", seconds=2.0, cpu_seconds=3.0))
     for epoch in range(1, case.epochs + 1):
         directions = 2 if case.bidirectional else 1
         for phase, seconds in (("train", directions * SECONDS[case.cell]), ("validate", 0.25)):
             emit(Began(phase, epoch))
-            emit(Observation(phase=phase, epoch=epoch, seconds=seconds, samples=4_000, loss=loss, accuracy=accuracy))
+            emit(Observation(phase=phase, epoch=epoch, seconds=seconds, samples=4_000, loss=loss, **score))
             if not math.isfinite(loss):
                 raise FailedRun(f"the loss isn't finite: {loss} in {phase} of epoch {epoch}")
-    emit(Observation(phase="evaluate", seconds=0.5, samples=1_000, loss=loss, accuracy=accuracy))
+    emit(Observation(phase="evaluate", seconds=0.5, samples=1_000, loss=loss, **score))
+    return loss
 
 
 def read_script() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A duel's side without Keras that imports the user's cell as the real one does, and reports what it imported.
+"""A duel's side without Keras that imports the user's cell or network as the real one does, and reports what it did.
 
 A step takes 10 µs times the module's `size`, so that it is seen in the ratio which module was imported.
 """
@@ -9,7 +9,9 @@ import importlib
 import math
 import random
 import sys
+from typing import Any
 
+from bench.core.case import Case
 from bench.core.code import to_json
 from bench.core.observation import RunMetadata
 from bench.core.protocol import CodeImported, Emit, FailedRun, Request, TimedBatch
@@ -20,14 +22,19 @@ def preload(backend: str) -> None:
     """Nothing is needed."""
 
 
+def users_module(case: Case) -> Any:
+    """The module of the user's cell, or else of the user's network."""
+    kind, name = ("cell", case.cell) if ":" in case.cell else ("network", case.network)
+    try:
+        return importlib.import_module(name.partition(":")[0])
+    except ImportError as error:
+        raise FailedRun(f"the {kind} {name!r} cannot be imported: {error}") from error
+
+
 def measure(request: Request, emit: Emit) -> None:
-    name = request.case.cell
     before = frozenset(sys.modules)
     sys.path.insert(0, "")
-    try:
-        size = importlib.import_module(name.partition(":")[0]).size
-    except ImportError as error:
-        raise FailedRun(f"the cell {name!r} cannot be imported: {error}") from error
+    size = users_module(request.case).size
     emit(CodeImported(to_json(imported_modules(before, with_bench=True))))
     noise = random.Random(request.log.stem)
     offset = noise.gauss(0.0, 0.002)
