@@ -1,9 +1,13 @@
-"""Epochs that stalled: their wall time exceeds what their CPU time explains, since cores idled. Pure.
+"""Epochs that stalled, and runs that lost a core: their wall time exceeds what their CPU time explains. Pure.
 
 Data come late because an input pipeline starts anew, another process takes the processor, one thread compiles: the wall
 time of an epoch grows by more than its CPU time does. The rate of wall to CPU time depends on the program and its
 threads, so each epoch is held against the other epochs of its run. What is found is remarked and stays in the figures:
 which epochs are measured is never decided by what they took.
+
+Whole runs do the same: with a thread for each core, a process of small operations may keep one core alone busy for as
+long as it lives. Its epochs take longer, and no more CPU time, so that equal runs have two speeds or anything between
+(docs/how-sure.md). Held against each other, the slower runs used fewer cores.
 """
 
 from __future__ import annotations
@@ -13,11 +17,21 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench.analysis.records import RunRecord
+from bench.analysis.stats import CONFIDENCE
+from bench.analysis.trends import kendall_p_value
 from bench.core.units import significant
 
 STALL = 1.5
 """How many times the rate of wall to CPU time of the run's other epochs an epoch has at least that stalled."""
+
+_FEWEST_RUNS = 6
+"""The fewest runs that are held against each other."""
+
+_NOTICEABLE = 1.1
+"""How many times longer the slowest run takes than the fastest, at least, where runs have lost cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +59,73 @@ class Stalls:
         return (
             f"{self.epochs} of {self.of_epochs} epochs in {self.runs} of {self.of_runs} runs, by {seconds} s{iterators}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostCores:
+    """The runs of a configuration took the longer the fewer cores they used, with about as much CPU time."""
+
+    runs: int
+    least_seconds: float
+    """The median epoch of the fastest run."""
+    most_seconds: float
+    most_cores: float
+    """CPU over wall time, the median over a run's epochs, of the run that used most cores."""
+    least_cores: float
+
+    def __str__(self) -> str:
+        seconds = f"{significant(self.least_seconds)} to {significant(self.most_seconds)} s/epoch"
+        return f"{seconds} with {self.most_cores:.2f} to {self.least_cores:.2f} cores, over {self.runs} runs"
+
+
+def find_lost_cores(rows: Sequence[Sequence[RunRecord]]) -> list[LostCores | None]:
+    """For each row: whether its slower runs used fewer cores; None where that isn't so, or is not certain.
+
+    The order of the runs by cores has to be opposite to that by seconds, by Kendall's S, with a chance of at most 5 %
+    that any row of a table shows this where the two have nothing to do with each other (Bonferroni). And CPU times may
+    vary by less than half as much as wall times (variances of logarithms), for runs that did more work are no such
+    runs.
+
+    Args:
+        rows: the runs of each configuration of a section.
+    """
+    figures = [
+        [(seconds, cores) for run in runs if (seconds := _typical(run, 0)) and (cores := _typical(run, 1))]
+        for runs in rows
+    ]
+    tests = sum(len(of_row) >= _FEWEST_RUNS for of_row in figures)
+    return [_lost_cores(of_row, (1 - CONFIDENCE) / max(tests, 1)) for of_row in figures]
+
+
+def _typical(run: RunRecord, which: int) -> float:
+    """The median over a run's epochs of their seconds (0) or cores used (1); 0 where no epoch has a CPU time."""
+    pairs = [
+        (seconds, cpu / seconds) for seconds, cpu in zip(run.epochs.seconds, run.epochs.cpu_seconds, strict=True) if cpu
+    ]
+    return statistics.median(pair[which] for pair in pairs) if pairs else 0.0
+
+
+def _lost_cores(figures: Sequence[tuple[float, float]], level: float) -> LostCores | None:
+    if len(figures) < _FEWEST_RUNS:
+        return None
+    seconds, cores = np.array(figures).T
+    earlier, later = np.triu_indices(len(figures), k=1)
+    score = int((np.sign(seconds[later] - seconds[earlier]) * np.sign(cores[later] - cores[earlier])).sum())
+    cpu = np.log(seconds * cores)
+    if (
+        score >= 0
+        or kendall_p_value(score, (len(figures),)) > level
+        or 2 * float(cpu.var()) > float(np.log(seconds).var())
+        or seconds.max() < _NOTICEABLE * seconds.min()
+    ):
+        return None
+    return LostCores(
+        runs=len(figures),
+        least_seconds=float(seconds.min()),
+        most_seconds=float(seconds.max()),
+        most_cores=float(cores.max()),
+        least_cores=float(cores.min()),
+    )
 
 
 def find_stalls(runs: Sequence[RunRecord]) -> Stalls | None:

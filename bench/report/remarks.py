@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.analysis.device_state import marks
-from bench.analysis.stalls import find_stalls
+from bench.analysis.stalls import find_lost_cores, find_stalls
 from bench.analysis.summary import Section
 from bench.analysis.trends import CampaignTrend, EpochTrend, Trends
 from bench.core.case import Case
@@ -15,14 +15,24 @@ from bench.report.values import row_label
 
 
 def stall_notes(section: Section) -> Iterator[str]:
-    """A sentence on the epochs of a section that stalled, if there are any."""
+    """What is known of cores that idled: epochs of a section that stalled, and runs that did with fewer cores."""
     stalls = [f"{row_label(row)} {stalled}" for row in section.rows if (stalled := find_stalls(row.runs))]
+    found_lost = zip(section.rows, find_lost_cores([row.runs for row in section.rows]), strict=True)
+    lost = [f"{row_label(row)} {cores}" for row, cores in found_lost if cores]
+    texts = []
     if stalls:
-        yield (
+        texts.append(
             "Stalls: epochs whose wall time is at least half as much again as their CPU time explains by the run's "
             "other epochs, since cores idled: data came late, or one thread worked alone. They are in the figures: "
             f"{'; '.join(stalls)}."
         )
+    if lost:
+        texts.append(
+            f"Runs at several speeds: the slower a run, the fewer cores it used, with as much CPU time: "
+            f"{'; '.join(lost)}. So threads idled, by chance; `--set threads=1` and interleaved ratios are free of it."
+        )
+    if texts:
+        yield " ".join(texts)
 
 
 def device_notes(section: Section) -> Iterator[str]:

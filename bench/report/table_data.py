@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.analysis.claims import judge_claims
 from bench.analysis.rows import InferenceFigures, Row
-from bench.analysis.stalls import find_stalls
+from bench.analysis.stalls import find_lost_cores, find_stalls
 from bench.analysis.summary import Section
 from bench.analysis.trends import find_trends
 from bench.core.metric import FromCalls
@@ -42,6 +42,11 @@ def _section_object(section: Section) -> dict[str, Any]:
         "joined": list(section.joined),
         "intervals_together": section.together,
         "rows": [row_object(row) for row in section.rows],
+        "lost_cores": [
+            {"configuration_id": row.configuration.configuration_id, **asdict(lost)}
+            for row, lost in zip(section.rows, find_lost_cores([row.runs for row in section.rows]), strict=True)
+            if lost
+        ],
         "trends": trends_object(find_trends(section.runs)),
         "claims": [asdict(claim) for claim in judge_claims(section)],
     }

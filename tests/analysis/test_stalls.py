@@ -11,7 +11,7 @@ import pytest
 from bench.analysis.comparison import compare
 from bench.analysis.records import RunRecord
 from bench.analysis.reductions import SteadyEpochs
-from bench.analysis.stalls import find_stalls
+from bench.analysis.stalls import find_lost_cores, find_stalls
 from bench.analysis.summary import summarise
 from bench.analysis.verdict import Verdict
 from bench.core.case import Case
@@ -131,3 +131,68 @@ def test_a_comparison_remarks_the_stalls_of_each_side() -> None:
 def test_a_table_without_stalls_has_no_remark() -> None:
     (section,) = summarise(frame(*(lstm(seed) for seed in range(3))))
     assert "Stalls" not in table_in([section], "text")
+
+
+def runs_on(cores: Sequence[float], cpu_seconds: Sequence[float]) -> list[RunRecord]:
+    """A run of three epochs for each number of cores, which took so much CPU time an epoch."""
+    return [
+        record([cpu / used] * 3, [cpu] * 3, number)
+        for number, (used, cpu) in enumerate(zip(cores, cpu_seconds, strict=True))
+    ]
+
+
+def test_runs_that_took_longer_on_fewer_cores_are_named_with_their_speeds() -> None:
+    draw = np.random.default_rng(1)
+    cores = [1.6, 1.6, 1.0, 1.3, 1.0, 1.6, 1.0, 1.2]
+    lost = find_lost_cores([runs_on(cores, list(20 * np.exp(draw.normal(0, 0.02, 8)))), runs_on([1.6] * 8, [20.0] * 8)])
+    assert lost[1] is None
+    assert lost[0] is not None
+    assert lost[0].runs == 8
+    assert (lost[0].most_cores, lost[0].least_cores) == pytest.approx((1.6, 1.0))
+    assert str(lost[0]).startswith("12.")
+    assert str(lost[0]).endswith(" s/epoch with 1.60 to 1.00 cores, over 8 runs")
+
+
+@pytest.mark.parametrize(
+    ("cores", "cpu_seconds"),
+    [
+        pytest.param([1.6] * 8, [20, 22, 24, 26, 28, 30, 32, 34], id="more work, as many cores"),
+        pytest.param(
+            [1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1.0, 0.9], [20, 25, 31, 39, 49, 61, 76, 95], id="more work on fewer cores"
+        ),
+        pytest.param([1.60, 1.59, 1.58, 1.57, 1.56, 1.55, 1.54, 1.53], [20] * 8, id="hardly slower"),
+        pytest.param([1.6, 1.4, 1.2, 1.1, 1.0], [20] * 5, id="too few runs"),
+    ],
+)
+def test_runs_are_slower_for_other_reasons(cores: list[float], cpu_seconds: list[float]) -> None:
+    assert find_lost_cores([runs_on(cores, cpu_seconds)]) == [None]
+
+
+def test_cores_that_have_nothing_to_do_with_times_are_seldom_named() -> None:
+    """Four configurations whose CPU times and waits vary alike: at most 5 % of tables name any."""
+    draw = np.random.default_rng(2)
+    named = 0
+    for _ in range(400):
+        rows = []
+        for _ in range(4):
+            seconds, cores = np.exp(draw.normal(0, 0.1, 10)), 1.5 * np.exp(draw.normal(0, 0.05, 10))
+            rows.append(runs_on(list(cores), list(seconds * cores)))
+        named += any(find_lost_cores(rows))
+    assert named <= 0.05 * 400
+
+
+def test_the_table_says_which_runs_lost_cores() -> None:
+    rows = [
+        run(
+            Case(cell="lstm", seed=seed),
+            epoch_seconds=[(0.38 + 0.001 * seed) / used] * 4,
+            cpu_seconds=[0.38 + 0.001 * seed] * 4,
+            campaign="c1",
+        )
+        for seed, used in enumerate((1.6, 1.61, 1.0, 1.3, 1.02, 1.65))
+    ]
+    (section,) = summarise(frame(*rows))
+    text = " ".join(table_in([section], "text").split())
+    assert "as much CPU time: lstm 0.233 to 0.382 s/epoch with 1.65 to 1.00 cores, over 6 runs." in text
+    (named,) = json.loads(table_in([section], "json"))["sections"][0]["lost_cores"]
+    assert named["runs"] == 6
