@@ -158,7 +158,8 @@ def measure(design: Design, groups: SimulatedGroups) -> tuple[Decision, float, b
         groups: whence the groups are drawn.
 
     Returns:
-        What was decided, the minutes that it took, and whether any interval that there was missed its truth.
+        What was decided, the minutes that it took, and whether any interval missed its truth: of all that there were,
+        or, of a measurement to a precision, of those that it ended with.
     """
     question = design.question
     judge = SequentialJudge(question)
@@ -180,7 +181,7 @@ def measure(design: Design, groups: SimulatedGroups) -> tuple[Decision, float, b
                 last=elapsed + groups.seconds(len(active)) > question.budget_seconds,
             )
         )
-        if decision.analysed:
+        if decision.analysed and (question.precision is None or decision.stop is not None):
             missed |= any(
                 each.low is not None
                 and each.high is not None

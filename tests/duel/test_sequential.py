@@ -19,6 +19,8 @@ from bench.duel.sequential import (
     FEWEST_GROUPS,
     MARGINS,
     MOST_ANALYSES,
+    PRECISE_FROM,
+    PRECISION_ALPHA,
     Contrast,
     Decision,
     GroupRatios,
@@ -29,7 +31,7 @@ from bench.duel.sequential import (
     analyse,
     groups_needed,
 )
-from scripts.duel_boundaries import missed
+from scripts.duel_boundaries import missed, missed_at_precision
 
 NOISE = 0.016  # of a pair's log-ratio, as seen on a machine with two cores
 
@@ -77,6 +79,42 @@ def test_all_intervals_of_all_analyses_hold_the_truth_together() -> None:
         assert rate < 1 - CONFIDENCE + 3 * math.sqrt(0.05 * 0.95 / 20_000), (sides, groups)
     (rate,) = missed(2, 1, 20, alphas=(1 - CONFIDENCE,), duels=60_000, seed=1)
     assert rate > 0.053
+
+
+def test_the_intervals_that_precision_ends_with_hold_the_truth_together() -> None:
+    """Whatever the precision: to stop where the spread looks small costs something, and 5 % would be too much."""
+    whole = 1 - CONFIDENCE
+    for sides, balance, groups in ((2, 2, 27), (3, 3, 18), (4, 4, 24)):
+        rate = missed_at_precision(
+            sides, balance, groups, alphas=(PRECISION_ALPHA, ALPHA), fewest=PRECISE_FROM, duels=10_000, seed=groups
+        )
+        assert rate < whole + 3 * math.sqrt(0.05 * 0.95 / 10_000), (sides, groups)
+    rate = missed_at_precision(2, 2, 27, alphas=(whole, whole), fewest=FEWEST_GROUPS, duels=10_000, seed=1)
+    assert rate > 0.062
+
+
+def test_precision_has_one_level_for_all_analyses_that_may_stop_it() -> None:
+    judge, contrast = SequentialJudge(question((0, 1), (0, 2), precision=0.001)), Contrast(0, 1)
+    values = list(np.random.default_rng(1).normal(0.0, 0.01, 15))
+    for number, value in enumerate(values, start=1):
+        decision = judge.group_ended(
+            GroupRatios(
+                log_ratios={contrast: value, Contrast(0, 2): -value},
+                elapsed_seconds=40.0 * number,
+                balanced=number % 3 == 0,
+                last=number == len(values),
+            )
+        )
+        if decision.analysed:
+            alpha = ALPHA if number == len(values) else PRECISION_ALPHA
+            assert decision.analyses[contrast] == analyse(values[:number], alpha / 2, MARGINS)
+    assert judge.analysed_at == (6, 9, 12, 15)
+
+
+def test_few_groups_are_never_precise() -> None:
+    _, decisions, _ = measure(question((0, 1), precision=0.05), {0: 1.0, 1: 1.0})
+    assert decisions[-1].stop is StopReason.PRECISE
+    assert decisions[-1].analyses[Contrast(0, 1)].groups == PRECISE_FROM + 1  # the first balanced count
 
 
 def question(*contrasts: tuple[int, int], precision: float | None = None, budget_seconds: float = 600.0) -> Question:
