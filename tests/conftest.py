@@ -16,6 +16,8 @@ from hypothesis import settings
 
 from bench.run.lock import LOCK_VARIABLE
 
+pytest_plugins = "tests.support.s3_server"
+
 settings.register_profile("bench", deadline=None)  # that a machine is busy is no finding
 settings.load_profile("bench")
 

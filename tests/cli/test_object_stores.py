@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,19 +22,6 @@ from tests.support.fake_worker import SCRIPT
 from tests.support.harness import ROOT, BenchProcess, fake_bench
 from tests.support.s3_server import BUCKET, S3Server
 from tests.support.stored import a_store
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    started = S3Server()
-    yield started
-    started.close()
-
-
-@pytest.fixture
-def address(server: S3Server, request: pytest.FixtureRequest) -> Iterator[ObjectPath]:
-    with server.settings():
-        yield ObjectPath(f"s3://{BUCKET}/{request.node.name}")
 
 
 def told(*arguments: object) -> str:
@@ -55,51 +41,51 @@ READING = (
 )
 
 
-def test_each_command_reads_it_as_a_folder(tmp_path: Path, address: ObjectPath) -> None:
+def test_each_command_reads_it_as_a_folder(tmp_path: Path, s3_address: ObjectPath) -> None:
     a_store(tmp_path / "store")
-    a_store(address)
+    a_store(s3_address)
     for command in READING:
         here, far = (
             told(*command.replace("STORE", str(store)).split()).replace(str(store), "STORE")
-            for store in (tmp_path / "store", address)
+            for store in (tmp_path / "store", s3_address)
         )
         assert far == here, command
-    local, remote = (read([store], suite=None, warn=pytest.fail) for store in (tmp_path / "store", address))
+    local, remote = (read([store], suite=None, warn=pytest.fail) for store in (tmp_path / "store", s3_address))
     assert remote.frame.equals(local.frame)
     assert remote.predictions == local.predictions
-    assert notebook.load(str(address)).equals(notebook.load(str(tmp_path / "store")))
+    assert notebook.load(str(s3_address)).equals(notebook.load(str(tmp_path / "store")))
 
 
 def test_the_commands_of_the_guide_work_and_a_killed_run_goes_on(
-    tmp_path: Path, server: S3Server, address: ObjectPath, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, s3_server: S3Server, s3_address: ObjectPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "guides" / "object-stores.md").read_text()
     (commands,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
-    run, *others = (line.split()[1:] for line in commands.replace("s3://results/quick", str(address)).splitlines())
+    run, *others = (line.split()[1:] for line in commands.replace("s3://results/quick", str(s3_address)).splitlines())
     (tmp_path / "script.json").write_text(json.dumps({"seconds": 0.1}))
     process = BenchProcess(
         fake_bench(*run),
         tmp_path / "output",
-        {**server.variables, SCRIPT: str(tmp_path / "script.json"), LOCK_VARIABLE: str(tmp_path / "lock")},
+        {**s3_server.variables, SCRIPT: str(tmp_path / "script.json"), LOCK_VARIABLE: str(tmp_path / "lock")},
     )
     try:
         process.start()
-        while len(list((address / "runs").glob("*.parquet"))) < 3:
+        while len(list((s3_address / "runs").glob("*.parquet"))) < 3:
             assert process.harness is not None
             assert process.harness.poll() is None, process.tail()
         assert process.kill("parent") is None
         assert process.finish(timeout=120) == 0, process.tail()
     finally:
         process.stop()
-    runs = load([address], all_attempts=True).drop_duplicates("run_id")
+    runs = load([s3_address], all_attempts=True).drop_duplicates("run_id")
     assert runs["case_id"].nunique() == len(runs) == 9
     assert runs["campaign_id"].nunique() == 1
-    assert f"observations: {address}/runs" in process.tail()
-    assert {path.suffix for folder in address.iterdir() for path in folder.iterdir()} == {".json", ".parquet"}
+    assert f"observations: {s3_address}/runs" in process.tail()
+    assert {path.suffix for folder in s3_address.iterdir() for path in folder.iterdir()} == {".json", ".parquet"}
     for command in others:
         told(*command)
-    assert len(list((address / "runs").iterdir())) == 1  # the last one folds it
+    assert len(list((s3_address / "runs").iterdir())) == 1  # the last one folds it
 
 
 @pytest.mark.parametrize(
@@ -112,7 +98,7 @@ def test_the_commands_of_the_guide_work_and_a_killed_run_goes_on(
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(
-    address: ObjectPath, command: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_address: ObjectPath, command: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=re.escape(words)):
@@ -120,8 +106,8 @@ def test_what_cannot_be_is_said_in_a_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_network_a_command_ends_with_2_and_the_address(server: S3Server, tmp_path: Path) -> None:
-    variables = {**os.environ, **server.variables, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "PYTHONPATH": str(ROOT)}
+def test_without_a_network_a_command_ends_with_2_and_the_address(s3_server: S3Server, tmp_path: Path) -> None:
+    variables = {**os.environ, **s3_server.variables, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "PYTHONPATH": str(ROOT)}
     command = fake_bench("table", f"s3://{BUCKET}/x")
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2

@@ -1,4 +1,7 @@
-"""An S3 server on this machine (moto's), which counts what it is asked for and fails when it is told to."""
+"""An S3 server on this machine (moto's), which counts what it is asked for and fails when it is told to.
+
+`tests/conftest.py` makes its fixtures known.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
+
+import pytest
 
 from bench.store.objects import ObjectPath
 
@@ -99,3 +104,19 @@ class S3Server:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3Server]:
+    """One server for a module's tests."""
+    started = S3Server()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def s3_address(s3_server: S3Server, request: pytest.FixtureRequest) -> Iterator[ObjectPath]:
+    """An address of the test's own, at which nothing is yet; afterwards the server refuses no request any more."""
+    with s3_server.settings():
+        yield ObjectPath(f"s3://{BUCKET}/{request.node.name}")
+    s3_server.answer = lambda environ: None
