@@ -4,8 +4,8 @@
 
 The first page is the README, the reference of the commands is their help, the schema is the store's: mkdocs asks for
 these while it builds the site. What a reader of the repository needs too is committed, and the command above writes it:
-the results (`docs/results.md`), and the table of axes in `docs/guides/compare.md`. A test compares them with what would
-be written.
+the results (`docs/results.md`), the glossary, and the table of axes in `docs/guides/compare.md`. A test compares them
+with what would be written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import posixpath
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.core.axes import AXES, Axis
 from bench.core.case import written
+from bench.report.glossary import GLOSSARY
 from bench.report.markdown import escaped
 from bench.store.schema import COLUMNS, SCHEMA_VERSION
 from scripts import results_page
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+COMPARE_GUIDE = DOCS / "guides" / "compare.md"
 REPORT = "reports"
 """The folder of the report of the reference results, which the site shows too."""
 
@@ -68,14 +71,25 @@ def pages() -> dict[str, str]:
     }
 
 
-def committed() -> dict[Path, str]:
-    """By file: the content of each committed page that is made, wholly or between its markers."""
-    guide = DOCS / "guides" / "compare.md"
-    before, _, rest = guide.read_text(encoding="utf-8").partition(BEGIN)
+def committed() -> dict[Path, Callable[[], str]]:
+    """By file: what makes the content of each committed page that is made, wholly or between its markers."""
     return {
-        DOCS / "results.md": results_page.page(),
-        guide: f"{before}{BEGIN}\n{axes()}\n{END}{rest.partition(END)[2]}",
+        DOCS / "results.md": results_page.page,
+        DOCS / "glossary.md": glossary,
+        COMPARE_GUIDE: guide_with_axes,
     }
+
+
+def guide_with_axes() -> str:
+    """The guide to comparisons, with the table of axes between its markers."""
+    before, _, rest = COMPARE_GUIDE.read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n{axes()}\n{END}{rest.partition(END)[2]}"
+
+
+def glossary() -> str:
+    """The terms with their meaning, as `bench glossary` prints them."""
+    rows = [f"| {term.heading} | {term.meaning} |" for term in GLOSSARY]
+    return "\n".join(["# Glossary", "", "| term | meaning |", "|---|---|", *rows]) + "\n"
 
 
 def axes() -> str:
@@ -167,5 +181,5 @@ def schema() -> str:
 
 
 if __name__ == "__main__":
-    for file, text in committed().items():
-        file.write_text(text, encoding="utf-8")
+    for file, content in committed().items():
+        file.write_text(content(), encoding="utf-8")

@@ -72,7 +72,7 @@ def test_a_reader_asks_no_other_host_for_fonts_or_scripts(site: Path) -> None:
 
 @pytest.mark.parametrize("path", committed(), ids=lambda path: path.name)
 def test_a_committed_page_that_is_made_is_what_would_be_made(path: Path) -> None:
-    assert path.read_text() == committed()[path], "run `make docs`"
+    assert path.read_text() == committed()[path](), "run `make docs`"
 
 
 def headings(page: Path) -> set[str]:

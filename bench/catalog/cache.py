@@ -66,7 +66,7 @@ def obtain(
         return _packaged(task)
     named = _named_folder(task, data_dir)
     cache = cache_dir or default_cache()
-    kept = cache / f"{task.name}-{task.digest[:12]}.npz"
+    kept = _kept_file(task, cache)
     if _fault(kept, task) is None:
         return kept
     try:
@@ -82,6 +82,27 @@ def obtain(
         raise refusal or error from error
     report(f"{task.name}: verified, kept in {kept}.")
     return kept
+
+
+def sources_to_ask(task: Task, *, data_dir: Path | None) -> tuple[str, ...]:
+    """The names of the sources on the network that `obtain` would ask for data that are not on this machine.
+
+    Nothing is read: whether a file that is here has the data, `obtain` finds out.
+
+    Args:
+        task: whose data.
+        data_dir: as `obtain` takes it.
+    """
+    if task.recipe:
+        return sources_to_ask(find(task.recipe.source), data_dir=data_dir) if task.recipe.source else ()
+    is_here = task.file or task.embedded or data_dir is not None or os.environ.get("BENCH_DATA_DIR")
+    if is_here or any(source.is_present for source in task.sources) or _kept_file(task, default_cache()).exists():
+        return ()
+    return tuple(source.name for source in task.sources if source.needs_network)
+
+
+def _kept_file(task: Task, cache: Path) -> Path:
+    return cache / f"{task.name}-{task.digest[:12]}.npz"
 
 
 def _packaged(task: Task) -> Path:

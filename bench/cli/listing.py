@@ -1,4 +1,4 @@
-"""`bench cells`, `bench tasks`, `bench suites`: what there is."""
+"""`bench cells`, `bench tasks`, `bench suites`, `bench glossary`: what there is, and what the words mean."""
 
 from __future__ import annotations
 
@@ -71,3 +71,12 @@ def suites(
     rows = tuple((each.name, each.title, str(each.runs)) for each in known)
     advice = "Run one with bench run SUITE; bench suites SUITE prints its TOML, to begin one of your own from."
     put_text(Document((Table(columns, rows), Paragraph(advice))))
+
+
+def glossary(
+    term: Annotated[list[str] | None, typer.Argument(metavar="TERM", help="Explain this one alone.")] = None,
+) -> None:
+    """What the terms mean that tables, verdicts and reports use."""
+    from bench.report.glossary import glossary_document
+
+    put_text(glossary_document(" ".join(term) if term else None))

@@ -123,15 +123,24 @@ def put(fmt: Format | DataFormat | TableFormat, document: Callable[[], Document]
 
             typer.echo(render_fragment(document()), nl=False)
         case _:
-            put_text(document())
+            put_text(document(), with_terms=True)
 
 
-def put_text(document: Document) -> None:
-    """Write a document as text, as wide as the terminal, and with colours where it is one."""
+def put_text(document: Document, *, with_terms: bool = False) -> None:
+    """Write a document as text, as wide as the terminal, and with colours where it is one.
+
+    Args:
+        document: what a person reads.
+        with_terms: end with a line that lists its terms of the glossary, and the command that explains them.
+    """
+    from bench.report.glossary import terms_line
     from bench.report.text import render_text
 
     styled = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    typer.echo(render_text(document, width(), styled=styled), nl=False)
+    text = render_text(document, width(), styled=styled)
+    if with_terms:
+        text += render_text(terms_line(text), width(), styled=styled)
+    typer.echo(text, nl=False)
 
 
 def put_json(value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,12 +72,13 @@ def show_plan(
     every: bool,
     on: str | None = None,
     address: str | None = None,
+    data_dir: Path | None = None,
 ) -> None:
     """Print a plan, and the campaign of it that is unfinished; leaves with the code 3 when nothing can run here."""
     from bench.plan.estimate import estimate_all
     from bench.report.plan import plan_document
 
-    plan = prepared.plan()
+    plan, missing = prepared.plan(), prepared.missing_data(data_dir)
     status, outlook, fingerprint = None, None, prepared.machine.fingerprint
     if on is not None:
         from bench.cluster.engine import CLUSTER_FINGERPRINT, ClusterAddress
@@ -90,13 +92,15 @@ def show_plan(
         status = unfinished_campaign(plan, fingerprint, results)
     seconds = estimate_all([scheduled.case for scheduled in plan.scheduled])
     head = {"suite": plan.suite, "hash": plan.hash, "order_seed": plan.order_seed, "estimate_seconds": seconds}
+    if missing:
+        head["missing_data"] = [asdict(data) for data in missing]
     if status is not None:
         head["unfinished"] = status.to_data()
     if outlook is not None:
         head["cluster"] = outlook.to_data()
     put(
         fmt,
-        lambda: plan_document(plan, seconds, None if every else _SHOWN, status, outlook),
+        lambda: plan_document(plan, seconds, None if every else _SHOWN, status, outlook, missing),
         lambda: {**head, **plan.to_data()},
     )
     if not plan.scheduled:

@@ -130,7 +130,7 @@ def run(
 
         prepared = ClusterAddress.parse(on, address).planned(prepared)
     if dry_run:
-        show_plan(prepared, results, fmt, every=False, on=on, address=address)
+        show_plan(prepared, results, fmt, every=False, on=on, address=address, data_dir=data_dir)
         return
 
     from bench.run import session

@@ -179,6 +179,7 @@ class _DriverFile:
 
     name = "the driver"
     needs_network = False
+    is_present = True
 
     def read(self, task: Task, scratch: Path, report: Report) -> Arrays:
         """The verified data.

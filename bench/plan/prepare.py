@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from bench.catalog import tasks
+from bench.catalog.cache import sources_to_ask
 from bench.catalog.device_profiles import DeviceProfile
 from bench.catalog.support import Capabilities, ideal_host
 from bench.catalog.users_data import prepare_task
@@ -16,6 +19,17 @@ from bench.plan.plan import Plan, make_plan
 from bench.plan.suite import Suite, load
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingData:
+    """Data of a task that are not on this machine."""
+
+    task: str
+    sources: tuple[str, ...]
+    """Where on the network `bench run` asks for them, in order."""
+    stand_in: str
+    """The task that is run instead where none has them; empty where nothing is run then."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,20 @@ class PreparedSuite:
             host=self.host or read_capabilities(self.machine),
             substitutes=substitutes,
             factories_here=self.factories_here,
+        )
+
+    def missing_data(self, data_dir: Path | None = None) -> tuple[MissingData, ...]:
+        """The data that would have to be got first.
+
+        Args:
+            data_dir: a folder that the user has named for them; None takes the usual places.
+        """
+        stand_in = self.suite.settings.fallback_task
+        tasks_asked = {name: tasks.find(name, self.suite.origin("tasks")) for name in self.suite.values("tasks")}
+        return tuple(
+            MissingData(task=name, sources=sources, stand_in=stand_in if stand_in != name else "")
+            for name, task in tasks_asked.items()
+            if (sources := sources_to_ask(task, data_dir=data_dir))
         )
 
 

@@ -101,12 +101,29 @@ def _blocks(run: Mapping[str, Any]) -> Iterator[Block]:
         elif heading == "code":
             yield Heading("users' code")
             yield _modules(content)
+        elif heading == "run":
+            yield Facts(known_facts(_with_commits_told_apart(content, has_code=bool(run["code"]))), heading)
         elif heading == "case":
             zeros = {axis.field: axis.zero for axis in AXES.values() if axis.zero and content[axis.field] == 0}
             yield Facts(known_facts({**content, **zeros}), heading)
         else:
             on_gpu = run["case"]["device"] != "cpu"
             yield Facts(known_facts(content if on_gpu or heading != "facts" else _without_gpu(content)), heading)
+
+
+def _with_commits_told_apart(facts: Mapping[str, Any], *, has_code: bool) -> dict[str, Any]:
+    """A run's facts, its commits named by what they are of.
+
+    Args:
+        facts: of the run.
+        has_code: whether it imported code of the user's.
+    """
+    words = {
+        "program_version": "version of bench",
+        "program_commit": "commit of bench",
+        "project_commit": f"commit of {'the code that was measured' if has_code else 'the folder it was started in'}",
+    }
+    return {words.get(name, name): value for name, value in facts.items()}
 
 
 def _without_gpu(facts: Mapping[str, Any]) -> dict[str, Any]:

