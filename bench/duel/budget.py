@@ -36,14 +36,18 @@ def check_budget(budget_seconds: float, sides: int, rounds: int, option: BudgetO
     """
     group_seconds = sides * (_START_SECONDS + rounds * ROUND_SECONDS)
     if FEWEST_GROUPS * group_seconds > budget_seconds:
-        raise _too_short(budget_seconds, sides, group_seconds, option, "usually takes {}")
+        needed_seconds = FEWEST_GROUPS * group_seconds
+        raise _too_short(budget_seconds, sides, group_seconds, needed_seconds, option, "usually takes {}")
 
 
-def check_group(group_seconds: float, sides: int, budget_seconds: float, option: BudgetOption) -> None:
+def check_group(
+    group_seconds: float, elapsed_seconds: float, sides: int, budget_seconds: float, option: BudgetOption
+) -> None:
     """Refuse a budget that the first process group has shown to be too short.
 
     Args:
-        group_seconds: what it took.
+        group_seconds: what a group like it takes.
+        elapsed_seconds: what is over with the first one.
         sides: how many took part.
         budget_seconds: what there is.
         option: what sets the budget.
@@ -51,13 +55,16 @@ def check_group(group_seconds: float, sides: int, budget_seconds: float, option:
     Raises:
         UsageError: it is too short.
     """
-    if FEWEST_GROUPS * group_seconds > budget_seconds:
-        raise _too_short(budget_seconds, sides, group_seconds, option, "takes {} here")
+    needed_seconds = elapsed_seconds + (FEWEST_GROUPS - 1) * group_seconds
+    if needed_seconds > budget_seconds:
+        raise _too_short(budget_seconds, sides, group_seconds, needed_seconds, option, "takes {} here")
 
 
-def _too_short(budget_seconds: float, sides: int, group_seconds: float, option: BudgetOption, takes: str) -> UsageError:
+def _too_short(
+    budget_seconds: float, sides: int, group_seconds: float, needed_seconds: float, option: BudgetOption, takes: str
+) -> UsageError:
     what = "a process pair" if sides == 2 else f"a group of {sides} processes"
-    needed = math.ceil(FEWEST_GROUPS * group_seconds / option.fraction / 6) / 10
+    needed = math.ceil(needed_seconds / option.fraction / 6) / 10
     part = f", {budget_seconds / 60:g} of them for times" if option.fraction < 1 else ""
     return UsageError(
         f"{option.name} {budget_seconds / option.fraction / 60:g} (minutes{part}) is too short: {what} "

@@ -22,7 +22,7 @@ from bench.duel.orders import williams_square
 from bench.duel.rounds import ANCHOR, Round, SideRound, side_key, side_name
 from bench.duel.side_process import ImportedCode, SideFailedError, SideProcess
 from bench.duel.sides import PreparedSide
-from bench.run.server import Server, default_isolation
+from bench.run.server import Isolation, Server, WorkerEnvironment, default_isolation
 
 ROUND_SECONDS = 0.5
 """A round's time on the slowest side: long beside the ticks in which the system counts CPU time."""
@@ -103,7 +103,7 @@ class ProcessGroup:
     """What the driver reported of the sides' cards; None where there is none."""
     batching: Batching
     seconds: float
-    """From the start of the first server to the end of the last process."""
+    """From the start of the first server to the end of the last process; without the search for the batching."""
 
 
 class InterleavedRunner:
@@ -117,7 +117,7 @@ class InterleavedRunner:
         phase: what a timed batch does.
         cpus: logical processors to run on; empty: all that the harness may use.
         fresh_servers: replace the servers before each group, which makes groups independent of each other; else they
-            are kept, and `start` starts them before anything is timed.
+            are kept, sides with equal worker environments share one, and `start` starts them before anything is timed.
         round_seconds: a round's time on the slowest side.
         check_code: is given what each side imported, before anything of a group is timed; raises to refuse it.
         on_tick: called about once a second while nothing is reported.
@@ -185,7 +185,7 @@ class InterleavedRunner:
             SideFailedError: a side died, fell silent, or ran another kernel than the one asked for.
             UsageError: a side did not import its own code.
         """
-        start = self._clock()
+        start, search_seconds = self._clock(), 0.0
         if self._fresh_servers:
             self.close()
         orders = [[sides[place] for place in row] for row in williams_square(len(sides))]
@@ -198,7 +198,9 @@ class InterleavedRunner:
             self._check_code({side: code for side, code in imported.items() if side != ANCHOR})
             if batching is None:
                 on_cards = [side for side in sides if self._sides[side].case.device != "cpu"]
+                search = self._clock()
                 batching = _found_out(processes, self._round_seconds, on_cards)
+                search_seconds = self._clock() - search
             for _ in range(batching.batches):
                 _together(processes, batching.steps_of)
             self._watch.all_wait({side: process.pid for side, process in processes.items()})
@@ -218,7 +220,7 @@ class InterleavedRunner:
             code=imported,
             device_use=self._watch.seen(),
             batching=batching,
-            seconds=self._clock() - start,
+            seconds=self._clock() - start - search_seconds,
         )
 
     def start(self, order: Sequence[int]) -> None:
@@ -231,14 +233,22 @@ class InterleavedRunner:
         for number in missing:
             if number in self._servers:
                 self._servers.pop(number).close()
-            side = self._sides[number]
-            isolation = default_isolation(side.case.device)
-            self._servers[number] = Server(side.case.backend, side.worker, isolation, self._cpus, side.environment)
+        for number in missing:
+            self._servers[number] = self._server_of(self._sides[number])
         for number in sorted(missing, key=lambda number: (number == ANCHOR, number)):
             server = self._servers[number]
-            server.wait_ready(self._clock, self._on_tick)
+            if not server.ready:
+                server.wait_ready(self._clock, self._on_tick)
             if server.problem:
                 raise SideFailedError(f"{self._title(number)}: {server.problem}")
+
+    def _server_of(self, side: PreparedSide) -> Server:
+        """The server that imports what a side needs: a new one, unless servers are kept and another side's does."""
+        for number, server in self._servers.items():
+            if not self._fresh_servers and _imports_of(self._sides[number]) == _imports_of(side):
+                return server
+        backend, worker, isolation, environment = _imports_of(side)
+        return Server(backend, worker, isolation, self._cpus, environment)
 
     def _round(
         self,
@@ -298,6 +308,11 @@ class _Sums:
             idle_cpu_seconds=self.idle_cpu_seconds,
             start_seconds=self.start_seconds,
         )
+
+
+def _imports_of(side: PreparedSide) -> tuple[str, str, Isolation, WorkerEnvironment]:
+    """What decides on what a side's server has imported, and how it starts processes."""
+    return side.case.backend, side.worker, default_isolation(side.case.device), side.environment
 
 
 def _together(processes: Mapping[int, SideProcess], steps: Callable[[int], int]) -> None:

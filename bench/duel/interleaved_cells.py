@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -49,8 +50,8 @@ PRECISION = 0.01
 """The measurement ends before its time is over when every ratio is known so well."""
 
 _QUICK_SECONDS = 120.0
-"""In less time than this, servers are kept from group to group and the rounds are few: what servers differ by, some
-tenths of a percent, is nothing beside what so few groups leave open."""
+"""In less time than this, one server does all sides and is kept from group to group, and the rounds are few: what
+servers differ by, some tenths of a percent, is nothing beside what so few groups leave open."""
 _QUICK_ROUNDS = 2
 _QUICK_ROUND_SECONDS = 0.3
 
@@ -174,10 +175,12 @@ def _measured(
             round_seconds=_QUICK_ROUND_SECONDS if is_quick else ROUND_SECONDS,
         ) as runner,
     ):
+        begun = time.monotonic()
         if is_quick:
             runner.start([*range(len(sides)), ANCHOR])
         rounds = _QUICK_ROUNDS if is_quick else ROUNDS
-        return question, measure_until_settled(runner, reporter, question, rounds=rounds, budget_option=_BUDGET)
+        result = measure_until_settled(runner, reporter, question, rounds=rounds, budget_option=_BUDGET, begun=begun)
+        return question, result
 
 
 def _keep(results: Path, about: Mapping[str, Any], result: DuelResult) -> None:

@@ -311,6 +311,7 @@ def measure_until_settled(
     *,
     rounds: int = ROUNDS,
     budget_option: BudgetOption = _BUDGET,
+    begun: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> DuelResult:
     """Measure fresh process groups until every ratio is settled, or the time is over.
@@ -323,13 +324,14 @@ def measure_until_settled(
         question: the ratios that are asked for, and the time that it may take.
         rounds: of a process group.
         budget_option: what sets the time, for the message that it is too short.
+        begun: when the time began to run, by the clock; None: now.
         clock: seconds.
 
     Raises:
         UsageError: the budget is too short for a verdict.
         SideFailedError: a side failed.
     """
-    begun = clock()
+    begun = clock() if begun is None else begun
     progress, batching, judge = _Progress(), None, None
     unsettled = question.contrasts
     sides = taking_part(unsettled)
@@ -338,7 +340,7 @@ def measure_until_settled(
     while decision is None or decision.stop is None:
         group = runner.measure(len(progress.groups), batching, sides, rounds, begun)
         if judge is None:
-            check_group(group.seconds, len(sides), question.budget_seconds, budget_option)
+            check_group(group.seconds, clock() - begun, len(sides), question.budget_seconds, budget_option)
             batching, judge = group.batching, SequentialJudge(question)
         log_ratios = progress.add(group, unsettled)
         elapsed = clock() - begun

@@ -53,15 +53,15 @@ class SideProcess:
         on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name, self._server, self._request = name, server, request
+        self._name, self._request = name, request
         self._on_tick, self._clock = on_tick, clock
         read, self._commands = os.pipe()
-        self._events = server.events(request, read)
+        self._run = server.request(request, read)
         self._process: psutil.Process | None = None
 
     def close(self) -> None:
         """Ask nothing more of it."""
-        self._events.close()
+        self._run.events.close()
         os.close(self._commands)
 
     def command(self, steps: int) -> None:
@@ -106,11 +106,11 @@ class SideProcess:
             SideFailedError: the side ends, or reports nothing for too long.
         """
         last_event = self._clock()
-        for event in self._events:
+        for event in self._run.events:
             if event is None:
                 self._on_tick()
                 if self._clock() - last_event > _SILENCE_SECONDS:
-                    self._server.dump()
+                    self._run.dump()
                     raise self._failed(f"silent for {_SILENCE_SECONDS:g} s, killed")
                 continue
             last_event = self._clock()
@@ -121,7 +121,7 @@ class SideProcess:
                 raise self._failed(event.error or event.status.value)
             if isinstance(event, kind):
                 return event
-        exit_code = self._server.exit_code()
+        exit_code = self._run.exit_code()
         if exit_code is None:
             raise self._failed("its process died, and its server with it")
         ending = f"ended with exit code {exit_code}" if exit_code >= 0 else f"was {killed_by(-exit_code)}"

@@ -17,6 +17,7 @@ from bench.run.server import (
     HARNESS_ENVIRONMENT,
     IMPORT_SECONDS,
     Isolation,
+    ServedRun,
     Server,
     WorkerEnvironment,
     default_isolation,
@@ -130,17 +131,20 @@ class Workers:
         server.close()
 
     def _run_once(self, request: Request, isolation: Isolation) -> RunOutcome:
-        server, outcome = self._requested(request, isolation)
-        if outcome.status is Status.FAILED and not server.run_began and not server.usable and server.problem is None:
-            _, outcome = self._requested(request, isolation)  # somebody had killed the server while it was idle
+        is_lost, outcome = self._requested(request, isolation)
+        if is_lost:
+            _, outcome = self._requested(request, isolation)
         return outcome
 
-    def _requested(self, request: Request, isolation: Isolation) -> tuple[Server, RunOutcome]:
+    def _requested(self, request: Request, isolation: Isolation) -> tuple[bool, RunOutcome]:
+        """Whether the run was lost with a server that somebody had killed while it was idle; and how it ended."""
         server = self._server(request.case, isolation)
-        keep = False
+        keep, is_lost = False, False
         try:
             if server.problem is None:
-                outcome = self._collect(server, request, isolation)
+                run = server.request(request)
+                outcome = self._collect(run, request, isolation)
+                is_lost = outcome.status is Status.FAILED and not run.began and not server.usable
                 keep = outcome.status is not Status.TIMEOUT
             else:
                 outcome = RunOutcome(isolation=isolation, error=server.problem)
@@ -150,9 +154,9 @@ class Workers:
         finally:
             if not keep:
                 self._discard(server)  # a silent run is killed with its server
-        return server, outcome
+        return is_lost, outcome
 
-    def _collect(self, server: Server, request: Request, isolation: Isolation) -> RunOutcome:
+    def _collect(self, run: ServedRun, request: Request, isolation: Isolation) -> RunOutcome:
         """Take what the run reports until it has ended, or has been silent for too long."""
         # a spawned run imports first, and can report nothing meanwhile
         patience = self._silence_seconds + (IMPORT_SECONDS if isolation is Isolation.SPAWN else 0.0)
@@ -172,12 +176,12 @@ class Workers:
             )
 
         silent = False
-        with watch, contextlib.closing(server.events(request)) as events:
+        with watch, contextlib.closing(run.events) as events:
             for event in events:
                 if event is None:
                     self._on_tick()
                     if self._clock() - last_event > patience:
-                        server.dump()
+                        run.dump()
                         silent = True
                         break
                     continue
@@ -198,7 +202,7 @@ class Workers:
             return ended(Status.TIMEOUT, f"silent for {patience:g} s, killed {way_out}")
         if finished is not None:
             return ended(finished.status, finished.error, finished.cpu_seconds)
-        return ended(Status.FAILED, f"the run's process {_death(server.exit_code())}")
+        return ended(Status.FAILED, f"the run's process {_death(run.exit_code())}")
 
 
 def _death(code: int | None) -> str:

@@ -79,7 +79,7 @@ def killed_by(number: int) -> str:
 
 
 class Server:
-    """One `python -m bench.worker`, and the one run that it may be doing.
+    """One `python -m bench.worker`, and the runs that it is doing.
 
     It lives in a session of its own, so that Ctrl-C reaches the harness alone.
     """
@@ -96,11 +96,11 @@ class Server:
         """Why the server did not start; None while nothing is wrong."""
         self.ready = False
         """Whether the backend is imported."""
-        self.run_began = False
-        """Whether the last run that was requested has reported anything."""
-        self._child: int | None = None
-        self._busy = False
-        self._code: int | None = None
+        self._requests = 0
+        self._running: dict[int, ServedRun] = {}
+        """By the number of their request: the runs whose end was not reported yet."""
+        self._codes: dict[int, int] = {}
+        """By the number of its request: the exit code of each run that has ended."""
         self._connected = True
         self._buffer = b""
         self._control, theirs = socket.socketpair()
@@ -156,17 +156,18 @@ class Server:
         # not read(): its place in the file is the server's too
         return os.pread(self._output.fileno(), 1 << 20, 0)
 
-    def events(self, request: Request, commands: int | None = None) -> Generator[Event | None, None, None]:
-        """Request a run at once; give its events as they come, None once a second meanwhile, until the run has ended.
+    def request(self, request: Request, commands: int | None = None) -> ServedRun:
+        """Request a run at once.
 
         Args:
             request: the run.
             commands: a descriptor that becomes the run's standard input; closed here.
         """
-        self._child, self._code, self.run_began = None, None, False
         read, write = os.pipe()
+        run = ServedRun(self, self._requests, os.fdopen(read, "rb", 0))  # an object, and no number: lost is closed
+        self._running[self._requests] = run
+        self._requests += 1
         try:
-            self._busy = True
             self._control.settimeout(_EXIT_SECONDS)
             descriptors = [write] if commands is None else [write, commands]
             socket.send_fds(self._control, [request.to_line()], descriptors)
@@ -176,57 +177,19 @@ class Server:
             os.close(write)
             if commands is not None:
                 os.close(commands)
-        return self._events(os.fdopen(read, "rb", 0))  # an object, and no number: unread it is closed too
-
-    def _events(self, pipe: IO[bytes]) -> Generator[Event | None, None, None]:
-        read = pipe.fileno()
-        buffer = b""
-        with pipe, selectors.DefaultSelector() as selector:
-            selector.register(read, selectors.EVENT_READ)
-            selector.register(self._control, selectors.EVENT_READ)
-            while True:
-                ready = [key.fd for key, _ in selector.select(_TICK_SECONDS)]
-                if read in ready:
-                    chunk = os.read(read, 1 << 16)
-                    if not chunk:
-                        return
-                    *lines, buffer = (buffer + chunk).split(b"\n")
-                    for line in lines:
-                        event = decode(line)
-                        self.run_began = True
-                        if isinstance(event, Started):
-                            self._child = event.pid
-                        yield event
-                        if isinstance(event, Finished):
-                            return
-                elif ready:
-                    if self._exit_reported(0):  # what the run has started itself may hold the pipe open
-                        return
-                    if not self._connected:
-                        selector.unregister(self._control)  # the run goes on without its server
-                else:
-                    yield None
-
-    def exit_code(self) -> int | None:
-        """The exit code of the last run's process; None when the server is dead or doesn't report it."""
-        return self._code if self._code is not None or self._exit_reported(_EXIT_SECONDS) else None
+        return run
 
     def settle(self) -> bool:
-        """Wait until the last run's process is gone; False where this server is of no more use."""
-        self._exit_reported(_EXIT_SECONDS if self._busy else 0)
-        return self.usable and not self._busy
-
-    def dump(self) -> None:
-        """Let the run write into its log what each of its threads is doing."""
-        if self._child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._child, signal.SIGUSR1)
-                time.sleep(_DUMP_SECONDS)
+        """Wait until the process of each run is gone; False where this server is of no more use."""
+        while self._running and self._exit_reported(_EXIT_SECONDS):
+            pass
+        self._exit_reported(0)
+        return self.usable and not self._running
 
     def close(self) -> None:
-        """End the server and the run that it does, now."""
-        if self._busy and self._child is not None:
-            kill_group(self._child)
+        """End the server and the runs that it does, now."""
+        for run in self._running.values():
+            run.kill()
         for kept in (self._lifeline, self._control, self._output):
             with contextlib.suppress(OSError):  # a full disk may report then what it could not keep of the output
                 kept.close()
@@ -240,10 +203,15 @@ class Server:
                 self._process.wait()
 
     def _exit_reported(self, timeout: float) -> bool:
-        message = self._message(timeout)
-        if message is not None:
-            self._busy, self._code = False, message["exit"]
-        return message is not None
+        """Whether the end of a run, or of several, is reported in time, and noted."""
+        is_reported = False
+        while (message := self._message(0 if is_reported else timeout)) is not None:
+            # an earlier commit's server does one run at a time, and does not number it
+            number = message.get("run", next(iter(self._running), 0))
+            self._running.pop(number, None)
+            self._codes[number] = message["exit"]
+            is_reported = True
+        return is_reported
 
     def _message(self, timeout: float) -> dict[str, Any] | None:
         """Receive the server's next message; None for none in time, or for none any more (then not `_connected`)."""
@@ -262,6 +230,72 @@ class Server:
         line, _, self._buffer = self._buffer.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         return message
+
+
+class ServedRun:
+    """A run that was requested of a server: its events, and how its process ended.
+
+    Args:
+        server: does it.
+        number: of its request.
+        pipe: the read end of its event pipe.
+    """
+
+    def __init__(self, server: Server, number: int, pipe: IO[bytes]) -> None:
+        self._server, self._number = server, number
+        self._child: int | None = None
+        self.began = False
+        """Whether it has reported anything."""
+        self.events = self._events(pipe)
+        """Its events as they come, None once a second meanwhile, until it has ended."""
+
+    def exit_code(self) -> int | None:
+        """The exit code of its process; None when the server is dead or doesn't report it."""
+        while self._number not in self._server._codes and self._server._exit_reported(_EXIT_SECONDS):
+            pass
+        return self._server._codes.get(self._number)
+
+    def dump(self) -> None:
+        """Let it write into its log what each of its threads is doing."""
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGUSR1)
+                time.sleep(_DUMP_SECONDS)
+
+    def kill(self) -> None:
+        """End its process, and all that it has started."""
+        if self._child is not None:
+            kill_group(self._child)
+
+    def _events(self, pipe: IO[bytes]) -> Generator[Event | None, None, None]:
+        read, control = pipe.fileno(), self._server._control
+        buffer = b""
+        with pipe, selectors.DefaultSelector() as selector:
+            selector.register(read, selectors.EVENT_READ)
+            selector.register(control, selectors.EVENT_READ)
+            while True:
+                ended = self._number in self._server._codes
+                ready = [key.fd for key, _ in selector.select(0 if ended else _TICK_SECONDS)]
+                if read in ready:
+                    chunk = os.read(read, 1 << 16)
+                    if not chunk:
+                        return
+                    *lines, buffer = (buffer + chunk).split(b"\n")
+                    for line in lines:
+                        event = decode(line)
+                        self.began = True
+                        if isinstance(event, Started):
+                            self._child = event.pid
+                        yield event
+                        if isinstance(event, Finished):
+                            return
+                elif ended:  # what the run has started itself may hold the pipe open
+                    return
+                elif ready:
+                    if not self._server._exit_reported(0) and not self._server._connected:
+                        selector.unregister(control)  # the run goes on without its server
+                else:
+                    yield None
 
 
 def _variables(backend: str, environment: WorkerEnvironment) -> dict[str, str]:

@@ -5,8 +5,9 @@
 
 The server reads requests from its control socket, each with the write end of the run's event pipe, and for a side of a
 duel, which reads commands, with the descriptor that becomes its standard input. It starts a process for each, and
-reports its exit code when that has ended. For `fork` it has imported the backend, and forks; for `spawn` it has not,
-and starts the second command, which does. It runs no code of a user's, so it can watch over the run whatever that does.
+reports its exit code when that has ended, with the number of the request, from 0. For `fork` it has imported the
+backend, and forks; for `spawn` it has not, and starts the second command, which does. It runs no code of a user's, so
+it can watch over its runs whatever these do.
 
 The harness holds the only write end of the lifeline. When that is closed, by the harness or by its death, the server
 kills the run's process group and ends; the run watches it too, since the server may have been killed before.
@@ -71,13 +72,15 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 class _Server:
-    """Starts a process for each request, one at a time: the next is requested when the end of the last was reported."""
+    """Starts a process for each request, however many are alive, and reports the end of each."""
 
     def __init__(self, control: socket.socket, lifeline: int, names: list[str], worker: Worker | None) -> None:
         self._control, self._lifeline, self._names, self._worker = control, lifeline, names, worker
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
-        self._child = 0
+        self._requests = 0
+        self._children: dict[int, int] = {}
+        """By process id: the number of the request, from 0."""
 
     def serve(self) -> NoReturn:
         """Until the harness closes the lifeline, or dies."""
@@ -97,16 +100,16 @@ class _Server:
                 if received is None:
                     break
                 self._start(*received)
-        if self._child:
-            kill_group(self._child)
+        for child in self._children:
+            kill_group(child)
         os._exit(0)  # an interpreter that has imported a backend takes its time to end in order
 
     def _start(self, request: Request, events: int, commands: int | None) -> None:
         with warnings.catch_warnings():
             # "multi-threaded, use of fork() may lead to deadlocks": known, and why a silent child is tried by spawn
             warnings.simplefilter("ignore", DeprecationWarning)
-            self._child = os.fork()
-        if self._child == 0:
+            child = os.fork()
+        if child == 0:
             try:
                 if commands is not None:
                     os.dup2(commands, 0)
@@ -121,7 +124,9 @@ class _Server:
             os.close(commands)
         # on both sides of the fork: whoever comes first, the group is there before anybody would kill it
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.setpgid(self._child, self._child)
+            os.setpgid(child, child)
+        self._children[child] = self._requests
+        self._requests += 1
 
     def _become(self, request: Request, events: int) -> None:
         """In the child: do the run, or become a fresh process that does."""
@@ -139,13 +144,11 @@ class _Server:
         os.execv(sys.executable, [sys.executable, "-P", "-m", "bench.worker", "run", *values])
 
     def _reap(self) -> None:
-        if not self._child:
-            return
-        pid, status = os.waitpid(self._child, os.WNOHANG)
-        if pid:
-            self._child = 0
-            kill_group(pid)  # what the run has started itself and left behind
-            self._report(exit=os.waitstatus_to_exitcode(status))
+        for child in list(self._children):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                kill_group(child)  # what the run has started itself and left behind
+                self._report(run=self._children.pop(child), exit=os.waitstatus_to_exitcode(status))
 
     def _report(self, **values: int) -> None:
         try:

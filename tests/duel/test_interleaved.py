@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.core.case import Case
-from bench.core.protocol import Event, Request
+from bench.core.protocol import Request
 from bench.duel.interleaved import Batching, InterleavedRunner, ProcessGroup
 from bench.duel.rounds import ANCHOR, group_log_ratio, side_key
 from bench.duel.sides import PreparedSide
-from bench.run.server import Isolation, Server, WorkerEnvironment
+from bench.run.server import Isolation, ServedRun, Server, WorkerEnvironment
 from tests.support.harness import FAKE_SIDE
 
 
@@ -50,9 +51,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
             order["servers"].append(self.side)
             super().__init__(backend, worker, isolation, cpus, environment)
 
-        def events(self, request: Request, commands: int | None = None) -> Generator[Event | None, None, None]:
+        def request(self, request: Request, commands: int | None = None) -> ServedRun:
             order["processes"].append(self.side)
-            return super().events(request, commands)
+            return super().request(request, commands)
 
     monkeypatch.setattr("bench.duel.interleaved.Server", Watched)
     return order
@@ -93,6 +94,18 @@ def test_three_sides_and_the_anchor_in_a_williams_square(tmp_path: Path, started
     # a step takes 10 µs a unit, times a noise of about a percent
     ratio = group_log_ratio(groups[0].rounds, ANCHOR, 0)
     assert ratio == pytest.approx(0.69, abs=0.05)
+
+
+def test_servers_that_are_kept_are_shared_by_sides_with_equal_worker_environments(
+    tmp_path: Path, started: dict[str, list[str]]
+) -> None:
+    alike = [replace(side, environment=WorkerEnvironment(variables={"SIDE": "s"})) for side in sides(3)]
+    with InterleavedRunner(
+        alike, anchor=ANCHOR_SIDE, data=tmp_path / "none", folder=tmp_path, fresh_servers=False
+    ) as runner:
+        groups = [runner.measure(number, Batching(5, 1, 3), (0, 1, 2), rounds=2) for number in range(2)]
+    assert started == {"servers": ["s", "x"], "processes": list("sssxsssx")}
+    assert all(set(group.metadata) == {0, 1, 2, ANCHOR} for group in groups)
 
 
 def test_a_groups_time_has_that_of_its_servers_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

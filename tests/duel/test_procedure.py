@@ -68,11 +68,11 @@ class Reported:
 
 
 def measured(
-    made_up: MadeUp, budget_seconds: float = 600.0, question: Question | None = None
+    made_up: MadeUp, budget_seconds: float = 600.0, question: Question | None = None, begun: float | None = None
 ) -> tuple[DuelResult, Reported]:
     reported = Reported()
     asked = question or Question(contrasts=(A_B,), margins=MARGINS, budget_seconds=budget_seconds)
-    result = measure_until_settled(made_up, reported, asked, rounds=4, clock=made_up.clock)
+    result = measure_until_settled(made_up, reported, asked, rounds=4, begun=begun, clock=made_up.clock)
     return result, reported
 
 
@@ -192,6 +192,8 @@ def test_a_budget_that_holds_no_five_groups_is_refused_with_one_that_does() -> N
     with pytest.raises(UsageError, match=r"--budget 1 .*a process pair takes 20 s here.*write --budget 1\.7"):
         measured(MadeUp(1.0), budget_seconds=60)
     measured(MadeUp(1.2), budget_seconds=1.7 * 60)
+    with pytest.raises(UsageError, match=r"a process pair takes 20 s here.*write --budget 2\.2"):
+        measured(MadeUp(1.2), budget_seconds=1.7 * 60, begun=70.0)  # servers were started meanwhile
     three = Question(contrasts=(A_B, A_C), margins=MARGINS, budget_seconds=60.0)
     with pytest.raises(UsageError, match="a group of 3 processes takes 20 s"):
         measured(MadeUp(1.0, 1.0), question=three)

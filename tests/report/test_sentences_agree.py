@@ -15,7 +15,7 @@ from bench.analysis.rows import Row, difference_between, ratio_between
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.core.units import significant
-from bench.report.figures import accuracy_against_time, peak_memory
+from bench.report.figures import accuracy_against_time, learning_curves, peak_memory, training_seconds
 from bench.report.recommendation import exchange, recommendation
 from bench.report.values import row_label
 from tests.support.frames import CELLS, Rows, frame, run
@@ -90,6 +90,20 @@ def test_no_sentence_denies_the_table_or_another_sentence(observed: list[Rows]) 
             assert pair.change.value == pytest.approx(pair.row.ratio.value)
 
     # the titles of the figures follow the verdicts
+    if quick:
+        title = training_seconds._title(quick)
+        assert ("trains fastest" in title) == quick.clear == ("Fastest to train" in certain)
+        assert ("can't be distinguished" in title) == bool(quick.rivals)
+    if accurate:
+        finals = [
+            (row_label(row), row.configuration.epochs, 100 * row.estimates["accuracy"].value)
+            for row in section.rows
+            if "accuracy" in row.estimates
+        ]
+        title = learning_curves._title(section, finals)
+        assert ("the highest" in title) == accurate.clear == ("Most accurate" in certain)
+        assert ("not yet certain" in title) == (not accurate.clear and len(finals) > 1)
+        assert row_label(accurate.row) in title or not accurate.clear
     least = least_memory(section)
     if least is not None:
         title = peak_memory._title(section)

@@ -17,11 +17,11 @@ import psutil
 import pytest
 
 from bench.core.case import Case, Status
-from bench.core.protocol import Event, Request, Started
+from bench.core.protocol import Event, Finished, Request, Started
 from bench.run import pool
 from bench.run import server as server_module
 from bench.run.pool import RunOutcome, Workers
-from bench.run.server import Isolation, Server, WorkerEnvironment, default_isolation
+from bench.run.server import Isolation, ServedRun, Server, WorkerEnvironment, default_isolation
 from tests.support.fake_worker import SCRIPT
 from tests.support.harness import FAKE
 
@@ -271,9 +271,26 @@ def test_a_run_is_asked_for_at_once_and_not_when_it_is_listened_to(bed: Bed) -> 
     server = Server("tensorflow", FAKE, FORK, ())
     try:
         server.wait_ready(time.monotonic, lambda: None)
-        with contextlib.closing(server.events(bed.request())) as events:
+        with contextlib.closing(server.request(bed.request()).events) as events:
             assert gone(lambda: not bed.log.exists())
             assert isinstance(next(event for event in events if event), Started)
+    finally:
+        server.close()
+
+
+def test_a_server_does_several_runs_at_once_and_tells_their_ends_apart(bed: Bed) -> None:
+    server = Server("tensorflow", FAKE, FORK, ())
+    try:
+        server.wait_ready(time.monotonic, lambda: None)
+        bed.script(seconds=0.05)
+        first, second = (server.request(bed.request()) for _ in range(2))
+        pids = [next(event for event in run.events if isinstance(event, Started)).pid for run in (first, second)]
+        os.kill(pids[0], signal.SIGKILL)
+        assert isinstance([event for event in second.events if event][-1], Finished)
+        assert second.exit_code() == 0
+        assert not any(isinstance(event, Finished) for event in first.events)
+        assert first.exit_code() == -signal.SIGKILL
+        assert server.settle()
     finally:
         server.close()
 
@@ -291,15 +308,15 @@ def test_a_server_that_dies_of_the_request_is_tried_twice_and_no_more(
     bed: Bed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    events = server_module.Server.events
+    ask = server_module.Server.request
 
-    def kill_first(server: server_module.Server, request: Request) -> Any:
+    def kill_first(server: server_module.Server, request: Request) -> ServedRun:
         asked.append(server)
         server._process.kill()
         server._process.wait()
-        return events(server, request)
+        return ask(server, request)
 
-    monkeypatch.setattr(server_module.Server, "events", kill_first)
+    monkeypatch.setattr(server_module.Server, "request", kill_first)
     with bed.workers() as workers:
         outcome = bed.run(workers)
     assert (outcome.status, outcome.error) == (Status.FAILED, "the run's process died, and its server with it")

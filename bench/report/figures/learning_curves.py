@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     fig, ax = style.axes(height=3.4)
     styles, data = style.line_styles(section, drawn), []
     by_run = dict(iter(seen.groupby("run_id", observed=True)))
-    leader, lead = "", -math.inf
+    finals: list[tuple[str, int, float]] = []
     for row in [row for row in rows if row in drawn]:
         values: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for run in row.runs:
@@ -61,8 +62,7 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
             highs = np.minimum([interval.high for _, interval in banded], 100 if unit else math.inf)
             colour = styles[id(row)]["color"]
             ax.fill_between([epoch for epoch, _ in banded], lows, highs, color=colour, alpha=0.15, lw=0)
-        if sign * means[-1].value > lead:
-            leader, lead = row_label(row), sign * means[-1].value
+        finals.append((row_label(row), epochs[-1], means[-1].value))
         data += [style.record(row, mean, epoch=epoch, unit=unit) for epoch, mean in zip(epochs, means, strict=True)]
     if not data:
         raise style.NothingToShowError("no run was validated after its epochs")
@@ -71,12 +71,6 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     ax.xaxis.get_major_locator().set_params(integer=True)
     fig.legend(loc="outside lower center", ncols=2 if len(drawn) > 3 else 3)
     last = max(each["epoch"] for each in data)
-    best = f"mean accuracy on the {section.validated_on}, {lead:.2f} %" if unit else f"{words}, {-lead:.4f}"
-    certain = best_scoring(section)
-    if certain and certain.clear and row_label(certain.row) == leader:
-        title = f"After {count(last, 'epoch')} {leader} has the {'highest' if unit else 'lowest'} {best}"
-    else:
-        title = f"After {count(last, 'epoch')} {leader} leads in {best}; it is not yet certain"
     most = style.MOST_LINES
     thinned = f" The {most} best of {len(rows)} rows are drawn." if len(rows) > most else ""
     band = f"On the {section.validated_on}: mean over seeds, with the 95 % interval (Student's t) as a band."
@@ -84,4 +78,25 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     final = [each for each in data if each["epoch"] == last]
     what = f"{words.capitalize()} on the {section.validated_on} after {count(last, 'epoch')}"
     alt = f"{what}: {style.values_in_words(final, unit)}."
-    return style.Drawing(title, caption, alt, fig, data)
+    return style.Drawing(_title(section, finals), caption, alt, fig, data)
+
+
+def _title(section: Section, finals: Sequence[tuple[str, int, float]]) -> str:
+    """Who has the best score where that is certain; else who leads by the means.
+
+    Args:
+        section: of the rows.
+        finals: for each row its label, its last epoch, and its mean score then, an accuracy in percent.
+    """
+    is_accuracy = section.score_words == "accuracy"
+    leader, _, best = (max if is_accuracy else min)(finals, key=lambda final: final[2])
+    last_epochs = {epoch for _, epoch, _ in finals}
+    when = f"After {count(max(last_epochs), 'epoch')}" if len(last_epochs) == 1 else "After its last epoch"
+    what = f"mean accuracy on the {section.validated_on}" if is_accuracy else section.score_words
+    figure = f"{best:.2f} %" if is_accuracy else f"{best:.4f}"
+    if len(finals) == 1:
+        return f"{when} {leader} has a {what} of {figure}"
+    certain = best_scoring(section)
+    if certain and certain.clear and row_label(certain.row) == leader:
+        return f"{when} {leader} has the {'highest' if is_accuracy else 'lowest'} {what}, {figure}"
+    return f"{when} {leader} leads in {what}, {figure}; it is not yet certain"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.analysis.leaders import fastest_to_train
+from bench.analysis.leaders import Leader, fastest_to_train
 from bench.analysis.summary import Section
 from bench.report.figures import style
 from bench.report.measured import Measured
@@ -20,13 +20,17 @@ def draw_training_seconds(_: Measured, section: Section) -> style.Drawing:
         raise style.NothingToShowError(style.no_runs(section))
     (fig, ax), data, rows = style.dots_of_rows(section, "train_seconds", 1, "seconds")
     ax.set_xlabel("training seconds an epoch")
-    value = f"{ranged(best.figure)[0]} s an epoch"
-    if best.clear:
-        title = f"{row_label(best.row)} trains fastest, with {value}"
-    elif best.compared:
-        rival = row_label(best.rivals[0])
-        title = f"{row_label(best.row)} leads with {value}, and can't be distinguished from {rival}"
-    else:
-        title = f"{row_label(best.row)} trains in {value}"
     caption = f"{style.DOTS_CAPTION}; validation and compiling are not in it. {style.runs_in(rows)}."
-    return style.Drawing(title, caption, f"Training seconds an epoch: {style.values_in_words(data, 's')}.", fig, data)
+    return style.Drawing(
+        _title(best), caption, f"Training seconds an epoch: {style.values_in_words(data, 's')}.", fig, data
+    )
+
+
+def _title(best: Leader) -> str:
+    """Who trains fastest where that is certain; else who leads by the estimate, and a row that may be faster."""
+    name, value = row_label(best.row), f"{ranged(best.figure)[0]} s an epoch"
+    if best.clear:
+        return f"{name} trains fastest, with {value}"
+    if best.compared:
+        return f"{name} leads with {value}, and can't be distinguished from {row_label(best.rivals[0])}"
+    return f"{name} trains in {value}"
