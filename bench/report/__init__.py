@@ -43,10 +43,10 @@ def comparison_table(frame: pd.DataFrame, section: int = 0) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from bench.analysis.summary import summarise
     from bench.report import columns
+    from bench.report.measured import sections_of
 
-    made = columns.comparison_table(_nth(summarise(frame), section))
+    made = columns.comparison_table(_nth(sections_of(frame), section))
     return pd.DataFrame(list(made.rows), columns=[column.head for column in made.columns])
 
 

@@ -17,9 +17,12 @@ from bench.core.errors import NoVerdictError, UsageError
 from bench.duel.interleaved_cells import load_interleaved
 from bench.store import ceilings, load
 from bench.store.campaign import Manifest, read_manifests
+from bench.store.objects import store_path
 
 _PHASES = frozenset({"build", "validate", "run"}) | PHASES
 """The phases of the rows that a report reads, calls of inference apart."""
+STORES = "bench_stores"
+"""The attribute of a frame that lists the stores which it was read from."""
 _PROVENANCE = ("order_seed", "load_start", "steal_fraction")
 """The columns that a report shows beside those of the summary."""
 
@@ -50,7 +53,7 @@ class Measured:
             frame[~inference | one_each],
             frame.loc[inference, ["run_id", *CALLS]],
             dict(zip(texts["run_id"].astype(str), texts["test_predictions"].astype(str), strict=True)),
-            summarise(frame),
+            sections_of(frame),
         )
 
     def runs_of(self, section: Section) -> pd.DataFrame:
@@ -58,6 +61,17 @@ class Measured:
         runs = self.frame.drop_duplicates("run_id")
         in_section = [key in section.keys for key in section_keys(runs, self.frame)]
         return runs[in_section].sort_values(["started_at", "run_id"])
+
+
+def sections_of(frame: pd.DataFrame, join: Sequence[str] = ()) -> tuple[Section, ...]:
+    """The sections of a frame, with what the stores that it was read from have beside their observations.
+
+    Args:
+        frame: observations, as `bench.load` gives them, or any part of their rows (n_observations × n_columns).
+        join: what may differ within a section (`bench.analysis.joining.read_join`).
+    """
+    stores = [store_path(store) for store in frame.attrs.get(STORES, ())]
+    return summarise(frame, ceilings=ceilings.load(stores), interleaved=load_interleaved(stores), join=join)
 
 
 def read(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import store
+from bench.core.errors import UsageError
 from bench.report.document import Document, Figure
 from bench.store.objects import store_path
 
@@ -87,14 +88,19 @@ def load(*paths: str | Path) -> pd.DataFrame:
         UsageError: a path is not there, cannot be read, or was written by a newer bench.
         NoVerdictError: there is nothing measured in any of them.
     """
-    return store.load([store_path(path) for path in paths])
+    from bench.report.measured import STORES
+
+    frame = store.load([store_path(path) for path in paths])
+    frame.attrs[STORES] = [str(path) for path in paths]
+    return frame
 
 
-def table(frame: pd.DataFrame, *, pairs: bool = False, join: str = "") -> TableView:
+def table(frame: pd.DataFrame | str | Path, *, pairs: bool = False, join: str = "") -> TableView:
     """The comparison table of observations, or with `pairs` every row against every other.
 
     Args:
-        frame: observations, as `load` gives them, or any part of their rows (n_observations × n_columns).
+        frame: observations, as `load` gives them, or any part of their rows (n_observations × n_columns); or the path
+            of results.
         pairs: every row against every other.
         join: fields in which rows may differ and are compared all the same: `units,backend`.
 
@@ -102,7 +108,7 @@ def table(frame: pd.DataFrame, *, pairs: bool = False, join: str = "") -> TableV
         What a notebook shows; `numbers` holds the same as a data frame of numbers.
 
     Raises:
-        UsageError: `join` names no field.
+        UsageError: `join` names no field, or `frame` is neither a frame nor a path of results.
     """
     import pandas as pd
 
@@ -117,7 +123,7 @@ def table(frame: pd.DataFrame, *, pairs: bool = False, join: str = "") -> TableV
 
 
 def figure(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | str | Path,
     name: str,
     *,
     section: int = 0,
@@ -127,23 +133,26 @@ def figure(
     """A figure of the report, which a notebook shows; with `file` it is written for a paper too.
 
     Args:
-        frame: observations, as `load` gives them, or any part of their rows (n_observations × n_columns).
+        frame: observations, as `load` gives them, or any part of their rows (n_observations × n_columns); or the path
+            of results.
         name: one of `bench.report.figure_names()`.
         section: which of the frame's sections, from 0, where it holds several tasks or machines.
         file: a .pdf, .svg or .png to be written, without a title, fonts embedded.
         width: of the file, inches.
 
     Raises:
-        UsageError: there is no figure of that name, or the file cannot be written.
+        UsageError: there is no figure of that name, the file cannot be written, or `frame` is neither a frame nor a
+            path of results.
         NoVerdictError: there is no such section in the frame, or nothing of it to show.
     """
     import bench.report as report
     from bench.report.figures import write_for_paper
     from bench.report.measured import Measured
 
-    drawn = report.figure(frame, name, section)
+    observed = _observations(frame)
+    drawn = report.figure(observed, name, section)
     if file is not None:
-        measured = Measured.of(frame)
+        measured = Measured.of(observed)
         write_for_paper(name, measured, measured.sections[section], Path(file), width)
     return drawn
 
@@ -197,11 +206,26 @@ def _flat(finding: Mapping[str, Any]) -> dict[str, Any]:
 
 def _side(side: str | Path | pd.DataFrame, name: str) -> tuple[pd.DataFrame, str]:
     """The observations of a side, and what it is called: its path, or `name`."""
-    return (load(side), str(side)) if isinstance(side, str | Path) else (side, name)
+    return _observations(side), str(side) if isinstance(side, str | Path) else name
 
 
-def _sections(frame: pd.DataFrame, join: str) -> tuple[Section, ...]:
+def _observations(frame: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """A frame as it is, or what a path of results holds.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    import pandas as pd
+
+    if isinstance(frame, str | Path):
+        return load(frame)
+    if not isinstance(frame, pd.DataFrame):
+        raise UsageError(f"{frame!r} ({type(frame).__name__}) is no frame of bench.load, and no path of results.")
+    return frame
+
+
+def _sections(frame: pd.DataFrame | str | Path, join: str) -> tuple[Section, ...]:
     from bench.analysis.joining import read_join
-    from bench.analysis.summary import summarise
+    from bench.report.measured import sections_of
 
-    return summarise(frame, join=read_join(join))
+    return sections_of(_observations(frame), join=read_join(join))

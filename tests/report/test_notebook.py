@@ -13,7 +13,10 @@ import pytest
 
 import bench
 from bench.analysis.summary import summarise
+from bench.cli.options import TableFormat
+from bench.cli.table import print_table
 from bench.core.errors import NoVerdictError, UsageError
+from bench.report.measured import read_sections
 from tests.support.frames import CELLS, frame, notebook_like, runs
 from tests.support.stored import a_store
 
@@ -65,6 +68,20 @@ def test_the_table_holds_the_estimates_as_numbers() -> None:
     assert len(bench.table(observed, pairs=True).numbers) == 6
     with pytest.raises(UsageError, match="unknown field"):
         bench.table(observed, join="unit")
+
+
+def test_a_notebook_has_the_numbers_of_the_command_line_those_beside_the_observations_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = ROOT / "results" / "reference" / "mnist_rows"
+    print_table(read_sections([path], warn=pytest.fail), TableFormat.CSV)
+    shown = capsys.readouterr().out
+    observed = bench.load(path)
+    assert bench.table(observed).to_csv() == bench.table(path).to_csv() == shown
+    assert bench.table(observed[observed["cell"] != "gru"]).to_csv() == "".join(shown.splitlines(keepends=True)[:3])
+    for wrong in (3, [path], None):
+        with pytest.raises(UsageError, match=r"is no frame of bench\.load, and no path of results"):
+            bench.table(wrong)  # type: ignore[arg-type]
 
 
 def test_stores_are_compared_by_path_and_figures_written(tmp_path: Path) -> None:
