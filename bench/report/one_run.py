@@ -102,7 +102,7 @@ def _blocks(run: Mapping[str, Any]) -> Iterator[Block]:
             yield Heading("users' code")
             yield _modules(content)
         elif heading == "run":
-            yield Facts(known_facts(_with_commits_told_apart(content, has_code=bool(run["code"]))), heading)
+            yield Facts(known_facts(_with_commits_named(content, has_code=bool(run["code"]))), heading)
         elif heading == "case":
             zeros = {axis.field: axis.zero for axis in AXES.values() if axis.zero and content[axis.field] == 0}
             yield Facts(known_facts({**content, **zeros}), heading)
@@ -111,7 +111,7 @@ def _blocks(run: Mapping[str, Any]) -> Iterator[Block]:
             yield Facts(known_facts(content if on_gpu or heading != "facts" else _without_gpu(content)), heading)
 
 
-def _with_commits_told_apart(facts: Mapping[str, Any], *, has_code: bool) -> dict[str, Any]:
+def _with_commits_named(facts: Mapping[str, Any], *, has_code: bool) -> dict[str, Any]:
     """A run's facts, its commits named by what they are of.
 
     Args:

@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli import main
 from bench.core.errors import ExitCode, NoVerdictError
-from bench.report.figures import FIGURES, draw_for_paper
+from bench.report.figures import FIGURES, draw_for_paper, style
 from bench.report.measured import Measured
 from tests.support.frames import CELLS, frame, notebook_like, runs
 from tests.support.stored import a_store
@@ -31,6 +31,26 @@ def test_a_pdf_has_its_width_and_its_fonts(measured: Measured) -> None:
     again = draw_for_paper("training_seconds", measured, measured.sections[0], "pdf", 3.35)
     assert again.content == drawn.content
     assert drawn.caption.startswith("simple_rnn trains fastest, with 20.1 s an epoch. A dot is a run")
+
+
+def test_labels_that_have_no_room_keep_their_values_and_state_of_what_fields() -> None:
+    names = [f"lstm × bidirectional={way} × recurrent_dropout=0.0 × mask={mask} → generic"
+             for way in ("false", "true") for mask in ("gaps", "none")]  # fmt: skip
+    texts, explained = style.labels(names)
+    assert texts[1] == "lstm × false × 0.0 × none → generic"
+    assert len(set(texts)) == 4
+    assert " ".join(explained.split()) == "cell × bidirectional × recurrent_dropout × mask"
+    assert style.labels(["gru × units=64", "lstm"]) == (["gru × units=64", "lstm"], "")
+    assert style.labels(["a_module_with_a_long_name:a_factory"])[0] == ["a_module_with_a_long_name:a_f…"]
+
+
+def test_the_title_of_the_drift_claims_nothing_of_single_runs() -> None:
+    titles = []
+    for seeds in (range(1), range(3)):
+        measured = Measured.of(frame(*runs(CELLS, seeds, notebook_like)).assign(test_predictions=None))
+        titles.append(draw_for_paper("drift", measured, measured.sections[0], "svg", 7.0).caption)
+    assert titles[0].startswith("With a single run a row, nothing shows whether the machine drifted. ")
+    assert titles[1].startswith("Every run took within 10 % of its row's median: the machine behaved. ")
 
 
 def test_an_svg_asks_for_no_font(measured: Measured) -> None:

@@ -72,7 +72,7 @@ class Source(Protocol):
 
     @property
     def is_present(self) -> bool:
-        """Whether it is on this machine, as far as can be told without reading it."""
+        """Whether it is on this machine, as far as is known without reading it."""
 
     def read(self, task: Task, scratch: Path, report: Report) -> Arrays:
         """The verified data.

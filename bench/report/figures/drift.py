@@ -76,11 +76,12 @@ def draw_drift(measured: Measured, section: Section) -> style.Drawing:
         style.headroom(lower)
     worst = max(data, key=lambda each: abs(math.log(each["value"])))
     calm = abs(math.log(worst["value"])) < math.log(1.1)
-    title = (
-        "Every run took within 10 % of its row's median: the machine behaved"
-        if calm
-        else f"Run {worst['order']} ({worst['row']}) took {significant(worst['value'])} × its row's median"
-    )
+    if max(len(row.runs) for row in section.rows) == 1:
+        title = "With a single run a row, nothing shows whether the machine drifted"
+    elif calm:
+        title = "Every run took within 10 % of its row's median: the machine behaved"
+    else:
+        title = f"Run {worst['order']} ({worst['row']}) took {significant(worst['value'])} × its row's median"
     loads = [each["load"] for each in data if each["load"] is not None]
     steals = [each["steal_percent"] for each in data if each["steal_percent"] is not None]
     caption = (

@@ -32,14 +32,13 @@ def draw_latency(measured: Measured, section: Section) -> style.Drawing:
     drawn = sorted(order[: style.MOST_LINES])
     fig, ax = style.axes(height=4.2)
     styles, data = style.line_styles(section, [calls[key][0] for key in drawn]), []
-    for key in drawn:
+    texts, explained = style.labels([f"{row_label(calls[key][0])}, {key[1]}" for key in drawn])
+    for key, text in zip(drawn, texts, strict=True):
         row, seconds = calls[key]
         milli = 1000 * seconds
         at = np.linspace(0, 1, min(_POINTS, len(milli)))
         line = styles[id(row)] | {"alpha": 1.0 if key[1] == "compiled" else 0.55}
-        ax.plot(
-            np.quantile(milli, at), at, drawstyle="steps-post", label=style.short(f"{row_label(row)}, {key[1]}"), **line
-        )
+        ax.plot(np.quantile(milli, at), at, drawstyle="steps-post", label=text, **line)
         p50, p95, p99 = np.quantile(milli, (0.5, 0.95, 0.99))
         for quantile, taken in ((50, p50), (95, p95), (99, p99)):
             style.value_at(
@@ -52,7 +51,7 @@ def draw_latency(measured: Measured, section: Section) -> style.Drawing:
     style.plain_numbers(ax.xaxis)
     ax.set_xlabel("milliseconds a call at batch 1 (log)")
     ax.set_ylabel("fraction of calls at most so long")
-    fig.legend(loc="outside lower center", ncols=2)
+    fig.legend(loc="outside lower center", ncols=2, title=explained.replace("\n", " ") or None)
     best = fastest_to_infer(section)
     value = min(data, key=lambda each: each["value"])
     name, took = f"{value['row']} ({value['entry']})", f"{significant(value['value'])} ms at batch 1"

@@ -35,6 +35,8 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     fig, ax = style.axes(height=3.4)
     styles, data = style.line_styles(section, drawn), []
     by_run = dict(iter(seen.groupby("run_id", observed=True)))
+    texts, explained = style.labels([style.row_name(row) for row in drawn])
+    label_of = {id(row): text for row, text in zip(drawn, texts, strict=True)}
     finals: list[tuple[str, int, float]] = []
     for row in [row for row in rows if row in drawn]:
         values: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -52,8 +54,7 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
             mean_t(math.fsum(same_seed) / len(same_seed) for same_seed in values[epoch].values()) for epoch in epochs
         ]
         shown = [mean.value for mean in means]
-        label = style.short(style.row_name(row))
-        (line,) = ax.plot(epochs, shown, marker="o", markersize=4, label=label, **styles[id(row)])
+        (line,) = ax.plot(epochs, shown, marker="o", markersize=4, label=label_of[id(row)], **styles[id(row)])
         each = (f"{value:.2f} %" if unit else significant(value) for value in shown)
         style.give_value(line, f"{style.row_name(row)}, epoch by epoch: {', '.join(each)}")
         banded = [(epoch, mean.interval) for epoch, mean in zip(epochs, means, strict=True) if mean.interval]
@@ -69,7 +70,8 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     ax.set_xlabel("epoch")
     ax.set_ylabel(f"accuracy on the {section.validated_on}, %" if unit else f"{words} on the {section.validated_on}")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    fig.legend(loc="outside lower center", ncols=2 if len(drawn) > 3 else 3)
+    columns = 2 if len(drawn) > 3 or explained else 3
+    fig.legend(loc="outside lower center", ncols=columns, title=explained.replace("\n", " ") or None)
     last = max(each["epoch"] for each in data)
     most = style.MOST_LINES
     thinned = f" The {most} best of {len(rows)} rows are drawn." if len(rows) > most else ""

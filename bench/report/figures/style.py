@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ WIDTH = 5.4
 
 MOST_LINES = 8
 """Lines in a figure: a ninth would have no colour of its own."""
+
+_LABEL_WIDTH, _VALUES_WIDTH = 30, 42
+"""Characters of a label: beside its names of fields, and where these had to go."""
 
 
 @contextmanager
@@ -100,10 +104,25 @@ def axes(rows: int = 0, *, height: float = 3.2, panels: int = 1) -> Any:
     return plt.subplots(panels, 1, figsize=(width, tall), sharex=panels > 1)
 
 
-def short(text: str, width: int = 30) -> str:
+def short(text: str, width: int = _LABEL_WIDTH) -> str:
     """Text for a drawing: nothing of it is read as mathematics, and it has an end."""
     plain = clean(text)
     return (plain if len(plain) <= width else f"{plain[: width - 1]}…").replace("$", r"\$")
+
+
+def labels(names: Sequence[str]) -> tuple[list[str], str]:
+    """Labels that a drawing has room for, and what stands in them, where only the values of fields have room.
+
+    Args:
+        names: of all rows that are drawn, as `row_label` or `row_name` gives them, or with more behind.
+    """
+    fields = dict.fromkeys(re.findall(r" × (\w+)=", " ".join(names)))
+    if not fields or all(len(clean(name)) <= _LABEL_WIDTH for name in names):
+        return [short(name) for name in names], ""
+    values = [re.sub(r" × \w+=", " × ", name) for name in names]
+    return [short(value, _VALUES_WIDTH) for value in values], "\n".join(
+        textwrap.wrap(" × ".join(["cell", *fields]), 28)
+    )
 
 
 def row_name(row: Row) -> str:
@@ -191,7 +210,9 @@ def bar(ax: Any, place: float, estimate: Estimate, name: str, unit: str) -> None
 
 def lined(ax: Any, rows: Sequence[str]) -> None:
     """Name the lines of a drawing that has a line a row, the first on top."""
-    ax.set_yticks(range(len(rows)), [short(row) for row in rows])
+    texts, explained = labels(rows)
+    ax.set_yticks(range(len(rows)), texts)
+    ax.set_ylabel(explained)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
 

@@ -28,7 +28,8 @@ def draw_throughput(measured: Measured, section: Section) -> style.Drawing:
     drawn = sorted(lines, key=lambda line: -max(e.value for e in line[2].values()))[: style.MOST_LINES]
     fig, ax = style.axes(height=4.2)
     styles, data = style.line_styles(section, [row for row, _, _ in drawn]), []
-    for row, call_path, speeds in drawn:
+    texts, explained = style.labels([f"{row_label(row)}, {call_path}" for row, call_path, _ in drawn])
+    for (row, call_path, speeds), text in zip(drawn, texts, strict=True):
         batches = sorted(speeds)
         line = styles[id(row)] | {"alpha": 1.0 if call_path == "compiled" else 0.55}
         ax.plot(
@@ -36,7 +37,7 @@ def draw_throughput(measured: Measured, section: Section) -> style.Drawing:
             [speeds[b].value for b in batches],
             marker="o",
             markersize=4,
-            label=style.short(f"{row_label(row)}, {call_path}"),
+            label=text,
             **line,
         )
         for batch in batches:
@@ -51,7 +52,7 @@ def draw_throughput(measured: Measured, section: Section) -> style.Drawing:
     style.plain_numbers(ax.yaxis)
     ax.set_xlabel("samples a call (log)")
     ax.set_ylabel("samples a second (log)")
-    fig.legend(loc="outside lower center", ncols=2)
+    fig.legend(loc="outside lower center", ncols=2, title=explained.replace("\n", " ") or None)
     top = max(data, key=lambda each: each["value"])
     name, speed = f"{top['row']} ({top['entry']})", f"{top['value']:,.0f} samples/s at batch {top['batch']}"
     fastest, *slower = sorted((max(line[2].values(), key=lambda e: e.value) for line in lines), key=lambda e: -e.value)
