@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
+# pip would compile with one core, and the tests inside of packages too: as long again as it takes to install them.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib
 RESULTS ?= results/local
 BASE ?= results/reference/mnist_rows
 # make gpu: the backends, each in an environment of its own ($(VENV)-gpu-jax, …), and where the observations go
@@ -87,10 +89,13 @@ $(VENV)/bin/python:
 $(VENV)/.base: locks/base.txt pyproject.toml | $(VENV)/bin/python
 	@$(PIP) --no-deps --require-hashes -r locks/base.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@echo 'compiling what was installed'
+	@$(COMPILE) || true
 	@touch $@
 
 $(VENV)/.dev: locks/dev.txt $(VENV)/.base
 	@$(PIP) --no-deps --require-hashes -r locks/dev.txt
+	@$(COMPILE) || true
 	@touch $@
 
 $(VENV)/.extras: locks/extras.txt $(VENV)/.base

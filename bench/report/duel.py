@@ -183,7 +183,7 @@ def notes(record: Mapping[str, Any]) -> list[str]:
     shared = {name: value for name, value in variables[0] if all((name, value) in of for of in variables)}
     where = f"on {'both' if is_pair else 'all'} sides"
     if PINNED_ALLOCATOR.items() <= shared.items():
-        texts.append(f"Set {where}: the pinned allocator, which keeps all arrays in a single heap (see the glossary).")
+        texts.append(f"Set {where}: the pinned allocator, which keeps all arrays in a single heap.")
     if rest := [f"{name}={value}" for name, value in shared.items() if PINNED_ALLOCATOR.get(name) != value]:
         texts.append(f"Set {where}: {', '.join(rest)}.")
     return texts

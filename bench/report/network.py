@@ -68,9 +68,10 @@ def drawn(layers: tuple[DrawnLayer, ...], name: str) -> str:
         top = 2 + number * (height + gap)
         kind = "recurrent" if layer.recurrent else "plain"
         parts.append(f'<rect class="{kind}" x="2" y="{top}" width="{width}" height="{height}" rx="6"/>')
-        shown = layer.name if len(layer.name) <= 26 else f"{layer.name[:25]}…"
-        parts.append(f'<text x="12" y="{top + 21}">{escape(shown)}</text>')
         figures = _shape(layer) + (f" · {_parameters(layer)}" if layer.parameters != 0 else "")
+        room = max(26, 46 - len(figures))  # letters
+        shown = layer.name if len(layer.name) <= room else f"{layer.name[: room - 1]}…"
+        parts.append(f'<text x="12" y="{top + 21}">{escape(shown)}</text>')
         parts.append(f'<text class="figures" x="{width - 8}" y="{top + 21}" text-anchor="end">{escape(figures)}</text>')
         if number:
             parts.append(f'<path class="arrow" d="M{width // 2} {top - gap + 1}v{gap - 4}m-3 -4l3 4l3 -4"/>')

@@ -105,10 +105,10 @@ def _blocks(run: Mapping[str, Any]) -> Iterator[Block]:
             yield Facts(known_facts(_with_commits_named(content, has_code=bool(run["code"]))), heading)
         elif heading == "case":
             zeros = {axis.field: axis.zero for axis in AXES.values() if axis.zero and content[axis.field] == 0}
-            yield Facts(known_facts({**content, **zeros}), heading)
+            yield Facts(known_facts(_shown_on(content["device"], {**content, **zeros})), heading)
         else:
-            on_gpu = run["case"]["device"] != "cpu"
-            yield Facts(known_facts(content if on_gpu or heading != "facts" else _without_gpu(content)), heading)
+            shown = _shown_on(run["case"]["device"], content) if heading == "facts" else content
+            yield Facts(known_facts(shown), heading)
 
 
 def _with_commits_named(facts: Mapping[str, Any], *, has_code: bool) -> dict[str, Any]:
@@ -126,12 +126,13 @@ def _with_commits_named(facts: Mapping[str, Any], *, has_code: bool) -> dict[str
     return {words.get(name, name): value for name, value in facts.items()}
 
 
-def _without_gpu(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts without those that a GPU alone is concerned by: a backend reports them on a processor too."""
+def _shown_on(device: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as they are on a GPU; on a processor without those that a GPU alone is concerned by."""
+    of_gpus = () if device != "cpu" else ("cuda_", "cudnn_", "tf32")
     return {
-        name: _without_gpu(value) if isinstance(value, Mapping) else value
+        name: _shown_on(device, value) if isinstance(value, Mapping) else value
         for name, value in facts.items()
-        if not name.startswith(("cuda_", "cudnn_", "tf32"))
+        if not name.startswith(of_gpus)
     }
 
 

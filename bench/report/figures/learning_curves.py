@@ -68,7 +68,7 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     if not data:
         raise style.NothingToShowError("no run was validated after its epochs")
     ax.set_xlabel("epoch")
-    ax.set_ylabel(f"accuracy on the {section.validated_on}, %" if unit else f"{words} on the {section.validated_on}")
+    ax.set_ylabel(f"accuracy on the {section.validated_on}, %" if unit else f"{words}\non the {section.validated_on}")
     ax.xaxis.get_major_locator().set_params(integer=True)
     columns = 2 if len(drawn) > 3 or explained else 3
     fig.legend(loc="outside lower center", ncols=columns, title=explained.replace("\n", " ") or None)
