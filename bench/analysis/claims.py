@@ -16,9 +16,10 @@ that F1 and ROC AUC are worth having, is no question for measurements.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -109,7 +110,8 @@ def _declared(claim: DeclaredClaim, section: Section) -> Iterator[Claim]:
         at = _where(section, setting, rows)
         yield _ordered(claim.text, rows, claim.pairs, claim.metric, at)
     if not settings:
-        missing = [cell for cell in claim.cells if all(row.cell != cell for row in section.rows)]
+        measured = {row.cell for row in section.rows}
+        missing = [f"{cell}{_nearest(cell, measured)}" for cell in claim.cells if cell not in measured]
         fields = ", ".join(section.axes)
         why = (
             f"not measured: {', '.join(missing)}"
@@ -117,6 +119,12 @@ def _declared(claim: DeclaredClaim, section: Section) -> Iterator[Claim]:
             else f"no setting was measured with all of them: they differ in {fields} (`--join` puts them side by side)"
         )
         yield Claim(claim.text, ClaimVerdict.CANNOT_TELL, why)
+
+
+def _nearest(cell: str, measured: Collection[str]) -> str:
+    """What a cell that was not measured may be a slip for."""
+    near = difflib.get_close_matches(cell, measured, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 @dataclass(frozen=True)

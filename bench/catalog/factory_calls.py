@@ -74,7 +74,8 @@ def check_call(kind: str, name: str, origin: str, folders: Sequence[str] | None 
         return
     if attribute not in bound:
         public = [each for each in bound if not each.startswith("_")]
-        raise unknown(kind, attribute, public, f"{name} in {origin}; {module} binds no such name")
+        where = origin if origin.startswith("on ") else f"in {origin}"
+        raise unknown(kind, attribute, public, f"{name} {where}; {module} binds no such name")
     node, *further = bound[attribute]
     call = CALLS[kind]
     if not further and (problem := _problem(node, call)):

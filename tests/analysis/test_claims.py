@@ -256,6 +256,8 @@ def test_a_declared_claim_is_judged_at_each_setting_and_on_any_cell() -> None:
 def test_what_was_not_measured_is_named() -> None:
     (claim,) = declared("accuracy: gru > lstm", observed=runs(["gru"], range(3), notebook_like))
     assert (claim.verdict, claim.evidence) == (CANNOT_TELL, "not measured: lstm")
+    (claim,) = declared("accuracy: gru > gruu", observed=runs(["gru"], range(3), notebook_like))
+    assert claim.evidence == "not measured: gruu (did you mean gru?)"
 
 
 def of_equal_size(campaign: Callable[[str], str]) -> list[Rows]:
