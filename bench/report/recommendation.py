@@ -76,10 +76,10 @@ def _exchanged(dear: Row, cheap: Row, section: Section) -> tuple[Estimate, Estim
 
 
 def _gain(difference: float, section: Section) -> str:
-    """A difference of scores: `+3.46 points`, `-0.0123 of mean squared error`."""
-    if section.score_words == "accuracy":
-        return f"{100 * difference:+.2f} points"
-    return f"{difference:+.4f} of {section.score_words}"
+    """A difference of scores: `+3.46 points`, `−0.0123 of mean squared error`."""
+    is_accuracy = section.score_words == "accuracy"
+    number = f"{100 * difference:+.2f}" if is_accuracy else f"{difference:+.4f}"
+    return f"{number.replace('-', '−')} {'points' if is_accuracy else f'of {section.score_words}'}"
 
 
 def _sentence(leader: Leader, what: str, figure: str, unit: str) -> str:
