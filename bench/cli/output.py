@@ -133,13 +133,14 @@ def put_text(document: Document, *, with_terms: bool = False) -> None:
         document: what a person reads.
         with_terms: end with a line that lists its terms of the glossary, and the command that explains them.
     """
+    from bench.report.document import Document
     from bench.report.glossary import terms_line
     from bench.report.text import render_text
 
     styled = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     text = render_text(document, width(), styled=styled)
-    if with_terms:
-        text += render_text(terms_line(text), width(), styled=styled)
+    if with_terms and (terms := terms_line(text)):
+        text += render_text(Document((terms,)), width(), styled=styled)
     typer.echo(text, nl=False)
 
 

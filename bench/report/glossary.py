@@ -183,8 +183,10 @@ def glossary_document(wanted: str | None = None) -> Document:
     return Document((Paragraph(f"{term.heading}: {term.meaning}."),))
 
 
-def terms_line(text: str) -> Document:
+def terms_line(text: str) -> Paragraph | None:
     """A line that lists the terms of the glossary in a printed text, and the command that explains them.
+
+    None where the text has none.
 
     Args:
         text: with or without a terminal's colours.
@@ -192,10 +194,10 @@ def terms_line(text: str) -> Document:
     plain = _COLOURS.sub("", text)
     terms = [name for term in GLOSSARY if not term.is_common for name in term.names if _stands_in(plain, name)]
     if not terms:
-        return Document(())
+        return None
     what = "it" if len(terms) == 1 else "one"
     way = f"`bench glossary {terms[0]}` explains {what}."
-    return Document((Paragraph(f"Terms: {', '.join(terms)}. {way}", tone="soft"),))
+    return Paragraph(f"Terms: {', '.join(terms)}. {way}", tone="soft")
 
 
 def _stands_in(text: str, name: str) -> bool:

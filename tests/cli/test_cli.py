@@ -291,6 +291,7 @@ def test_a_plan_as_it_is_shown(run: Bench) -> None:
         "left out\n"
         "  cuDNN runs on NVIDIA GPUs only, and the device is cpu\n"
         "    lstm × cudnn, gru × cudnn\n"
+        "Terms: block. `bench glossary block` explains it.\n"
     )
     well_set(ended.out)
 
