@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ from bench.store.files import refused
 DISTRIBUTION = "rnn-bench"
 THERE = ("jax", "torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib")
 """Distributions that the machine must have, together with all that they depend on: 50 MB and more in all."""
+_EXTRA = "gpu"
 _NOT_NEEDED = ("tensorflow", "uv")
 MOST_BYTES = 60 << 20
 """The largest that the folder may be: it has to pass where a model would not."""
@@ -70,22 +72,33 @@ def requirements() -> list[str]:
     from packaging.requirements import Requirement
 
     wanted: dict[str, str] = {}
-    queue = [DISTRIBUTION]
+    queue = _declared()
     while queue:
-        for text in metadata.requires(queue.pop()) or ():
-            requirement = Requirement(text)
-            name = requirement.name.lower().replace("_", "-")
-            marker = requirement.marker
-            if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in ("", "gpu")):
-                continue
-            if name in wanted or name in (*THERE, *_NOT_NEEDED):
-                continue
-            try:
-                wanted[name] = f"{name}=={metadata.version(name)}"
-                queue.append(name)
-            except metadata.PackageNotFoundError:  # of the extra alone, which few machines have use for
-                wanted[name] = f"{name}{requirement.specifier}"
+        requirement = Requirement(queue.pop())
+        name = requirement.name.lower().replace("_", "-")
+        marker = requirement.marker
+        if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in ("", _EXTRA)):
+            continue
+        if name in wanted or name in (*THERE, *_NOT_NEEDED):
+            continue
+        try:
+            wanted[name] = f"{name}=={metadata.version(name)}"
+            queue += metadata.requires(name) or ()
+        except metadata.PackageNotFoundError:  # of the extra alone, which few machines have use for
+            wanted[name] = f"{name}{requirement.specifier}"
     return sorted(wanted.values())
+
+
+def _declared() -> list[str]:
+    """What bench itself depends on: in a checkout by its pyproject.toml.
+
+    The metadata of an editable installation have what was declared when it was made.
+    """
+    project_file = Path(bench.__file__).parents[1] / "pyproject.toml"
+    if not project_file.is_file():
+        return list(metadata.requires(DISTRIBUTION) or ())
+    project = tomllib.loads(project_file.read_text(encoding="utf-8"))["project"]
+    return [*project["dependencies"], *project["optional-dependencies"][_EXTRA]]
 
 
 def _pip(wanted: Sequence[str], python: str, folder: Path) -> None:

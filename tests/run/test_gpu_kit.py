@@ -95,6 +95,18 @@ def test_a_kit_brings_all_that_bench_needs_but_what_is_large() -> None:
     assert not names & {*gpu_kit.THERE, "tensorflow", "jaxlib", "pillow", "uv", "pytest", "duckdb"}
 
 
+def test_a_kit_brings_what_is_declared_now_and_not_when_the_checkout_was_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An editable installation keeps the metadata of its day."""
+    requires = metadata.requires
+    stale = {gpu_kit.DISTRIBUTION: ["pytest>=8"]}
+    monkeypatch.setattr(metadata, "requires", lambda name: stale.get(name) or requires(name))
+    names = {text.partition("=")[0].partition(">")[0] for text in requirements()}
+    assert "pytest" not in names
+    assert {"keras", "psutil", "nvidia-ml-py"} <= names
+
+
 def test_a_kit_that_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").touch()
