@@ -43,19 +43,15 @@ def main() -> None:
     )
     if present != "[]":
         sys.exit(f"{given.python} has {present}: the machine with the GPU has not")
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-gpu-kit-") as name:
         folder = Path(name)
         size = build_kit(folder / "kit", version)
         print(f"kit for Python {version}: {size / (1 << 20):.0f} MiB", flush=True)
         out = folder / "out"
         command = ["unshare", "-n", given.python, str(folder / "kit" / "run.py"), "--out", str(out)]
-        command += [
-            "--device",
-            "cpu",
-            "--minutes",
-            str(given.minutes),
-            *(w for text in _REDUCED for w in ("--set", text)),
-        ]
+        command += ["--device", "cpu", "--minutes", str(given.minutes)]
+        command += [word for text in _REDUCED for word in ("--set", text)]
         before = _killed(command, out)
         print(f"killed during the second run: {before} is stored", flush=True)
         code = _environed(command).wait()
@@ -66,7 +62,7 @@ def main() -> None:
         page, log = out / "report" / "index.html", _LOG.read_text(encoding="utf-8").splitlines()
         print(f"report: {page.stat().st_size >> 10} KiB; log: {len(log)} lines")
         good = code == 0 and len(runs) == 4 and set(runs["status"]) == {"ok"} and runs["program_commit"].notna().all()
-        print("all well" if good else f"NOT WELL: see {_LOG}")
+        print(f"{'all well' if good else f'NOT WELL: see {_LOG}'}, after {(time.monotonic() - started) / 60:.0f} min")
         sys.exit(not good)
 
 
