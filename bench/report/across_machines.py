@@ -11,7 +11,7 @@ from bench.analysis.stats import Estimate, Interval
 from bench.analysis.summary import Section
 from bench.core.metric import Metric
 from bench.core.units import significant
-from bench.report.document import Block, Column, Heading, Lines, Notes, Table
+from bench.report.document import Block, Cell, Column, Heading, Lines, Notes, Table
 from bench.report.jsonout import estimate_object, interval_object
 from bench.report.values import (
     NONE,
@@ -80,8 +80,8 @@ def _blocks(group: OverMachines, level: int) -> Iterator[Block]:
 
 def _table(group: OverMachines) -> Table:
     metric = group.sections[0].score
-    heads = ["configuration", "machines", "ratio to SimpleRNN", "on each", "differ by", "on a further one"]
-    heads += [metric.title, "on each"] if metric else []
+    heads: list[Cell] = ["configuration", "machines", ("ratio to", "SimpleRNN"), "on each", "differ by"]
+    heads += [("on a", "further one"), *((metric.title, "on each") if metric else ())]
     return Table(
         tuple(Column(head, left=place == 0) for place, head in enumerate(heads)),
         tuple(_cells(row, group, metric) for row in group.rows),

@@ -172,8 +172,10 @@ def _table(table: Table, console: Console) -> RenderableType:
             return _laid_out(columns, groups, widths, gap=2)
     columns, groups = arrangements[-1]
     widths = _widths(columns, groups)
-    gap = 2 if sum(widths) - _spare(columns, widths) + 2 * (len(widths) - 1) <= console.width else 1
-    available = console.width - gap * (len(widths) - 1)
+    gaps = len(widths) - 1
+    whole_by_one = sum(widths) + gaps <= console.width and not any(column.wrap for column in columns)
+    gap = 2 if sum(widths) - _spare(columns, widths) + 2 * gaps <= console.width and not whole_by_one else 1
+    available = console.width - gap * gaps
     narrowed = _narrowed(columns, widths, available)
     return _records(columns, groups) if sum(narrowed) > available else _laid_out(columns, groups, narrowed, gap)
 

@@ -15,6 +15,7 @@ from bench.core.case import Case
 from bench.report.markdown import render_markdown
 from bench.report.table import table_document
 from bench.report.table_data import table_data
+from bench.report.text import render_text
 from tests.support.frames import MACHINE, SOFTWARE, Rows, frame, run
 
 FACTORS: Mapping[str, float] = {"Fictional 9000": 2.1, "Fictional 8000": 2.4, "Other 1": 2.5, "Other 2": 2.9}
@@ -77,6 +78,13 @@ def test_the_spread_between_machines_is_a_finding() -> None:
     assert "lstm ÷ SimpleRNN is 2.10 to 2.90 over 4 machines; beyond what their runs vary by they differ by 13" in text
     assert "Equal seeds gave equal test losses on all machines (6 seeds compared)." in text
     assert text.count("| Fictional 9000 · 2 cores · 16 GiB (") >= 1
+
+
+def test_a_heading_is_broken_only_where_closer_columns_do_not_help() -> None:
+    document = table_document(summarise(frame(*everywhere())))
+    for width in range(92, 112, 2):
+        (head,) = (line for line in render_text(document, width).splitlines() if "on each" in line)
+        assert head.startswith("configuration"), width
 
 
 def test_machines_that_differ_by_no_more_than_their_runs_do_are_said_to() -> None:
