@@ -104,6 +104,7 @@ def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
         "BENCH_MACHINE_LOCK": str(folder / "lock"),
     }
     hosts = []

@@ -6,8 +6,9 @@ No Ray here: `bench.cluster.ray_nodes` makes an actor of `MeasuringNode`, one on
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from bench.run.lock import lock_identity, machine_lock
 from bench.run.pool import Workers
 from bench.run.server import Isolation
 from bench.store.campaign import Campaign
+from bench.store.files import make_folder, refused
 from bench.store.parts import Run, part_bytes
 
 SHARED = "nodes of a cluster"
@@ -92,6 +94,24 @@ class NodeRun:
         return hashlib.sha256(self.part).hexdigest() == self.sha256
 
 
+def _take_priority(report: Callable[[str], None]) -> None:
+    """Give this process, and so its runs, the priority of Ray on this node: Ray lets its workers come behind all else.
+
+    Args:
+        report: called with a sentence where the system refuses.
+    """
+    niceness, of_ray = (os.getpriority(os.PRIO_PROCESS, process) for process in (0, os.getppid()))
+    if niceness <= of_ray:
+        return
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, of_ray)
+    except OSError:
+        report(
+            f"its runs are at niceness {niceness}, behind all else that its machine does, and may be slower for it: "
+            f"start Ray there with RAY_worker_niceness=0"
+        )
+
+
 class MeasuringNode:
     """A node, as far as it measures for a driver: the servers of its runs live as long as it does.
 
@@ -113,6 +133,7 @@ class MeasuringNode:
             fetch: gets what the node's cache lacks from the driver.
         """
         notes: list[str] = []
+        _take_priority(notes.append)
         admission = admit(self._settings.requirements, fetch, notes.append)
         self._data, self._machine = admission.data, admission.machine
         self._software = {
@@ -148,6 +169,8 @@ class MeasuringNode:
             )
         # the folder is the run's, since an idle node may be ended at any time, and leaves nothing
         with ScratchFolder("node") as folder:
+            with refused(folder, "start Ray there with TMPDIR set to another folder"):
+                make_folder(folder / "logs")
             with machine_lock(notes.append):
                 self._workers.prepare(order.scheduled.case)
                 execution = execute(

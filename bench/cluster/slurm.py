@@ -90,7 +90,7 @@ cd {shlex.quote(str(job.folder))}
 export PATH={shlex.quote(str(job.programs))}:$PATH
 # Ray listens on the cluster's network: only this job's processes have the token.
 RAY_AUTH_TOKEN="$(od -An -N32 -tx1 /dev/urandom | tr -d ' \\n')"
-export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT={_JOIN_SECONDS}
 address="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p):$(({_FIRST_PORT} + SLURM_JOB_ID % {_PORTS}))"
 # not bound to the one processor that a task gets by default: a node's runs use all of it

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from bench.cluster import node
 from bench.cluster.admission import requirements_of
 from bench.cluster.node import MeasuringNode, NodeSettings
 from bench.core.case import Status
@@ -42,6 +44,23 @@ def imported(settings: NodeSettings, *contents: str) -> Run:
     run = a_run(0, case)
     run = replace(run, metadata=replace(run.metadata, code_json=to_json(modules)))
     return MeasuringNode(settings)._attributed(run)
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_a_nodes_runs_do_not_come_behind_all_else(monkeypatch: pytest.MonkeyPatch, may: bool) -> None:
+    given: list[int] = []
+
+    def set_priority(kind: int, process: int, niceness: int) -> None:
+        if not may:
+            raise PermissionError(13, "Permission denied")
+        given.append(niceness)
+
+    monkeypatch.setattr(os, "getpriority", lambda kind, process: 0 if process == os.getppid() else 15)
+    monkeypatch.setattr(os, "setpriority", set_priority)
+    notes: list[str] = []
+    node._take_priority(notes.append)
+    assert given == ([0] if may else [])
+    assert ["RAY_worker_niceness=0" in note for note in notes] == ([] if may else [True])
 
 
 def test_a_run_of_code_that_was_sent_is_at_the_drivers_commit(settings: NodeSettings) -> None:

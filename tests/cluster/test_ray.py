@@ -60,6 +60,8 @@ def test_a_node_and_then_the_driver_are_killed_and_each_case_is_measured_once(tm
         bench.start()
         wait_until(lambda: len(list((results / "runs").glob("*.parquet"))) >= 2, bench)
         head, second = raylets(bench)
+        nodes = [each for each in bench.marked() if "NodeProcess" in BenchProcess.command_line(each)]
+        assert {each.nice() for each in nodes} == {head.nice()}, "runs don't come behind all else"
         logs = re.findall(r"/tmp/bench-ray-\w+\.scratch", " ".join(head.cmdline()))[0]
         for process in (*second.children(recursive=True), second):  # as where a machine dies
             with suppress(psutil.Error):
