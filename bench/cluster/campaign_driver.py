@@ -133,8 +133,10 @@ class CampaignDriver:
         self._refreshed = self._clock()
         alive = self._cluster.alive()
         for node in list(self._nodes.values()):
-            if node.id not in alive and node.state is not NodeState.GONE:
-                self._lose(node, "it has left the cluster", gone=True)
+            if node.id in alive and node.state is NodeState.LOST:
+                self._start(node)
+            elif node.id not in alive and node.state is not NodeState.GONE:
+                self._leave(node)
         for identity, host in alive.items():
             if identity not in self._nodes:
                 taken = {node.name for node in self._nodes.values() if node.state is not NodeState.GONE}
@@ -152,7 +154,7 @@ class CampaignDriver:
         self._cluster.start(node.id, self._node_settings)
 
     def _check_that_some_measure(self) -> None:
-        if any(node.measures for node in self._nodes.values()):
+        if any(node.measures or node.state is NodeState.LOST for node in self._nodes.values()):
             self._without_nodes_since = None
             return
         if self._without_nodes_since is None:
@@ -167,22 +169,29 @@ class CampaignDriver:
                 f"mend that, or add a node, and give the command again."
             )
 
-    def _lose(self, node: ClusterNode, reason: str, *, gone: bool = False) -> None:
-        """A node's process has died, or the node with it; what it was doing is put back."""
+    def _lose(self, node: ClusterNode, reason: str) -> None:
+        """A node's process has died; it is started again where the cluster still has the node when it is asked next."""
+        self._health.lost(node.name, checked=node.state is not NodeState.CHECKING)
+        self._put_back(node, reason)
+        self._change(node, NodeState.LOST, reason)
+
+    def _leave(self, node: ClusterNode) -> None:
+        """A node is no longer in the cluster; its process may have died before, or it was not to measure."""
+        reason = "it has left the cluster"
+        self._health.left(node.name)
+        if node.measures:
+            if node.state is not NodeState.CHECKING:
+                self._health.lost(node.name, checked=True)
+            self._put_back(node, reason)
+        self._change(node, NodeState.GONE, reason)
+
+    def _put_back(self, node: ClusterNode, reason: str) -> None:
+        """Put back what a node that is lost was doing."""
         what = f" while it ran {node.run.scheduled.case.label(self._plan.varying)}" if node.run else ""
         block = self._dispatcher.lost(node.name)
         rest = "" if block is None else f"; block {block + 1} goes on where it can"
-        if gone:
-            self._health.left(node.name)
-        if node.measures:
-            checked = node.state is not NodeState.CHECKING
-            if checked or not gone:
-                self._health.lost(node.name, checked=checked)
-            self._reporter.note(f"the node {node.name} was lost{what}: {reason}{rest}")
+        self._reporter.note(f"the node {node.name} was lost{what}: {reason}{rest}")
         self._cluster.stop(node.id)
-        self._change(node, NodeState.GONE, reason)
-        if not gone:
-            self._start(node)
 
     def _quarantine(self, node: ClusterNode, reason: str) -> None:
         """Let a node measure no more; what failed there and nowhere else is done again."""

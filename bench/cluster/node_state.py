@@ -22,6 +22,8 @@ class NodeState(StrEnum):
     MEASURING = "measuring"
     REFUSED = "refused"
     QUARANTINED = "quarantined"
+    LOST = "lost"
+    """Its process has died; whether the node has, is seen when the cluster is asked again."""
     GONE = "gone"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import pytest
 
@@ -210,15 +210,17 @@ def test_a_node_that_dies_again_and_again_is_quarantined_and_says_why(campaigns:
     assert "the node host is quarantined: it died 3 times" in "\n".join(campaigns.record.notes)
 
 
-def test_a_machine_that_is_taken_away_counts_as_lost_once(campaigns: Campaigns) -> None:
+@pytest.mark.parametrize(("fails_after", "leaves_after"), [(12.0, 15.0), (0.1, 1.5)])
+def test_a_machine_that_is_taken_away_counts_as_lost_once(
+    campaigns: Campaigns, fails_after: float, leaves_after: float
+) -> None:
     """Its process dies, it can't be checked again while the cluster still lists it, and then it leaves."""
+    died: dict[str, float] = {}
 
     class Preempted(FakeCluster):
-        died: ClassVar[dict[str, float]] = {}
-
         def start(self, node: str, settings: NodeSettings) -> None:
-            if node in self.died:
-                self._after(12.0, Lost(node, "its node has died"))
+            if node in died:
+                self._after(fails_after, Lost(node, "its node has died"))
             else:
                 super().start(node, settings)
 
@@ -226,13 +228,13 @@ def test_a_machine_that_is_taken_away_counts_as_lost_once(campaigns: Campaigns) 
             happened = super().events(seconds)
             for event in happened:
                 if isinstance(event, Lost):
-                    self.died.setdefault(event.node, self.now)
+                    died.setdefault(event.node, self.now)
             return happened
 
         def alive(self) -> Mapping[str, str]:
-            for node, since in self.died.items():
-                if self.now - since > 15 and self.nodes.pop(node, None) is not None:
-                    self.nodes[f"after {node}"] = FakeNode(dies_in_runs={1} if len(self.died) < 2 else set())
+            for node, since in died.items():
+                if self.now - since > leaves_after and self.nodes.pop(node, None) is not None:
+                    self.nodes[f"after {node}"] = FakeNode(dies_in_runs={1} if len(died) < 2 else set())
             return super().alive()
 
     campaigns.run(Preempted({"spot": FakeNode(dies_in_runs={1})}))
