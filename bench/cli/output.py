@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -135,13 +135,18 @@ def put_text(document: Document, *, with_terms: bool = False) -> None:
     """
     from bench.report.document import Document
     from bench.report.glossary import terms_line
+
+    text = text_of(document, sys.stdout)
+    if with_terms and (terms := terms_line(text)):
+        text += text_of(Document((terms,)), sys.stdout)
+    typer.echo(text, nl=False)
+
+
+def text_of(document: Document, stream: TextIO) -> str:
+    """A document as text for a stream: as wide as the terminal, and with colours where the stream is one."""
     from bench.report.text import render_text
 
-    styled = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    text = render_text(document, width(), styled=styled)
-    if with_terms and (terms := terms_line(text)):
-        text += render_text(Document((terms,)), width(), styled=styled)
-    typer.echo(text, nl=False)
+    return render_text(document, width(), styled=stream.isatty() and "NO_COLOR" not in os.environ)
 
 
 def put_json(value: object) -> None:

@@ -156,6 +156,7 @@ def run(
                 stopping.note = progress.note
             outcome = session.run_session(prepared, settings, progress)
         if interleave and outcome.runs.done_now:
+            _show_so_far(outcome, results)
             _interleave(outcome, settings, 60 * interleave)
     except BrokenPipeError:
         raise typer.Exit(ExitCode.INTERRUPTED) from None  # whoever read the progress has gone away
@@ -183,6 +184,16 @@ def _reporter_and_engine(
     progress = ClusterProgress(sys.stderr)
     cluster = ClusterAddress.parse(on, address)
     return progress, RayEngine(cluster, progress, provision_of_driver(notify) if provision else None)
+
+
+def _show_so_far(outcome: SessionOutcome, results: Path) -> None:
+    """Print on standard error what the runs have shown, for who need not wait for surer ratios."""
+    from bench.cli.output import text_of
+    from bench.report.measured import read_sections
+    from bench.report.table import brief_document
+
+    sections = read_sections([results], campaign=outcome.campaign.id, warn=lambda text: None)
+    typer.echo(text_of(brief_document(sections), sys.stderr), err=True)
 
 
 def _interleave(outcome: SessionOutcome, settings: SessionSettings, budget_seconds: float) -> None:

@@ -24,6 +24,13 @@ def table_document(sections: Sequence[Section]) -> Document:
     return Document((*each, *machine_blocks(sections)))
 
 
+def brief_document(sections: Sequence[Section]) -> Document:
+    """The comparison table of each section alone."""
+    return Document(
+        tuple(block for section in sections for block in (Heading(heading(section)), comparison_table(section)))
+    )
+
+
 def _blocks(sections: Sequence[Section], place: int) -> Iterator[Block]:
     section = sections[place]
     yield Heading(heading(section))

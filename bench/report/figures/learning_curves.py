@@ -32,7 +32,8 @@ def draw_learning_curves(measured: Measured, section: Section) -> style.Drawing:
     if not rows or seen.empty:
         raise style.NothingToShowError(style.no_runs(section) if not rows else "no run was validated after its epochs")
     drawn = sorted(rows, key=lambda row: -sign * row.estimates[score].value)[: style.MOST_LINES]
-    fig, ax = style.axes(height=3.4)
+    legend_lines = math.ceil(len(drawn) / 2) if len(drawn) > 3 else 1
+    fig, ax = style.axes(height=3.4 + 0.2 * (legend_lines - 1))
     styles, data = style.line_styles(section, drawn), []
     by_run = dict(iter(seen.groupby("run_id", observed=True)))
     texts, explained = style.labels([style.row_name(row) for row in drawn])
