@@ -59,6 +59,8 @@ class Scenario:
     """The standard deviation of the machine's speed from one store to another."""
     sensitivity: float = 1.0
     """By how much a cell's time follows the machine's, beside the anchor's."""
+    neighbours: float = 0.0
+    """The standard deviation of the machine's speed from one group to the next."""
     unseen: float = 0.0
     """The standard deviation of a ratio from one store to another, though the anchor is the same."""
     nights: int = 0
@@ -81,6 +83,11 @@ def _scenarios() -> dict[str, Scenario]:
             if sensitivity == 0.85:
                 given[f"{words}, 5 % slower"] = replace(place, slower=0.05)
                 given[f"{words}, 10 nights before"] = replace(place, nights=10)
+    for sensitivity in (2.0, 3.0):
+        place = Scenario(drift=0.02, neighbours=0.02, sensitivity=sensitivity)
+        words = f"18 groups of 1.5 %, drift of 2 % between stores and groups, sensitivity {sensitivity:g}"
+        given[words] = place
+        given[f"{words}, 5 % slower"] = replace(place, slower=0.05)
     for unseen in (0.005, 0.01, 0.02):
         place = Scenario(unseen=unseen)
         given[f"18 groups of 1.5 %, unseen {100 * unseen:g} %"] = place
@@ -132,9 +139,7 @@ def _verdict(scenario: Scenario, noise: Floats, speeds: Floats, generator: np.ra
     *nights, new = stores
     base = [reading for night in nights for reading in night]
     sample = make_sample(METRIC, new, base)
-    drift = measured_drift([base], apart(base, new)) or AnchoredDrift.between(
-        [reading.anchor_seconds for reading in base], [reading.anchor_seconds for reading in new]
-    )
+    drift = measured_drift([base], apart(base, new)) or AnchoredDrift.between(base, new)
     finding = PendingFinding(
         configuration=Case(cell="lstm"),
         environment=ComparisonEnvironment(),
@@ -153,10 +158,11 @@ def _drawn(
 ) -> list[Reading]:
     """The process groups of a store; the last one is the new side's."""
     is_new = number == scenario.nights + 1
-    offset = (scenario.sensitivity - 1) * speed + scenario.unseen * generator.normal()
-    offset += math.log1p(scenario.slower) if is_new else 0.0
+    offset = scenario.unseen * generator.normal() + (math.log1p(scenario.slower) if is_new else 0.0)
     logs = offset + scenario.spread * generator.choice(noise, scenario.groups)
     anchors = np.exp(speed + 0.01 * generator.normal(size=scenario.groups))
+    speeds = speed + (scenario.neighbours * generator.normal(size=scenario.groups) if scenario.neighbours else 0.0)
+    logs, anchors = logs + (scenario.sensitivity - 1) * speeds, anchors * np.exp(speeds - speed)
     return [
         Reading(0, math.exp(log), number * DAY + GROUP * place, str(number), 0, float(anchor))
         for place, (log, anchor) in enumerate(zip(logs, anchors, strict=True))

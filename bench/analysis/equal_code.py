@@ -41,8 +41,7 @@ class EqualCode:
         groups = [of_group[metric, detail] for of_group in self._readings if (metric, detail) in of_group]
         measured = measured_drift(groups, apart(sample.base, sample.new))
         if measured is None and metric.is_interleaved and sample.n:
-            base, new = ([reading.anchor_seconds for reading in side] for side in (sample.base, sample.new))
-            return replace(sample, drift=AnchoredDrift.between(base, new))
+            return replace(sample, drift=AnchoredDrift.between(sample.base, sample.new))
         return replace(sample, drift=measured)
 
     @functools.cached_property

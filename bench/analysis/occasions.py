@@ -25,7 +25,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import stdtrit
 
-from bench.analysis.stats import Floats, welch
+from bench.analysis.stats import Floats, StandardError, welch
 
 MIN_FREEDOM = 4
 """The fewest degrees of freedom that a measured drift is estimated with: five occasions of equal code."""
@@ -35,12 +35,16 @@ ERROR_FRACTION = 1 / 5
 margins every error of the interval is a wrong verdict, so that at 5 % 5 % of them would be."""
 
 UNFOLLOWED = 0.3
-"""The farthest that a cell's sensitivity to the machine's drift is taken to be from the anchor's."""
+"""The least that a cell's sensitivity to the machine's drift is taken to differ from the anchor's by, where that is 1.
+Two stores' own process groups may show that it is more (`AnchoredDrift.between`)."""
 
 UNSEEN = 0.005
 """What a step's time over the anchor's may differ by between two occasions though the anchor does not, as a logarithm.
 Where that has a standard deviation of 0.5 % verdicts stay right with this; where it is larger, occasions of equal code
 show it (docs/between-days.md)."""
+
+_STEADY = 1e-4
+"""An anchor whose logarithm varies by less within the sides shows no sensitivity."""
 
 _APART = 0.5
 """Occasions count as several where they are at least this fraction of the time apart that the two sides are."""
@@ -60,6 +64,14 @@ class TimedRun(Protocol):
     @property
     def campaign_id(self) -> str:
         """Its campaign."""
+
+
+class TimedBesideAnchor(TimedRun, Protocol):
+    """A process group's time over the anchor's."""
+
+    @property
+    def anchor_seconds(self) -> float:
+        """A step of the anchor."""
 
 
 @dataclass(frozen=True)
@@ -137,16 +149,33 @@ class AnchoredDrift:
 
     moved: float
     """The logarithm of how many times longer the anchor took on the new side."""
+    unfollowed: float = UNFOLLOWED
+    """By how much the cell's sensitivity to what moved the anchor differs from the anchor's."""
+    error: StandardError | None = None
+    """That of the difference, where process groups show it."""
 
     @classmethod
-    def between(cls, base: Sequence[float], new: Sequence[float]) -> AnchoredDrift:
+    def between(cls, base: Sequence[TimedBesideAnchor], new: Sequence[TimedBesideAnchor]) -> AnchoredDrift:
         """That between two sides.
 
+        Other work on the machine may slow a cell several times as much as the anchor, whose arrays are small. How the
+        ratio goes with the anchor's time from group to group, within either side, shows that: the slope of their
+        logarithms, whose standard error is in the interval too.
+
         Args:
-            base: seconds of the anchor's step in each process group of the base.
+            base: the base's process groups.
             new: those of the new side.
         """
-        return cls(math.log(float(np.median(new)) / float(np.median(base))))
+        anchors = [np.log([group.anchor_seconds for group in side]) for side in (base, new)]
+        moved = float(np.median(anchors[1]) - np.median(anchors[0]))
+        x = np.concatenate([side - side.mean() for side in anchors])
+        y = np.concatenate([logs - logs.mean() for logs in map(_logs, (base, new))])
+        squares, freedom = float(x @ x), len(x) - 3
+        if freedom < 1 or math.sqrt(squares / len(x)) < _STEADY:
+            return cls(moved)
+        slope = float(x @ y) / squares
+        error = math.sqrt(float(((y - slope * x) ** 2).sum()) / freedom / squares)
+        return cls(moved, max(UNFOLLOWED, abs(slope)), StandardError(error, freedom))
 
     @property
     def words(self) -> str:
@@ -159,7 +188,7 @@ class AnchoredDrift:
     @property
     def left(self) -> float:
         """The farthest that it moves the log-ratio of the two sides."""
-        return UNFOLLOWED * abs(self.moved) + UNSEEN
+        return self.unfollowed * abs(self.moved) + UNSEEN
 
     def half_width(self, base: Sequence[TimedRun], new: Sequence[TimedRun], confidence: float) -> float | None:
         """Half the interval of the log-ratio of two sides; None where it has no width.
@@ -170,7 +199,9 @@ class AnchoredDrift:
             confidence: the interval's coverage.
         """
         spread = welch(_logs(new), _logs(base))
-        return (spread.half_width(confidence) if spread else 0.0) + self.left or None
+        of_groups = spread.half_width(confidence) if spread else 0.0
+        of_slope = abs(self.moved) * self.error.half_width(confidence) if self.error else 0.0
+        return math.hypot(of_groups, of_slope) + self.left or None
 
 
 Drift = DeclaredDrift | MeasuredDrift | AnchoredDrift
