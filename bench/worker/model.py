@@ -118,13 +118,18 @@ def _users_network(case: Case, task: Task) -> keras.Model:
     taken = (task.steps,) if task.vocabulary else (task.steps, task.features)
     expected = (task.steps, task.outputs) if task.target.per_step else (task.outputs,)
     try:
-        given = tuple(model.compute_output_shape((1, *taken)))[1:]
+        outputs = model(_input(case, task))  # which builds a subclassed one
     except Exception as error:  # whatever the user's code raises
         raise FailedRun(
             f"{what} doesn't take inputs of the shape {_sizes(taken)}, those of the task {case.task}: "
             f"{failure_reason(error)}"
         ) from error
-    if given != expected:
+    if not isinstance(outputs, keras.KerasTensor):
+        raise FailedRun(
+            f"{what} gives a {type(outputs).__name__} of {len(keras.tree.flatten(outputs))} outputs, where a task has "
+            f"a single one, and no list or dictionary"
+        )
+    if (given := tuple(outputs.shape)[1:]) != expected:
         raise FailedRun(f"{what} gives {_sizes(given)} outputs, where the task {case.task} has {_sizes(expected)}")
     return model
 

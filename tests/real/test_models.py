@@ -158,12 +158,13 @@ def test_a_users_network_is_run_with_the_kernel_asked_for_and_a_wrong_one_ends_i
             timeout=900,
         )
 
-    refused = run("network", "network_without_the_cell", "network_that_is_too_narrow")
+    refused = run("network", "network_without_the_cell", "network_that_is_too_narrow", "network_with_two_outputs")
     assert refused.returncode == 2, refused.stderr
     assert "made no layer with `cell`" in refused.stderr
     assert "gives 7 outputs, where the task mnist_5k has 10" in refused.stderr
+    assert "gives a list of 2 outputs, where a task has a single one" in refused.stderr
     assert not list((tmp_path / "results").glob("runs/*.parquet"))
-    done = run("network", "network_with_a_layer_of_its_own")
+    done = run("network", "network_with_a_layer_of_its_own", "subclassed_network")
     assert done.returncode == 4, done.stderr
     runs = load([tmp_path / "results"], phases=("run",)).set_index("network")
     ran = runs.loc[f"{MODELS}:network"]
@@ -177,6 +178,8 @@ def test_a_users_network_is_run_with_the_kernel_asked_for_and_a_wrong_one_ends_i
     assert MODELS in {module["name"] for module in json.loads(str(ran["code_json"]))}
     assert float(str(ran["parameters"])) > 0
     assert isnan(float(str(ran["forward_flops_per_sample"])))
+    subclassed = runs.loc[f"{MODELS}:subclassed_network"]
+    assert (subclassed["status"], subclassed["attested_kernel"]) == ("ok", "unrolled"), subclassed["error"]
     wrong = runs.loc[f"{MODELS}:network_with_a_layer_of_its_own"]
     assert "other ran generic in train and evaluate" in str(wrong["error"])
     assert wrong["status"] == "invalid"

@@ -169,6 +169,29 @@ def network_that_is_too_narrow(cell: Any, task: Any, units: int) -> keras.Model:
     return keras.Model(inputs, layers.Dense(7)(cell(units)(inputs)))
 
 
+def network_with_two_outputs(cell: Any, task: Any, units: int) -> keras.Model:
+    inputs = keras.Input((task.steps, task.features))
+    x = cell(units)(inputs)
+    return keras.Model(inputs, [layers.Dense(task.outputs)(x), layers.Dense(1)(x)])
+
+
+@keras.saving.register_keras_serializable()
+class SubclassedNetwork(keras.Model):  # type: ignore[misc] # keras has no type information
+    """A network without inputs of its own, which is built when it is called."""
+
+    def __init__(self, recurrent: keras.Layer, outputs: int) -> None:
+        super().__init__()
+        self.pooled, self.recurrent = layers.AveragePooling1D(7), recurrent
+        self.readout = layers.Dense(outputs, activation="softmax")
+
+    def call(self, x: Any) -> Any:
+        return self.readout(self.recurrent(self.pooled(x)))
+
+
+def subclassed_network(cell: Any, task: Any, units: int) -> keras.Model:
+    return SubclassedNetwork(cell(units, name="only"), task.outputs)
+
+
 def any_length(cell: Any, task: Any, units: int) -> keras.Model:
     """A network for sequences of any length."""
     inputs = keras.Input((None, task.features))

@@ -145,7 +145,7 @@ class KerasRuntime:
         return self.backend.programs(self.model)
 
     def mask_problem(self, attestation: Attestation) -> str | None:
-        mask_value = self._mask_value()
+        mask_value = masks.PADDING if self.case.mask != "none" else self.task.mask_value
         if mask_value is None or attestation.ran("cudnn"):
             return None
         x, y = self.data.x_test, self.data.y_test
@@ -164,14 +164,15 @@ class KerasRuntime:
         after = loss(padding_in_front(x, y, mask_value, per_step=self.task.target.per_step))
         if self.programs() != programs:
             return "the mask can't be proved: another program than that of the evaluation was traced for it"
-        return mask_problem(before, after, dtypes.find(self.case.dtype).compute)
+        problem = mask_problem(before, after, dtypes.find(self.case.dtype).compute)
+        if problem and not self._masks():
+            problem += "; a network has to mask it: keras.layers.Masking(task.mask_value), or Embedding's mask_zero"
+        return problem
 
-    def _mask_value(self) -> float | None:
-        """What stands in a step that is padding, and masked; None where nothing is, as in a user's own network."""
+    def _masks(self) -> bool:
+        """Whether a layer marks steps as padding."""
         layers = self.model._flatten_layers()
-        if not any(isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False) for layer in layers):
-            return None
-        return masks.PADDING if self.case.mask != "none" else self.task.mask_value
+        return any(isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False) for layer in layers)
 
     def step_numbers(self, weights: Sequence[Array]) -> StepNumbers:
         model, x, y = self.model, self.data.x_train, self.data.y_train
