@@ -58,9 +58,8 @@ def _tensorflow(folder: Path) -> None:
     (folder / "tensorflow_gpu_graph.json").write_text(json.dumps(recorded, indent=0) + "\n")
 
 
-def _jax(folder: Path) -> None:
-    import jax
-    import numpy as np
+def lower_without_cudnn() -> None:
+    """Let JAX lower its cuDNN LSTM for CUDA in this process, where cuDNN isn't there to be asked for its workspace."""
     from jax._src.interpreters import mlir
     from jax._src.lib import gpu_rnn
     from jax.experimental import rnn
@@ -78,6 +77,13 @@ def _jax(folder: Path) -> None:
     gpu_rnn.compute_rnn_workspace_reserve_space_sizes = lambda *_: (16, 16)
     mlir.register_lowering(rnn.rnn_fwd_p, lowering(gpu_rnn._rnn_fwd_lowering), platform="cuda")
     mlir.register_lowering(rnn.rnn_bwd_p, lowering(gpu_rnn._rnn_bwd_lowering), platform="cuda")
+
+
+def _jax(folder: Path) -> None:
+    import jax
+    import numpy as np
+
+    lower_without_cudnn()
     for cell in CELLS:
         model = _model(cell)
         x, y = np.zeros((BATCH, STEPS, FEATURES), np.float32), np.zeros((BATCH,), np.uint8)

@@ -50,8 +50,9 @@ RUNTIMES = {
 EXPORTED = ("onnxruntime", "litert")
 """The runtimes that only infer, with what Keras has trained."""
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "int8": 0.5}
-"""By dtype: how far another runtime's outputs, which are probabilities, may be from Keras's. Weights in 8 bits may move
-a sample that is near to the border of two classes: what that costs in accuracy is a figure of its own."""
+"""By dtype: how far another runtime's outputs may be from Keras's; where they are larger than 1, as a fraction of the
+largest. Weights in 8 bits may move a sample that is near to the border of two classes: what that costs in accuracy is a
+figure of its own."""
 
 
 def find(name: str, origin: str = "a case") -> Runtime:

@@ -293,18 +293,18 @@ def _gaps_refusal(case: Case) -> str | None:
 
 
 def _inputs_refusal(case: Case) -> str | None:
-    """What runtimes beside Keras are not given: padding, which Keras's layers skip, and tokens."""
+    """What runtimes beside Keras are not given: padding, which Keras's layers skip, and tokens, which it embeds."""
     task = tasks.known(case)
     if task is not None and task.vocabulary:
-        return f"the inputs of {case.task} are tokens, and an embedding is trained in Keras alone"
+        return f"the inputs of {case.task} are tokens: {case.runtime} is given numbers alone here"
     if task is not None and task.mask_value is not None:
-        return f"sequences of {case.task} have padding, and masks are known to Keras alone"
+        return f"sequences of {case.task} have padding: {case.runtime} is given none here"
     return None
 
 
 def _onnx_refusal(case: Case) -> str | None:
     if case.backend != "tensorflow":
-        return "tf2onnx exports TensorFlow's graph: ONNX Runtime needs the backend tensorflow"
+        return "the export to ONNX is made of TensorFlow's graph: it needs the backend tensorflow"
     if case.device != "cpu":
         return f"ONNX Runtime is driven on the CPU here, and the device is {case.device}"
     if not case.latency_calls:
@@ -326,7 +326,7 @@ def _onnx_refusal(case: Case) -> str | None:
 
 def _litert_refusal(case: Case) -> str | None:
     if case.backend != "tensorflow":
-        return "LiteRT's converter takes TensorFlow's graph: it needs the backend tensorflow"
+        return "the export to LiteRT is made of TensorFlow's graph: it needs the backend tensorflow"
     if case.device != "cpu":
         return f"LiteRT is driven on the CPU here, and the device is {case.device}"
     if not case.latency_calls:

@@ -111,7 +111,8 @@ class RunMetadata:
         at_least=None,
     )
     output_difference: float | None = column(
-        "largest absolute difference of the runtime's outputs from Keras's, over the test set; null for Keras itself",
+        "largest difference of the runtime's outputs from Keras's, over the test set, where outputs are larger than 1 "
+        "as a fraction of the largest; null for Keras itself",
         at_least=None,
     )
     accuracy_lost: float | None = column(

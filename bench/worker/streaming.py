@@ -60,14 +60,14 @@ class StreamingCall:
         return np.stack([self(inputs) for inputs, _ in steps], axis=1)
 
 
-def largest_difference(streamed: Outputs, whole: Outputs) -> float:
-    """How far a stream's outputs are from those of whole sequences at most; NaN where either has one.
+def largest_difference(given: Outputs, exact: Outputs) -> float:
+    """How far outputs are from what they should be at most; NaN where either has one.
 
     Absolute where all outputs are at most 1, as probabilities are; else as a fraction of the largest.
 
     Args:
-        streamed: samples × steps × outputs.
-        whole: the same, from a pass over the whole sequences.
+        given: a stream's outputs, samples × steps × outputs, or another runtime's, samples × outputs too.
+        exact: the same from a pass over the whole sequences, or from Keras.
     """
-    exact = whole.astype(np.float64)
-    return float(np.abs(streamed.astype(np.float64) - exact).max() / max(1.0, float(np.abs(exact).max())))
+    wide = exact.astype(np.float64)
+    return float(np.abs(given.astype(np.float64) - wide).max() / max(1.0, float(np.abs(wide).max())))

@@ -21,6 +21,7 @@ import numpy as np
 
 from bench.catalog import kernels, masks, networks
 from bench.catalog.kernels import cudnn_obstacle, is_made_for_cudnn
+from bench.catalog.layer_rules import cudnn_obstacles
 from bench.core.case import Case
 from bench.worker.model import gru, lstm
 
@@ -117,6 +118,14 @@ def main() -> None:
         picked = obstacle is None or (BACKEND == "tensorflow" and obstacle.startswith("mask=gaps"))
         if picked is not took_cudnn:
             print(f"picked: {values}: {obstacle}")
+        asked, in_cudnn = asked + 1, in_cudnn + took_cudnn
+    for option in ({"unroll": True}, {"use_cudnn": False}):  # no axes, but options of a model of the user's
+        layer = keras.layers.LSTM(UNITS, return_sequences=True, **option)
+        layer.build((SAMPLES, STEPS, FEATURES))
+        states = [keras.ops.zeros((SAMPLES, UNITS))] * 2
+        took_cudnn = reaches_cudnn(layer, to_device(inputs), states, None)
+        if took_cudnn is any(cudnn_obstacles("LSTM", option, BACKEND)):
+            print(f"picked: {option}")
         asked, in_cudnn = asked + 1, in_cudnn + took_cudnn
     if BACKEND == "tensorflow":
         from keras.src.backend.tensorflow.rnn import _is_sequence_right_padded

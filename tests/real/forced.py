@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -19,11 +20,15 @@ import keras
 import numpy as np
 from keras.src.backend.common.dtypes import result_type
 
+from bench.catalog import kernels
 from bench.core.case import Case
 from bench.core.protocol import MEMORY_FRACTION, MEMORY_LIMIT
 from bench.worker.backends import load_backend
 from bench.worker.evidence.attestation import Attestation, contradictions
 from bench.worker.evidence.card_kernels import profile_cards
+from bench.worker.evidence.retracing import retraced
+from bench.worker.min_gru import min_gru
+from scripts.record_gpu_programs import lower_without_cudnn
 
 X = np.random.default_rng(0).random((4, 6, 3), np.float32)
 Y = np.zeros(4, np.int32)
@@ -87,6 +92,50 @@ def graph_breaks(layer: keras.Layer, *, masked: bool = False) -> int:
     return sum(counters["graph_break"].values())
 
 
+def without_a_compiler() -> str:
+    """What becomes of torch.compile where there is no compiler of C++."""
+    import torch
+    from torch._inductor import config
+
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        return tried(lambda: torch.compile(lambda x: torch.tanh(x @ x))(torch.ones(4, 4)))
+
+
+def compiled_anew() -> list[Any]:
+    """How many graphs a longer sequence adds to those of a compiled function, and what a message names it by."""
+    import torch
+    from torch._dynamo.utils import counters
+    from torch._functorch.aot_autograd import make_boxed_func
+    from torch._inductor.compile_fx import compile_fx
+
+    from bench.worker.backends.torch_compile import Compilation
+
+    counters.clear()
+    compilation, seen = Compilation(), []
+    # Inductor up to the code that it would make
+    backend = partial(compile_fx, inner_compile=lambda graph, *_, **__: make_boxed_func(graph.forward))
+    step = torch.compile(lambda x: torch.tanh(x @ torch.ones(3, 4)), backend=backend)
+    for steps in (5, 7):
+        seen.append(compilation.programs)
+        step(torch.ones(32, steps, 3))
+    before, after = seen[-1], compilation.programs
+    compilation.forget_code()
+    return [before, after, retraced(compilation.signatures, before)]
+
+
+def half_precision_for_cuda(dtype: str) -> str:
+    """What becomes of Keras's LSTM on JAX where it is lowered for CUDA with cuDNN in a number format."""
+    import jax
+
+    lower_without_cudnn()
+    layer = keras.layers.LSTM(4, dtype=dtype, recurrent_initializer="zeros")  # the usual one has no half precision
+    x = X.astype(dtype)
+    layer(x)
+    with mock.patch.object(jax, "default_backend", return_value="gpu"):
+        traced = jax.jit(layer).trace(x)
+        return tried(lambda: "cudnn_rnn" in traced.lower(lowering_platforms=("cuda",)).as_text())
+
+
 def operations(unroll: bool) -> list[tuple[str, int]]:
     """What torch executes in an LSTM's forward pass, counted."""
     from torch.profiler import ProfilerActivity, profile
@@ -106,6 +155,29 @@ def converted(unroll: bool) -> bool:
     layer(X)
     function = tf.function(layer).get_concrete_function(tf.TensorSpec([None, 6, 3], tf.float32))
     return bool(tf.lite.TFLiteConverter.from_concrete_functions([function], layer).convert())
+
+
+def difference_of_large_numbers() -> float:
+    """How far numbers of a thousand, rounded to float32, are said to be from those that Keras gave."""
+    from bench.worker.runtimes import exported
+
+    class Rounding(exported.ExportedRuntime):
+        def outputs(self) -> Any:
+            return 1000 + np.random.default_rng(1).random((50, 1))
+
+        def network(self) -> Any:
+            return None
+
+        def export(self, *_: Any) -> Any:
+            return lambda x: [self.outputs()[: len(x)].astype(np.float32)]
+
+        read = facts = export  # type: ignore[assignment]
+
+    data, task = SimpleNamespace(x_test=np.zeros((50, 3))), SimpleNamespace(target=SimpleNamespace(is_class=False))
+    runtime = Rounding(Case(cell="gru"), task, data, None)  # type: ignore[arg-type]
+    runtime._compiled_call()
+    assert runtime.output_difference is not None
+    return runtime.output_difference
 
 
 def deterministic_xla() -> bool:
@@ -128,6 +200,7 @@ def of_torch_nn() -> dict[str, str]:
         "torch.nn activation": tried(lambda: torch.nn.LSTM(3, 4, nonlinearity="relu")),
         "torch.nn recurrent_activation": tried(lambda: torch.nn.GRU(3, 4, recurrent_activation="relu")),
         "torch.nn reset_after": tried(lambda: torch.nn.GRU(3, 4, reset_after=False)),
+        "torch.nn kernel": tried(lambda: torch.nn.LSTM(3, 4, use_cudnn=False)),
         "torch.nn mask": tried(lambda: layer(x, mask=torch.ones(4, 6))),
         "torch.nn forgets": tried(lambda: torch.equal(layer(x)[0], layer(x)[0])),
         "torch.nn dropout": tried(lambda: torch.equal(dropping(x)[0], dropping(x)[0])),
@@ -207,12 +280,16 @@ def main() -> None:
     results: dict[str, Any] = {f"cudnn {cell}": forced(cell) for cell in ("simple_rnn", "lstm", "gru")}
     results["square float16"] = str(float(keras.ops.square(keras.ops.convert_to_tensor(1e-4, dtype="float16"))))
     results["update bfloat16"] = str(float(keras.ops.convert_to_tensor(1.0, dtype="bfloat16") - 0.001))
+    results["stateful"] = tried(lambda: np.array_equal(outputs("lstm", stateful=True), outputs("lstm")))
+    drawn = keras.random.dropout(keras.ops.ones(64), 0.5, seed=1)
+    results["dropout"] = (keras.ops.convert_to_numpy(drawn) > 0).tolist()
     results["float64"] = result_type("float64", float), result_type("int64", float)
     if backend == "tensorflow":
         results["litert loop"] = tried(lambda: converted(unroll=False))
         results["litert unrolled"] = tried(lambda: converted(unroll=True))
         results["deterministic XLA"] = deterministic_xla()
         results["second card"] = second_card_of_tensorflow()
+        results["large numbers"] = difference_of_large_numbers()
     if backend == "torch":
         results |= of_torch_nn()
         results["torch.compile"] = compiled_by_torch()
@@ -223,12 +300,16 @@ def main() -> None:
             "recurrent_dropout": graph_breaks(keras.layers.GRU(4, recurrent_dropout=0.2)),
             "reset_after": graph_breaks(keras.layers.GRU(4, reset_after=False)),
             "mask": graph_breaks(keras.layers.GRU(4), masked=True),
+            "min_gru": graph_breaks(min_gru(4, "tanh", True, "m", kernels.find("generic"))),
         }
+        results["without a compiler"] = without_a_compiler()
+        results["compiled anew"] = compiled_anew()
         results["unroll is ignored"] = operations(unroll=True) == operations(unroll=False)
     if backend == "jax":
         model = keras.Sequential([keras.Input((6, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])
         model.compile("sgd", "mse")
         results["jit_compile"] = model.jit_compile
+        results["for CUDA"] = {dtype: half_precision_for_cuda(dtype) for dtype in ("float32", "float16", "bfloat16")}
     if backend != "torch":
         results["card kernels"] = card_kernels(backend)
     results["tf32"] = tf32_read_back(backend)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from unittest import mock
 
 
-def main(backend: str) -> None:
+def main(backend: str, kernel: str = "auto", cell: str = "simple_rnn") -> None:
     os.environ["KERAS_BACKEND"] = backend
     import keras
     import numpy as np
@@ -23,7 +23,13 @@ def main(backend: str) -> None:
     from bench.worker.session import start_session
 
     case = Case(
-        cell="simple_rnn", task="noise", network="tests.real.user_models:any_length", backend=backend, units=3, epochs=1
+        cell=cell,
+        kernel=kernel,
+        task="noise",
+        network="tests.real.user_models:any_length",
+        backend=backend,
+        units=3,
+        epochs=1,
     )
     task = replace(tasks.of(case), steps=5, features=3)
     x, y = np.zeros((40, 5, 3), "float32"), np.zeros(40, "uint8")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 pytestmark = pytest.mark.real
 
 
+@cache
 def forced(backend: str) -> dict[str, Any]:
     """What came of it on one backend, in a process of its own."""
     done = subprocess.run(
@@ -34,6 +36,7 @@ def of_every_backend(results: dict[str, Any]) -> None:
     # "squares of small gradients are 0 in float16"; "a weight's update is lost in bfloat16's 8 bits"
     assert results["square float16"] == "0.0"
     assert results["update bfloat16"] == "1.0"
+    assert results["stateful"] == "True"  # "in its first batch a stateful layer computes what any other does"
     *read_back, objection = results["tf32"]
     assert read_back[1:] == [True, False]
     assert objection.startswith("asked for tf32=on, but ")
@@ -65,6 +68,7 @@ def test_tensorflow() -> None:
     assert (results["litert loop"], results["litert unrolled"]) == ("ConverterError", "True")
     assert results["deterministic XLA"] is False  # "does not compile with XLA under op determinism"
     assert results["second card"] == ["/physical_device:GPU:1", "1", 4096.0, 4 << 30]
+    assert 0 < results["large numbers"] < 1e-6  # which are allowed 1e-5 of the largest
 
 
 @pytest.mark.extra("jax")
@@ -78,6 +82,8 @@ def test_jax() -> None:
     assert results["jit_compile"] is True  # "JAX always compiles with XLA"
     assert results["tf32"][0] is None
     assert results["tf32 in cudnn"] is False  # cuDNN's LSTM goes by the precision of products
+    # "JAX's cuDNN LSTM has no half precision, and Keras picks it all the same"
+    assert results["for CUDA"] == {"float32": "True", "float16": "ValueError", "bfloat16": "ValueError"}
 
 
 @pytest.mark.extra("torch")
@@ -91,14 +97,26 @@ def test_torch() -> None:
     breaks = results["graph breaks"]
     assert breaks.pop("gru") == 0
     # "takes Keras's general loop over the steps, in which torch.compile breaks the graph"
-    assert set(breaks) == {"simple_rnn", "recurrent_dropout", "reset_after", "mask"}
+    assert set(breaks) == {"simple_rnn", "recurrent_dropout", "reset_after", "mask", "min_gru"}
     assert all(breaks.values()), breaks
     assert results["unroll is ignored"] is True
     assert results["tf32"][0] is None  # "torch for cuDNN's kernels and not for others"
     assert results["tf32 in cudnn"] == "none"  # it goes by the general setting, which is full precision
     assert results["second card"] == [1, 0.45]  # it is what is synchronised, and whose memory is read
-    # "know tanh only", "gates have sigmoid", "its reset gate after the product", "take no mask"
-    for name in ("activation", "recurrent_activation", "reset_after", "mask"):
+    # "know tanh only", "gates have sigmoid", "its reset gate after the product", "take no mask", "picks its kernel by"
+    for name in ("activation", "recurrent_activation", "reset_after", "mask", "kernel"):
         assert results[f"torch.nn {name}"] == "TypeError", name
     # "carry no state from call to call", "drop nothing inside themselves"
     assert (results["torch.nn forgets"], results["torch.nn dropout"]) == ("True", "True")
+    assert results["without a compiler"] == "InductorError"  # "torch.compile needs a C++ compiler"
+    before, after, shapes = results["compiled anew"]
+    assert (before, after) == (1, 2)
+    assert shapes == ": for arguments of the shapes 32 × ? × 3, where until then they were 32 × 5 × 3"
+
+
+@pytest.mark.extra("jax")
+@pytest.mark.extra("torch")
+def test_each_backend_drops_in_its_own_way() -> None:
+    """From the processes of the tests before: "what is dropped is drawn by each backend in its own way"."""
+    drawn = {tuple(forced(backend)["dropout"]) for backend in ("tensorflow", "jax", "torch")}
+    assert len(drawn) == 3

@@ -37,7 +37,7 @@ class RuntimeAdapter(Protocol):
     """
 
     output_difference: float | None
-    """The largest absolute difference of its outputs from Keras's over the test set, once `call_paths` was called; None
+    """The largest difference of its outputs from Keras's over the test set, once `call_paths` was called; None
     for Keras itself, and where Keras was not there."""
     accuracy_lost: float | None
     """The accuracy of Keras's outputs for the test set less that of its own, once `call_paths` was called; None where

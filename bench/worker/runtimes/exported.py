@@ -19,7 +19,7 @@ from bench.worker.inference import CallPath, Inputs, Outputs, infer_all
 from bench.worker.runtimes import StepNumbers
 from bench.worker.runtimes.keras import OUTPUT_BATCH, KerasRuntime
 from bench.worker.step import StepNetwork
-from bench.worker.streaming import State, StreamingCall
+from bench.worker.streaming import State, StreamingCall, largest_difference
 
 ExportedFunction: TypeAlias = Callable[..., Sequence[Array]]
 """What an export is called by: arrays in NumPy's memory, each a batch, to the function's outputs there."""
@@ -60,7 +60,7 @@ class ExportedRuntime(KerasRuntime):
             return run(inputs)[0]
 
         given, of_keras = infer_all(infer, self.data.x_test, OUTPUT_BATCH), self.outputs()
-        self.output_difference = float(np.abs(given - of_keras).max())
+        self.output_difference = largest_difference(given, of_keras)
         if self.task.target.is_class:
             targets = self.data.targets_test(self.data.y_test)
             right = [self.data.targets_test(outputs).argmax(axis=-1) == targets for outputs in (of_keras, given)]
