@@ -29,3 +29,18 @@ def test_jax_torch_and_torch_nn_give_the_outputs_and_gradients_of_the_equations(
     assert len(result["pairs"]) == 3
     assert all(pair["equal"] for pair in result["pairs"])
     assert [each["configurations"] for each in result["left_out"]] == ["gru × jax × torch.nn"]
+
+
+@pytest.mark.extra("torch")
+def test_a_step_compiled_by_torch_gives_them_too() -> None:
+    """Of as little as shows it: compiling takes the time."""
+    options = (
+        "cells=lstm backends=torch kernels=compiled runtimes=keras masks=none networks=single units=4 steps=2 "
+        "features=3 batch_size=4 threads=1"
+    )
+    sets = [word for option in options.split() for word in ("--set", option)]
+    done = bench("kernels", "--equal", *sets, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    (compiled,) = json.loads(done.stdout)["kernels"]
+    assert (compiled["kernel"], compiled["attested"], compiled["equal"]) == ("compiled", "compiled", True)
+    assert compiled["gradients"]["of"]
