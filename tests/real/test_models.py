@@ -1,4 +1,7 @@
-"""Which kernel each recurrent layer of a user's model runs, on real Keras: wherever in the model it is."""
+"""Which kernel each recurrent layer of a user's model runs, on real Keras: wherever in the model it is.
+
+The command is one of the guide's (`tests/real/test_readme.py`); its table: `tests/report/test_model_kernels.py`.
+"""
 
 from __future__ import annotations
 
@@ -118,25 +121,6 @@ def test_layers_of_packages_are_attested_unmodified(backend: str, kernels: dict[
     assert {name: seen[model].get("error") or seen[model]["kernels"] for name, model in names.items()} == {
         name: {layer: [kernel] * 3 for layer, kernel in layers.items()} for name, layers in kernels.items()
     }
-
-
-def test_the_command_shows_a_users_model() -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", "from bench.cli import main; main()"),
-            *("kernels", f"{MODELS}:masked", "--steps", "4"),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "reader  LSTM   4 × 3  generic  generic   generic" in done.stdout
-    assert "on random data; what the model leaves open was 4 (--steps)" in done.stdout
-    assert "reader: activation=relu rules cuDNN out: its kernels have tanh" in done.stdout
-    assert "Traceback" not in done.stderr
 
 
 def test_a_users_network_is_run_with_the_kernel_asked_for_and_a_wrong_one_ends_in_a_sentence(tmp_path: Path) -> None:

@@ -98,6 +98,24 @@ def test_a_graph_is_read_by_the_outermost_layer_and_what_lies_outside_is_seen() 
     assert OUTSIDE not in shown(decoy, unrolled, ("functional_1/dense_1/MatMul", "MatMul", 6))
 
 
+def test_in_a_short_sequence_few_products_beside_a_loop_or_outside_are_no_recurrence() -> None:
+    """As many as steps: of all inputs at once, with their gradients, and of two dense layers in training."""
+
+    def shown(steps: int, *named: tuple[str, str, int]) -> dict[str, str]:
+        nodes = [Node(name, operation, False, False) for name, operation, n in named for _ in range(n)]
+        program = read_graph(nodes, "aa", Scopes.of_names(("recurrent_a",), steps))
+        return {layer: each.kernel for layer, each in program.items()}
+
+    loop = ("functional_1/recurrent_a_1/while", "While", 1)
+    of_inputs, dense = ("functional_1/recurrent_a_1/MatMul", "MatMul", 3), ("functional_1/dense_1/MatMul", "MatMul", 6)
+    for steps in (1, 2, 3):
+        assert shown(steps, loop, of_inputs, dense) == {"recurrent_a": "generic"}
+        assert shown(steps, of_inputs, dense) == {"recurrent_a": "unrolled"}
+    # a second recurrence is seen all the same
+    assert shown(3, of_inputs, ("elsewhere/while", "While", 1)) == {"recurrent_a": "unrolled", OUTSIDE: "generic"}
+    assert shown(28, loop, ("functional_1/recurrent_a_1/MatMul", "MatMul", 28)) == {"recurrent_a": "mixed"}
+
+
 def test_of_unique_marks_the_innermost_decides_and_each_layer_has_steps_of_its_own() -> None:
     scopes = Scopes({"bench-0-": 28, "bench-1-": 5}, unique=True)
 

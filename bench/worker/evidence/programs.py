@@ -72,6 +72,12 @@ NOT_UNROLLED = sys.maxsize
 """The steps of a layer whose products are no sign of a recurrence, however many there are."""
 
 
+_FEW_BESIDE_A_LOOP = 6
+"""So many products a layer may have beside its loop: that of all inputs at once, and those of its gradients."""
+_FEW_OUTSIDE = 16
+"""So many products outside the recurrent layers are no sign of a recurrence: a dense layer has three in training."""
+
+
 class Scopes:
     """The scopes of a model's recurrent layers in the names of a program's operations.
 
@@ -137,12 +143,13 @@ class Scopes:
     ) -> Program:
         """Evidence for each layer; for what lies outside them only where it amounts to a recurrence."""
         # a model of any kind has products enough outside its recurrent layers; a network of ours has a few
-        outside = NOT_UNROLLED if self.unique else max(self.steps.values(), default=NOT_UNROLLED)
+        outside = NOT_UNROLLED if self.unique else max(_FEW_OUTSIDE, max(self.steps.values(), default=NOT_UNROLLED))
 
         def kernel(layer: str, operations: Mapping[str, int]) -> str:
+            steps = self.steps.get(layer, outside)
             # a layer of any kind may have products enough beside its loop, of its gates' convolutions for one
-            looped = judge(operations, NOT_UNROLLED) if self.unique else "none"
-            return looped if looped != "none" else judge(operations, self.steps.get(layer, outside))
+            looped = judge(operations, NOT_UNROLLED) if self.unique or steps <= _FEW_BESIDE_A_LOOP else "none"
+            return looped if looped != "none" else judge(operations, steps)
 
         program = {
             layer: Evidence(kernel(layer, operations), dict(operations), artefact)
