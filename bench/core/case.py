@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
 
@@ -291,10 +292,10 @@ class Case:
         """Digest of the canonical form: the same for equal cases, whatever axes are added later."""
         return digest(self.canonical)
 
-    @property
+    @cached_property
     def configuration(self) -> Self:
-        """This case without its seed and repeat."""
-        return replace(self, seed=0, repeat=0)
+        """This case without its seed and repeat; kept, since plans ask for it again and again."""
+        return replace(self, seed=0, repeat=0) if self.seed or self.repeat else self
 
     @property
     def configuration_id(self) -> str:

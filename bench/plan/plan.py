@@ -120,13 +120,14 @@ def make_plan(
         order = [case for case, seeds in runnable.items() if seed in seeds]
         # a generator of its own for each block: a longer suite starts with the shorter one's order
         random.Random(f"{order_seed}/{block}").shuffle(order)
-        scheduled += [ScheduledCase(replace(case, seed=seed, repeat=repeat), block, 0) for case in order]
+        of_block = (replace(case, seed=seed, repeat=repeat) if seed or repeat else case for case in order)
+        scheduled += [ScheduledCase(case, block, place) for place, case in enumerate(of_block, start=len(scheduled))]
     return Plan(
         suite=suite.name,
         title=_title(suite, substitutes or {}),
         order_seed=order_seed,
         silence_seconds=settings.silence_seconds,
-        scheduled=tuple(replace(case, position=position) for position, case in enumerate(scheduled)),
+        scheduled=tuple(scheduled),
         excluded=tuple(excluded.values()),
         data={name: task.digest for name in suite.values("tasks") if (task := tasks.find(name)).file},
         claims=suite.claims,
