@@ -80,7 +80,8 @@ def _call_factory(name: str, origin: str, made: Path) -> None:
     if done.returncode or not made.exists():  # the factory may have ended the process
         problem = made.with_name(f"{made.name}.error")
         last = (done.stdout.strip().splitlines() or ["it printed nothing"])[-1]
-        what = problem.read_text(encoding="utf-8") if problem.exists() else f"its process ended: {last}"
+        ended = f"the task {name!r} cannot be made: its process ended: {last}"
+        what = problem.read_text(encoding="utf-8") if problem.exists() else ended
         raise WrongDataError(f"{what} ({origin}).")
 
 
