@@ -173,7 +173,7 @@ class RayNodes:
     def _head_is_there(self) -> bool:
         host, _, port = self._head.rpartition(":")
         if not port.isdecimal():
-            return True  # a name that Ray looks up when it connects
+            return True  # a name that Ray resolves when it connects
         try:
             socket.create_connection((host.strip("[]"), int(port)), _HEAD_SECONDS).close()
         except OSError:
