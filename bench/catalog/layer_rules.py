@@ -66,7 +66,7 @@ def cudnn_obstacles(
         value = options.get(name, needed)
         if value != needed:
             yield CudnnObstacle(why, name, value)
-    if options.get("unroll") and backend != "torch":
+    if options.get("unroll"):
         yield CudnnObstacle("it asks for no loop at all", "unroll", True)
     if options.get("use_cudnn") is False:
         yield CudnnObstacle("it asks for the loop", "use_cudnn", False)

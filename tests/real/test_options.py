@@ -112,5 +112,5 @@ def test_what_rules_cudnn_out_is_what_keras_says(backend: str) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [line for line in done.stdout.splitlines() if "USDT" not in line]
-    in_cudnn = {"tensorflow": 12, "jax": 2, "torch": 5}
+    in_cudnn = {"tensorflow": 12, "jax": 2, "torch": 4}
     assert lines == [f"290 asked, {in_cudnn[backend]} in cuDNN"]

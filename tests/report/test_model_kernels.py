@@ -80,7 +80,7 @@ def test_programs_get_the_same_with_the_obstacle_of_each_layer() -> None:
         ("LSTM", "jax", {}, True, "mask"),
         ("GRU", "jax", {}, False, "no cuDNN GRU"),
         ("GRU", "torch", {"reset_after": False}, False, "reset_after=False"),
-        ("LSTM", "torch", {"unroll": True}, False, None),  # torch ignores it
+        ("LSTM", "torch", {"unroll": True}, False, "unroll=True"),
         ("LSTM", "jax", {"unroll": True}, False, "unroll=True"),
         ("LSTM", "jax", {"use_cudnn": False}, False, "use_cudnn=False"),
         ("LSTM", "jax", {"recurrent_activation": "hard_sigmoid"}, False, "recurrent_activation=hard_sigmoid"),
