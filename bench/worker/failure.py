@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+USERS_ERRORS = (Exception, SystemExit)
+"""What code of a user's may raise, and is its own affair."""
 _LINES = 2
 _CHARACTERS = 500
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -16,7 +16,7 @@ from bench.catalog.networks import Dense, Dropout, Embedding, Output, PlacedLaye
 from bench.catalog.tasks import Task
 from bench.core.case import Case
 from bench.core.protocol import FailedRun
-from bench.worker.failure import failure_reason
+from bench.worker.failure import USERS_ERRORS, failure_reason
 from bench.worker.users_code import load_factory
 
 
@@ -107,19 +107,21 @@ def _users_network(case: Case, task: Task) -> keras.Model:
         model = factory(cell, task, case.units)
     except FailedRun:
         raise
-    except Exception as error:  # whatever the user's code raises
+    except USERS_ERRORS as error:
         raise FailedRun(
             f"{what} can't be built: {failure_reason(error)} (it is called as build(cell, task, units))"
         ) from error
     if not isinstance(model, keras.Model):
         raise FailedRun(f"{what} returned a {type(model).__name__}, not a keras.Model")
-    if not cell.names:
-        raise FailedRun(f"{what} made no layer with `cell`: whatever the cell, it would be the same model")
+    # a wrapper has copies of its layer, whose names have more in front
+    inside = [layer.name for layer in model._flatten_layers()]
+    if not any(made in name for made in cell.names for name in inside):
+        raise FailedRun(f"{what} made no layer with `cell`, or left it out: with any cell it is the same model")
     taken = (task.steps,) if task.vocabulary else (task.steps, task.features)
     expected = (task.steps, task.outputs) if task.target.per_step else (task.outputs,)
     try:
         outputs = model(_input(case, task))  # which builds a subclassed one
-    except Exception as error:  # whatever the user's code raises
+    except USERS_ERRORS as error:
         raise FailedRun(
             f"{what} doesn't take inputs of the shape {_sizes(taken)}, those of the task {case.task}: "
             f"{failure_reason(error)}"
@@ -215,7 +217,7 @@ def _made(factory: Callable[..., Any], case: Case, layer: Recurrent, placed: Pla
         options["kernel"] = case.kernel
     try:
         made = factory(**options)
-    except Exception as error:  # whatever the user's code raises
+    except USERS_ERRORS as error:
         if cell.built_in:
             raise
         hint = "; a class is no factory: write a function that returns its layer" if inspect.isclass(factory) else ""

@@ -15,7 +15,7 @@ from bench.core.observation import RunMetadata
 from bench.core.protocol import Emit, FailedRun, ModelRequest, Request
 from bench.worker.evidence.code import imported_modules
 from bench.worker.evidence.marks import Marks
-from bench.worker.failure import failure_reason
+from bench.worker.failure import USERS_ERRORS, failure_reason
 from bench.worker.random_data import fitting_losses, open_sizes, random_inputs, random_targets
 from bench.worker.session import preload as preload
 from bench.worker.session import start_session
@@ -54,7 +54,7 @@ def measure(request: Request, emit: Emit) -> None:
     }
     try:
         evidence = backend.run_attested(model, marks.layers, marks.scopes, phases)
-    except Exception as error:  # whatever the model raises
+    except USERS_ERRORS as error:
         whose = "your data" if asked.data_factory else "random data (--data module:factory gives it others)"
         raise FailedRun(f"the model can't be trained for a step on {whose}: {failure_reason(error)}") from error
     if missing := [phase for phase in phases if phase not in evidence]:
@@ -90,7 +90,7 @@ def _made(asked: ModelRequest) -> keras.Model:
     factory = load_factory(f"the model {asked.factory!r}", asked.factory, "a Keras model")
     try:
         model = factory()
-    except Exception as error:  # whatever the user's code raises
+    except USERS_ERRORS as error:
         raise FailedRun(f"the model {asked.factory!r} can't be built: {failure_reason(error)}") from error
     if not isinstance(model, keras.Model):
         raise FailedRun(f"{asked.factory!r} returned a {type(model).__name__}, not a keras.Model")
@@ -114,7 +114,7 @@ def _data(asked: ModelRequest, model: keras.Model) -> dict[str, Any]:
         x = random_inputs(model, asked.steps)
         try:
             outputs = model(x, training=False)
-        except Exception as error:  # whatever the model raises
+        except USERS_ERRORS as error:
             raise FailedRun(
                 f"the model can't be called on random data (--data module:factory gives it others, --steps another "
                 f"length than {asked.steps}): {failure_reason(error)}"
@@ -123,7 +123,7 @@ def _data(asked: ModelRequest, model: keras.Model) -> dict[str, Any]:
     factory = load_factory(f"the data {asked.data_factory!r}", asked.data_factory, "what fit takes")
     try:
         made = factory()
-    except Exception as error:  # whatever the user's code raises
+    except USERS_ERRORS as error:
         raise FailedRun(f"the data {asked.data_factory!r} can't be made: {failure_reason(error)}") from error
     return dict(zip(("x", "y", "sample_weight"), made if isinstance(made, tuple) else (made,), strict=False))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.core.protocol import FailedRun
+from bench.worker.failure import USERS_ERRORS
 
 
 def load_factory(what: str, factory: str, returns: str) -> Callable[..., Any]:
@@ -26,7 +27,7 @@ def load_factory(what: str, factory: str, returns: str) -> Callable[..., Any]:
         sys.path.insert(0, "")  # the folder that the user stands in, as `python -m` would
     try:
         made: Callable[..., Any] = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:  # whatever the user's module raises
+    except USERS_ERRORS as error:
         raise FailedRun(f"{what} cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(made):
         raise FailedRun(f"{what} is a {type(made).__name__}, not a factory that returns {returns}")

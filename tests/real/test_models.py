@@ -142,9 +142,13 @@ def test_a_users_network_is_run_with_the_kernel_asked_for_and_a_wrong_one_ends_i
             timeout=900,
         )
 
-    refused = run("network", "network_without_the_cell", "network_that_is_too_narrow", "network_with_two_outputs")
+    refusable = ("without_the_cell", "that_leaves_the_cell_out", "that_ends_its_process", "that_is_too_narrow")
+    refused = run("network", *(f"network_{what}" for what in (*refusable, "with_two_outputs")))
     assert refused.returncode == 2, refused.stderr
-    assert "made no layer with `cell`" in refused.stderr
+    assert refused.stderr.count("made no layer with `cell`, or left it out") == 2
+    assert (
+        f"the network '{MODELS}:network_that_ends_its_process' can't be built: SystemExit: not with" in refused.stderr
+    )
     assert "gives 7 outputs, where the task mnist_5k has 10" in refused.stderr
     assert "gives a list of 2 outputs, where a task has a single one" in refused.stderr
     assert not list((tmp_path / "results").glob("runs/*.parquet"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import keras
@@ -162,6 +163,15 @@ def network_with_a_layer_of_its_own(cell: Any, task: Any, units: int) -> keras.M
 def network_without_the_cell(cell: Any, task: Any, units: int) -> keras.Model:
     inputs = keras.Input((task.steps, task.features))
     return keras.Model(inputs, layers.Dense(task.outputs)(layers.LSTM(units)(inputs)))
+
+
+def network_that_leaves_the_cell_out(cell: Any, task: Any, units: int) -> keras.Model:
+    cell(units)
+    return network_without_the_cell(cell, task, units)
+
+
+def network_that_ends_its_process(cell: Any, task: Any, units: int) -> keras.Model:
+    sys.exit(f"not with {units} units")
 
 
 def network_that_is_too_narrow(cell: Any, task: Any, units: int) -> keras.Model:
