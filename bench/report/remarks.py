@@ -28,8 +28,9 @@ def stall_notes(section: Section) -> Iterator[str]:
         )
     if lost:
         texts.append(
-            f"Runs at several speeds: the slower a run, the fewer cores it used, with as much CPU time: "
-            f"{'; '.join(lost)}. So threads idled, by chance; `--set threads=1` and interleaved ratios are free of it."
+            "Runs at several speeds: the slower a run, the fewer cores it used, with as much CPU time: "
+            f"{'; '.join(lost)}. Threads waited for each other, by chance: with `--set threads=1` that is rarer, and "
+            "interleaved ratios, which are medians over neighbouring batches, vary little with it."
         )
     if texts:
         yield " ".join(texts)
