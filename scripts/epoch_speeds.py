@@ -38,7 +38,7 @@ def table(epochs: pd.DataFrame) -> str:
     """In markdown, a configuration a line; the last two columns are of neighbouring epochs of a run."""
     rows = []
     for key, of_case in epochs.groupby(CONFIGURATION, sort=True):
-        threads, cell, steps = key
+        threads, cell, steps = map(str, key)
         cores = of_case["cpu_seconds"] / of_case["seconds"]
         is_slow = cores < SLOW * cores.quantile(0.75)
         fast, slow = of_case[~is_slow], of_case[is_slow]
@@ -47,9 +47,9 @@ def table(epochs: pd.DataFrame) -> str:
         seconds, cpu = ([part[name].median() for part in (fast, slow)] for name in ("seconds", "cpu_seconds"))
         rows.append(
             (
-                "a core each" if threads == 0 else str(threads),
-                str(cell),
-                str(steps),
+                "a core each" if threads == "0" else threads,
+                cell,
+                steps,
                 f"{len(slow)} of {len(of_case)}",
                 _both(seconds),
                 _both(cpu),
