@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # pip would compile with one core, and the tests inside of packages too: as long again as it takes to install them.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
-COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib bench
 RESULTS ?= results/local
 BASE ?= results/reference/mnist_rows
 # make gpu: the backends, each in an environment of its own ($(VENV)-gpu-jax, …), and where the observations go
@@ -100,6 +100,7 @@ $(VENV)/.dev: locks/dev.txt $(VENV)/.base
 
 $(VENV)/.extras: locks/extras.txt $(VENV)/.base
 	@$(PIP) -c locks/extras.txt jax torch onnx onnxruntime tf2onnx ai-edge-litert obstore ray nvidia-ml-py
+	@$(COMPILE) || true
 	@touch $@
 
 # Each backend wants CUDA libraries of another version, so none shares its environment with another's: the base, whose
