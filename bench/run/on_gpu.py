@@ -72,7 +72,8 @@ def main(arguments: Sequence[str]) -> int:
         except CannotRunError as refusal:
             report(f"cannot run: {refusal}")
             return 2
-        site = unpack(out / KEPT / "site", report)
+        # named as Python names it, by which what was imported from there is known to be installed, and no user's code
+        site = unpack(out / KEPT / "site-packages", report)
         steps = Steps(out, [site, KIT / "program"], report, deadline=started + 60 * given.minutes - REPORT_SECONDS)
         return steps.run(given.device, given.overrides, given.precision)
 

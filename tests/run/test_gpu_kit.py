@@ -6,6 +6,7 @@ The whole way, with real wheels, real Keras and the network blocked, is `scripts
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -150,6 +151,15 @@ def test_the_script_measures_a_block_first_then_tests_forking_and_folds_at_the_e
     assert "unpacking not_installed_anywhere 1.0" in log
     assert "unpacking numpy" not in log
     assert "said by report" in log
+    # what it has unpacked is installed: else Keras itself would be recorded as the user's code
+    code = (
+        "import sys, not_installed_anywhere; from bench.worker.evidence.code import imported_modules;"
+        "print(not_installed_anywhere.__file__, imported_modules(set(sys.modules)))"
+    )
+    site = tmp_path / "out" / ".kit" / "site-packages"
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (site, kit / "program")))}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{site / 'not_installed_anywhere' / '__init__.py'} ()\n"
 
 
 def test_called_again_the_script_goes_on_behind_what_is_there(kit: Path, tmp_path: Path) -> None:
