@@ -13,6 +13,10 @@ _START_SECONDS = 5.0
 """What it usually takes to start a side's process: to import the backend, to build and to compile."""
 
 
+_SHORT_START_SECONDS = 3.0
+"""What is over before the first process group, and goes unsaid."""
+
+
 @dataclass(frozen=True)
 class BudgetOption:
     """The option that sets the time which a measurement may take."""
@@ -57,7 +61,9 @@ def check_group(
     """
     needed_seconds = elapsed_seconds + (FEWEST_GROUPS - 1) * group_seconds
     if needed_seconds > budget_seconds:
-        raise _too_short(budget_seconds, sides, group_seconds, needed_seconds, option, "takes {} here")
+        start_seconds = elapsed_seconds - group_seconds
+        started = f", and starting took {start_seconds:.0f} s" if start_seconds > _SHORT_START_SECONDS else ""
+        raise _too_short(budget_seconds, sides, group_seconds, needed_seconds, option, f"takes {{}} here{started}")
 
 
 def _too_short(
