@@ -322,6 +322,7 @@ class Episode:
             driver.send_signal(signal.SIGKILL)
             driver.wait()
             self.wrong += self._bench.orphans(LEFT_SECONDS)
+            self._bench.start("--retry-failed")
             return
         candidates = self._cluster.processes(target)
         if not candidates:
@@ -362,7 +363,8 @@ class Episode:
         assert driver is not None
         if driver.poll() is None:
             driver.send_signal(signal.SIGTERM)
-            self._check(driver.wait(LEFT_SECONDS), ExitCode.INTERRUPTED, *_EXPECTED)
+            # a signal that comes before the handlers are installed ends it as it ends any process
+            self._check(driver.wait(LEFT_SECONDS), ExitCode.INTERRUPTED, -signal.SIGTERM, *_EXPECTED)
         if driver.returncode != ExitCode.OK:  # else all is measured, and another call would begin a new campaign
             self._mend()
             self._check(self._bench.finish("--retry-failed", timeout=FINISH_SECONDS), ExitCode.OK)
