@@ -408,9 +408,10 @@ def stored(results: Path, wrong: list[str]) -> dict[str, int]:
     """How much was kept; what is wrong with it is added to `wrong`."""
     runs = store.load([results], warn=wrong.append).drop_duplicates("run_id")
     attempts = store.load([results], all_attempts=True, warn=wrong.append).drop_duplicates("run_id")
-    (manifest,) = read_manifests(results)
+    manifests = read_manifests(results)
+    wrong += [f"{len(manifests)} campaigns where one was begun"] if len(manifests) != 1 else []
     counts = Counter(runs["case_id"])
-    wrong += [f"the case {case} is there {counts[case]} times" for case in manifest.case_ids if counts[case] != 1]
+    wrong += [f"the case {case} is there {counts[case]} times" for case in manifests[0].case_ids if counts[case] != 1]
     wrong += [f"{run.case_id} ended {run.status}: {run.error}" for run in runs.itertuples() if run.status != "ok"]
     wrong += [
         f"block {block} is on {of_block['machine_fingerprint'].nunique()} kinds of machine"
