@@ -173,7 +173,7 @@ def _measured(fault: Fault, hosts: tuple[Host, Host], address: str, folder: Path
         wrong += bench.orphans(LEFT_SECONDS)
     finally:
         bench.stop()
-    text = bench.output.read_text(errors="replace")
+    text = bench.output.read_text(errors="replace").replace(str(folder), "FOLDER")
     runs = store.load([results]).drop_duplicates("run_id")
     late = runs[(runs["started_at"] < begun) | (runs["started_at"] > datetime.now(UTC))]
     wrong += [f"{run.case_id} began at {run.started_at}" for run in late.itertuples()]

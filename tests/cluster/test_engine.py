@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self, cast
 
 import pytest
 
-from bench.cluster import engine
+from bench.cluster import engine, local_cluster
 from bench.cluster.engine import ClusterAddress
+from bench.core.errors import UsageError
 from bench.plan.prepare import prepare
+
+
+class SlowCluster:
+    """In the place of Ray's: its nodes don't start in the time that Ray gives them."""
+
+    def add_node(self, **_: object) -> None:
+        raise RuntimeError("The current node timed out during startup.")
+
+
+def test_nodes_that_do_not_start_here_are_the_users_to_try_again() -> None:
+    with pytest.raises(UsageError, match=r"could not start 2 nodes here \(The current node timed out.*fewer nodes"):
+        local_cluster._add_nodes(cast(Any, SlowCluster()), 2)
 
 
 class NodesWithGpus:
