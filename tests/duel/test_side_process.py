@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import cast
 
@@ -17,10 +17,14 @@ from bench.run.server import Server
 
 
 class EndedBefore:
-    """A server whose run has ended with a reason, and is reaped, when its events are read."""
+    """A server whose run has ended with a reason, and is reaped, when its events are read; and that run."""
 
-    def events(self, request: Request, commands: int) -> Iterator[Event]:
+    def request(self, request: Request, commands: int) -> EndedBefore:
         os.close(commands)
+        self.events = self._events()
+        return self
+
+    def _events(self) -> Generator[Event, None, None]:
         gone = subprocess.Popen(["true"])
         gone.wait()
         yield Started(gone.pid)
