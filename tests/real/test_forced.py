@@ -20,7 +20,13 @@ def forced(backend: str) -> dict[str, Any]:
     """What came of it on one backend, in a process of its own."""
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "forced.py")],
-        env={**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "KERAS_BACKEND": backend,
+            "OMP_NUM_THREADS": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        },
         capture_output=True,
         text=True,
         timeout=600,
