@@ -31,7 +31,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -110,9 +110,9 @@ def make_store(folder: Path, *, slower: float = 1.0, year: int = 2026, two_hosts
 
 
 def _plan(campaign: Campaign, cases: Sequence[Case]) -> dict[str, Any]:
-    left_out = [{"case": vars(cases[0]), "reason": "no GPU here"}]
+    left_out = [{"case": asdict(cases[0]), "reason": "no GPU here"}]
     return {
-        "cases": [{"id": case.id, "case": vars(case)} for case in cases],
+        "cases": [{"id": case.id, "case": asdict(case)} for case in cases],
         "left_out": left_out,
         "command": f"bench run {campaign.suite}",
     }

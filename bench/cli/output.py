@@ -131,14 +131,19 @@ def put_text(document: Document, *, with_terms: bool = False) -> None:
 
     Args:
         document: what a person reads.
-        with_terms: end with a line that lists its terms of the glossary, and the command that explains them.
+        with_terms: add a line that lists its terms of the glossary, and the command that explains them: at the end, or
+            before a verdict in a line, which remains the last one.
     """
-    from bench.report.document import Document
+    from bench.report.document import Document, Either
     from bench.report.glossary import terms_line
 
     text = text_of(document, sys.stdout)
     if with_terms and (terms := terms_line(text)):
-        text += text_of(Document((terms,)), sys.stdout)
+        *blocks, last = document.blocks
+        if isinstance(last, Either):
+            text = text_of(Document((*blocks, terms, last), document.title), sys.stdout)
+        else:
+            text += text_of(Document((terms,)), sys.stdout)
     typer.echo(text, nl=False)
 
 

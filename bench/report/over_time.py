@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -148,7 +149,7 @@ def history_data(all_series: Sequence[Series], subjects: Mapping[str, str] = Map
     """The same JSON-able, in SI units and full precision."""
     listed = [
         {
-            "configuration": vars(series.configuration),
+            "configuration": asdict(series.configuration),
             "metric": series.metric.name,
             "detail": series.detail or None,
             "machine": dict(series.machine),

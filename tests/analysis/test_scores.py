@@ -62,7 +62,7 @@ def test_numbers_are_ranked_by_their_error() -> None:
     assert lowest.startswith("Lowest mean squared error: gru, with 0.0031 ± ")
     assert trade.startswith("Best trade: your choice; gru gives −0.1673 of mean squared error (95 % −0.1")
     assert "accura" not in " ".join([*recommendation(section), *exchange(section), *notes(section)]).lower()
-    assert exchange(section)[0].startswith("simple_rnn to lstm: -0.1499 of mean squared error for 2.")
+    assert exchange(section)[0].startswith("simple_rnn to lstm: −0.1499 of mean squared error for 2.")
     heads = [column.head for column in comparison_table(section).columns]
     assert [head for head in heads if head in ("accuracy %", "loss", "MAE", "R²")] == ["loss", "MAE", "R²"]
     assert any("a loss of 0.1667 is that of always giving the mean" in note for note in notes(section))
