@@ -16,7 +16,7 @@ from bench.report.document import Document, Gallery
 from bench.report.growth import growth_blocks
 from bench.report.markdown import render_markdown
 from bench.report.measured import read_sections
-from scripts.results_format import REFERENCE, ROOT, TITLES, Json, interval, sections, table
+from scripts.results_format import REFERENCE, ROOT, TITLES, conditions, interval, sections, table
 
 OPTIONS: Mapping[str, tuple[str, bool | float | str]] = {
     "both directions": ("bidirectional", True),
@@ -40,14 +40,15 @@ def scaling() -> Iterator[str]:
     """How training time grows with steps and layers, and where a scan overtakes a loop."""
     blocks = growth_blocks(read_sections([ROOT / REFERENCE / "scaling"], warn=print))
     _, *tables = [block for block in blocks if not isinstance(block, Gallery)]
-    yield f"## How training time grows\n\n{_conditions('scaling')}"
+    yield f"## How training time grows\n\n{conditions('scaling', sections('scaling'))}"
     yield render_markdown(Document(tuple(tables))).strip()
 
 
 def options() -> Iterator[str]:
     """What each option costs: over all that the other options were, time with it to time without."""
     yield (
-        f"## What options cost\n\n{_conditions('options')} An option's cost is the ratio of the time of an epoch with "
+        f"## What options cost\n\n{conditions('options', sections('options'))} "
+        f"An option's cost is the ratio of the time of an epoch with "
         f"it to that without it, all else equal: its geometric mean over what the other options were, with Student's t "
         f"interval over these. `bench table {REFERENCE}/options` has each combination, and the kernel that ran in it."
     )
@@ -78,14 +79,3 @@ def _cost(rows: Sequence[Row], field: str, value: bool | float | str) -> str:
     ratio = paired_ratio(ratios, [1.0] * len(ratios))
     bounds = ratio.interval
     return interval({"value": ratio.value, "low": bounds and bounds.low, "high": bounds and bounds.high})
-
-
-def _conditions(name: str) -> str:
-    read: list[Json] = sections(name)
-    rows = [row for section in read for row in section["rows"]]
-    seeds, machine = max(row["seeds"] for row in rows), read[0]["machine"]
-    return (
-        f"The suite `{name}`: {len(rows)} configurations, {seeds} seed{'s' * (seeds > 1)}, "
-        f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {machine['cpu_model']}, "
-        f"{machine['usable_cores']} cores."
-    )

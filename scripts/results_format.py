@@ -43,6 +43,24 @@ def sections(name: str, *options: str) -> list[Json]:
     return read
 
 
+def conditions(name: str, read: Sequence[Json], setting: str = "") -> str:
+    """A sentence on what a store holds, and on the machine that it was measured on.
+
+    Args:
+        name: the suite's.
+        read: the store's sections.
+        setting: what all of its runs share, as a template for the fields of `shared`.
+    """
+    rows = [row for section in read for row in section["rows"]]
+    seeds, machine = max(row["seeds"] for row in rows), read[0]["machine"]
+    shared = f"{setting.format(**read[0]['shared'])}; " if setting else ""
+    return (
+        f"The suite `{name}`: {len(rows)} configurations, {seeds} seed{'s' * (seeds > 1)}, "
+        f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {shared}{machine['cpu_model']}, "
+        f"{machine['usable_cores']} cores."
+    )
+
+
 def backend(section: Json) -> str:
     """The name of the backend that a section was measured on."""
     name = str(section["software"]["backend"])

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench.core.metric import SEQUENCE_PATHS
 from scripts import results_costs, results_sequences, results_streaming
-from scripts.results_format import TITLES, Json, backend, figure, interval, reading, sections, table
+from scripts.results_format import TITLES, Json, backend, conditions, figure, interval, reading, sections, table
 
 LARGEST_BATCH = "1024"
+SETTING = "{task}, {network} network, {units} units, batch {batch_size}"
+"""What all runs of a store share."""
 
 
 def page() -> str:
@@ -49,7 +51,7 @@ What the harness itself costs is in [how we measure](how-we-measure.md); how oft
 def protocol(read: Sequence[Json]) -> Iterator[str]:
     """The notebook's protocol: its claims, and how near training comes to the machine's ceilings."""
     (section,) = read
-    yield f"## The notebook's protocol\n\n{_conditions('mnist_rows', read)} The table is in the README."
+    yield f"## The notebook's protocol\n\n{conditions('mnist_rows', read, SETTING)} The table is in the README."
     yield table(
         ("claim", "verdict", "figures"),
         ((html.escape(claim["text"]), claim["verdict"], claim["evidence"]) for claim in section["claims"]),
@@ -77,7 +79,8 @@ def kernels(read: Sequence[Json]) -> Iterator[str]:
         if row["kernel_asked"] != "auto"
     ]
     yield (
-        f"## Kernels\n\n{_conditions('kernels', read)} In {sum(attested)} of the {len(attested)} configurations that "
+        f"## Kernels\n\n{conditions('kernels', read, SETTING)} "
+        f"In {sum(attested)} of the {len(attested)} configurations that "
         f"asked for a kernel, it is the kernel that ran."
     )
     yield table(
@@ -107,7 +110,7 @@ def inference(read: Sequence[Json]) -> Iterator[str]:
     """Latency and throughput by call path, and ONNX Runtime beside Keras's compiled call."""
     (section,) = read
     rows = section["rows"]
-    yield f"## Inference\n\n{_conditions('inference', read)}"
+    yield f"## Inference\n\n{conditions('inference', read, SETTING)}"
     yield _paths_table(rows)
     keras = [row for row in rows if row["axes"]["runtime"] == "keras"]
     predict, compiled = ([_path(row, name) for row in keras] for name in ("predict", "compiled"))
@@ -140,7 +143,7 @@ def inference(read: Sequence[Json]) -> Iterator[str]:
 
 def peers(read: Sequence[Json]) -> Iterator[str]:
     """Keras on its three backends beside torch's layers: training and latency."""
-    yield f"## Leaving Keras\n\n{_conditions('peers', read)}"
+    yield f"## Leaving Keras\n\n{conditions('peers', read, SETTING)}"
     yield table(
         (
             *("backend", "runtime", "cell", "ran", "s/epoch", "ratio to Keras"),
@@ -179,17 +182,6 @@ def peers(read: Sequence[Json]) -> Iterator[str]:
     yield (
         f"The shortest median epochs: {', '.join(fastest)}. For a single digit `model.predict` takes "
         f"{', '.join(predict)}. Ratios are to Keras on the same backend."
-    )
-
-
-def _conditions(name: str, read: Sequence[Json]) -> str:
-    rows = [row for section in read for row in section["rows"]]
-    machine, shared = read[0]["machine"], read[0]["shared"]
-    return (
-        f"The suite `{name}`: {len(rows)} configurations, {max(row['seeds'] for row in rows)} seeds, "
-        f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {shared['task']}, {shared['network']} network, "
-        f"{shared['units']} units, batch {shared['batch_size']}; {machine['cpu_model']}, {machine['usable_cores']} "
-        f"cores."
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
-from scripts.results_format import TITLES, Json, figure, interval, sections, table
+from scripts.results_format import TITLES, Json, conditions, figure, interval, sections, table
 
 BAI_2018 = ("accuracy: gru > simple_rnn", "accuracy: lstm > simple_rnn", "accuracy: gru > lstm")
 
@@ -23,7 +23,7 @@ def adding(read: Sequence[Json]) -> Iterator[str]:
     """The adding problem: at which delays a cell still learns, and what it takes."""
     (section,) = read
     yield (
-        f"## Memory over a delay\n\n{_conditions('adding', read)} Each run had a single thread. Two numbers of a "
+        f"## Memory over a delay\n\n{conditions('adding', read)} Each run had a single thread. Two numbers of a "
         f"sequence are marked, and their sum is asked for; a loss of 0.1667, the variance of the sum, is that of a "
         f"network that has learnt nothing."
     )
@@ -47,7 +47,7 @@ def adding(read: Sequence[Json]) -> Iterator[str]:
 def pixels(read: Sequence[Json]) -> Iterator[str]:
     """Images read pixel by pixel, by cells of as many parameters."""
     yield (
-        f"## Images read pixel by pixel\n\n{_conditions('pixels', read)} Other work ran beside these runs, at a lower "
+        f"## Images read pixel by pixel\n\n{conditions('pixels', read)} Other work ran beside these runs, at a lower "
         f"priority: it made them slower, and changed nothing in what was learnt. Digits of 14 × 14 pixels, each the "
         f"mean of four, one a step: in their order, and in one order that was drawn once. The widths give the cells "
         f"as many parameters. The claims are the order in table 1 of Bai, Kolter and Koltun (2018)."
@@ -79,14 +79,4 @@ def _claims(read: Sequence[Json]) -> str:
             for section in read
             for claim in section["claims"]
         ),
-    )
-
-
-def _conditions(name: str, read: Sequence[Json]) -> str:
-    rows = [row for section in read for row in section["rows"]]
-    machine = read[0]["machine"]
-    return (
-        f"The suite `{name}`: {len(rows)} configurations, {max(row['seeds'] for row in rows)} seeds, "
-        f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {machine['cpu_model']}, "
-        f"{machine['usable_cores']} cores."
     )

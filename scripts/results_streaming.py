@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from scripts.results_format import TITLES, Json, backend, figure, interval, reading, sections, table
+from scripts.results_format import TITLES, Json, backend, conditions, figure, interval, reading, sections, table
 
+SETTING = "{task}, {network} network, {units} units"
+"""What all runs share."""
 STREAMS = "256"
 """How many sequences are read side by side where many are."""
 
@@ -23,7 +25,8 @@ def parts() -> Iterator[str]:
 def steps(read: Sequence[Json]) -> Iterator[str]:
     """What a step costs with the state carried, beside the whole window run anew."""
     yield (
-        f"## A step at a time\n\n{_conditions(read)} A call takes one step of a sequence and carries the state on; the "
+        f"## A step at a time\n\n{conditions('streaming', read, SETTING)} "
+        f"A call takes one step of a sequence and carries the state on; the "
         f"outputs after each step are those of the whole sequence, or the run is invalid. *Cheaper* is how many times "
         f"as long the whole window takes, run anew by the compiled call."
     )
@@ -75,13 +78,3 @@ def _who(section: Json, row: Json) -> tuple[str, str, str, str]:
 
 def _reading(ratio: Json | None) -> str:
     return "–" if ratio is None else reading(ratio, "faster", "slower")
-
-
-def _conditions(read: Sequence[Json]) -> str:
-    rows = [row for section in read for row in section["rows"]]
-    machine, shared = read[0]["machine"], read[0]["shared"]
-    return (
-        f"The suite `streaming`: {len(rows)} configurations, {max(row['seeds'] for row in rows)} seeds, "
-        f"{sum(row['runs_ok'] for row in rows)} runs that ended ok; {shared['task']}, {shared['network']} network, "
-        f"{shared['units']} units; {machine['cpu_model']}, {machine['usable_cores']} cores."
-    )
