@@ -12,7 +12,6 @@ so many minutes. Then this machine's parts become one file. The machine's lock i
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -30,12 +29,10 @@ from bench.duel.interleaved import ROUNDS, InterleavedRunner
 from bench.duel.record import ROUNDS_FILE
 from bench.duel.rounds import group_log_ratio, rounds_of, rows_of
 from bench.duel.sides import PreparedSide, pinned_allocator
-from bench.host.hardware import read_machine
-from bench.host.software import read_software
 from bench.run.lock import machine_lock
 from bench.run.server import WorkerEnvironment
 from bench.store.files import publish
-from scripts.recordings import ABOUT, PARTS, batching_of, fold, minutes, recorded
+from scripts.recordings import PARTS, batching_of, fold, machine_folder, minutes, recorded
 
 _MOST_FAILURES = 5
 
@@ -85,26 +82,6 @@ class Recorder:
         return f"{cell} pair {number + 1}: {outcome} in {pair.seconds:.0f} s"
 
 
-def _machine_folder(recording: Path) -> Path:
-    """This machine's, which says what it is."""
-    machine, software = read_machine(), read_software("tensorflow")
-    content = {
-        "what": "rounds of duels, A against A; see scripts/record_rounds.py",
-        "machine": json.loads(machine.to_json()),
-        "software": json.loads(software.to_json()),
-        "software_fingerprint": software.fingerprint,
-    }
-    folder = recording / machine.fingerprint
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / ABOUT
-    if file.exists():
-        if json.loads(file.read_text())["software_fingerprint"] != software.fingerprint:
-            raise SystemExit(f"{folder} was recorded with other software: name another folder.")
-    else:
-        publish(file, lambda out: out.write(json.dumps(content, indent=1).encode()))
-    return folder
-
-
 def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -117,7 +94,7 @@ def main() -> None:
     parser.add_argument("--cells", default="simple_rnn,lstm,gru")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each process pair")
     arguments = parser.parse_args()
-    folder = _machine_folder(arguments.recording)
+    folder = machine_folder(arguments.recording, "rounds of duels, A against A; see scripts/record_rounds.py")
     failures = 0
     with (
         tempfile.TemporaryDirectory() as logs,

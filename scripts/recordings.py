@@ -7,6 +7,7 @@ A recording is a folder with one for each machine, named by the machine's finger
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +18,11 @@ import pandas as pd
 from bench.core.observation import RunMetadata
 from bench.duel.interleaved import ROUNDS, Batching, ProcessGroup
 from bench.duel.record import ROUNDS_FILE
-from bench.duel.rounds import Round, SideRound, rounds_of
+from bench.duel.rounds import ANCHOR, Round, SideRound, rounds_of, side_key
 from bench.duel.sequential import Contrast, Decision
+from bench.host.hardware import read_machine
+from bench.host.software import read_software
+from bench.store.files import publish
 
 ABOUT = "about.json"
 RECORDED_ROUNDS = 8
@@ -83,6 +87,34 @@ def _slowed(side: SideRound, factor: float) -> SideRound:
     return replace(side, batches=tuple(seconds * factor for seconds in side.batches))
 
 
+def machine_folder(recording: Path, what: str) -> Path:
+    """This machine's folder, which says what the machine and its software are; made where it isn't there yet.
+
+    Args:
+        recording: the folder of the recording.
+        what: is recorded, in words.
+
+    Raises:
+        SystemExit: it was recorded with other software.
+    """
+    machine, software = read_machine(), read_software("tensorflow")
+    content = {
+        "what": what,
+        "machine": json.loads(machine.to_json()),
+        "software": json.loads(software.to_json()),
+        "software_fingerprint": software.fingerprint,
+    }
+    folder = recording / machine.fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / ABOUT
+    if file.exists():
+        if json.loads(file.read_text())["software_fingerprint"] != software.fingerprint:
+            raise SystemExit(f"{folder} was recorded with other software: name another folder.")
+    else:
+        publish(file, lambda out: out.write(json.dumps(content, indent=1).encode()))
+    return folder
+
+
 def machines(recording: Path) -> list[Path]:
     """The folders of the machines."""
     return sorted(path.parent for path in recording.glob(f"*/{ABOUT}"))
@@ -126,7 +158,7 @@ def read(recording: Path) -> dict[str, list[Recorded]]:
         raise SystemExit(f"there is no recording in {recording}: make one with scripts/record_rounds.py.")
     pairs: dict[str, list[Recorded]] = {}
     for machine, frame in frames.items():
-        for (cell, _), rows in frame.groupby(["cell", "pair"], sort=True):
+        for (cell, _), rows in frame[frame["side"] != side_key(ANCHOR)].groupby(["cell", "pair"], sort=True):
             pair = Recorded(str(cell), rounds_of(rows.to_dict("records")), float(rows["pair_seconds"].iloc[0]))
             pairs.setdefault(f"{cell} on {machine}", []).append(pair)
     return pairs
