@@ -4,8 +4,9 @@
     python -m scripts.epoch_speeds results/reference/duels/epochs.csv --record STORE STORE …
 
 `--record` adds the epochs from 2 on of stores. An epoch is *slow* here where it used less than four fifths of the cores
-that its configuration mostly uses (the upper quartile over its epochs): its times are not what decides. If nothing but
-the work differed, slow epochs would take no longer; if they did more work, they would take more CPU time.
+that its configuration mostly uses (the upper quartile over its epochs): its times are not what decides. It ended near
+a *pass* of the thread that tunes its iterator (`scripts/record_autotune.py`) where its seconds are 10 (2ⁿ − 1) ms, or
+up to 15 % less: an iterator is made before an epoch's clock starts, and before the validation between.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ import pandas as pd
 from bench.report.document import Column, Document, Table
 from bench.report.markdown import render_markdown
 from bench.store.reader import load
+from scripts.record_autotune import pass_before
 
 SLOW = 0.8
 """The fraction of the configuration's usual cores below which an epoch is slow."""
+
+NEAR = (0.85, 1.04)
+"""An epoch's seconds over those of a pass, where it ended near it."""
 
 CONFIGURATION = ["threads", "cell", "steps"]
 _COLUMNS = [*CONFIGURATION, "run_id", "epoch", "seconds", "cpu_seconds"]
@@ -35,15 +40,15 @@ def epochs_of(store: Path) -> pd.DataFrame:
 
 
 def table(epochs: pd.DataFrame) -> str:
-    """In markdown, a configuration a line; the last two columns are of neighbouring epochs of a run."""
+    """In markdown, a configuration a line."""
     rows = []
     for key, of_case in epochs.groupby(CONFIGURATION, sort=True):
         threads, cell, steps = map(str, key)
         cores = of_case["cpu_seconds"] / of_case["seconds"]
         is_slow = cores < SLOW * cores.quantile(0.75)
         fast, slow = of_case[~is_slow], of_case[is_slow]
-        same_run = of_case["run_id"].eq(of_case["run_id"].shift())
-        before = is_slow.shift(fill_value=False)
+        passes = slow["seconds"].map(lambda seconds: seconds / pass_before(seconds))
+        near = (passes < NEAR[1]) | (passes > 2 * NEAR[0])
         seconds, cpu = ([part[name].median() for part in (fast, slow)] for name in ("seconds", "cpu_seconds"))
         rows.append(
             (
@@ -54,25 +59,16 @@ def table(epochs: pd.DataFrame) -> str:
                 _both(seconds),
                 _both(cpu),
                 _both([cores[~is_slow].median(), cores[is_slow].median()]),
-                f"{1000 * (seconds[1] - seconds[0]) / (200 * int(steps)):.3f}" if len(slow) else "–",
-                _percent(is_slow[same_run & before]),
-                _percent(is_slow[same_run & ~before]),
+                f"{near.sum()} of {len(slow)}",
             )
         )
-    heads = (
-        *("threads", "cell", "steps", "slow epochs", "s, fast → slow", "CPU s", "cores used"),
-        *("ms more a step of the sequence", "slow after slow", "slow after fast"),
-    )
+    heads = ("threads", "cell", "steps", "slow epochs", "s, fast → slow", "CPU s", "cores used", "slow, near a pass")
     columns = tuple(Column(head, left=head in ("threads", "cell")) for head in heads)
     return render_markdown(Document((Table(columns, tuple(rows)),)))
 
 
 def _both(values: list[float]) -> str:
     return " → ".join("–" if value != value else f"{value:.2f}" for value in values)
-
-
-def _percent(slow: pd.Series[bool]) -> str:
-    return f"{100 * slow.mean():.0f} %" if len(slow) else "–"
 
 
 def main() -> None:

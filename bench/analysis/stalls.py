@@ -5,9 +5,9 @@ time of an epoch grows by more than its CPU time does. The rate of wall to CPU t
 threads, so each epoch is held against the other epochs of its run. What is found is remarked and stays in the figures:
 which epochs are measured is never decided by what they took.
 
-Whole runs do the same: with a thread for each core, a process of small operations may keep one core alone busy for as
-long as it lives. Its epochs take longer, and no more CPU time, so that equal runs have two speeds or anything between
-(docs/how-sure.md). Held against each other, the slower runs used fewer cores.
+Whole runs do the same: where most of a run's epochs waited, on TensorFlow for the end of their input pipeline's tuning
+(docs/how-sure.md), it took longer, and no more CPU time, so that equal runs have two speeds or anything between. Held
+against each other, the slower runs used fewer cores.
 """
 
 from __future__ import annotations

@@ -188,6 +188,7 @@ def kernel_refusal(case: Case) -> str | None:
         number_format_refusal(case)
         or double_precision_refusal(case)
         or _deterministic_refusal(case)
+        or _steady_refusal(case)
         or (_cudnn_refusal(case) if case.kernel == "cudnn" else _switch_refusal(case))
         or half_precision_refusal(case)
         or _gaps_refusal(case)
@@ -209,6 +210,12 @@ def runtime_refusal(case: Case) -> str | None:
 def _deterministic_refusal(case: Case) -> str | None:
     if case.deterministic and case.kernel == "xla" and case.backend == "tensorflow":
         return "TensorFlow does not compile with XLA under op determinism: set deterministic=false, or another kernel"
+    return None
+
+
+def _steady_refusal(case: Case) -> str | None:
+    if case.steady and case.backend != "tensorflow":
+        return f"on {case.backend} no epoch waits for the end of an input pipeline's tuning: set steady=false"
     return None
 
 

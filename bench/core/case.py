@@ -121,6 +121,11 @@ class Case:
         default=False,
         doc="whether the backend may use only operations that give the same numbers again, whatever that costs",
     )
+    steady: bool = axis(
+        plural="steady",
+        default=False,
+        doc="whether TensorFlow's input pipeline is left untuned, so that no epoch waits for the end of its tuning",
+    )
     tf32: str = axis(
         plural="tf32",
         default="default",

@@ -13,24 +13,33 @@ from bench.core.case import Case
 from bench.core.units import significant
 from bench.report.values import row_label
 
+_WAITED_FOR = (
+    "On TensorFlow most of it is an epoch that waits, by chance, for the end of its input pipeline's tuning "
+    "(docs/how-sure.md), which none does with `--set steady=true`"
+)
+
 
 def stall_notes(section: Section) -> Iterator[str]:
     """What is known of cores that idled: epochs of a section that stalled, and runs that did with fewer cores."""
     stalls = [f"{row_label(row)} {stalled}" for row in section.rows if (stalled := find_stalls(row.runs))]
     found_lost = zip(section.rows, find_lost_cores([row.runs for row in section.rows]), strict=True)
     lost = [f"{row_label(row)} {cores}" for row, cores in found_lost if cores]
+    waits = any(
+        case.backend == "tensorflow" and not case.steady for case in (row.configuration for row in section.rows)
+    )
     texts = []
     if stalls:
         texts.append(
             "Stalls: epochs whose wall time is at least half as much again as their CPU time explains by the run's "
-            "other epochs, since cores idled: data came late, or one thread worked alone. They are in the figures: "
+            "other epochs, since cores idled: data came late, an iterator ended late, or one thread worked alone. They "
+            "are in the figures: "
             f"{'; '.join(stalls)}."
         )
     if lost:
         texts.append(
             "Runs at several speeds: the slower a run, the fewer cores it used, with as much CPU time: "
-            f"{'; '.join(lost)}. Threads waited for each other, by chance: with `--set threads=1` that is rarer, and "
-            "interleaved ratios, which are medians over neighbouring batches, vary little with it."
+            f"{'; '.join(lost)}. {_WAITED_FOR if waits else 'Threads waited for each other, by chance'}; interleaved "
+            "ratios, which are medians over neighbouring batches, vary little with it."
         )
     if texts:
         yield " ".join(texts)

@@ -24,6 +24,7 @@ History of the schema:
   (`streaming_difference`), and the accuracy that an export costs (`accuracy_lost`); environment variables and
   determinism as axes (`env`, `deterministic`). Only new columns.
 - version 6, 2026-11-27: TF32 as an axis (`tf32`). Only new columns.
+- version 7, 2026-11-28: an untuned input pipeline as an axis (`steady`). Only a new column.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ import pyarrow.parquet as pq
 from bench.core.case import Case
 from bench.core.observation import Observation, RunMetadata
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 UPGRADES: dict[int, Callable[[pa.Table], pa.Table]] = {}
 """By version: the step from a table of it to one of the next version. Columns that are merely new need none: they are

@@ -1,9 +1,12 @@
-"""How long Keras takes to make the iterators of an epoch: a part of the epoch's time that no step needs."""
+"""The iterators of an epoch: how long Keras takes to make them, and TensorFlow's without a thread that tunes them.
+
+Both are parts of the epoch's time that no step needs.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from keras.src.trainers.epoch_iterator import EpochIterator
@@ -47,6 +50,34 @@ class IteratorTimer:
             return _Timed(batches, self)
 
         return get_iterator
+
+
+def leave_untuned() -> None:
+    """Let TensorFlow's iterators have no thread that tunes their parallelism, from now on in this process.
+
+    Such a thread makes a pass after 10, 20, 40 ms and so on. An iterator that is deleted wakes it and waits for its
+    end, but wakes it before the flag is set that it tests: it may sleep on until its next pass is due, up to as long as
+    the iterator has lived (`CancellationManager::StartCancel` and `Model::OptimizeLoop` in tensorflow/core/framework).
+    The batches, and how many threads fetch them, are the same.
+    """
+    import tensorflow as tf
+
+    iterate: Callable[[Any], Iterator[Any]] = tf.data.Dataset.__iter__
+
+    def iterate_untuned(batches: Any) -> Iterator[Any]:
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return iterate(batches.with_options(options))
+
+    tf.data.Dataset.__iter__ = iterate_untuned
+
+
+def are_tuned() -> bool:
+    """Whether an iterator that TensorFlow makes now has that thread."""
+    import tensorflow as tf
+
+    iterator: Any = iter(tf.data.Dataset.range(1))
+    return iterator._dataset.options().autotune.enabled is not False
 
 
 class _Timed:

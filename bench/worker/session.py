@@ -11,6 +11,7 @@ from bench.catalog import dtypes, tf32
 from bench.catalog.dtypes import Dtype
 from bench.core.case import Case
 from bench.worker.backends import BackendAdapter, load_backend
+from bench.worker.iterators import leave_untuned
 
 
 def preload(backend: str) -> None:
@@ -31,6 +32,8 @@ def start_session(case: Case) -> BackendAdapter:
     backend.configure(case.device, case.threads)
     if case.deterministic:
         backend.make_deterministic()
+    if case.steady:
+        leave_untuned()
     if case.tf32 != tf32.DEFAULT:
         backend.allow_tf32(case.tf32 == "on")
     return backend

@@ -98,6 +98,7 @@ BY_MEANING = (
     "steps that are padding are masked, and a stream has no padding",
     "TF32 is a format of an NVIDIA GPU's tensor cores",
     "TF32 stands in for float32",
+    "no epoch waits for the end of an input pipeline's tuning",  # the pipeline is tf.data's
     "ONNX Runtime only does inference",
     "LiteRT only does inference",
 )

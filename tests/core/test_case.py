@@ -37,6 +37,7 @@ def test_the_defaults_are_the_protocols_and_never_change() -> None:
         "dtype": "float32",
         "threads": 0,
         "deterministic": False,
+        "steady": False,
         "tf32": "default",
         "env": "none",
         "runtime": "keras",

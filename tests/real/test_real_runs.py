@@ -144,14 +144,20 @@ def test_the_same_seed_gives_the_same_losses_in_another_process(
     assert losses["auto"] == losses["generic"] > 1
 
 
-def test_a_run_has_its_variables_and_determinism_and_the_record_shows_both(tmp_path: Path) -> None:
+def test_a_run_has_its_variables_determinism_and_untuned_input_and_the_record_shows_each(tmp_path: Path) -> None:
     options = ("--set", "cells=gru", "--set", "deterministic=true", "--set", "env.TF_ENABLE_ONEDNN_OPTS=0")
-    done = bench("run", *TINY, *options, "--results", str(tmp_path))
+    done = bench("run", *TINY, *options, "--set", "steady=false,true", "--results", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    run = load([tmp_path], warn=pytest.fail).iloc[0]
-    assert (run["env"], run["deterministic"]) == ("TF_ENABLE_ONEDNN_OPTS=0", True)
-    assert json.loads(str(run["extra_json"]))["op_determinism"] is True
-    assert ["TF_ENABLE_ONEDNN_OPTS", "0"] in json.loads(str(run["software_json"]))["settings"]
+    frame = load([tmp_path], warn=pytest.fail)
+    runs = {bool(run["steady"]): run for _, run in frame[frame["phase"] == "run"].iterrows()}
+    for run in runs.values():
+        assert (run["env"], run["deterministic"]) == ("TF_ENABLE_ONEDNN_OPTS=0", True)
+        assert json.loads(str(run["extra_json"]))["op_determinism"] is True
+        assert ["TF_ENABLE_ONEDNN_OPTS", "0"] in json.loads(str(run["software_json"]))["settings"]
+    assert json.loads(str(runs[True]["extra_json"]))["input_tuned"] is False
+    assert "input_tuned" not in json.loads(str(runs[False]["extra_json"]))
+    losses = frame[frame["phase"] == "evaluate"].set_index("steady")["loss"]
+    assert losses[True] == losses[False]  # the same batches, computed alike
 
 
 def test_the_table_is_printed_with_the_kernel_that_ran(

@@ -51,6 +51,7 @@ device text required
 dtype text required
 threads int64 required
 deterministic bool required
+steady bool required
 tf32 text required
 env text required
 runtime text required

@@ -18,6 +18,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from bench.core.metric import STREAMING
 from bench.core.protocol import MEMORY_LIMIT, FailedRun
+from bench.worker import iterators
 from bench.worker.evidence.canonical import graph_digest
 from bench.worker.evidence.card_kernels import LINE, PLANE, CardKernel, add_kernels, profile_cards
 from bench.worker.evidence.marks import mark_calls
@@ -161,6 +162,7 @@ class TensorFlowBackend:
             "op_determinism": is_op_determinism_enabled(),
             "memory_limit_bytes": _memory_limit_bytes(),
             "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+            **({} if iterators.are_tuned() else {"input_tuned": False}),
             "cudnn_version": build.get("cudnn_version"),
             "cuda_version": build.get("cuda_version"),
         }

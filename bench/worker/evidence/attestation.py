@@ -176,6 +176,8 @@ def _of_settings(case: Case, settings: Mapping[str, Any]) -> list[str]:
     ]
     if case.deterministic and settings.get("op_determinism") is False:
         problems.append(f"asked for deterministic=true, but {case.backend} reads back that it isn't")
+    if case.steady and settings.get("input_tuned") is not False:
+        problems.append(f"asked for steady=true, but {case.backend} reads back that its input pipeline is tuned")
     if case.tf32 != tf32.DEFAULT and settings.get("tf32") is not (case.tf32 == "on"):
         problems.append(f"asked for tf32={case.tf32}, but {case.backend} reads back {settings.get('tf32')}")
     threads = settings["threads"]
