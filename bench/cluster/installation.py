@@ -12,11 +12,23 @@ import bench
 from bench.catalog import factories as users_modules
 from bench.catalog import variables
 from bench.host.checkout import COMMIT_FILE, program_commit
+from bench.host.environments import built_environment
 from bench.host.fingerprint import differences
 from bench.host.software import Software, SoftwareKey, read_software
 
 PROVISION = "start the nodes with the driver's environment, or let `--provision` build it there"
 """The way out where a node has other software than the driver."""
+
+
+def _way_out() -> str:
+    folder = built_environment()
+    if folder is None:
+        return PROVISION
+    return (
+        f"this is the environment that was built in {folder}, of what is installed where the command is given, but for "
+        f"packages from files of that machine: install those from an index there, or remove this folder if it was "
+        f"changed since"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +110,7 @@ def disagreements(driver: Installation, node: Installation) -> tuple[str, ...]:
 def _program_disagreements(driver: Installation, node: Installation) -> list[str]:
     if driver.program.content == node.program.content:
         return []
-    return [f"the program differs: bench {driver.program} → {node.program}; {PROVISION}"]
+    return [f"the program differs: bench {driver.program} → {node.program}; {_way_out()}"]
 
 
 def _software_disagreements(driver: Installation, node: Installation) -> list[str]:
@@ -109,7 +121,7 @@ def _software_disagreements(driver: Installation, node: Installation) -> list[st
             facts[f"software of {key.backend}: unknown"] = None
         else:
             facts.update(dict.fromkeys(differences(expected, present)))
-    return [f"the software differs: {fact}; {PROVISION}" for fact in facts]
+    return [f"the software differs: {fact}; {_way_out()}" for fact in facts]
 
 
 def _code(driver: Installation, node: Installation) -> list[str]:

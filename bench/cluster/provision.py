@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 from bench.catalog.cache import default_cache
 from bench.core.case import digest
+from bench.core.errors import UsageError
 from bench.host.environments import build_environment, installed_lock
+
+_WHERE_IT_IS_SET = (
+    "What uv needs there (an index that it reaches: UV_INDEX, UV_FIND_LINKS), and the folder of the environment "
+    "(BENCH_CACHE_DIR), are set where `ray start` is called on that machine."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,5 +72,8 @@ def equip(provision: Provision) -> Equipped:
     # uv may not know of the interpreter that runs here, and would fetch one
     python = sys.executable if platform.python_version() == provision.python else provision.python
     cache = default_cache() / "environments"
-    path = build_environment(provision.lock, provision.digest, python, cache, what, lambda text: None)
+    try:
+        path = build_environment(provision.lock, provision.digest, python, cache, what, lambda text: None)
+    except UsageError as error:
+        raise UsageError(f"{error}\n  {_WHERE_IT_IS_SET}") from error
     return Equipped(str(path))

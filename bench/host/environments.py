@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from bench.core.errors import UsageError, system_refusal
 _SHOWN_LINES = 6
 """The last lines that uv printed, which an error quotes."""
 
+_COMPLETE = "complete"
+"""The file that marks an environment as whole."""
 PROGRAM = "rnn-bench"
 """The distribution of this program, which a lock doesn't name: its copies travel as files."""
 
@@ -39,37 +42,61 @@ def build_environment(lock: str, key: str, python: str, cache: Path, what: str, 
         UsageError: it can't be built; the message has what uv printed, or what the system refuses.
     """
     folder = cache / key
-    interpreter, complete = folder / "bin" / "python", folder / "complete"
+    interpreter, complete = folder / "bin" / "python", folder / _COMPLETE
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with folder.with_suffix(".lock").open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            if not complete.exists():
-                shutil.rmtree(folder, ignore_errors=True)
+            # the interpreter is a link: the Python that it was built with may have been removed since
+            if not (complete.exists() and interpreter.exists()):
                 report(f"building {what} in {folder}")
-                run_uv(what, "venv", "-q", "--python", python, str(folder))
-                requirements = folder / "lock.txt"
-                requirements.write_text(lock, encoding="utf-8")
-                run_uv(what, "pip", "install", "-q", "--no-deps", "--python", str(interpreter), "-r", str(requirements))
-                complete.touch()
+                try:
+                    _build(folder, lock, python, what, held.fileno())
+                    complete.touch()
+                finally:  # a part of an environment would fill a disk for nothing
+                    if not complete.exists():
+                        shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise system_refusal(error, f"cannot build {what} in {cache}") or error from error
+        refusal = system_refusal(error, f"cannot build {what} in {cache}", "set BENCH_CACHE_DIR to another folder")
+        raise refusal or error from error
     return interpreter
 
 
-def run_uv(what: str, *arguments: str) -> str:
+def _build(folder: Path, lock: str, python: str, what: str, held: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    run_uv(what, "venv", "-q", "--python", python, str(folder), held=held)
+    requirements = folder / "lock.txt"
+    requirements.write_text(lock, encoding="utf-8")
+    interpreter = str(folder / "bin" / "python")
+    run_uv(what, "pip", "install", "-q", "--no-deps", "--python", interpreter, "-r", str(requirements), held=held)
+    os.sync()  # else a power cut could leave the mark that it is complete, and not what was installed
+
+
+def built_environment() -> Path | None:
+    """The folder of the environment that this process runs in, if `build_environment` has made it."""
+    folder = Path(sys.prefix)
+    return folder if (folder / _COMPLETE).exists() else None
+
+
+def run_uv(what: str, *arguments: str, held: int | None = None) -> str:
     """Run uv, and give what it printed.
 
     Args:
         what: how messages call the environment that is worked on.
         arguments: uv's command and its options.
+        held: the descriptor of a lock that uv holds as well: killed, this process leaves a uv that goes on writing.
 
     Raises:
         UsageError: uv isn't here, or fails.
     """
     # a user's own settings of uv stay in force (an index, a cache), but not those of the project he stands in
     done = subprocess.run(
-        [_uv(what), *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, env=os.environ
+        [_uv(what), *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ,
+        pass_fds=() if held is None else (held,),
     )
     if done.returncode:
         printed = "\n  ".join(done.stderr.strip().splitlines()[-_SHOWN_LINES:])

@@ -62,6 +62,19 @@ def test_what_differs_is_named_with_both_values_and_the_way_out(changes: dict[st
     assert "--provision" in sentence or "folder where the command is given" in sentence
 
 
+def test_an_environment_that_was_built_for_the_driver_has_another_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "complete").touch()
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    (sentence,) = disagreements(DRIVER, replace(DRIVER, software={TENSORFLOW: replace(SOFTWARE, keras="3.12.0")}))
+    assert sentence.startswith(
+        "the software differs: keras: 3.15.1 → 3.12.0; this is the environment that was built in"
+    )
+    assert f"{tmp_path}, of what" in sentence
+    assert "--provision" not in sentence
+
+
 def test_a_fact_of_all_backends_is_named_once() -> None:
     torch = SoftwareKey("torch", "none")
     driver = replace(DRIVER, software={TENSORFLOW: SOFTWARE, torch: SOFTWARE})
