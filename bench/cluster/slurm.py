@@ -93,8 +93,10 @@ RAY_AUTH_TOKEN="$(od -An -N32 -tx1 /dev/urandom | tr -d ' \\n')"
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT={_JOIN_SECONDS}
 address="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p):$(({_FIRST_PORT} + SLURM_JOB_ID % {_PORTS}))"
-# not bound to the one processor that a task gets by default: a node's runs use all of it
-srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --cpu-bind=none --no-kill --kill-on-bad-exit=0 \\
+# export: else Ray has no token on the nodes where sbatch exports nothing; cpu-bind: not bound to the one
+# processor that a task gets by default, since a node's runs use all of it
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --export=ALL --cpu-bind=none \\
+    --no-kill --kill-on-bad-exit=0 \\
     ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" -- \\
     {shlex.join(["bench", "run", *job.arguments, "--on", "ray"])} --address "$address"
 """

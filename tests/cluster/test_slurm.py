@@ -36,6 +36,7 @@ DIRECTIVES = {
 SRUN = {
     "--nodes": r"\d+",
     "--ntasks": r"\d+",
+    "--export": r"ALL",
     "--cpu-bind": r"none",
     "--no-kill": r"",
     "--kill-on-bad-exit": r"[01]",
@@ -111,6 +112,7 @@ def test_ray_is_started_on_every_node_with_a_token_and_bench_on_the_first(tmp_pa
     for word in words[:start]:
         name, _, value = word.partition("=")
         assert re.fullmatch(SRUN[name], value), name
+    assert "--export=ALL" in words[:start], "a user's or site's --export=NONE would leave the nodes without the token"
     assert words[start:] == [
         *("ray", "symmetric-run", "--address", "n3:20321", "--min-nodes", "3", "--"),
         *("bench", "run", "quick", "--set", "seeds=0..9", "--results", "it's here", "--on", "ray"),
