@@ -77,6 +77,7 @@ class CampaignDriver:
         self._shared = shared
         self._shared_boots: set[str] = set()
         self._first_checks = True
+        self._reported_late_checks = False
         self._time = TimeLeft(())
         self._total = self._done = 0
         self._note_once = functools.cache(reporter.note)
@@ -143,6 +144,7 @@ class CampaignDriver:
                 node = ClusterNode(identity, unique_name(host, taken), self._clock())
                 self._nodes[identity] = node
                 self._start(node)
+        self._report_late_checks()
         self._check_that_some_measure()
 
     def _start(self, node: ClusterNode) -> None:
@@ -165,8 +167,31 @@ class CampaignDriver:
         if self._clock() - self._without_nodes_since >= (2 * REFRESH_SECONDS if kept else PATIENCE_SECONDS):
             reasons = "".join(f"\n  {node.name} is {node.state}: {node.reason}" for node in kept)
             raise UsageError(
-                f"no node of the cluster can measure{':' + reasons if reasons else '.'}\nWhat is finished is kept: "
+                f"no node of the cluster can measure:{reasons or self._without_nodes()}\nWhat is finished is kept: "
                 f"mend that, or add a node, and give the command again."
+            )
+
+    def _without_nodes(self) -> str:
+        if self._nodes:
+            return " all have left it."
+        return (
+            " none has processors for Ray (`ray start --num-cpus`) or a measuring slot "
+            "(`--resources '{\"bench_slot\": 1}'`)."
+        )
+
+    def _report_late_checks(self) -> None:
+        """Ray has no word for a process that waits for its processors: they may be another campaign's."""
+        late = [
+            node.name
+            for node in self._nodes.values()
+            if node.state is NodeState.CHECKING and self._clock() - node.since > PATIENCE_SECONDS
+        ]
+        if late and not self._reported_late_checks:
+            self._reported_late_checks = True
+            more = f" and {len(late) - 3} more" if len(late) > 3 else ""
+            self._reporter.note(
+                f"still waiting for {', '.join(late[:3])}{more}: another campaign may have the processors or the "
+                f"measuring slot (`ray status` shows what is in use), or what is lacking there is being sent or built"
             )
 
     def _lose(self, node: ClusterNode, reason: str) -> None:

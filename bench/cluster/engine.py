@@ -28,6 +28,9 @@ CLUSTER_FINGERPRINT = digest("a cluster of Ray")
 """What stands for a machine in the identity of a campaign on a cluster: each run has its own, and the driver may be on
 any."""
 _MOST_LOCAL_NODES = 16
+_HOST_AND_PORT = re.compile(r"(?:\[[\da-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+_RUNNING_HERE = "auto"
+"""What Ray takes for the cluster that was started on this machine."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class ClusterAddress:
         """Read the options `--on` and `--address`.
 
         Raises:
-            UsageError: `--on` names no cluster, or there is no address.
+            UsageError: `--on` names no cluster, or there is no address, or one that is none.
         """
         if on == "ray":
             origin = address or os.environ.get(ADDRESS, "")
@@ -52,6 +55,7 @@ class ClusterAddress:
                     f"--on ray needs the address of a cluster: --address HOST:PORT, or {ADDRESS}. `ray-local:2` starts "
                     f"one of two nodes on this machine, to try it."
                 )
+            _check_form(origin, f"--address {address}" if address else f"{ADDRESS}={origin}")
             return cls(address=origin)
         match = re.fullmatch(r"ray-local:(\d+)", on)
         if match is None or not 1 <= int(match[1]) <= _MOST_LOCAL_NODES:
@@ -87,6 +91,15 @@ class ClusterAddress:
                 yield address
         else:
             yield self.address
+
+
+def _check_form(address: str, origin: str) -> None:
+    match = _HOST_AND_PORT.fullmatch(address)
+    if address != _RUNNING_HERE and (match is None or not 0 < int(match[1]) < 1 << 16):
+        raise UsageError(
+            f"{origin} is no address of a cluster's head: write HOST:PORT, as `ray start --head` prints it (the port "
+            f"is 6379, if none was given there; neither ray:// nor the dashboard's)."
+        )
 
 
 @dataclass(frozen=True)

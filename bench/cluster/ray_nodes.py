@@ -82,9 +82,10 @@ class RayNodes:
         self._head_is_gone = False
         self._address, self._provision, self._process = address, provision, process or NodeProcess
         self._head = address
+        self._unreachable = ""
         self._left = threading.Event()
         if not self._head_can_be_reached():
-            raise self._not_joined("nothing listens there")  # Ray would try for a quarter of an hour
+            raise self._not_joined(self._unreachable)  # Ray would try for a quarter of an hour
         threading.Thread(target=self._watch_head, name="head", daemon=True).start()
         self._connect()
         self._sent = {name: self._ray.put(content) for name, content in sent.items()}
@@ -107,7 +108,7 @@ class RayNodes:
             )
         except Exception as error:  # Ray raises its own, of many kinds, and the last line has the reason
             self._left.set()
-            raise self._not_joined(str(error).strip().splitlines()[-1]) from None
+            raise self._not_joined(_why_not_joined(error)) from None
 
         # Ray prints, among the results, that a node has died, with its last log: what has died is reported here
         self._ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
@@ -118,8 +119,8 @@ class RayNodes:
     def _not_joined(self, reason: str) -> UsageError:
         return UsageError(
             f"cannot join the Ray cluster at {self._address} ({reason}): start it (`ray start --head` on one machine), "
-            f"give this command on one of its machines, with its token in RAY_AUTH_TOKEN where it wants one, and name "
-            f"it with --address or {ADDRESS}."
+            f"give this command on one of its machines, with the same Ray and Python, and its token where it wants one "
+            f"(RAY_AUTH_MODE=token RAY_AUTH_TOKEN=…), and name it with --address or {ADDRESS}."
         )
 
     def __enter__(self) -> RayNodes:
@@ -176,7 +177,9 @@ class RayNodes:
             return True  # a name that Ray resolves when it connects
         try:
             socket.create_connection((host.strip("[]"), int(port)), _HEAD_SECONDS).close()
-        except OSError:
+        except OSError as error:
+            no_name = isinstance(error, socket.gaierror)
+            self._unreachable = f"the name {host} is not known here" if no_name else "nothing listens there"
             return False
         return True
 
@@ -295,6 +298,14 @@ def _end_without_leaving() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ExitCode.USAGE)
+
+
+def _why_not_joined(error: Exception) -> str:
+    """What Ray has to report of a cluster that cannot be joined, without its advice."""
+    text = str(getattr(error, "message", None) or error).strip()
+    if "Version mismatch" in text:  # the cluster's versions and the driver's, a line each
+        return " ".join(text.split())
+    return text.splitlines()[-1] if text else type(error).__name__
 
 
 def _last_line(error: Exception) -> str:

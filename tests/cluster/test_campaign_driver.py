@@ -300,9 +300,26 @@ def test_where_no_node_may_measure_the_user_learns_why(campaigns: Campaigns) -> 
 
 def test_a_cluster_without_nodes_is_waited_for_and_not_for_ever(campaigns: Campaigns) -> None:
     cluster = FakeCluster({})
-    with pytest.raises(UsageError, match="no node of the cluster can measure"):
+    with pytest.raises(
+        UsageError, match=r"no node of the cluster can measure: none has processors for Ray \(`ray start"
+    ):
         campaigns.run(cluster)
     assert PATIENCE_SECONDS <= cluster.now < 2 * PATIENCE_SECONDS
+
+
+def test_where_all_nodes_have_left_the_user_learns_it(campaigns: Campaigns) -> None:
+    with pytest.raises(UsageError, match="no node of the cluster can measure: all have left it"):
+        campaigns.run(FakeCluster({"a": FakeNode(leaves_in_run=2)}))
+
+
+def test_nodes_whose_processors_are_taken_are_waited_for_and_named(campaigns: Campaigns) -> None:
+    taken = {f"n{number}": FakeNode(host=f"n{number}", checked_after=3 * PATIENCE_SECONDS) for number in range(4)}
+    campaigns.run(FakeCluster({"a": FakeNode(seconds=4 * PATIENCE_SECONDS), **taken}))
+    late = [note for note in campaigns.record.notes if "still waiting" in note]
+    assert [note.partition(": another campaign may have")[0] for note in late] == [
+        "still waiting for n0, n1, n2 and 1 more"
+    ]
+    assert campaigns.problems() == []
 
 
 def test_nodes_on_one_machine_are_marked_and_are_not_compared_with_one_that_is_alone(campaigns: Campaigns) -> None:

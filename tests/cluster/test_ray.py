@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from bench import store
 from bench.cli.options import check_cluster_options
 from bench.cluster import ray_nodes
 from bench.cluster.engine import ClusterAddress
+from bench.cluster.local_cluster import LOOPBACK
 from bench.cluster.node import SHARED
 from bench.cluster.ray_nodes import RayNodes
 from bench.core.errors import ExitCode, UsageError
@@ -37,6 +38,16 @@ def raylets(bench: BenchProcess) -> list[psutil.Process]:
     """Those of a command's cluster, the head's first: it was started first."""
     found = [process for process in bench.marked() if process.name() == "raylet"]
     return sorted(found, key=lambda process: process.create_time())
+
+
+def listening(processes: Iterable[psutil.Process]) -> set[str]:
+    """The addresses on which these processes take connections."""
+    addresses = set()
+    for process in processes:
+        with suppress(psutil.Error):
+            connections = process.net_connections("tcp")
+            addresses |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+    return addresses
 
 
 def wait_until(condition: Callable[[], bool], bench: BenchProcess) -> None:
@@ -62,6 +73,7 @@ def test_a_node_and_then_the_driver_are_killed_and_each_case_is_measured_once(tm
         head, second = raylets(bench)
         nodes = [each for each in bench.marked() if "NodeProcess" in BenchProcess.command_line(each)]
         assert {each.nice() for each in nodes} == {head.nice()}, "runs don't come behind all else"
+        assert listening(bench.marked()) == {LOOPBACK}, "nobody else reaches what is started here"
         logs = re.findall(r"/tmp/bench-ray-\w+\.scratch", " ".join(head.cmdline()))[0]
         for process in (*second.children(recursive=True), second):  # as where a machine dies
             with suppress(psutil.Error):
@@ -93,6 +105,40 @@ def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch: pytest
         with pytest.raises(UsageError, match=rf"cannot join the Ray cluster at {address} \(nothing listens there\)"):
             RayNodes(address, {})
 
+    def unknown(*_: object) -> None:
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "create_connection", unknown)
+    with pytest.raises(UsageError, match=r"at n1:6379 \(the name n1 is not known here\)"):
+        RayNodes("n1:6379", {})
+
+
+class AdvisingError(Exception):
+    """As Ray's `AuthenticationError`, whose text has an address to read on."""
+
+    message = "no token was found"
+
+    def __str__(self) -> str:
+        return f"{self.message}. See https://x"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            RuntimeError(
+                "Version mismatch: The cluster was started with:\n    Ray: 2.49.0\n    Python: 3.11.7\nThis one:\n"
+            ),
+            "Version mismatch: The cluster was started with: Ray: 2.49.0 Python: 3.11.7 This one:",
+        ),
+        (ConnectionError("first\nfailed to connect\n"), "failed to connect"),
+        (AdvisingError(), "no token was found"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_why_a_cluster_is_not_joined_is_told_in_a_line(error: Exception, reason: str) -> None:
+    assert ray_nodes._why_not_joined(error) == reason
+
 
 def test_without_an_address_or_a_cluster_the_user_learns_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -104,9 +150,16 @@ def test_without_an_address_or_a_cluster_the_user_learns_the_way_out(monkeypatch
     ):
         with pytest.raises(UsageError, match=way_out):
             ClusterAddress.parse(on, address)
-    assert ClusterAddress.parse("ray", "a:1").address == "a:1"
+    for address in ("a:1", "auto", "[::1]:6379"):
+        assert ClusterAddress.parse("ray", address).address == address
+    for address in ("n1", "n1:", ":6379", "ray://n1:10001", "http://n1:8265", "n1:0", "n1:65536", "local", "n 1:6379"):
+        with pytest.raises(UsageError, match=rf"^--address {address} is no address of a cluster's head: write HOST:PO"):
+            ClusterAddress.parse("ray", address)
     monkeypatch.setenv("RAY_ADDRESS", "b:2")
     assert ClusterAddress.parse("ray", None).address == "b:2"
+    monkeypatch.setenv("RAY_ADDRESS", "b")
+    with pytest.raises(UsageError, match=r"^RAY_ADDRESS=b is no address"):
+        ClusterAddress.parse("ray", None)
     with pytest.raises(UsageError, match="add --on ray"):
         check_cluster_options(None, "a:1", {})
     with pytest.raises(UsageError, match="--cpus and --on exclude each other"):

@@ -26,6 +26,8 @@ class FakeNode:
     machine: Machine = LAPTOP
     seconds: float = 10.0
     """What a run takes."""
+    checked_after: float = 1.0
+    """What its check takes."""
     host: str = "host"
     boot: str = ""
     """Empty: a machine of its own."""
@@ -77,7 +79,7 @@ class FakeCluster:
         facts = NodeFacts(
             boot=fake.boot or f"boot of {node}", lock=fake.lock, machine=fake.machine, refusals=fake.refusals
         )
-        self._after(1.0, Admitted(node, facts))
+        self._after(fake.checked_after, Admitted(node, facts))
 
     def measure(self, node: str, order: RunOrder) -> None:
         fake = self.nodes[node]
