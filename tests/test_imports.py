@@ -25,6 +25,7 @@ OWN_FRAMEWORKS = {
     "backends.jax": {"jax", "jaxlib"},
     "backends.torch": {"torch"},
     "backends.torch_compile": {"torch"},
+    "iterators": {"tensorflow"},
     "runtimes.torch_nn": {"torch"},
     "runtimes.keras_layout": {"torch"},
     "runtimes.onnx": {"tensorflow", "onnx", "onnxruntime", "tf2onnx"},
