@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.cli.progress import CampaignProgress, result_words
-from bench.cluster.node_state import ClusterNode, NodeState
+from bench.cluster.node_state import ClusterNode
 from bench.core.case import Status
 from bench.plan.plan import ScheduledCase
 from bench.report.values import count, duration, printable
@@ -58,7 +58,7 @@ class ClusterProgress(CampaignProgress):
         return Group(self._whole(), self._node_table())
 
     def _whole(self) -> Table:
-        measuring = sum(node.state is NodeState.MEASURING for node in self._nodes)
+        measuring = sum(node.busy for node in self._nodes)
         line = Table.grid(padding=(0, 1), expand=True)
         for ratio in (None, None, 1, None):
             line.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)

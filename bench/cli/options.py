@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import completion
+from bench.cluster.slot import Slot
 from bench.core.errors import NoVerdictError, UsageError
 from bench.store.objects import store_path
 
@@ -110,6 +111,11 @@ AddressOption = Annotated[
     str | None, typer.Option("--address", metavar="HOST:PORT", help="The cluster's address; RAY_ADDRESS if not given.")
 ]
 
+SlotOption = Annotated[
+    Slot,
+    typer.Option("--slot", help="What a run on a cluster has to itself: a machine, or a GPU beside runs on others."),
+]
+
 JoinOption = Annotated[
     str,
     typer.Option(
@@ -141,17 +147,22 @@ def measured(results: Sequence[Path] | None) -> list[Path]:
     return [LOCAL_RESULTS]
 
 
-def check_cluster_options(on: str | None, address: str | None, local: Mapping[str, object]) -> None:
+def check_cluster_options(
+    on: str | None, address: str | None, local: Mapping[str, object], slot: Slot = Slot.MACHINE
+) -> None:
     """Refuse options that don't go together.
 
     Args:
         on: the value of `--on`.
         address: the value of `--address`.
         local: options that are about this machine, with their values.
+        slot: the value of `--slot`.
 
     Raises:
-        UsageError: `--address` without `--on`, or `--on` with an option that is about this machine.
+        UsageError: `--address` or `--slot gpu` without `--on`, or `--on` with an option that is about this machine.
     """
+    if on is None and slot is Slot.GPU:
+        raise UsageError("--slot gpu is about the nodes of a cluster, and none is named: add --on ray, or ray-local:1.")
     if on is None and address is not None:
         raise UsageError(f"--address {address} names a cluster that nothing is measured on: add --on ray.")
     for option, value in local.items():

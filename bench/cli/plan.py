@@ -17,10 +17,12 @@ from bench.cli.options import (
     OrderOption,
     ResultsOption,
     SetOption,
+    SlotOption,
     SuiteArgument,
     check_cluster_options,
 )
 from bench.cli.output import put
+from bench.cluster.slot import Slot
 from bench.core.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def plan(
     ] = None,
     on: OnOption = None,
     address: AddressOption = None,
+    slot: SlotOption = Slot.MACHINE,
 ) -> None:
     """What would run, in which order, how long it would take, and what is left out and why.
 
@@ -54,14 +57,14 @@ def plan(
     from bench.catalog import device_profiles
     from bench.plan.prepare import prepare
 
-    check_cluster_options(on, address, {"--for": card})
+    check_cluster_options(on, address, {"--for": card}, slot)
     profile = None if card is None else device_profiles.find(card)
     prepared = prepare(suite, overrides, order_seed, profile=profile)
     if on is not None:
         from bench.cluster.engine import ClusterAddress
 
-        prepared = ClusterAddress.parse(on, address).planned(prepared)
-    show_plan(prepared, results, fmt, every=every, on=on, address=address)
+        prepared = ClusterAddress.parse(on, address, slot).planned(prepared)
+    show_plan(prepared, results, fmt, every=every, on=on, address=address, slot=slot)
 
 
 def show_plan(
@@ -72,6 +75,7 @@ def show_plan(
     every: bool,
     on: str | None = None,
     address: str | None = None,
+    slot: Slot = Slot.MACHINE,
     data_dir: Path | None = None,
 ) -> None:
     """Print a plan, and the campaign of it that is unfinished; leaves with the code 3 when nothing can run here."""
@@ -85,7 +89,7 @@ def show_plan(
         from bench.cluster.outlook import cluster_outlook
 
         fingerprint = CLUSTER_FINGERPRINT
-        outlook = cluster_outlook(ClusterAddress.parse(on, address), plan, prepared.machine)
+        outlook = cluster_outlook(ClusterAddress.parse(on, address, slot), plan, prepared.machine)
     if (results / "campaigns").is_dir():
         from bench.run.status import unfinished_campaign
 

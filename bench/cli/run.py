@@ -22,12 +22,14 @@ from bench.cli.options import (
     OrderOption,
     ResultsOption,
     SetOption,
+    SlotOption,
     SuiteArgument,
     check_cluster_options,
 )
 from bench.cli.output import notify
 from bench.cli.plan import show_plan
 from bench.cli.precision import OVERRIDES, PrecisionRule, check_overrides, read_targets
+from bench.cluster.slot import Slot
 from bench.core.errors import ExitCode, UsageError
 from bench.report.values import count, duration
 from bench.run.server import Isolation
@@ -84,6 +86,7 @@ def run(
     ] = 0.0,
     on: OnOption = None,
     address: AddressOption = None,
+    slot: SlotOption = Slot.MACHINE,
     provision: Annotated[
         bool,
         typer.Option(
@@ -116,7 +119,7 @@ def run(
         raise UsageError(f"--minutes {minutes:g} is no time: write minutes, as in --minutes 8.")
     if not 0 <= interleave < math.inf:
         raise UsageError(f"--interleave {interleave:g} is no time: write minutes, as in --interleave 10.")
-    check_cluster_options(on, address, {"--cpus": cpus, "--join": join, "--interleave": interleave})
+    check_cluster_options(on, address, {"--cpus": cpus, "--join": join, "--interleave": interleave}, slot)
     if provision and on is None:
         raise UsageError("--provision equips the nodes of a cluster, and none is named: add --on ray.")
     pinned = parse_cpus(cpus)
@@ -128,15 +131,15 @@ def run(
     if on is not None:
         from bench.cluster.engine import ClusterAddress
 
-        prepared = ClusterAddress.parse(on, address).planned(prepared)
+        prepared = ClusterAddress.parse(on, address, slot).planned(prepared)
     if dry_run:
-        show_plan(prepared, results, fmt, every=False, on=on, address=address, data_dir=data_dir)
+        show_plan(prepared, results, fmt, every=False, on=on, address=address, slot=slot, data_dir=data_dir)
         return
 
     from bench.run import session
 
     stopping = PrecisionRule(targets, results, notify) if targets else None
-    progress, engine = _reporter_and_engine(on, address, provision)
+    progress, engine = _reporter_and_engine(on, address, slot, provision)
     settings = session.SessionSettings(
         results=results,
         command=_command(sys.argv[1:]),
@@ -170,7 +173,7 @@ def run(
 
 
 def _reporter_and_engine(
-    on: str | None, address: str | None, provision: bool
+    on: str | None, address: str | None, slot: Slot, provision: bool
 ) -> tuple[CampaignProgress, RayEngine | None]:
     """What reports the progress, and what does the runs; no engine where that is this machine."""
     if on is None:
@@ -182,7 +185,7 @@ def _reporter_and_engine(
     from bench.cluster.provision import provision_of_driver
 
     progress = ClusterProgress(sys.stderr)
-    cluster = ClusterAddress.parse(on, address)
+    cluster = ClusterAddress.parse(on, address, slot)
     return progress, RayEngine(cluster, progress, provision_of_driver(notify) if provision else None)
 
 

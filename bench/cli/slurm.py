@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import LOCAL_RESULTS, OrderOption, ResultsOption, SetOption, SuiteArgument
+from bench.cli.options import LOCAL_RESULTS, OrderOption, ResultsOption, SetOption, SlotOption, SuiteArgument
 from bench.cli.output import notify
-from bench.core.errors import NoVerdictError
+from bench.cluster.slot import Slot
+from bench.core.errors import NoVerdictError, UsageError
 from bench.report.values import count, duration, printable_lines
 
 
@@ -27,6 +28,7 @@ def slurm(
     gpus: Annotated[
         int, typer.Option("--gpus", metavar="N", min=0, help="GPUs of each node to ask for; 0 for none.")
     ] = 0,
+    slot: SlotOption = Slot.MACHINE,
 ) -> None:
     """Print an sbatch script that measures a suite on the nodes of a SLURM cluster, with Ray.
 
@@ -46,6 +48,8 @@ def slurm(
 
     # the machine where the job is submitted seldom has what its nodes have: on a GPU, everything is planned for
     prepared = prepare(suite, overrides, order_seed, profile=ANY_GPU if gpus else None)
+    if slot is Slot.GPU:
+        _check_slots(gpus, prepared.suite.values("devices"))
     plan = prepared.plan()
     if not plan.scheduled:
         reasons = [f"{names}: {reason}" for reason, names in excluded_by_reason(plan)]
@@ -53,10 +57,10 @@ def slurm(
     estimates: defaultdict[int, float] = defaultdict(float)
     for scheduled in plan.scheduled:
         estimates[scheduled.block] += estimate_seconds(scheduled.case)
-    limit = limit_seconds(estimates, nodes)
+    limit = limit_seconds(estimates, nodes, gpus if slot is Slot.GPU else 1)
     job = SlurmJob(
         suite=plan.suite,
-        arguments=_arguments(suite, overrides or (), results, order_seed),
+        arguments=_arguments(suite, overrides or (), results, order_seed, slot),
         folder=Path.cwd(),
         programs=Path(sys.executable).parent,
         nodes=nodes,
@@ -70,11 +74,23 @@ def slurm(
     typer.echo(printable_lines(sbatch_script(job)), nl=False)
 
 
-def _arguments(suite: str, overrides: Iterable[str], results: Path, order_seed: int) -> list[str]:
+def _check_slots(gpus: int, devices: Iterable[str]) -> None:
+    """Refuse a slot for each GPU where the job or the suite has none for it."""
+    if not gpus:
+        raise UsageError("--slot gpu needs nodes with GPUs: add --gpus N, as many as each node has.")
+    if wrong := [device for device in devices if device != "gpu:0"]:
+        raise UsageError(
+            f"--slot gpu shows each run a single GPU, which is gpu:0, and the suite has runs on {', '.join(wrong)}: "
+            f"--set devices=gpu:0 leaves them out."
+        )
+
+
+def _arguments(suite: str, overrides: Iterable[str], results: Path, order_seed: int, slot: Slot) -> list[str]:
     """The arguments of the `bench run` that measures the same."""
     return [
         suite,
         *(word for override in overrides for word in ("--set", override)),
         *("--results", str(results)),
         *(("--seed-order", str(order_seed)) if order_seed else ()),
+        *(("--slot", slot.value) if slot is Slot.GPU else ()),
     ]

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from bench.cluster.ceilings_due import CeilingsDue
 from bench.cluster.dispatch import Dispatcher, DueRun
 from bench.cluster.health import NodeHealth
-from bench.cluster.node import NodeRun, NodeSettings, RunOrder
+from bench.cluster.node import CeilingsOrder, NodeCeilings, NodeRun, NodeSettings, RunOrder
 from bench.cluster.node_state import ClusterNode, ClusterReporter, NodeState, unique_name
-from bench.cluster.nodes import Admitted, ClusterNodes, Lost, NodeEvent, Refused, RunArrived
+from bench.cluster.nodes import Admitted, CeilingsArrived, ClusterNodes, Lost, NodeEvent, Refused, RunArrived
 from bench.cluster.time_left import TimeLeft
 from bench.core.case import Status
 from bench.core.errors import UsageError
@@ -69,6 +70,7 @@ class CampaignDriver:
         self._dispatcher = Dispatcher(
             plan.scheduled, last_attempts(settings.folder, self._campaign.id), retry_failed=session.retry_failed
         )
+        self._ceilings = CeilingsDue(plan, settings, reporter.note)
         self._health = NodeHealth()
         self._nodes: dict[str, ClusterNode] = {}
         self._idle: dict[str, ClusterNode] = {}
@@ -99,7 +101,7 @@ class CampaignDriver:
             while self._dispatcher.unfinished:
                 self._refresh()
                 late = self._give_work()
-                if late and not any(node.run for node in self._nodes.values()):
+                if late and not any(node.busy for node in self._nodes.values()):
                     self._reporter.note("blocks are left for want of time: the same command goes on with what is left")
                     break
                 for event in self._cluster.events(_EVENT_SECONDS):
@@ -118,6 +120,8 @@ class CampaignDriver:
 
     def _change(self, node: ClusterNode, state: NodeState, reason: str = "") -> None:
         measured = node.measures
+        if node.state is NodeState.CEILINGS and state is not NodeState.IDLE:
+            self._ceilings.give_back(node.machine)
         node.change(state, self._clock(), reason)
         self._idle.pop(node.id, None)
         if state is NodeState.IDLE:
@@ -245,7 +249,9 @@ class CampaignDriver:
                     self._mark_shared()
             case RunArrived(result=result):
                 self._store(node, result)
-            case Refused(reason=reason) if node.run is None:
+            case CeilingsArrived(result=result):
+                self._store_ceilings(node, result)
+            case Refused(reason=reason) if not node.busy:
                 self._refuse(node, reason)
             case Refused(reason=reason):
                 self._quarantine(node, reason)
@@ -298,6 +304,12 @@ class CampaignDriver:
         if problem is not None and any(each.measures for each in self._nodes.values() if each is not node):
             self._quarantine(node, problem)
 
+    def _store_ceilings(self, node: ClusterNode, result: NodeCeilings) -> None:
+        for note in result.notes:
+            self._note_once(f"{node.name}: {note}")
+        self._ceilings.measured(node.name, result)
+        self._change(node, NodeState.IDLE)
+
     # --- work for nodes ---
 
     def _need_blocks(self) -> None:
@@ -327,14 +339,14 @@ class CampaignDriver:
         return (
             facts is not None
             and facts.boot in self._shared_boots
-            and any(
-                each.run and each.facts and each.facts.boot == facts.boot and each.facts.lock != facts.lock
-                for each in self._nodes.values()
-            )
+            and any(each.busy and each.facts and each.facts.excludes(facts) for each in self._nodes.values())
         )
 
     def _give_run(self, node: ClusterNode) -> bool:
-        """Give an idle node its next run, of the next block where its own is done; whether time is wanting for it."""
+        """Give an idle node its next run, of the next block where its own is done; whether time is wanting for it.
+
+        Before the first on a kind of machine come the ceilings of that kind, where they are wanted.
+        """
         due: DueRun | None = None
         if self._dispatcher.block_of(node.name) is not None:
             due = self._dispatcher.next_run(node.name, node.machine)
@@ -347,9 +359,13 @@ class CampaignDriver:
             if self._dispatcher.assign(node.name, node.machine, self._machines) is None:
                 return False
             due = self._dispatcher.next_run(node.name, node.machine)
+        shared = node.facts is not None and node.facts.boot in self._shared_boots
+        if configurations := self._ceilings.take(node.machine):
+            self._change(node, NodeState.CEILINGS)
+            self._cluster.measure_ceilings(node.id, CeilingsOrder(configurations=configurations, shared=shared))
+            return False
         self._change(node, NodeState.MEASURING)
         node.run = due
-        shared = node.facts is not None and node.facts.boot in self._shared_boots
         self._cluster.measure(
             node.id,
             RunOrder(scheduled=due.scheduled, attempt=due.attempt, started_at=self._now(), shared=shared),
@@ -364,5 +380,5 @@ class CampaignDriver:
         if at_once or self._clock() - self._ticked >= _EVENT_SECONDS:
             self._ticked = self._clock()
             nodes = list(self._nodes.values())
-            measuring = [node.facts.boot for node in nodes if node.facts and node.measures]
-            self._reporter.nodes_changed(nodes, self._done, self._total, self._time.left(len(set(measuring))))
+            slots = {(node.facts.boot, node.facts.card) for node in nodes if node.facts and node.measures}
+            self._reporter.nodes_changed(nodes, self._done, self._total, self._time.left(len(slots)))

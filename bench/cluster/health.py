@@ -5,6 +5,7 @@ A node is judged by the others: what fails, or is slow, or is disturbed everywhe
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from statistics import median
@@ -59,7 +60,9 @@ class NodeHealth:
             seconds: the run's wall time.
         """
         metadata = run.metadata
-        disturbed = (metadata.steal_fraction or 0.0) + (metadata.other_cpu_fraction or 0.0)
+        # what runs on the other cards of its machine take is no fault of a node
+        cpu_of_others = 0.0 if json.loads(run.host_json).get("neighbour_runs") else metadata.other_cpu_fraction or 0.0
+        disturbed = (metadata.steal_fraction or 0.0) + cpu_of_others
         self._machines[node] = run.machine_fingerprint
         self._recent[node].append(_NodeRun(scheduled, run.status, seconds, disturbed))
         self._losses[node] = self._lost_checks[node] = 0

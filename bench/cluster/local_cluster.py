@@ -32,11 +32,12 @@ _OBJECT_STORE_BYTES = 100 << 20
 
 
 @contextlib.contextmanager
-def local_cluster(nodes: int) -> Iterator[str]:
+def local_cluster(nodes: int, gpus: int | None = None) -> Iterator[str]:
     """Start a cluster of so many nodes, each with a measuring slot; gives its address.
 
     Args:
         nodes: how many; the first is the head.
+        gpus: how many each has; None for as many as Ray sees.
 
     Raises:
         UsageError: Ray is not installed, or cannot start the nodes.
@@ -49,7 +50,7 @@ def local_cluster(nodes: int) -> Iterator[str]:
         cluster = Cluster(shutdown_at_exit=True)
         try:
             with environment({_RECONNECT: _RECONNECT_SECONDS}):
-                _add_nodes(cluster, nodes)
+                _add_nodes(cluster, nodes, gpus)
             yield str(cluster.address)
         finally:
             # not `cluster.shutdown`, which refuses where the driver could not leave, its head being dead
@@ -58,12 +59,13 @@ def local_cluster(nodes: int) -> Iterator[str]:
                 node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
 
 
-def _add_nodes(cluster: Cluster, nodes: int) -> None:
+def _add_nodes(cluster: Cluster, nodes: int, gpus: int | None = None) -> None:
     try:
         for _ in range(nodes):
             cluster.add_node(
                 wait=False,
                 num_cpus=1,
+                **({} if gpus is None else {"num_gpus": gpus}),
                 resources={SLOT: 1},
                 node_ip_address=LOOPBACK,
                 include_dashboard=False,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from bench.cluster.dispatch import DueRun
-from bench.cluster.node import SHARED, NodeFacts
+from bench.cluster.node import NodeFacts
 from bench.plan.plan import Plan, ScheduledCase
 from bench.store.parts import Run
 
@@ -20,6 +20,7 @@ class NodeState(StrEnum):
     CHECKING = "is being checked"
     IDLE = "idle"
     MEASURING = "measuring"
+    CEILINGS = "measuring its ceilings"
     REFUSED = "refused"
     QUARANTINED = "quarantined"
     LOST = "lost"
@@ -58,13 +59,17 @@ class ClusterNode:
     def mark(self, shared: bool) -> None:
         """Note the fingerprint of its machine, which others may share."""
         if self.facts is not None:
-            machine = self.facts.machine
-            self.machine = (replace(machine, shared_by=SHARED) if shared else machine).fingerprint
+            self.machine = self.facts.machine_when(shared).fingerprint
+
+    @property
+    def busy(self) -> bool:
+        """Whether it measures now."""
+        return self.state in (NodeState.MEASURING, NodeState.CEILINGS)
 
     @property
     def measures(self) -> bool:
         """Whether it measures, or will do so again."""
-        return self.state in (NodeState.IDLE, NodeState.MEASURING, NodeState.CHECKING)
+        return self.busy or self.state in (NodeState.IDLE, NodeState.CHECKING)
 
 
 class ClusterReporter(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.cluster.node import NodeFacts, NodeRun, NodeSettings, RunOrder
+from bench.cluster.node import CeilingsOrder, NodeCeilings, NodeFacts, NodeRun, NodeSettings, RunOrder
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,14 @@ class RunArrived:
 
 
 @dataclass(frozen=True)
+class CeilingsArrived:
+    """A node has measured ceilings."""
+
+    node: str
+    result: NodeCeilings
+
+
+@dataclass(frozen=True)
 class Refused:
     """A node could not be checked, or could not do its run, for a reason that is its own; it lives."""
 
@@ -44,14 +52,14 @@ class Lost:
     reason: str
 
 
-NodeEvent = Admitted | RunArrived | Refused | Lost
+NodeEvent = Admitted | RunArrived | CeilingsArrived | Refused | Lost
 
 
 class ClusterNodes(Protocol):
-    """The nodes of a cluster."""
+    """The nodes of a cluster, or the GPUs of its nodes, where each has a slot: to the driver a node is what has one."""
 
     def alive(self) -> Mapping[str, str]:
-        """The nodes that are there now and have a measuring slot: a name for people by id.
+        """The nodes that are there now and have a measuring slot: the host's name by id.
 
         Raises:
             UsageError: the cluster is gone.
@@ -62,6 +70,9 @@ class ClusterNodes(Protocol):
 
     def measure(self, node: str, order: RunOrder) -> None:
         """Let a checked node do a run: `RunArrived`, `Refused` or `Lost` follows."""
+
+    def measure_ceilings(self, node: str, order: CeilingsOrder) -> None:
+        """Let a checked node measure ceilings: `CeilingsArrived`, `Refused` or `Lost` follows."""
 
     def stop(self, node: str) -> None:
         """End a node's process, and the run that it is doing; nothing follows."""

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.cluster.admission import requirements_of
-from bench.cluster.engine import ClusterAddress
-from bench.cluster.node import SHARED, NodeSettings
+from bench.cluster.engine import NO_SLOT, ClusterAddress
+from bench.cluster.node import SHARED, SHARED_BY_CARDS, NodeSettings
 from bench.cluster.node_state import unique_name
 from bench.cluster.nodes import Admitted, Lost, Refused
 from bench.cluster.ray_nodes import RayNodes
+from bench.cluster.slot import Slot
 from bench.cluster.time_left import block_assignment
-from bench.host.hardware import Machine
+from bench.host.hardware import Machine, with_card_alone
 from bench.host.processes import machine_boot
 from bench.plan.plan import Plan, ScheduledCase
 from bench.run.pool import WORKER
@@ -74,15 +75,8 @@ def cluster_outlook(cluster: ClusterAddress, plan: Plan, machine: Machine) -> Cl
     Raises:
         UsageError: the cluster cannot be joined.
     """
-    if cluster.local_nodes:
-        several = cluster.local_nodes > 1
-        here = replace(machine, shared_by=SHARED) if several else machine
-        checked: dict[str, tuple[Machine | None, str, str]] = {
-            f"node {number + 1}": (here, "", machine_boot()) for number in range(cluster.local_nodes)
-        }
-    else:
-        checked = _checked(cluster, plan)
-    able = {name: boot for name, (_, refusal, boot) in checked.items() if not refusal}
+    checked = _started_here(cluster, machine) if cluster.local_nodes else _checked(cluster, plan)
+    able = {name: slot for name, (_, refusal, slot) in checked.items() if not refusal}
     by_block: dict[int, list[ScheduledCase]] = defaultdict(list)
     for scheduled in plan.scheduled:
         by_block[scheduled.block].append(scheduled)
@@ -96,8 +90,23 @@ def cluster_outlook(cluster: ClusterAddress, plan: Plan, machine: Machine) -> Cl
     )
 
 
-def _checked(cluster: ClusterAddress, plan: Plan) -> dict[str, tuple[Machine | None, str, str]]:
-    """Each node's machine, why it may not measure, and its boot, by name. What data it has is not asked."""
+_Checked = dict[str, tuple[Machine | None, str, str]]
+"""By name of a node: its machine, why it may not measure, and what only one run at a time can be on."""
+
+
+def _started_here(cluster: ClusterAddress, machine: Machine) -> _Checked:
+    """The nodes that would be started here, or their GPUs where each has a slot."""
+    if cluster.slot is Slot.GPU:
+        shared_by = SHARED_BY_CARDS if len(machine.gpus) > 1 else None
+        names = [str(number) for number in range(len(machine.gpus))]
+        alone = {name: with_card_alone(machine, name) for name in names}
+        return {f"gpu:{name}": (replace(card, shared_by=shared_by), "", name) for name, card in alone.items()}
+    here = replace(machine, shared_by=SHARED) if cluster.local_nodes > 1 else machine
+    return {f"node {number + 1}": (here, "", machine_boot()) for number in range(cluster.local_nodes)}
+
+
+def _checked(cluster: ClusterAddress, plan: Plan) -> _Checked:
+    """The nodes of a running cluster. What data they have is not asked."""
     tasks = {scheduled.case.task for scheduled in plan.scheduled}
     requirements, sent = requirements_of(plan, dict.fromkeys(tasks), Path.cwd())
     settings = NodeSettings(
@@ -106,19 +115,20 @@ def _checked(cluster: ClusterAddress, plan: Plan) -> dict[str, tuple[Machine | N
         silence_seconds=plan.silence_seconds,
         worker=WORKER,
     )
-    with cluster.joined() as address, RayNodes(address, sent) as nodes:
+    with cluster.joined() as address, RayNodes(address, sent, slot=cluster.slot) as nodes:
         waiting: dict[str, str] = {}
         for identity, host in nodes.alive().items():
             waiting[identity] = unique_name(host, waiting.values())
             nodes.start(identity, settings)
-        checked: dict[str, tuple[Machine | None, str, str]] = {}
+        without = [host for host, gpus in nodes.gpus_by_host() if cluster.slot is Slot.GPU and not gpus]
+        checked: _Checked = dict.fromkeys(without, (None, f"it has no GPU, as Ray counts them: {NO_SLOT}", ""))
         deadline = time.monotonic() + _CHECK_SECONDS
         while waiting and time.monotonic() < deadline:
             for event in nodes.events(1.0):
                 name = waiting.pop(event.node)
                 if isinstance(event, Admitted):
                     facts = event.facts
-                    checked[name] = (facts.machine, "; ".join(facts.refusals), facts.boot)
+                    checked[name] = (facts.machine, "; ".join(facts.refusals), f"{facts.boot} {facts.card}")
                 elif isinstance(event, Refused | Lost):
                     checked[name] = (None, event.reason, "")
     late = f"its processors or its measuring slot were not free within {_CHECK_SECONDS:g} s"

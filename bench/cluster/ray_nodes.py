@@ -1,5 +1,7 @@
 """Ray's nodes: an actor of `MeasuringNode` on each, pinned to it, with all of its processors or its measuring slot.
 
+With a slot for each GPU, a node has as many actors as GPUs, each with one of them, by Ray's own account.
+
 Ray is imported here and in `bench.cluster.local_cluster`, when a command names a cluster.
 """
 
@@ -21,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import bench
 from bench.cluster.installation import PROVISION
-from bench.cluster.node import MeasuringNode, NodeFacts, NodeSettings, RunOrder
-from bench.cluster.nodes import Admitted, Lost, NodeEvent, Refused, RunArrived
+from bench.cluster.node import CeilingsOrder, MeasuringNode, NodeCeilings, NodeFacts, NodeSettings, RunOrder
+from bench.cluster.nodes import Admitted, CeilingsArrived, Lost, NodeEvent, Refused, RunArrived
 from bench.cluster.provision import Equipped, Provision, equip
+from bench.cluster.slot import Slot
 from bench.core.errors import BenchError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ _OTHER_PROGRAM = ("ModuleNotFoundError", "ImportError", "AttributeError: Can't g
 """What Python reports where what is asked for isn't in a node's copy of the program, or there is none."""
 _PROGRAM = str(Path(bench.__file__).parent)
 """What is sent of this program to nodes that are equipped."""
+_OF_NODE = "/"
+"""Between a node's id and the number of its GPU, in the id of a slot."""
 _HEAD_SECONDS = 2.0
 """The longest that a connection to the head may take."""
 _HEAD_ATTEMPTS = 5
@@ -69,6 +74,7 @@ class RayNodes:
         sent: what nodes may fetch, by name (`bench.cluster.admission.Fetch`).
         provision: the environment that each node gets; None: it measures in that of its Ray.
         process: what the node's process is.
+        slot: what a run has to itself.
     """
 
     def __init__(
@@ -77,10 +83,12 @@ class RayNodes:
         sent: Mapping[str, bytes],
         provision: Provision | None = None,
         process: type[NodeProcess] | None = None,
+        slot: Slot = Slot.MACHINE,
     ) -> None:
         self._ray = import_ray()
         self._head_is_gone = False
         self._address, self._provision, self._process = address, provision, process or NodeProcess
+        self._slot = slot
         self._head = address
         self._unreachable = ""
         self._left = threading.Event()
@@ -138,18 +146,23 @@ class RayNodes:
     def alive(self) -> Mapping[str, str]:
         """See `ClusterNodes`, and so below."""
         self._check_head()
-        nodes = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
-        slots = any(SLOT in node["Resources"] for node in nodes.values())
-        self._resources = {
-            identity: {SLOT: 1.0} if slots else {"CPU": node["Resources"]["CPU"]}
-            for identity, node in nodes.items()
-            if (SLOT if slots else "CPU") in node["Resources"]
-        }
-        return {identity: nodes[identity]["NodeManagerHostname"] for identity in self._resources}
+        self._resources, hosts = {}, {}
+        for node in self._measuring():
+            for identity, resources in _slots_of(node, self._slot).items():
+                self._resources[identity] = resources
+                hosts[identity] = node["NodeManagerHostname"]
+        return hosts
 
-    def most_gpus(self) -> int:
-        """The number of GPUs of the node that has most of them, as Ray counts them."""
-        return max((int(node["Resources"].get("GPU", 0)) for node in self._ray.nodes() if node["Alive"]), default=0)
+    def _measuring(self) -> list[dict[str, Any]]:
+        """The nodes that may measure, as Ray has them: those with `SLOT` or, where none has it, with processors."""
+        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        return [node for node in nodes if SLOT in node["Resources"]] or [
+            node for node in nodes if "CPU" in node["Resources"]
+        ]
+
+    def gpus_by_host(self) -> list[tuple[str, int]]:
+        """The nodes that may measure: the host's name, and the number of its GPUs as Ray counts them."""
+        return [(node["NodeManagerHostname"], int(node["Resources"].get("GPU", 0))) for node in self._measuring()]
 
     def _check_head(self) -> None:
         """Ray ends a process whose cluster has lost its head, after a minute, without a word to it."""
@@ -212,6 +225,7 @@ class RayNodes:
         actor_class = self._ray.remote(self._process)
         options: dict[str, Any] = {
             "num_cpus": resources.pop("CPU", 0),
+            "num_gpus": resources.pop("GPU", 0),
             "resources": resources,
             "max_restarts": 0,
             "scheduling_strategy": _on(node),
@@ -223,6 +237,10 @@ class RayNodes:
     def measure(self, node: str, order: RunOrder) -> None:
         """Let the node's process do a run."""
         self._pending[self._actors[node].measure.remote(order)] = node
+
+    def measure_ceilings(self, node: str, order: CeilingsOrder) -> None:
+        """Let the node's process measure ceilings."""
+        self._pending[self._actors[node].measure_ceilings.remote(order)] = node
 
     def stop(self, node: str) -> None:
         """Kill the node's process; its servers and runs die with it."""
@@ -266,6 +284,8 @@ class RayNodes:
             self._interpreters[node] = result.interpreter
             self._start_process(node, self._waiting.pop(node), self._provided(node))
             return None
+        if isinstance(result, NodeCeilings):
+            return CeilingsArrived(node, result)
         return Admitted(node, result) if isinstance(result, NodeFacts) else RunArrived(node, result)
 
 
@@ -284,13 +304,31 @@ class NodeProcess(MeasuringNode):
             content: bytes = ray.get(sent[name])
             return content
 
-        return super().admit(fetch)
+        # empty where the whole machine is measured on: Ray has given it no GPU then
+        cards = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+        return super().admit(fetch, visible=cards[0] if cards else None)
 
 
 def _on(node: str) -> NodeAffinitySchedulingStrategy:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(node, soft=False)
+    return NodeAffinitySchedulingStrategy(node.partition(_OF_NODE)[0], soft=False)
+
+
+def _slots_of(node: Mapping[str, Any], slot: Slot) -> dict[str, dict[str, float]]:
+    """What each slot of a node takes of its resources, by the id that the slot has here."""
+    resources = node["Resources"]
+    if slot is Slot.MACHINE:
+        return {node["NodeID"]: {SLOT: 1.0} if SLOT in resources else {"CPU": resources["CPU"]}}
+    gpus = int(resources.get("GPU", 0))
+    # together the slots take the whole node, so that no other work of Ray's comes beside
+    part = {SLOT: _fraction(gpus)} if SLOT in resources else {"CPU": float(resources["CPU"] // max(1, gpus))}
+    return {f"{node['NodeID']}{_OF_NODE}{number}": {"GPU": 1.0, **part} for number in range(gpus)}
+
+
+def _fraction(slots: int) -> float:
+    """The part of a resource that each of so many slots gets, in Ray's four places, all together no more than 1."""
+    return (10_000 // slots) / 10_000 if slots else 0.0
 
 
 def _end_without_leaving() -> None:

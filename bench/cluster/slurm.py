@@ -40,22 +40,24 @@ class SlurmJob:
     """GPUs of each node to ask for; 0 for none."""
 
 
-def limit_seconds(block_seconds: Mapping[int, float], nodes: int) -> float:
+def limit_seconds(block_seconds: Mapping[int, float], nodes: int, slots: int = 1) -> float:
     """The time limit of a job, seconds: by the estimate, with a margin, in steps of ten minutes.
 
     Args:
         block_seconds: the estimate of each block, which goes to one node as a whole.
         nodes: how many nodes measure at once.
+        slots: how many blocks each of them measures at once.
 
     Raises:
-        UsageError: there are more nodes than blocks.
+        UsageError: there are more slots than blocks.
     """
-    if nodes > len(block_seconds):
+    if nodes * slots > len(block_seconds):
+        asked = f"--nodes {nodes}" if slots == 1 else f"--nodes {nodes} with {slots} GPUs each"
         raise UsageError(
-            f"--nodes {nodes} is more than there are blocks ({len(block_seconds)}, a seed and repeat each), and a "
-            f"block is measured by one node: take fewer nodes, or more seeds (--set seeds=0..9)."
+            f"{asked} is more than there are blocks ({len(block_seconds)}, a seed and repeat each), and a block is "
+            f"measured by one {'node' if slots == 1 else 'GPU'}: take fewer, or more seeds (--set seeds=0..9)."
         )
-    busy = [0.0] * nodes
+    busy = [0.0] * (nodes * slots)
     for seconds in sorted(block_seconds.values(), reverse=True):
         busy[busy.index(min(busy))] += seconds
     return math.ceil((_START_SECONDS + _SLOWER * max(busy)) / _STEP_SECONDS) * _STEP_SECONDS

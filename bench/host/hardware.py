@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -50,8 +50,9 @@ class Machine(FingerprintedRecord):
     """The profile of the partition that runs compute on (`1g.10gb`), of each card that is not hidden, `off` for a whole
     one; empty where none is partitioned. Records of 2026-11 have `on`."""
     shared_by: str | None = None
-    """What shares it, beside what is recorded of the moment: several nodes of a cluster (`bench.cluster.node.SHARED`)
-    are no machine of their own each, and their times are not compared with those of one that measures alone."""
+    """What shares it, beside what is recorded of the moment: several nodes of a cluster (`bench.cluster.node.SHARED`),
+    or runs on its other cards (`SHARED_BY_CARDS`), are no machine of their own each, and their times are not compared
+    with those of one that measures alone."""
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -89,6 +90,28 @@ def _read_machine(proc: Path, sys: Path, cores: frozenset[int], nvidia_smi: str 
         gpu_driver=driver,
         gpu_power_limit_watts=tuple(card.power_limit_watts for card in cards if card.power_limit_watts is not None),
         gpu_mig=partitions if any(profile != "off" for profile in partitions) else (),
+    )
+
+
+def with_card_alone(machine: Machine, visible: str) -> Machine:
+    """A machine as a run has it that sees one of its cards: unlike cards make other machines of it.
+
+    Args:
+        machine: with all its cards.
+        visible: what names the card, as in CUDA_VISIBLE_DEVICES.
+    """
+    card = open_gpu("gpu:0", {VISIBLE: visible})
+    facts = card.facts() if card else None
+    models = set(machine.gpus)
+    if len(models) > 1:
+        numbered = machine.gpus[int(visible)] if visible.isdigit() and int(visible) < len(machine.gpus) else None
+        models = {numbered or (facts.model if facts else None) or "Unknown"}
+    limit = facts.power_limit_watts if facts else None
+    return replace(
+        machine,
+        gpus=tuple(models),
+        gpu_power_limit_watts=() if limit is None else (limit,),
+        gpu_mig=(facts.mig,) if facts and facts.mig else (),
     )
 
 

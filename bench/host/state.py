@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import psutil
@@ -28,9 +28,28 @@ class Host:
     load_5m: float
     load_15m: float
     available_memory_bytes: int
+    neighbour_runs: int | None = None
+    """The most runs at a time that were timed on the machine's other cards beside this one; None where a run has the
+    machine to itself."""
+    neighbour_gpu_fraction: float | None = None
+    """The part of the time in which those cards were busy, mean over them; None where their driver was not asked."""
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        """What the fields' defaults are goes unsaid."""
+        content = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
+        return json.dumps(content, sort_keys=True)
+
+
+def with_neighbours(host_json: str, runs: int, gpu_fraction: float | None) -> str:
+    """The record of a host with what was measured beside a run on its other cards.
+
+    Args:
+        host_json: as `Host.to_json` gives it.
+        runs: the most at a time.
+        gpu_fraction: the part of the time in which those cards were busy, where it is known.
+    """
+    host = Host(**json.loads(host_json))
+    return replace(host, neighbour_runs=runs, neighbour_gpu_fraction=gpu_fraction).to_json()
 
 
 def read_host(proc: Path = PROC, sys: Path = SYS, clock: Callable[[], float] = time.time) -> Host:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench.analysis.device_state import marks
+from bench.analysis.device_state import marks, neighbours
 from bench.analysis.stalls import find_lost_cores, find_stalls
 from bench.analysis.summary import Section
 from bench.analysis.trends import CampaignTrend, EpochTrend, Trends
@@ -62,6 +62,15 @@ def device_notes(section: Section) -> Iterator[str]:
         yield (
             "The device was slower than it could be, or not ours alone; the runs are in the figures: "
             f"{'; '.join(marked)}. Advice: `bench env`."
+        )
+    beside = [
+        f"{row_label(row)} {words}" for row in section.rows if (words := neighbours([run.device for run in row.runs]))
+    ]
+    if beside:
+        yield (
+            "Measured while other runs were timed on other GPUs of the machine (`--slot gpu`), with which they have "
+            f"processors, memory and power in common: {'; '.join(beside)}. Times of a machine that measures alone are "
+            "not compared with these."
         )
 
 

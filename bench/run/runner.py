@@ -85,6 +85,8 @@ class CampaignSettings:
     cpus: tuple[int, ...] = ()
     isolation: Isolation | None = None
     worker: str = WORKER
+    ceilings: bool = False
+    """Whether the ceilings of the machines that measure are wanted as well."""
     builds_first: bool = False
     """Whether what users' factories make is built before the campaign's first run (`bench.run.trial_builds`)."""
     lock: Path | None = None

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -189,6 +189,8 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
             worker=settings.worker,
             builds_first=True,
         )
+        if prepared.suite.settings.bounds:
+            campaign_settings = replace(campaign_settings, ceilings=True)
         if engine is not None:
             return SessionOutcome(
                 campaign, engine.run_campaign(plan, campaign_settings, settings), plan, software, data
@@ -196,7 +198,7 @@ def run_session(prepared: PreparedSuite, settings: SessionSettings, reporter: Se
         cards = {scheduled.case.device for scheduled in plan.scheduled}
         for remark in (*noise.remarks(noise.read_quiet(), prepared.machine), *gpu_remarks(sorted(cards))):
             reporter.note(f"warning: {remark.text}: {remark.advice}")
-        if is_owner and prepared.suite.settings.bounds:
+        if is_owner and campaign_settings.ceilings:
             measure_ceilings(
                 plan,
                 settings.results,

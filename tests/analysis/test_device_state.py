@@ -59,6 +59,24 @@ def test_a_slowed_run_is_in_the_figures_and_under_the_table() -> None:
     assert "slower than it could be" not in text(frame(*(on_gpu(seed, QUIET) for seed in range(3))))
 
 
+BESIDE = {
+    "host_json": '{"hostname": "n1", "neighbour_gpu_fraction": 0.62, "neighbour_runs": 3}',
+    "other_cpu_fraction": 0.215,
+}
+
+
+def test_what_was_timed_beside_a_run_is_under_the_table() -> None:
+    table = frame(*(on_gpu(seed, BESIDE if seed else QUIET) for seed in range(3)))
+    beside = "beside up to 3 other runs in 2 of 3 runs, the other GPUs were busy 62 % of the time, other processes took"
+    assert f"lstm {beside} 22 % of the CPU time. Times of a machine that measures alone" in text(table)
+    assert "slower than it could be" not in text(table), "the card itself was left alone"
+    alone = frame(*(on_gpu(seed, QUIET) for seed in range(6)))
+    assert "Measured while other runs" not in text(alone)
+    new = frame(*(on_gpu(seed, BESIDE, campaign="c2") for seed in range(6)))
+    remarks = {remark for finding in compare(alone, new, Gate()).findings for remark in finding.remarks}
+    assert any(remark.startswith("the new side was measured beside up to 3 other runs in 6 of 6") for remark in remarks)
+
+
 def test_a_comparison_across_marks_states_them() -> None:
     base = frame(*(on_gpu(seed, QUIET) for seed in range(6)))
     new = frame(*(on_gpu(seed, CAPPED, epoch_seconds=(9.0, 7.0, 7.0), campaign="c2") for seed in range(6)))

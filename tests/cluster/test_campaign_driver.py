@@ -12,21 +12,23 @@ import pytest
 from bench import store
 from bench.cluster.admission import Requirements
 from bench.cluster.campaign_driver import PATIENCE_SECONDS, CampaignDriver
-from bench.cluster.node import SHARED, NodeSettings
+from bench.cluster.node import SHARED, SHARED_BY_CARDS, NodeSettings
 from bench.cluster.node_state import ClusterNode
 from bench.cluster.nodes import Lost, NodeEvent
 from bench.core.case import Status
 from bench.core.errors import UsageError
 from bench.host.hardware import Machine
+from bench.host.software import SoftwareKey
 from bench.plan.plan import Plan, ScheduledCase, make_plan
 from bench.plan.suite import load as load_suite
 from bench.run.execution import RunConditions
 from bench.run.runner import CampaignOutcome, CampaignSettings
 from bench.run.session import SessionSettings
+from bench.store import ceilings
 from bench.store.campaign import Campaign, owner_lease
 from bench.store.lease import Leases
 from bench.store.parts import Run
-from tests.support.fake_cluster import FakeCluster, FakeNode
+from tests.support.fake_cluster import SOFTWARE, FakeCluster, FakeNode
 from tests.support.hosts import a_host
 from tests.support.roots import LAPTOP
 
@@ -79,12 +81,15 @@ class Campaigns:
     leases: Leases
     plan: Plan
     record: Record = field(default_factory=Record)
+    ceilings: bool = False
 
     def run(self, cluster: FakeCluster, *, shared: bool = False, **options: Any) -> CampaignOutcome:
+        software = {SoftwareKey("tensorflow", "none"): SOFTWARE}
         settings = CampaignSettings(
             folder=self.folder,
-            conditions=RunConditions(campaign=CAMPAIGN, machine=LAPTOP, software={}, data={}),
+            conditions=RunConditions(campaign=CAMPAIGN, machine=LAPTOP, software=software, data={}),
             leases=self.leases,
+            ceilings=self.ceilings,
         )
         node_settings = NodeSettings(
             campaign=CAMPAIGN, requirements=cast(Requirements, None), silence_seconds=60.0, worker="fake"
@@ -388,3 +393,66 @@ def test_nodes_that_are_known_to_share_a_machine_are_marked_from_the_first_run_o
     assert len(cluster.orders) == 12
     runs = store.load([campaigns.folder]).drop_duplicates("run_id")
     assert set(runs["machine_fingerprint"]) == {replace(LAPTOP, shared_by=SHARED).fingerprint}
+
+
+def test_the_gpus_of_a_machine_measure_at_once_and_their_runs_know_it(campaigns: Campaigns) -> None:
+    slots = {f"n/{number}": FakeNode(boot="b", card=f"0{number}:00.0") for number in range(4)}
+    cluster = FakeCluster(slots)
+    assert campaigns.run(cluster).done_now == 12
+    assert campaigns.problems() == []
+    assert cluster.now < 3 * 10.0 + 10, "each has done a block of three runs of 10 s"
+    assert {SHARED_BY_CARDS} == set(shared_by(campaigns.folder))
+    assert any(abs(left - 20) < 10 for left in campaigns.record.left), "four slots, though a single machine"
+
+
+def test_one_gpu_of_a_machine_shares_it_with_nobody(campaigns: Campaigns) -> None:
+    campaigns.run(FakeCluster({"n/0": FakeNode(boot="b", card="01:00.0")}))
+    assert set(shared_by(campaigns.folder)) == {None}
+
+
+@pytest.mark.parametrize(
+    ("cards", "at_once"),
+    [(("01:00.0", "02:00.0"), True), (("01:00.0", "01:00.0"), False), (("01:00.0", None), False)],
+)
+def test_containers_on_a_machine_measure_at_once_only_on_cards_that_differ(
+    campaigns: Campaigns, cards: tuple[str | None, str | None], at_once: bool
+) -> None:
+    nodes = {f"{number}": FakeNode(boot="b", lock=f"{number}", card=card) for number, card in enumerate(cards)}
+    cluster = FakeCluster(nodes)
+    campaigns.run(cluster)
+    assert campaigns.problems() == []
+    assert (cluster.now < 6 * 10.0 + 10) == at_once
+
+
+def test_ceilings_are_measured_once_on_each_kind_of_machine_before_its_runs(campaigns: Campaigns) -> None:
+    campaigns.ceilings = True
+    cluster = FakeCluster({"a": FakeNode(), "b": FakeNode(), "c": FakeNode(machine=SERVER, dies_in_ceilings=True)})
+    campaigns.run(cluster)
+    assert campaigns.problems() == []
+    known = ceilings.load([campaigns.folder], warn=pytest.fail)
+    assert {machine for _, machine, _ in known} == {LAPTOP.fingerprint, SERVER.fingerprint}
+    assert {software for _, _, software in known} == {SOFTWARE.fingerprint}
+    measured = [(node, number) for node, label, number in cluster.orders if label == "ceilings"]
+    assert measured == [("a", 3), ("c", 3), ("c", 3)], "three cells; c again, since it died"
+    assert next(label for node, label, _ in cluster.orders if node == "a") == "ceilings"
+    assert sum("serial chain" in note for note in campaigns.record.notes) == 6
+    assert "host: its fan is loud" in campaigns.record.notes
+    again = FakeCluster({"a": FakeNode()})
+    campaigns.plan = make_plan(load_suite("quick", ["seeds=0..4"]), order_seed=7, host=a_host())
+    campaigns.run(again)
+    assert "ceilings" not in {label for _, label, _ in again.orders}, "the store has them"
+
+
+def test_the_loss_of_the_node_that_measures_ceilings_lets_another_do_so(campaigns: Campaigns) -> None:
+    campaigns.ceilings = True
+    a = FakeNode(dies_in_ceilings=True, seconds=30.0)
+    cluster = FakeCluster({"a": a, "b": FakeNode(seconds=1.5)})
+    campaigns.run(cluster)
+    assert campaigns.problems() == []
+    assert [node for node, label, _ in cluster.orders if label == "ceilings"] == ["a", "b"]
+
+
+def shared_by(folder: Path) -> list[str | None]:
+    """What the machine of each run is shared by."""
+    runs = store.load([folder]).drop_duplicates("run_id")
+    return [Machine.from_json(text).shared_by for text in runs["machine_json"]]

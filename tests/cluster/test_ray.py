@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -22,7 +23,7 @@ from bench.cli.options import check_cluster_options
 from bench.cluster import ray_nodes
 from bench.cluster.engine import ClusterAddress
 from bench.cluster.local_cluster import LOOPBACK
-from bench.cluster.node import SHARED
+from bench.cluster.node import SHARED, SHARED_BY_CARDS
 from bench.cluster.ray_nodes import RayNodes
 from bench.core.errors import ExitCode, UsageError
 from bench.run.lock import LOCK_VARIABLE
@@ -95,6 +96,43 @@ def test_a_node_and_then_the_driver_are_killed_and_each_case_is_measured_once(tm
     runs = store.load([results]).drop_duplicates("run_id")
     assert runs["machine_fingerprint"].nunique() == 1
     assert json.loads(runs["machine_json"].iloc[0])["shared_by"] == SHARED
+
+
+NVIDIA_SMI = """#!/bin/sh
+echo "NVIDIA H100 80GB HBM3, 580.95.05"
+echo "NVIDIA H100 80GB HBM3, 580.95.05"
+"""
+
+
+def test_the_gpus_of_a_node_measure_a_block_each_side_by_side(tmp_path: Path) -> None:
+    """Stand-ins: Ray counts two GPUs, as the driver's tool does, and the worker computes nothing."""
+    results, script, programs = tmp_path / "results", tmp_path / "script.json", tmp_path / "programs"
+    script.write_text(json.dumps({"seconds": 0.5}))
+    programs.mkdir()
+    (programs / "nvidia-smi").write_text(NVIDIA_SMI)
+    (programs / "nvidia-smi").chmod(0o755)
+    few = [word.replace("seeds=0..5", "seeds=0,1") for word in PLAN]
+    plan = (*few, "--set", "devices=gpu:0", "--results", str(results))
+    bench = BenchProcess(
+        fake_bench(*plan, "--on", "ray-local:1", "--slot", "gpu"),
+        tmp_path / "output",
+        {SCRIPT: str(script), LOCK_VARIABLE: str(tmp_path / "lock"), "PATH": f"{programs}:{os.environ['PATH']}"},
+    )
+    try:
+        assert bench.finish(timeout=180) == ExitCode.OK, bench.tail()
+        assert bench.orphans(90) == []
+    finally:
+        bench.stop()
+    assert violations(results) == []
+    runs = store.load([results]).drop_duplicates("run_id")
+    runs["card"] = [json.loads(text)["visible"] for text in runs["extra_json"]]
+    assert set(runs["card"]) == {"0", "1"}
+    assert set(runs.groupby("block")["card"].nunique()) == {1}
+    assert runs["machine_fingerprint"].nunique() == runs["software_fingerprint"].nunique() == 1
+    machine = json.loads(runs["machine_json"].iloc[0])
+    assert (machine["shared_by"], len(machine["gpus"])) == (SHARED_BY_CARDS, 1)
+    assert max(json.loads(text).get("neighbour_runs", 0) for text in runs["host_json"]) == 1
+    assert "beside up to 1 other run in" in " ".join(bench.output.read_text().split())
 
 
 def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

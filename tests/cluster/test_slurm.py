@@ -182,3 +182,19 @@ def test_gpus_are_planned_for_where_there_are_none(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["slurm", "gpu_8min", "--nodes", "2", "--gpus", "1"])
     assert done.exit_code == 0
     assert directives(done.stdout)["gpus-per-node"] == "1"
+
+
+def test_a_slot_for_each_gpu_measures_as_many_blocks_at_once() -> None:
+    arguments = ["slurm", "quick", "--set", "devices=gpu:0", "--set", "seeds=0..7", "--nodes", "2"]
+    slots, whole = (CliRunner().invoke(app, [*arguments, "--gpus", "4", "--slot", each]) for each in ("gpu", "machine"))
+    assert slots.exit_code == whole.exit_code == 0
+    assert "--slot gpu --on ray" in slots.stdout
+    assert "--slot" not in whole.stdout
+    blocks = dict.fromkeys(range(8), 1000.0)
+    assert limit_seconds(blocks, 2, 4) == limit_seconds({0: 1000.0}, 1) < limit_seconds(blocks, 2)
+    with pytest.raises(UsageError, match=r"--nodes 3 with 4 GPUs each is more than there are blocks \(8,.*by one GPU"):
+        limit_seconds(blocks, 3, 4)
+    without = CliRunner().invoke(app, [*arguments, "--slot", "gpu"])
+    assert "add --gpus N" in str(without.exception)
+    on_cpu = CliRunner().invoke(app, ["slurm", "quick", "--gpus", "4", "--slot", "gpu"])
+    assert "the suite has runs on cpu" in str(on_cpu.exception)

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -16,7 +18,7 @@ import pytest
 
 from bench.core.errors import UsageError
 from bench.run import lock
-from bench.run.lock import LOCK_VARIABLE, machine_lock
+from bench.run.lock import LOCK_VARIABLE, cards_in_use, machine_lock
 from tests.support.harness import ROOT
 
 
@@ -136,6 +138,26 @@ def hold_is_refused(path: Path) -> Iterator[None]:
     yield
 
 
+def test_a_folder_that_has_the_machines_lock_alone_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where an administrator has put it there; root may write to any folder, so that the system stands in."""
+    (tmp_path / "lock").touch()
+    opened = os.open
+
+    def without_making(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", without_making)
+    with machine_lock(pytest.fail, tmp_path / "lock"), hold_is_refused(tmp_path / "lock"):
+        pass
+    with (
+        pytest.raises(UsageError, match=r"lock\.card-1, .*Permission denied"),
+        machine_lock(pytest.fail, tmp_path / "lock", card="1"),
+    ):
+        pass
+
+
 def test_a_link_that_somebody_has_put_there_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "lock").symlink_to(tmp_path / "precious")
@@ -153,3 +175,60 @@ def test_a_lock_that_cannot_be_made_names_the_way_out(tmp_path: Path) -> None:
         machine_lock(pytest.fail, tmp_path / "no folder" / "lock"),
     ):
         pass
+
+
+class Waiter:
+    """Takes a lock in a thread, and holds it until it is let go."""
+
+    def __init__(self, path: Path, card: str | None = None) -> None:
+        self.notes: list[str] = []
+        self.held, self._let_go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._hold, args=(path, card), daemon=True)
+        self._thread.start()
+
+    def _hold(self, path: Path, card: str | None) -> None:
+        with machine_lock(self.notes.append, path, card=card):
+            self.held.set()
+            self._let_go.wait(60)
+
+    def end(self) -> None:
+        self._let_go.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def waits(self) -> bool:
+        """Whether it has reported that it waits; waits for that itself."""
+        deadline = time.monotonic() + 60
+        while not self.notes and not self.held.is_set() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return bool(self.notes) and not self.held.is_set()
+
+
+def test_runs_on_cards_of_their_own_overlap_and_two_on_one_card_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert cards_in_use(path) == frozenset()
+    with machine_lock(pytest.fail, path, card="00:3B:00.0"), machine_lock(pytest.fail, path, card="1"):
+        assert cards_in_use(path) == {"00-3B-00.0", "1"}
+        second = Waiter(path, "1")
+        assert second.waits()
+        assert second.notes == [f"another bench (process {os.getpid()}) is timing on the GPU 1: waiting for it"]
+    assert second.held.wait(60)
+    assert cards_in_use(path) == {"1"}
+    second.end()
+
+
+def test_the_whole_machine_excludes_its_cards_and_waits_for_those_alone_that_came_before(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = Waiter(path, "1")
+    assert first.held.wait(60)
+    whole = Waiter(path)
+    assert whole.waits()
+    late = Waiter(path, "2")
+    assert late.waits(), "else a machine whose runs on cards overlap would never be free"
+    assert "is the next to time on this machine" in late.notes[0]
+    first.end()
+    assert whole.held.wait(60)
+    assert not late.held.is_set()
+    whole.end()
+    assert late.held.wait(60)
+    late.end()

@@ -6,17 +6,22 @@ import functools
 import hashlib
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from bench.cluster.node import SHARED, NodeFacts, NodeRun, NodeSettings, RunOrder
-from bench.cluster.nodes import Admitted, Lost, NodeEvent, Refused, RunArrived
+from bench.cluster.node import CeilingsOrder, NodeCeilings, NodeFacts, NodeRun, NodeSettings, RunOrder
+from bench.cluster.nodes import Admitted, CeilingsArrived, Lost, NodeEvent, Refused, RunArrived
 from bench.core.case import Status
 from bench.core.observation import Observation, RunMetadata
 from bench.host.hardware import Machine
+from bench.host.software import Software
+from bench.run.ceiling_runs import shapes
 from bench.store.campaign import Campaign
+from bench.store.ceilings import Ceilings
 from bench.store.parts import Run, part_bytes
 from tests.support.roots import LAPTOP
+
+SOFTWARE = Software(python="3.11.7", keras="3.15.1", backend="tensorflow", backend_version="2.21.0", numpy="2.4.6")
 
 
 @dataclass
@@ -32,11 +37,15 @@ class FakeNode:
     boot: str = ""
     """Empty: a machine of its own."""
     lock: str = "lock"
+    card: str | None = None
+    """The GPU that it is the slot of."""
     refusals: tuple[str, ...] = ()
     dies_in_runs: set[int] = field(default_factory=set)
     """Which of its runs, from 1, its process dies in."""
     leaves_in_run: int = 0
     """Which of its runs it leaves the cluster in; 0: in none."""
+    dies_in_ceilings: bool = False
+    """Whether its process dies the first time that it measures ceilings."""
     full_disk: bool = False
     mangles: set[int] = field(default_factory=set)
     """Which of its runs arrive damaged."""
@@ -60,7 +69,8 @@ class FakeCluster:
         self.started: list[str] = []
         self.orders: list[tuple[str, str, int]] = []
         """Node, label of the case, and attempt of each run that was begun."""
-        self.measuring: dict[str, RunOrder] = {}
+        self.measuring: dict[str, RunOrder | CeilingsOrder] = {}
+        self.facts: dict[str, NodeFacts] = {}
         self._as_part = as_part
         self._events: list[tuple[float, int, NodeEvent]] = []
         self._number = 0
@@ -77,8 +87,13 @@ class FakeCluster:
         self.started.append(node)
         fake = self.nodes[node]
         facts = NodeFacts(
-            boot=fake.boot or f"boot of {node}", lock=fake.lock, machine=fake.machine, refusals=fake.refusals
+            boot=fake.boot or f"boot of {node}",
+            lock=fake.lock,
+            card=fake.card,
+            machine=fake.machine,
+            refusals=fake.refusals,
         )
+        self.facts[node] = facts
         self._after(fake.checked_after, Admitted(node, facts))
 
     def measure(self, node: str, order: RunOrder) -> None:
@@ -94,7 +109,30 @@ class FakeCluster:
         elif fake.begun in fake.dies_in_runs:
             self._after(fake.seconds / 2, Lost(node, "its process was killed"))
         else:
-            self._after(fake.seconds, RunArrived(node, self._result(fake, order)))
+            self._after(fake.seconds, RunArrived(node, self._result(fake, order, self.facts[node])))
+
+    def measure_ceilings(self, node: str, order: CeilingsOrder) -> None:
+        fake = self.nodes[node]
+        assert node not in self.measuring, f"{node} measures already"
+        self.measuring[node] = order
+        self.orders.append((node, "ceilings", len(order.configurations)))
+        if fake.dies_in_ceilings:
+            fake.dies_in_ceilings = False
+            self._after(fake.seconds / 2, Lost(node, "its process was killed"))
+            return
+        machine = self.facts[node].machine_when(order.shared).fingerprint
+        measured = tuple(
+            Ceilings(
+                shape=shape,
+                machine_fingerprint=machine,
+                software_fingerprint=SOFTWARE.fingerprint,
+                measured_at="2026-11-28T01:02:03+00:00",
+                peak_flops_per_second=1e12,
+                serial_seconds=0.004,
+            )
+            for shape in shapes(order.configurations)
+        )
+        self._after(fake.seconds, CeilingsArrived(node, NodeCeilings(ceilings=measured, notes=("its fan is loud",))))
 
     def stop(self, node: str) -> None:
         self.measuring.pop(node, None)
@@ -115,10 +153,9 @@ class FakeCluster:
         self._number += 1
         heapq.heappush(self._events, (self.now + seconds, self._number, event))
 
-    def _result(self, fake: FakeNode, order: RunOrder) -> NodeRun:
+    def _result(self, fake: FakeNode, order: RunOrder, facts: NodeFacts) -> NodeRun:
         assert self._campaign is not None
-        machine = replace(fake.machine, shared_by=SHARED) if order.shared else fake.machine
-        run = a_run(self._campaign, order, machine, fake)
+        run = a_run(self._campaign, order, facts.machine_when(order.shared), fake)
         part = self._as_part(run)
         sent = part[:-1] if fake.begun in fake.mangles else part
         return NodeRun(

@@ -73,7 +73,13 @@ def measure(request: Request, emit: Emit) -> None:
                     ImportedModule(name=Path(name).stem, file=name, sha256=sha256(Path(name).read_bytes()).hexdigest())
                     for name in script.get("imports", ())
                 ),
-                extra_json=json.dumps({"cpus": sorted(os.sched_getaffinity(0)), "keras": os.environ["KERAS_BACKEND"]}),
+                extra_json=json.dumps(
+                    {
+                        "cpus": sorted(os.sched_getaffinity(0)),
+                        "keras": os.environ["KERAS_BACKEND"],
+                        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+                    }
+                ),
             )
         )
 
