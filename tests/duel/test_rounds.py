@@ -92,7 +92,7 @@ def test_a_pair_with_too_few_rounds_left_says_nothing() -> None:
     assert ratio(rounds((0.0, 0.5), (0.5, 0.5))) == 0.0  # half of them are left
 
 
-def test_a_third_side_neither_hides_nor_spoils_the_ratio_of_two() -> None:
+def test_a_third_side_neither_hides_nor_moves_the_ratio_of_two() -> None:
     """Contamination counts for the sides that it is about; steps of another number are divided out."""
     third = replace(a_side(2.0, idle=1.5), steps=40)
     of_three = [replace(each, sides={**each.sides, 2: third}) for each in rounds((0.5, 0.55), (0.6, 0.66))]
@@ -114,8 +114,8 @@ def test_a_quantile_of_calls_is_compared_over_all_clean_rounds_of_a_group() -> N
         )
         for number in range(3)
     ]
-    spoiled = {0: replace(some_calls([9.0] * 100), idle_cpu_seconds=900.0), 1: some_calls([1.0] * 100)}
-    measured.append(Round(group=0, number=3, sides=spoiled))
+    contaminated = {0: replace(some_calls([9.0] * 100), idle_cpu_seconds=900.0), 1: some_calls([1.0] * 100)}
+    measured.append(Round(group=0, number=3, sides=contaminated))
     assert group_log_ratio(measured, 0, 1, 0.5) == pytest.approx(0.0, abs=1e-6)
     assert group_log_ratio(measured, 0, 1, 0.95) == pytest.approx(math.log(2), abs=1e-6)
     assert group_log_ratio(measured[2:], 0, 1, 0.95) is not None

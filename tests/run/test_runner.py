@@ -362,12 +362,12 @@ def test_a_retry_is_nobody_s_twice(lab: Laboratory) -> None:
 
 @pytest.mark.parametrize("folder", ["runs", "logs"])
 def test_a_store_that_can_no_longer_be_written_to_ends_the_campaign(lab: Laboratory, folder: str) -> None:
-    def spoil() -> None:
+    def block_folder() -> None:
         (lab.results / folder).rename(lab.folder / "away")
         (lab.results / folder).write_text("in the way")
 
     with pytest.raises(UsageError, match=rf"cannot write to .*{folder} \(.*\): a file is in the way"):
-        lab.campaign(lab.plan("seeds=0"), Record(at_start={2: spoil}))
+        lab.campaign(lab.plan("seeds=0"), Record(at_start={2: block_folder}))
 
 
 # --- how long it takes ---
