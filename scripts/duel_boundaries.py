@@ -1,4 +1,4 @@
-"""What interim analyses may spend (`ALPHA`, `PRECISION_ALPHA` in `bench.duel.sequential`), by simulation.
+"""What interim analyses may spend (`bench.duel.sequential.ALPHA`, and `PRECISION_ALPHA`), by simulation.
 
     python -m scripts.duel_boundaries [--duels 100000] [--seed 1]
 
@@ -23,14 +23,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
+from bench.analysis.interleaved_figures import PRECISION_ALPHA, TRIMMED
 from bench.duel.sequential import (
     ALPHA,
     CONFIDENCE,
     FEWEST_GROUPS,
     MOST_ANALYSES,
     PRECISE_FROM,
-    PRECISION_ALPHA,
-    TRIMMED,
 )
 from bench.duel.spending import Stage, significance_level, spent
 

@@ -20,6 +20,9 @@ from bench.analysis.summary import Section
 from bench.core.metric import Metric
 from bench.core.metrics import METRICS
 
+_INTERLEAVED = "train_seconds"
+"""The metric whose ratios interleaved measurements have, of a training step."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowPair:
@@ -30,12 +33,12 @@ class RowPair:
     against: Row
     change: Estimate
     """The ratio row/against, or for a quality the difference row - against; its interval is simultaneous."""
-    replicate: Literal["seed", "block"]
-    """What the two are paired by."""
+    replicate: Literal["seed", "block", "group"]
+    """What the two are paired by; a process group where their training steps were measured interleaved."""
     better: int
-    """Seeds (or blocks) in which `row` is better than `against`."""
+    """Replicates in which `row` is better than `against`."""
     shared: int
-    """Seeds (or blocks) in which both have a result."""
+    """Replicates in which both have a result."""
 
     @property
     def leads(self) -> Row | None:
@@ -57,7 +60,8 @@ class AllPairs:
 def all_pairs(section: Section) -> AllPairs:
     """The pairs of a section in its score, its training time and, where it was timed, the compiled call's latency.
 
-    Rows are compared within one size of the data.
+    Rows are compared within one size of the data. The training times of two rows that alternated in an interleaved
+    measurement are compared by it, as the table does.
     """
     compared = [
         (metric, figure, row, against)
@@ -72,7 +76,7 @@ def all_pairs(section: Section) -> AllPairs:
 
 def _metrics(section: Section) -> Iterator[tuple[Metric, FigureOfRun]]:
     names = [section.score.name] if section.score else []
-    for name in (*names, "train_seconds"):
+    for name in (*names, _INTERLEAVED):
         yield METRICS[name], _once(name)
     yield METRICS["latency_seconds"], RunRecord.latency
 
@@ -86,6 +90,29 @@ def _has(row: Row, figure: FigureOfRun) -> bool:
 
 
 def _pair(metric: Metric, figure: FigureOfRun, row: Row, against: Row, confidence: float) -> RowPair:
+    interleaved = _interleaved(row, against, confidence) if metric.name == _INTERLEAVED else None
+    if interleaved is not None:
+        change, log_ratios = interleaved
+        return RowPair(
+            metric=metric,
+            row=row,
+            against=against,
+            change=change,
+            replicate="group",
+            better=sum(log_ratio < 0 for log_ratio in log_ratios),
+            shared=len(log_ratios),
+        )
+    return _of_runs(metric, figure, row, against, confidence)
+
+
+def _interleaved(row: Row, against: Row, confidence: float) -> tuple[Estimate, tuple[float, ...]] | None:
+    """The ratio of their steps and its groups, where both were measured interleaved with each other."""
+    figures, base = row.interleaved, against.configuration
+    ratio = figures.ratio_to(base, confidence) if figures and against.interleaved else None
+    return None if figures is None or ratio is None or not ratio.n else (ratio, figures.log_ratios[base])
+
+
+def _of_runs(metric: Metric, figure: FigureOfRun, row: Row, against: Row, confidence: float) -> RowPair:
     by_seed = metric.replicate == "seed"
     change = pairing.difference if by_seed else pairing.ratio
     joined = bool(row.joined)

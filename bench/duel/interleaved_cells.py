@@ -232,8 +232,17 @@ def _figures(about: Mapping[str, Any], rounds: Sequence[Round]) -> dict[Interlea
             anchor_ratio=_exponential(mean_t(group.log_ratio for group in anchored)),
             anchor=anchor_words(about["anchor"]),
             groups=anchored,
+            log_ratios={
+                base: tuple(_log_ratios(groups.values(), number, side))
+                for number, base in enumerate(cases)
+                if number != side
+            },
         )
     return figures
+
+
+def _log_ratios(groups: Iterable[Sequence[Round]], base: int, side: int) -> Iterator[float]:
+    return (ratio for rounds in groups if (ratio := group_log_ratio(rounds, base, side)) is not None)
 
 
 def _anchored(groups: Iterable[Sequence[Round]], side: int, started_at: float) -> Iterator[AnchoredGroup]:

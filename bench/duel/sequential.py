@@ -29,6 +29,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.analysis.interleaved_figures import PRECISION_ALPHA, TRIMMED
 from bench.analysis.stats import trimmed_t
 from bench.analysis.verdict import Verdict, judge
 from bench.core.metric import Margins
@@ -42,19 +43,11 @@ ALPHA = 0.044
 be 1 − `CONFIDENCE`; carried over to the trimmed t of few groups, the levels would let 5.7 % of measurements miss the
 truth then, and with this 5.0 % (`scripts/duel_boundaries.py`)."""
 
-PRECISION_ALPHA = 0.035
-"""The chance to err, for all ratios together, of an analysis at which a measurement to a precision may stop. With 5 %
-at all of them, up to 7.4 % of measurements would end with an interval that misses; so, 5.0 %."""
-
 PRECISE_FROM = 9
 """The fewest groups of a ratio that is precise: among fewer, the spread too often seems smaller than it is."""
 
 FEWEST_GROUPS = 5
 """No verdict on fewer: a spread from four values means little, and Student's t makes up for it only in theory."""
-
-TRIMMED = 0.05
-"""The fraction of groups that an analysis cuts off at either end: now and then a group is off by ten times what the
-others are, and a single such group would make the mean unsure. From twenty on; fewer are all wanted."""
 
 MARGINS = Margins(tolerance=0.015, floor=0.005)
 """Narrower than those that two stores are compared by: interleaving removes what drifts between them."""

@@ -28,7 +28,7 @@ def pair_records(sections: Sequence[Section]) -> list[dict[str, Any]]:
             "metric": pair.metric.name,
             "row": row_label(pair.row),
             "against": row_label(pair.against),
-            "change": "ratio" if pair.metric.as_ratio and pair.replicate == "block" else "difference",
+            "change": "ratio" if pair.metric.as_ratio and pair.replicate != "seed" else "difference",
             "value": pair.change.value,
             "low": pair.change.interval.low if pair.change.interval else None,
             "high": pair.change.interval.high if pair.change.interval else None,
@@ -76,7 +76,7 @@ def _change(pair: RowPair) -> tuple[str, str]:
     """The change and its interval, with a sign for a difference and × for a ratio."""
     if not pair.change.n:
         return NONE, NONE
-    if pair.replicate == "block":
+    if pair.replicate != "seed":
         value, interval = ranged(pair.change)
         return f"{value} ×", interval or NONE
     scale, interval_of = pair.metric.unit.scales[-1], pair.change.interval
@@ -99,3 +99,8 @@ def _notes(every: AllPairs) -> Iterator[str]:
         "Scores are paired by seed, Student's t; times by block, as ratios, Student's t on the logarithms. can't tell: "
         "the interval contains no change."
     )
+    if any(pair.replicate == "group" for pair in every.pairs):
+        yield (
+            "By groups: these rows alternated in an interleaved measurement, and the ratio is of their training steps, "
+            "trimmed mean over process groups, as in the table; the interval allows for when the measurement ended."
+        )

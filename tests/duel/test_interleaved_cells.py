@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from bench.analysis.interleaved_figures import latest
+from bench.analysis.interleaved_figures import InterleavedFigures, InterleavedKey, latest
 from bench.core.case import Case
 from bench.core.observation import RunMetadata
 from bench.duel import interleaved_cells
@@ -65,6 +66,11 @@ def made_up(
     return notes, ended[0]
 
 
+def known_case(known: Mapping[InterleavedKey, InterleavedFigures], cell: str) -> Case:
+    (case,) = (case for case, _ in known if case.cell == cell)
+    return case
+
+
 def test_cells_are_measured_against_each_other_within_each_setting() -> None:
     plan = prepare("quick", ["cells=gru,simple_rnn", "units=8,16", "runtimes=keras"], 0).plan()
     assert {tuple((case.cell, case.units) for case in cases) for cases in families(plan)} == {
@@ -91,6 +97,7 @@ def test_what_is_kept_is_judged_again_as_it_was(monkeypatch: pytest.MonkeyPatch,
         starts = [group.started_at for group in by_cell[cell].groups]
         assert starts == sorted(starts)
         assert all(group.anchor_seconds > 0 for group in by_cell[cell].groups)
+        assert set(by_cell[cell].log_ratios) == {case for case, _ in known} - {known_case(known, cell)}
         assert by_cell[cell].anchor_ratio.value == pytest.approx(2 * (1.0, 2.3, 2.5)[side], rel=0.01)
         if side == 0:
             assert (ratio.value, ratio.interval) == (1.0, None)
@@ -101,6 +108,9 @@ def test_what_is_kept_is_judged_again_as_it_was(monkeypatch: pytest.MonkeyPatch,
             (analysis.ratio, analysis.low, analysis.high)
         )
         assert ratio.n == analysis.groups <= groups
+        among_pairs = by_cell[cell].ratio_to(known_case(known, "simple_rnn"), 0.95)
+        assert among_pairs is not None
+        assert among_pairs.value == pytest.approx(ratio.value)  # one estimate, one number
         assert math.log(ratio.interval.high / ratio.interval.low) <= 2 * math.log1p(PRECISION)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from bench.analysis.interleaved_figures import PRECISION_ALPHA
 from bench.analysis.verdict import Verdict
 from bench.duel.sequential import (
     ALPHA,
@@ -20,7 +21,6 @@ from bench.duel.sequential import (
     MARGINS,
     MOST_ANALYSES,
     PRECISE_FROM,
-    PRECISION_ALPHA,
     Contrast,
     Decision,
     GroupRatios,

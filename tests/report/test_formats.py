@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,8 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import bench
+from bench.analysis.interleaved_figures import InterleavedFigures
 from bench.analysis.pairs import all_pairs
 from bench.analysis.rows import difference_between, ratio_between
+from bench.analysis.stats import Estimate, mean_t
 from bench.analysis.summary import Section, summarise
 from bench.core.case import Case
 from bench.report.cite import bibtex, sentences, store_digest
@@ -153,6 +156,53 @@ def test_pairs_are_shown_and_given_to_programs() -> None:
     records = pair_records([section])
     assert {record["change"] for record in records} == {"ratio", "difference"}
     assert records[0]["value"] == pytest.approx(0.0347, abs=1e-4)
+
+
+def test_training_times_that_were_interleaved_are_compared_by_their_groups() -> None:
+    """As the table does: LSTM and GRU were interleaved with SimpleRNN, but `my:cell` was not."""
+    logs = {"simple_rnn": 0.0, "lstm": math.log(1.84), "gru": math.log(1.93)}
+    configurations = {cell: Case(cell=cell).configuration for cell in logs}
+    known = {
+        (configurations[cell], "c1"): InterleavedFigures(
+            step_seconds=Estimate(0.01, None, 6),
+            ratio=None,
+            anchor_ratio=Estimate(1.0, None, 6),
+            log_ratios={
+                configurations[base]: tuple(log - logs[base] + 0.01 * noise for noise in (-1, 0, 1, -1, 0, 1))
+                for base in logs
+                if base != cell
+            },
+        )
+        for cell, log in logs.items()
+    }
+    (section,) = summarise(
+        frame(*runs(CELLS, range(3), notebook_like), run(Case(cell="my:cell"), epoch_seconds=(1.0, 1.0))),
+        interleaved=known,
+    )
+    every = all_pairs(section)
+    training = {(p.row.cell, p.against.cell): p for p in every.pairs if p.metric.name == "train_seconds"}
+    assert {cells: pair.replicate for cells, pair in training.items() if "my:cell" in cells} == {
+        (row, against): "block" for row, against in training if "my:cell" in (row, against)
+    }
+    of_groups = {cells: pair for cells, pair in training.items() if pair.replicate == "group"}
+    assert {cells: pair.change.value for cells, pair in of_groups.items()} == {
+        ("lstm", "simple_rnn"): pytest.approx(1.84),
+        ("gru", "simple_rnn"): pytest.approx(1.93),
+        ("gru", "lstm"): pytest.approx(1.93 / 1.84),
+    }
+    pair = of_groups["gru", "lstm"]
+    assert (pair.better, pair.shared) == (0, 6)
+    assert pair.leads is not None
+    assert pair.leads.cell == "lstm"
+    assert pair.change.interval is not None
+    plain = mean_t([0.01 * noise for noise in (-1, 0, 1, -1, 0, 1)], every.confidence).interval
+    assert plain is not None
+    assert math.log(pair.change.interval.high / pair.change.interval.low) > plain.high - plain.low
+    text = render_fragment(pairs_document([section]))
+    assert "0 of 6 groups" in text
+    assert "alternated in an interleaved measurement" in text
+    assert "interleaved" not in render_fragment(pairs_document([notebook()]))
+    assert {r["change"] for r in pair_records([section]) if r["replicate"] == "group"} == {"ratio"}
 
 
 def test_one_row_has_no_pairs() -> None:
