@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.analysis.interleaved_figures import TRIMMED
 from bench.duel.rounds import group_log_ratio
-from bench.duel.sequential import ALPHA, TRIMMED
+from bench.duel.sequential import ALPHA
 from bench.duel.spending import significance_level
 from bench.report.document import Column, Document, Table
 from bench.report.markdown import render_markdown
@@ -59,7 +60,14 @@ def servers_of(pairs: Sequence[Recorded]) -> Floats:
     return np.array(whole, dtype=np.float64)
 
 
-def draw(servers: Floats, unit: str, put_in: str, duels: int, generator: np.random.Generator) -> tuple[Floats, float]:
+def draw(
+    servers: Floats,
+    unit: str,
+    put_in: str,
+    duels: int,
+    generator: np.random.Generator,
+    groups: int | None = None,
+) -> tuple[Floats, float]:
     """The log-ratios of simulated duels, a row each, and their truth.
 
     Args:
@@ -68,17 +76,18 @@ def draw(servers: Floats, unit: str, put_in: str, duels: int, generator: np.rand
         put_in: of `PUT_IN`.
         duels: how many.
         generator: of random numbers.
+        groups: of a duel; None: those of `GROUPS`.
     """
-    shared = unit == "pair, shared servers"
-    number = -(-GROUPS[unit] // PAIRS_PER_SERVER) if shared else GROUPS[unit]
+    shared, groups = unit == "pair, shared servers", groups or GROUPS[unit]
+    number = -(-groups // PAIRS_PER_SERVER) if shared else groups
     drawn = servers[generator.integers(0, len(servers), (duels, number))]
     drawn = drawn * generator.choice((-1.0, 1.0), (duels, number, 1))
     if put_in == "server offsets":
         drawn = drawn + generator.normal(0.0, OFFSET, (duels, number, 1))
     if unit == "pair, own servers":
-        values = np.take_along_axis(drawn, generator.integers(0, PAIRS_PER_SERVER, (duels, number, 1)), axis=2)[..., 0]
+        values = np.take_along_axis(drawn, generator.integers(0, servers.shape[1], (duels, number, 1)), axis=2)[..., 0]
     else:
-        values = drawn.reshape(duels, -1)[:, : GROUPS[unit]] if shared else drawn.mean(axis=2)
+        values = drawn.reshape(duels, -1)[:, :groups] if shared else drawn.mean(axis=2)
     if not put_in.startswith("a slow mode"):
         return values, 0.0
     slow = SLOW * (generator.random(values.shape) < SLOW_FRACTION)

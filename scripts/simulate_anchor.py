@@ -137,7 +137,16 @@ def verdicts(scenario: Scenario, noise: Floats, generator: np.random.Generator) 
 def _verdict(scenario: Scenario, noise: Floats, speeds: Floats, generator: np.random.Generator) -> Verdict:
     stores = [_drawn(scenario, noise, number, float(speed), generator) for number, speed in enumerate(speeds)]
     *nights, new = stores
-    base = [reading for night in nights for reading in night]
+    return verdict_between([reading for night in nights for reading in night], new)
+
+
+def verdict_between(base: Sequence[Reading], new: Sequence[Reading]) -> Verdict:
+    """The verdict on a cell, as one of a gate's `INTERVALS`.
+
+    Args:
+        base: process groups of the base's stores.
+        new: those of the new side's.
+    """
     sample = make_sample(METRIC, new, base)
     drift = measured_drift([base], apart(base, new)) or AnchoredDrift.between(base, new)
     finding = PendingFinding(

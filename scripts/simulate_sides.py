@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -131,26 +131,45 @@ def recorded_ratios(recording: Mapping[str, Sequence[Recorded]], rounds: int) ->
     }
 
 
-class SimulatedGroups:
-    """Groups of a cell's sides on a calendar of their own."""
-
-    def __init__(self, design: Design, ratios: Floats, seed: Sequence[int]) -> None:
-        self._design, self._ratios = design, ratios
-        self._generator = np.random.default_rng(seed)
+class Groups(Protocol):
+    """The process groups of a measurement, on a calendar of their own."""
 
     def log_ratios(self) -> Floats:
-        """The logarithm of each side's time in the next group, against the base's."""
-        common = self._generator.standard_normal()
-        normals = (common + self._generator.standard_normal(self._design.sides - 1)) / math.sqrt(2)
-        ranks = np.minimum((ndtr(normals) * len(self._ratios)).astype(int), len(self._ratios) - 1)
-        return np.concatenate(([0.0], self._ratios[ranks]))
+        """log(side / base) of the next group about its truth, by base and side."""
 
     def seconds(self, sides: int) -> float:
         """What a group of so many sides takes."""
-        return sides * (OVERHEAD_SECONDS + ROUND_SECONDS * self._design.rounds)
 
 
-def measure(design: Design, groups: SimulatedGroups) -> tuple[Decision, float, bool]:
+class SimulatedGroups:
+    """Groups of a cell's equal sides: recorded ratios, correlated by a normal copula.
+
+    Args:
+        design: what is measured.
+        ratios: the log-ratios that are drawn, ascending.
+        seed: of the random numbers.
+        side_seconds: what a side takes of a group; None: as the recorded pairs do.
+    """
+
+    def __init__(self, design: Design, ratios: Floats, seed: Sequence[int], side_seconds: float | None = None) -> None:
+        self._design, self._ratios = design, ratios
+        self._generator = np.random.default_rng(seed)
+        self._side_seconds = side_seconds or OVERHEAD_SECONDS + ROUND_SECONDS * design.rounds
+
+    def log_ratios(self) -> Floats:
+        """See `Groups`."""
+        common = self._generator.standard_normal()
+        normals = (common + self._generator.standard_normal(self._design.sides - 1)) / math.sqrt(2)
+        ranks = np.minimum((ndtr(normals) * len(self._ratios)).astype(int), len(self._ratios) - 1)
+        logs = np.concatenate(([0.0], self._ratios[ranks]))
+        return logs - logs[:, np.newaxis]
+
+    def seconds(self, sides: int) -> float:
+        """See `Groups`."""
+        return sides * self._side_seconds
+
+
+def measure(design: Design, groups: Groups) -> tuple[Decision, float, bool]:
     """Measure until the judge stops it.
 
     Args:
@@ -172,7 +191,7 @@ def measure(design: Design, groups: SimulatedGroups) -> tuple[Decision, float, b
         decision = judge.group_ended(
             GroupRatios(
                 log_ratios={
-                    each: float(logs[each.side] - logs[each.base]) + design.truth(each)
+                    each: float(logs[each.base, each.side]) + design.truth(each)
                     for each in question.contrasts
                     if {each.base, each.side} <= active
                 },
@@ -197,7 +216,9 @@ def measure(design: Design, groups: SimulatedGroups) -> tuple[Decision, float, b
             active, since_departure = needed, 0
 
 
-def simulate(design: Design, ratios: Mapping[str, Floats], number: int, first: int = 0) -> list[dict[str, Any]]:
+def simulate(
+    design: Design, ratios: Mapping[str, Floats], number: int, first: int = 0, side_seconds: float | None = None
+) -> list[dict[str, Any]]:
     """A row for each measurement, the cells in turn.
 
     Args:
@@ -205,26 +226,35 @@ def simulate(design: Design, ratios: Mapping[str, Floats], number: int, first: i
         ratios: by cell, those that a group's are drawn from.
         number: how many measurements.
         first: the number of the first; the same numbers give the same measurements again.
+        side_seconds: what a side takes of a group; None: as the recorded pairs do.
     """
-    rows = []
     cells = sorted(ratios)
-    for index in range(first, first + number):
-        cell = cells[index % len(cells)]
-        seed = (index, *design.name.encode())
-        decision, minutes, missed = measure(design, SimulatedGroups(design, ratios[cell], seed))
-        verdicts = {contrast: each.verdict for contrast, each in decision.analyses.items()}
-        wrong = any(is_wrong(verdict, design.truth(contrast), design.margins) for contrast, verdict in verdicts.items())
-        right = all(is_right(verdict, design.truth(contrast), design.margins) for contrast, verdict in verdicts.items())
-        rows.append(
-            {
-                "cell": cell,
-                "wrong": wrong,
-                "right": right if design.precision is None else decision.stop is StopReason.PRECISE,
-                "missed": missed,
-                "minutes": minutes,
-            }
-        )
-    return rows
+    return [
+        row_of(design, cell, SimulatedGroups(design, ratios[cell], (index, *design.name.encode()), side_seconds))
+        for index in range(first, first + number)
+        for cell in (cells[index % len(cells)],)
+    ]
+
+
+def row_of(design: Design, cell: str, groups: Groups) -> dict[str, Any]:
+    """How a measurement ended.
+
+    Args:
+        design: what is measured.
+        cell: of the sides.
+        groups: whence the groups are drawn.
+    """
+    decision, minutes, missed = measure(design, groups)
+    verdicts = {contrast: each.verdict for contrast, each in decision.analyses.items()}
+    wrong = any(is_wrong(verdict, design.truth(contrast), design.margins) for contrast, verdict in verdicts.items())
+    right = all(is_right(verdict, design.truth(contrast), design.margins) for contrast, verdict in verdicts.items())
+    return {
+        "cell": cell,
+        "wrong": wrong,
+        "right": right if design.precision is None else decision.stop is StopReason.PRECISE,
+        "missed": missed,
+        "minutes": minutes,
+    }
 
 
 def is_wrong(verdict: Verdict, truth: float, margins: Margins) -> bool:

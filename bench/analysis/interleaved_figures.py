@@ -52,8 +52,8 @@ class InterleavedFigures:
     def ratio_to(self, base: Case, confidence: float) -> Estimate | None:
         """That time over another configuration's; None where the two were not measured together.
 
-        The measurement may have ended when its ratios to the reference cell seemed precise, so the interval may err
-        less often than it says by as much as theirs (`PRECISION_ALPHA`). The estimate is theirs.
+        The measurement may have ended when its ratios to the reference cell seemed precise, so the interval is of a
+        smaller level, as theirs are (`PRECISION_ALPHA`). The estimate is theirs.
 
         Args:
             base: the configuration that the ratio is to.

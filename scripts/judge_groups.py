@@ -1,0 +1,530 @@
+"""What recorded process groups give: measurements of several cells, coverage of intervals, two stores an hour apart.
+
+    python -m scripts.judge_groups results/reference/duels/groups --out results/reference/duels/groups.json --docs docs
+
+The recording (`scripts/record_groups.py`) has two sessions. Nothing is chosen on either: measurements are drawn from
+the last, and stores from both, one from each. While there is a single session its halves stand for two.
+
+- Measurements (2,000 each) are judged by the duel's own judge on a calendar of their own. Those of different cells are
+  real groups, drawn with replacement, whose ratios stay together; their truth is what the whole session gives. Three
+  equal sides were not recorded: their ratios are those of two equal sides, correlated as ratios to a common base are
+  (`scripts/simulate_sides.py`).
+- Coverage is that of duels which run to the end of ten minutes (20,000 each; `scripts/replay_servers.py`). Kept whole
+  are neighbouring groups, three at a time, without a change of sign: their truth is the session's own ratio.
+- A store has the groups that `bench run --interleave` would have stopped after, drawn with replacement, the base's
+  from the first session and the new side's from the last; so the difference between them is real. The time over the
+  anchor's is judged by `bench.analysis.findings`, as three of a gate's twelve intervals.
+
+`--docs` writes the tables between their markers in how-sure.md and between-days.md of that folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.analysis.interleaved_figures import TRIMMED
+from bench.analysis.samples import Reading
+from bench.analysis.stats import trimmed_t, welch
+from bench.analysis.verdict import Verdict
+from bench.core.metric import Margins
+from bench.duel.interleaved_cells import PRECISION
+from bench.duel.sequential import Contrast
+from bench.report.document import Column, Document, Table
+from bench.report.markdown import render_markdown
+from scripts.recorded_groups import Floats, ResampledGroups, Session, base_and_new, read_sessions
+from scripts.replay_servers import PUT_IN, draw, missed
+from scripts.simulate_anchor import verdict_between
+from scripts.simulate_duels import fraction
+from scripts.simulate_sides import Design, measure, row_of, simulate, summary
+
+MEASUREMENTS, DUELS = 2_000, 20_000
+BUDGETS = (10.0, 20.0)
+"""Minutes that a store's interleaved measurement may take."""
+SLOWDOWN = 0.05
+HOUR = 3600.0
+NEIGHBOURS = 3
+FIRST = 3
+"""So many comparisons of each kind are written down, to be made again by a test."""
+
+_QUARTER = Margins(tolerance=0.005, floor=0.0025)
+
+EQUAL = (
+    Design(name="two equal sides", sides=2),
+    Design(name="three equal sides", sides=3),
+    Design(name="three equal sides, all pairs", sides=3, all_pairs=True),
+    Design(name="three sides, one 3 % slower", sides=3, slower=(0.0, 0.03)),
+    Design(
+        name="tolerance 0.5 %, floor 0.25 %, 1 % slower", sides=2, slower=(0.01,), budget_minutes=20, margins=_QUARTER
+    ),
+)
+"""Measurements of equal cells."""
+
+DIFFERENT = {
+    "two sides to ± 1 %": (("simple_rnn", "lstm"), False, 10.0),
+    "three sides to ± 1 %": (("simple_rnn", "lstm", "gru"), False, 10.0),
+    "three sides to ± 1 %, all pairs": (("simple_rnn", "lstm", "gru"), True, 20.0),
+    "four sides to ± 1 %, 20 minutes": (("simple_rnn", "lstm", "gru", "lstm"), False, 20.0),
+}
+"""Measurements of different cells: the cells, whether all pairs are asked for, and the minutes that it may take."""
+
+
+# --- the recording ---
+
+
+def spreads(session: Session) -> list[dict[str, Any]]:
+    """By cell: how much a group's ratios vary, and what a side takes of a group."""
+    base = session.cells[0]
+    return [
+        {
+            "cell": cell,
+            "groups": len(session),
+            "sd_equal": float(session.equal(cell).std(ddof=1)),
+            "sd_to_base": None if cell == base else _spread(session.between(base, cell)),
+            "sd_over_anchor": _spread(session.over_anchor(cell)),
+            "lag_one": _lag_one(session.equal(cell)),
+            "timed_seconds": session.side_seconds(cell),
+            "overhead_seconds": session.overhead_seconds,
+        }
+        for cell in session.cells
+    ]
+
+
+def _spread(logs: Floats) -> float:
+    """The standard deviation of a group's log-ratio of one side, over the groups: the mean over the columns."""
+    return float(np.sqrt(logs.var(axis=0, ddof=1).mean()))
+
+
+def _lag_one(values: Floats) -> float:
+    about = values - values.mean()
+    return float(about[1:] @ about[:-1] / (about @ about))
+
+
+def between_sessions(base: Session, new: Session) -> dict[str, Any]:
+    """How far two sessions are apart, in logarithms: the anchor, and each cell over it with half its 95 % interval."""
+    anchors = [np.log(session.anchor_seconds) for session in (base, new)]
+    cells = {}
+    for cell in base.cells:
+        sides = [session.over_anchor(cell).mean(axis=1) for session in (base, new)]
+        spread = welch(*sides)
+        cells[cell] = {
+            "moved": float(sides[1].mean() - sides[0].mean()),
+            "half": spread.half_width(0.95) if spread else 0.0,
+        }
+    return {
+        "hours": float(np.median(new.ended_at) - np.median(base.ended_at)) / HOUR,
+        "anchor_moved": float(np.median(anchors[1]) - np.median(anchors[0])),
+        "anchor_sd": float(anchors[1].std(ddof=1)),
+        "cells": cells,
+    }
+
+
+# --- measurements ---
+
+
+def measurements_of_equal(design: Design, session: Session, number: int, first: int = 0) -> list[dict[str, Any]]:
+    """A row for each measurement of equal sides, the cells in turn.
+
+    Args:
+        design: what is measured.
+        session: whose ratios of two equal sides are drawn, with either sign.
+        number: how many measurements.
+        first: the number of the first.
+    """
+    ratios = {cell: np.sort(np.concatenate((session.equal(cell), -session.equal(cell)))) for cell in session.cells}
+    seconds = session.overhead_seconds + session.slowest_side_seconds
+    return simulate(design, ratios, number, first, seconds)
+
+
+def design_of(name: str, session: Session) -> Design:
+    """A measurement of different cells, with the session's own ratios as the truth."""
+    cells, all_pairs, budget = DIFFERENT[name]
+    return Design(
+        name=name,
+        sides=len(cells),
+        slower=tuple(math.expm1(session.whole[cells[0], cell]) for cell in cells[1:]),
+        precision=PRECISION,
+        all_pairs=all_pairs,
+        budget_minutes=budget,
+    )
+
+
+def measurements_of_different(name: str, session: Session, number: int, first: int = 0) -> list[dict[str, Any]]:
+    """A row for each measurement of different cells, of `DIFFERENT`.
+
+    Args:
+        name: of the measurement.
+        session: whose groups are drawn.
+        number: how many measurements.
+        first: the number of the first.
+    """
+    design, cells = design_of(name, session), DIFFERENT[name][0]
+    return [
+        row_of(design, "all", ResampledGroups(session, cells, (index, *name.encode())))
+        for index in range(first, first + number)
+    ]
+
+
+def measurements(session: Session, design: Design) -> dict[str, Any]:
+    """What measurements of a design came to; those of different cells by the design's name."""
+    different = design.name in DIFFERENT
+    rows = (
+        measurements_of_different(design.name, session, MEASUREMENTS)
+        if different
+        else measurements_of_equal(design, session, MEASUREMENTS)
+    )
+    return {**summary(design, rows), "cells": list(DIFFERENT[design.name][0]) if different else None}
+
+
+# --- coverage ---
+
+
+def coverage(session: Session, cell: str) -> list[dict[str, Any]]:
+    """In how many duels of two equal sides of a cell some analysis's interval misses the truth, by what is put in."""
+    ratios = session.equal(cell)
+    groups = int(10 * 60 / (2 * (session.overhead_seconds + session.slowest_side_seconds)))
+    rows = []
+    for put_number, put_in in enumerate(PUT_IN):
+        generator = np.random.default_rng((put_number, *cell.encode()))
+        values, truth = draw(ratios[:, np.newaxis], "pair, own servers", put_in, DUELS, generator, groups)
+        rows.append({"cell": cell, "put_in": put_in, "groups": groups, "missed": missed(values, truth)})
+    generator = np.random.default_rng((len(PUT_IN), *cell.encode()))
+    starts = generator.integers(0, len(ratios), (DUELS, -(-groups // NEIGHBOURS), 1))
+    places = (starts + np.arange(NEIGHBOURS)).reshape(DUELS, -1)[:, :groups] % len(ratios)
+    kept_whole = missed(ratios[places], trimmed_t(ratios, TRIMMED).value)
+    return [*rows, {"cell": cell, "put_in": "nothing, neighbours kept whole", "groups": groups, "missed": kept_whole}]
+
+
+# --- stores ---
+
+
+def store(session: Session, minutes: float, seed: Sequence[int], started_at: float) -> dict[str, list[Reading]]:
+    """By cell: the process groups of a store whose cells were interleaved for so long, or until they were precise.
+
+    Args:
+        session: whence the groups are drawn.
+        minutes: that it may take.
+        seed: of the random numbers.
+        started_at: when it began, seconds since 1970, UTC.
+    """
+    groups = ResampledGroups(session, session.cells, seed)
+    design = Design(name="", sides=len(session.cells), precision=PRECISION, budget_minutes=minutes)
+    decision, _, _ = measure(design, groups)
+    readings = {}
+    for place, cell in enumerate(session.cells):
+        kept = decision.analyses[Contrast(0, place)].groups if place else len(groups.drawn)
+        readings[cell] = [
+            Reading(
+                0,
+                math.exp(session.log_ratios[group, -1, sides[place]]),
+                started_at + number * groups.seconds(len(sides)),
+                str(started_at),
+                0,
+                float(session.anchor_seconds[group]),
+            )
+            for number, (group, sides) in enumerate(groups.drawn[:kept])
+        ]
+    return readings
+
+
+def compared(
+    base: Session, new: Session, minutes: float, slowdown: float, number: int, first: int = 0
+) -> list[tuple[list[str], list[int]]]:
+    """Of each comparison of two stores: the verdicts on its cells, and the base's and the new side's groups.
+
+    Args:
+        base: the session that the base's groups are drawn from.
+        new: that of the new side's.
+        minutes: that either store's measurement may take.
+        slowdown: by how much the new side's cells are slower, put in.
+        number: how many comparisons.
+        first: the number of the first.
+    """
+    ended = []
+    for index in range(first, first + number):
+        old, later = (
+            store(session, minutes, (index, side, int(minutes)), side * HOUR)
+            for side, session in enumerate((base, new))
+        )
+        verdicts = []
+        for cell in base.cells:
+            slower = [replace(reading, value=reading.value * (1 + slowdown)) for reading in later[cell]]
+            verdicts.append(verdict_between(old[cell], slower).value)
+        ended.append((verdicts, [len(side[base.cells[0]]) for side in (old, later)]))
+    return ended
+
+
+def stores(base: Session, new: Session, apart: str, minutes: float, slowdown: float) -> dict[str, Any]:
+    """What comparisons of stores came to."""
+    ended = compared(base, new, minutes, slowdown, MEASUREMENTS)
+    wanted = Verdict.SLOWER if slowdown else Verdict.SAME
+    wrong = (Verdict.FASTER, Verdict.SAME) if slowdown else (Verdict.FASTER, Verdict.SLOWER)
+    return {
+        "apart": apart,
+        "minutes": minutes,
+        "slower": slowdown,
+        "groups": float(np.median([groups for _, both in ended for groups in both])),
+        "all_right": fraction(sum(set(verdicts) == {wanted} for verdicts, _ in ended), len(ended)),
+        "right_by_cell": {
+            cell: fraction(sum(verdicts[place] == wanted for verdicts, _ in ended), len(ended))
+            for place, cell in enumerate(base.cells)
+        },
+        "wrong": fraction(sum(not {*verdicts}.isdisjoint(wrong) for verdicts, _ in ended), len(ended)),
+        "first": [verdicts for verdicts, _ in ended[:FIRST]],
+    }
+
+
+# --- all of it ---
+
+
+def judge(recording: Path, processes: int) -> dict[str, Any]:
+    """All that the recording gives.
+
+    Args:
+        recording: its folder.
+        processes: that work at a time.
+    """
+    sessions = read_sessions(recording)
+    base, new = base_and_new(sessions)
+    half = (new.part(slice(0, None, 2)), new.part(slice(1, None, 2)))
+    kinds = [("the same session", *half), ("an hour" if len(sessions) > 1 else "its halves", base, new)]
+    with ProcessPoolExecutor(processes) as pool:
+        designs = (*EQUAL, *(design_of(name, new) for name in DIFFERENT))
+        of_stores = [
+            pool.submit(stores, old, later, apart, minutes, slowdown)
+            for apart, old, later in kinds
+            for minutes in BUDGETS
+            for slowdown in (0.0, SLOWDOWN)
+        ]
+        of_designs = [pool.submit(measurements, new, design) for design in designs]
+        of_cells = [pool.submit(coverage, new, cell) for cell in new.cells]
+        return {
+            "what": "recorded process groups, judged; see scripts/judge_groups.py",
+            "sessions": [
+                {"groups": len(each), "discarded": each.discarded, "spreads": spreads(each)} for each in sessions
+            ],
+            "between": between_sessions(base, new),
+            "measurements": [each.result() for each in of_designs],
+            "coverage": [row for each in of_cells for row in each.result()],
+            "stores": [each.result() for each in of_stores],
+        }
+
+
+# --- tables ---
+
+
+def _percent(part: Mapping[str, float]) -> str:
+    return f"{100 * part['share']:.1f} % ({100 * part['low']:.1f} to {100 * part['high']:.1f})"
+
+
+def _sd(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def spreads_table(content: Mapping[str, Any]) -> str:
+    """In markdown: what the groups vary by."""
+    heads = ("session", "cell", "groups", "÷ its equal", "÷ SimpleRNN", "÷ anchor", "lag one", "timed", "beside it")
+    rows = [
+        (
+            str(number),
+            row["cell"],
+            str(row["groups"]),
+            *(_sd(row[key]) for key in ("sd_equal", "sd_to_base", "sd_over_anchor")),
+            f"{row['lag_one']:+.2f}".replace("-", "−"),
+            f"{row['timed_seconds']:.1f} s",
+            f"{row['overhead_seconds']:.1f} s",
+        )
+        for number, session in enumerate(content["sessions"], start=1)
+        for row in session["spreads"]
+    ]
+    return _table(heads, rows, left=2)
+
+
+def measurements_table(content: Mapping[str, Any], before: Mapping[str, Mapping[str, Any]]) -> str:
+    """In markdown: what measurements came to; in brackets what the recording of pairs gave.
+
+    Args:
+        content: of this recording.
+        before: the rows of sides.json, by design.
+    """
+    heads = ("measurement", "budget", "rightly settled", "any wrong", "any interval misses", "median")
+    rows = []
+    for row in content["measurements"]:
+        old = before.get(row["design"])
+        old = old if old and old["budget_minutes"] == row["budget_minutes"] else None
+        shares = [
+            f"{100 * row[key]['share']:.1f} %" + (f" ({100 * old[key]['share']:.1f})" if old else "")
+            for key in ("right", "wrong", "missed")
+        ]
+        median = f"{row['median_minutes']:.1f}" + (f" ({old['median_minutes']:.1f})" if old else "")
+        rows.append((row["design"], f"{row['budget_minutes']:g} min", *shares, f"{median} min"))
+    return _table(heads, rows)
+
+
+def coverage_table(content: Mapping[str, Any]) -> str:
+    """In markdown: in how many duels an interval misses the truth, a column for each cell."""
+    cells = list(dict.fromkeys(row["cell"] for row in content["coverage"]))
+    by_place = {(row["put_in"], row["cell"]): row["missed"]["share"] for row in content["coverage"]}
+    put_in = dict.fromkeys(row["put_in"] for row in content["coverage"])
+    return _table(
+        ("put in", *cells), [(what, *(f"{100 * by_place[what, cell]:.1f} %" for cell in cells)) for what in put_in]
+    )
+
+
+def stores_table(content: Mapping[str, Any]) -> str:
+    """In markdown: how comparisons of two stores ended."""
+    heads = ("two stores", "interleaved", "groups", "all three right", "by cell", "any wrong")
+    rows = []
+    for row in content["stores"]:
+        by_cell = sorted(part["share"] for part in row["right_by_cell"].values())
+        name = "of one session" if row["apart"] == "the same session" else f"{row['apart']} apart"
+        rows.append(
+            (
+                f"{name}, {100 * row['slower']:g} % slower" if row["slower"] else f"{name}, equal",
+                f"{row['minutes']:g} min",
+                f"{row['groups']:g}",
+                _percent(row["all_right"]),
+                f"{100 * by_cell[0]:.1f} to {100 * by_cell[-1]:.1f} %",
+                _percent(row["wrong"]),
+            )
+        )
+    return _table(heads, rows)
+
+
+def between_table(content: Mapping[str, Any]) -> str:
+    """In markdown: how far the two sessions are apart."""
+    between = content["between"]
+    rows = [("the anchor's step", _signed(between["anchor_moved"]), "–")]
+    for cell, row in between["cells"].items():
+        rows.append((f"{cell} ÷ anchor", _signed(row["moved"]), f"± {100 * row['half']:.2f} %"))
+    return _table(("second session against the first", "moved by", "95 %"), rows)
+
+
+def targets_table(content: Mapping[str, Any]) -> str:
+    """In markdown: what was set out for, and what came out."""
+    by_name = {row["design"]: row for row in content["measurements"]}
+    hour = [row for row in content["stores"] if row["apart"] != "the same session"]
+    equal, slower = ([row for row in hour if bool(row["slower"]) is is_slower] for is_slower in (False, True))
+    covered = 1 - max(row["missed"]["share"] for row in content["coverage"] if "of B" not in row["put_in"])
+    three, alone = by_name["three sides to ± 1 %"], by_name["two sides to ± 1 %"]
+    times = [
+        by_name[name]["median_minutes"] / alone["median_minutes"]
+        for name in ("three sides to ± 1 %, all pairs", "four sides to ± 1 %, 20 minutes")
+    ]
+    rows = [
+        ("three equal sides all `same` in 10 minutes", "≥ 90 %", _share(by_name["three equal sides"]["right"])),
+        ("two ratios of three cells to ± 1 % in 10 minutes", "≥ 90 %", _share(three["right"])),
+        (
+            "their intervals hold the whole recording's ratios",
+            "≥ 95 %",
+            f"{100 - 100 * three['missed']['share']:.1f} %",
+        ),
+        (
+            "time for three ratios against that for one: all pairs of three sides, and of four sides to a base",
+            "≤ 1.6",
+            " and ".join(f"{time:.1f}" for time in times),
+        ),
+        ("coverage of a duel's intervals over all analyses, of the worst cell", "≥ 94 %", f"{100 * covered:.1f} %"),
+        (
+            "1 % slower found in 20 minutes, with a tolerance of 0.5 % and a floor of 0.25 %",
+            "≥ 95 %",
+            _share(by_name["tolerance 0.5 %, floor 0.25 %, 1 % slower"]["right"]),
+        ),
+        *(
+            (f"two stores, {words}", wanted, ", ".join(f"{_share(row[key])} ({row['minutes']:g} min)" for row in rows))
+            for words, wanted, key, rows in (
+                ("three cells `same`", "≥ 90 %", "all_right", equal),
+                ("any of them wrong", "≤ 1 %", "wrong", equal),
+                ("5 % slower found in all three", "≥ 95 %", "all_right", slower),
+            )
+        ),
+    ]
+    return render_markdown(
+        Document((Table((Column("set out for"), Column("wanted", left=False), Column("came out")), tuple(rows)),))
+    )
+
+
+def _share(part: Mapping[str, float]) -> str:
+    return f"{100 * part['share']:.1f} %"
+
+
+def _signed(log: float) -> str:
+    return f"{100 * math.expm1(log):+.2f} %".replace("-", "−")
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    columns = tuple(Column(head, left=place < left) for place, head in enumerate(heads))
+    return render_markdown(Document((Table(columns, tuple(map(tuple, rows))),)))
+
+
+def tables(content: Mapping[str, Any], before: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """By page and marker: the tables of the documentation.
+
+    Args:
+        content: what the recording gives.
+        before: the rows of sides.json, by design.
+    """
+    return {
+        "how-sure.md": {
+            "spreads": spreads_table(content),
+            "measurements": measurements_table(content, before),
+            "coverage": coverage_table(content),
+            "targets": targets_table(content),
+        },
+        "between-days.md": {"between": between_table(content), "stores": stores_table(content)},
+    }
+
+
+def with_tables(text: str, of_page: Mapping[str, str]) -> str:
+    """A page with its tables between their markers.
+
+    Args:
+        text: of the page.
+        of_page: by marker.
+
+    Raises:
+        SystemExit: a marker isn't there.
+    """
+    for name, markdown in of_page.items():
+        begin, end = f"<!-- groups:{name} -->\n", f"<!-- /groups:{name} -->\n"
+        inside = re.compile(f"(?s)(?<={re.escape(begin)}).*?(?={re.escape(end)})")
+        if len(inside.findall(text)) != 1:
+            raise SystemExit(f"the page needs the line {begin.strip()} once, and {end.strip()} after it.")
+        text = inside.sub(f"\n{markdown.strip()}\n\n".replace("\\", r"\\"), text)
+    return text
+
+
+def sides_before(folder: Path) -> dict[str, dict[str, Any]]:
+    """The rows of sides.json, by design."""
+    return {row["design"]: row for row in json.loads((folder / "sides.json").read_text())["rows"]}
+
+
+def main() -> None:
+    """Judge, write, and put the tables into the documentation."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--docs", type=Path, help="the folder of the documentation")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    content = judge(arguments.recording, arguments.processes)
+    arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+    made = tables(content, sides_before(arguments.out.parent))
+    for page, of_page in made.items():
+        print(*of_page.values(), sep="\n")
+        if arguments.docs:
+            path = arguments.docs / page
+            path.write_text(with_tables(path.read_text(), of_page))
+
+
+if __name__ == "__main__":
+    main()
