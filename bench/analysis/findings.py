@@ -13,6 +13,7 @@ from bench.analysis.stats import Estimate, Interval, assumed_interval
 from bench.analysis.verdict import Verdict, judge
 from bench.core.case import Case
 from bench.core.metric import Margins, Metric, MetricKind
+from bench.core.metrics import METRICS
 from bench.plan.gate import Gate
 
 MIN_RUNS = 5
@@ -23,16 +24,21 @@ seem decidedly different; from 5 runs on that is 0.2 %."""
 MIN_SEEDS = 3
 """The fewest seeds a side: fewer give Student's t one degree of freedom, whose intervals are too wide for a verdict."""
 
-UNKNOWN_DRIFT = (
-    f"how far this machine's speed drifts between two occasions is not known, and {MIN_FREEDOM + 1} occasions of equal "
-    "code, as far apart as the sides, are the least that show it: interleave the sides (bench duel), measure both with "
-    "an anchor (bench run --interleave 10), name a store that has these occasions (--drift RESULTS), or declare the "
-    "drift (--drift '2 %')"
-)
-"""Why times of sides that weren't interleaved have no verdict, and the ways out."""
+_ANCHORED = frozenset(metric.stands_for for metric in METRICS.values() if metric.is_interleaved)
+"""The metrics that an anchor helps to a verdict."""
 
 _MOST_MORE = 10_000
 """Above it, how many runs it would take is no advice."""
+
+
+def unknown_drift(metric: Metric) -> str:
+    """Why times of sides that weren't interleaved have no verdict, and the ways out."""
+    anchor = "measure both with an anchor (bench run --interleave 10), " if metric.name in _ANCHORED else ""
+    return (
+        f"how far this machine's speed drifts between two occasions is not known, and {MIN_FREEDOM + 1} occasions of "
+        f"equal code, as far apart as the sides, are the least that show it: interleave the sides (bench duel), "
+        f"{anchor}name a store that has these occasions (--drift RESULTS), or declare the drift (--drift '2 %')"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +125,7 @@ class PendingFinding:
             why = f"how far the machine drifted is not known, and {self.stand_in.title} is judged instead"
             return replace(self._finding(Verdict.INCONCLUSIVE, None, basis, why), stand_in=self.stand_in)
         if not self.needs_interval and sample.n >= self.fewest:
-            return self._finding(Verdict.INCONCLUSIVE, None, basis, UNKNOWN_DRIFT)
+            return self._finding(Verdict.INCONCLUSIVE, None, basis, unknown_drift(metric))
         if not self.needs_interval:
             why = f"too few: {self.fewest} {metric.replicate}s a side are the least that a verdict rests on"
             return self._finding(Verdict.INCONCLUSIVE, None, basis, why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -111,10 +111,19 @@ def verdict_blocks(
     """
     sides = ("base", _side(comparison.base, subjects)), ("new", _side(comparison.new, subjects))
     blocks: list[Block] = [Facts(sides)]
-    for environment, findings in _by_environment(comparison.findings):
+    for environment, findings in _by_environment(_with_short_details(comparison.findings)):
         blocks += [Lines(_environment_lines(environment)), *_findings(findings, comparison.axes)]
         blocks += [Notes((*_remarks(findings, comparison.axes), *_run_counts(findings, comparison.axes)))]
     return (*blocks, Details("what this rests on", (Notes(tuple(_notes(comparison, gate))),)))
+
+
+def _with_short_details(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with a remark on the anchor in place of a detail in each row, where it is the same everywhere."""
+    anchors = {finding.detail for finding in findings if finding.metric and finding.metric.is_interleaved}
+    if len(anchors) != 1 or "" in anchors:
+        return list(findings)
+    remark = f"the anchor is {next(iter(anchors))}"
+    return [replace(f, detail="", remarks=(*f.remarks, remark)) if f.detail in anchors else f for f in findings]
 
 
 def _mark(comparison: Comparison, gate: Gate) -> str:

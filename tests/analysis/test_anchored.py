@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from bench.analysis.comparison import Comparison, compare
-from bench.analysis.findings import UNKNOWN_DRIFT
+from bench.analysis.findings import unknown_drift
 from bench.analysis.history import By, Conclusion, series
 from bench.analysis.interleaved_figures import AnchoredGroup, InterleavedFigures, InterleavedKey
 from bench.analysis.occasions import UNFOLLOWED, UNSEEN, AnchoredDrift
@@ -116,7 +116,7 @@ def test_without_an_anchor_on_either_side_or_with_an_unlike_one_nothing_stands_f
         (figures(groups=4), figures(groups=4)),
     ):
         comparison = compared(base, new)
-        assert UNKNOWN_DRIFT in of(comparison).remarks
+        assert unknown_drift(METRICS["train_seconds"]) in of(comparison).remarks
         assert of(comparison).stand_in is None
         assert comparison.exit_code(Gate()) is ExitCode.NO_VERDICT
 
@@ -209,7 +209,10 @@ def test_the_comparison_states_what_stands_for_training_and_what_it_rests_on() -
     document = verdicts_document(comparison, Gate())
     assert isinstance(document, Document)
     text = " ".join(render_text(document, 200).split())
-    assert f"step ÷ anchor {ANCHOR}" in text
+    assert text.count(ANCHOR) == 1  # and not in each row
+    assert f"lstm (step ÷ anchor): the anchor is {ANCHOR}." in text
+    (compiling,) = [each for each in of(comparison, "compile_seconds").remarks if "drifts between" in each]
+    assert "anchor" not in compiling  # which both sides have, and which does nothing for it
     assert "how far the machine drifted is not known, and step ÷ anchor is judged instead" in text
     assert "step ÷ anchor stands for training: the time of a training step over that of a fixed computation" in text
     assert "20 and 20 process groups, unpaired" in text

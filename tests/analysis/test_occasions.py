@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from bench.analysis.comparison import Comparison, compare
-from bench.analysis.findings import UNKNOWN_DRIFT
+from bench.analysis.findings import unknown_drift
 from bench.analysis.occasions import MIN_FREEDOM, DeclaredDrift, apart, measured_drift, neighbours
 from bench.analysis.samples import Reading
 from bench.analysis.verdict import Verdict
 from bench.core.errors import ExitCode
+from bench.core.metrics import METRICS
 from bench.plan.gate import Gate
 from scripts.simulate_drift import SCENARIOS, wrong_verdicts
 from tests.analysis.test_comparison import BASE, of, side, wobbling
@@ -84,7 +85,7 @@ def test_an_overlap_of_the_ranges_is_no_interleaving() -> None:
     new = side("new", wobbling(6.0, 0.01, 3))
     comparison = compare(on_days({0: late[:7], 2: late[7:]}), on_days({1: new}), Gate())
     assert of(comparison).verdict is Verdict.INCONCLUSIVE
-    assert UNKNOWN_DRIFT in of(comparison).remarks
+    assert unknown_drift(METRICS["train_seconds"]) in of(comparison).remarks
 
 
 # --- occasions ---
