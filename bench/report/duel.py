@@ -9,6 +9,7 @@ from typing import Any
 from bench.core.case import Case
 from bench.core.protocol import TimedPhase
 from bench.duel.rounds import anchor_words
+from bench.duel.sequential import FEWEST_GROUPS
 from bench.duel.sides import PINNED_ALLOCATOR
 from bench.report.document import Column, Document, Heading, Notes, Paragraph, Table
 from bench.report.values import count, duration
@@ -153,11 +154,14 @@ def notes(record: Mapping[str, Any]) -> list[str]:
         steps += f" ({', '.join(f'{side.upper()}: {many} times as many' for side, many in multiples.items())})"
     is_pair = len(record["sides"]) == 2
     what = "the ratio of the quantiles (Harrell and Davis, 1982) of all calls" if calls else "the median ratio"
+    groups = "pairs" if is_pair else "groups"
+    analyses = f"Interim analyses at {', '.join(map(str, record['looks']))} {groups}"
+    if not record["looks"]:
+        analyses = f"There was no analysis, which takes {FEWEST_GROUPS} {groups}"
     texts.append(
         f"The replicate is the process {'pair' if is_pair else 'group'}: {what} of {batches} timed batches a side, of "
-        f"{steps} each, {'A B B A' if is_pair else 'in balanced orders'}. Interim analyses at "
-        f"{', '.join(map(str, record['looks']))} {'pairs' if is_pair else 'groups'}; all intervals together hold the "
-        f"{'ratio' if is_pair else 'ratios'} with 95 %."
+        f"{steps} each, {'A B B A' if is_pair else 'in balanced orders'}. {analyses}; all intervals together hold the "
+        f"{'ratio' if len(_contrasts(record)) == 1 else 'ratios'} with 95 %."
     )
     if record["dropped_slices"]:
         texts.append(
@@ -175,8 +179,8 @@ def notes(record: Mapping[str, Any]) -> list[str]:
     )
     if anchor := record.get("anchor"):
         texts.append(
-            f"÷ anchor: the step's time in those of a fixed computation measured beside it ({_anchor(anchor)}), which "
-            f"compares with other occasions on this machine."
+            f"÷ anchor: the {'call' if calls else 'step'}'s time in those of a fixed computation measured beside it "
+            f"({_anchor(anchor)}), which compares with other occasions on this machine."
         )
     texts += device_notes(record.get("device"))
     variables = [side["variables"].items() for side in record["sides"].values()]
@@ -245,7 +249,7 @@ def _of_verdicts(record: Mapping[str, Any]) -> list[str]:
             f"{'T' if len(contrasts) == 1 else 't'}he whole interval lies beyond the noise floor of {floor}, and some "
             f"of it beyond the equivalence margin of {tolerance}."
         )
-    if "inconclusive" in verdicts:
+    if "inconclusive" in verdicts and record["looks"]:
         texts.append(
             f"Inconclusive: the interval lies neither within the equivalence margin of {tolerance} nor beyond the "
             f"noise floor of {floor}."

@@ -17,6 +17,7 @@ import pytest
 from bench.cli.duel import _names
 from bench.core.errors import UsageError
 from bench.duel.rounds import ANCHOR, group_log_ratio, rounds_of
+from bench.report.duel import notes
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
 from tests.support.git import git
@@ -203,6 +204,17 @@ def test_single_calls_are_compared_by_their_median_and_their_tail(duel: Duel, tm
     (folder,) = (tmp_path / "results" / "duels").iterdir()
     frame = pd.read_parquet(folder / "slices.parquet")
     assert (frame[frame["side"] != "anchor"]["calls"].map(len) == frame[frame["side"] != "anchor"]["steps"]).all()
+    text = " ".join(notes(record))
+    assert "all intervals together hold the ratios with 95 %" in text  # two ratios of one pair
+    assert "÷ anchor: the call's time in those of" in text
+    too_few = {
+        **record,
+        "looks": [],
+        "contrasts": [{**each, "verdict": "inconclusive"} for each in record["contrasts"]],
+    }
+    text = " ".join(notes(too_few))
+    assert "There was no analysis, which takes 5 pairs" in text
+    assert "neither within the equivalence margin" not in text  # that isn't why
 
 
 def test_what_is_not_sure_is_neither_green_nor_red(duel: Duel) -> None:
