@@ -10,7 +10,7 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.core.metric import SEQUENCE_PATHS
-from scripts import results_costs, results_sequences, results_streaming
+from scripts import results_costs, results_releases, results_sequences, results_streaming
 from scripts.results_format import TITLES, Json, backend, conditions, figure, interval, reading, sections, table
 
 LARGEST_BATCH = "1024"
@@ -30,6 +30,7 @@ def page() -> str:
         *results_sequences.parts(),
         *results_costs.parts(),
         *results_streaming.parts(),
+        *results_releases.parts(),
         ELSEWHERE,
     )
     return "\n\n".join(parts) + "\n"

@@ -1,6 +1,7 @@
 """Simulated campaigns that stop when their intervals are narrow enough: how often these hold the truth.
 
-    python -m scripts.simulate_precision results/reference/mnist_rows --out results/reference/duels/precision.json
+    python -m scripts.simulate_precision results/reference/mnist_rows_family_25 \\
+        --out results/reference/duels/precision.json
 
 A campaign adds blocks and stops by `bench.analysis.precision.PrecisionTarget`, whose own rule is applied here to all
 campaigns at once (`tests/test_reference_precision.py` holds both to each other). Its values are drawn from a store's:
