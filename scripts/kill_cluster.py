@@ -59,6 +59,8 @@ START_SECONDS = 180.0
 START_ATTEMPTS = 5
 LEFT_SECONDS = 60.0
 """So long may what was killed, or has ended, take to go."""
+CLUSTER_LEFT_SECONDS = 150.0
+"""So long may Ray's own processes take: they wait a minute and more for a head that is gone."""
 _EXPECTED = (ExitCode.OK, ExitCode.USAGE, ExitCode.RUNS_FAILED)
 """How a call of the command may end while things die: 2 where no node could measure, 4 where runs have failed."""
 
@@ -248,7 +250,10 @@ def campaign(folder: Path, seed: str) -> dict[str, Any]:
         finally:
             episode.close()
     wrong = episode.wrong
-    wrong += gone(lambda: [f"{each.pid} {command_line(each)[:120]} is left" for each in processes_of(folder)])
+    wrong += gone(
+        lambda: [f"{each.pid} {command_line(each).strip()[:120]} is left" for each in processes_of(folder)],
+        CLUSTER_LEFT_SECONDS,
+    )
     wrong += left_behind(folder)
     text = (folder / "output").read_text(errors="replace")
     return {

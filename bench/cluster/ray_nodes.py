@@ -343,6 +343,8 @@ def _why_not_joined(error: Exception) -> str:
     text = str(getattr(error, "message", None) or error).strip()
     if "Version mismatch" in text:  # the cluster's versions and the driver's, a line each
         return " ".join(text.split())
+    if text.startswith("Failed to connect to Ray cluster"):  # to one that was reached, as was tried before
+        return "what listens there wants another token than is set here, or is no head of Ray"
     return text.splitlines()[-1] if text else type(error).__name__
 
 

@@ -170,6 +170,10 @@ class AdvisingError(Exception):
             "Version mismatch: The cluster was started with: Ray: 2.49.0 Python: 3.11.7 This one:",
         ),
         (ConnectionError("first\nfailed to connect\n"), "failed to connect"),
+        (
+            ConnectionError("Failed to connect to Ray cluster at 127.0.0.1:34497"),
+            "what listens there wants another token than is set here, or is no head of Ray",
+        ),
         (AdvisingError(), "no token was found"),
         (TimeoutError(), "TimeoutError"),
     ],
