@@ -47,7 +47,9 @@ def listening(processes: Iterable[psutil.Process]) -> set[str]:
     for process in processes:
         with suppress(psutil.Error):
             connections = process.net_connections("tcp")
-            addresses |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+            listeners = {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+            # as a socket of IPv6 has an address of IPv4, where the machine has both
+            addresses |= {address.removeprefix("::ffff:") for address in listeners}
     return addresses
 
 
