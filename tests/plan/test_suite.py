@@ -70,7 +70,7 @@ def test_defaults_of_axes_and_settings_are_those_of_a_case() -> None:
     case = Case(cell="lstm")
     axes = {axis: values for axis, values in Axes().model_dump().items() if axis != "cells"}
     assert {axis: (getattr(case, AXES[axis].field),) for axis in axes} == axes
-    assert len(axes) == 33
+    assert len(axes) == 34
 
 
 # Parts
