@@ -16,6 +16,7 @@ from bench.report.document import Document, Gallery
 from bench.report.growth import growth_blocks
 from bench.report.markdown import render_markdown
 from bench.report.measured import read_sections
+from bench.store import load
 from scripts.results_format import REFERENCE, ROOT, TITLES, conditions, interval, sections, table
 
 OPTIONS: Mapping[str, tuple[str, bool | float | str]] = {
@@ -34,6 +35,7 @@ def parts() -> Iterator[str]:
     """The paragraphs and tables, in order."""
     yield from scaling()
     yield from options()
+    yield from steady()
 
 
 def scaling() -> Iterator[str]:
@@ -42,6 +44,43 @@ def scaling() -> Iterator[str]:
     _, *tables = [block for block in blocks if not isinstance(block, Gallery)]
     yield f"## How training time grows\n\n{conditions('scaling', sections('scaling'))}"
     yield render_markdown(Document(tuple(tables))).strip()
+
+
+def steady() -> Iterator[str]:
+    """What leaving TensorFlow's input pipeline untuned does to epochs and to runs."""
+    read = sections("steady")
+    yield (
+        f"## Steady epochs\n\n{conditions('quick', read)} By chance an epoch on TensorFlow waits for the end of its "
+        f"input pipeline's tuning, and the last one's wait comes after it "
+        f"([why](how-sure.md#why-tensorflows-epochs-have-two-speeds)); with `steady=true` none does. Epochs are "
+        f"those from 2 on; a run's time is their median, and its waiting the part of the run after its last epoch."
+    )
+    frame = load([ROOT / REFERENCE / "steady"], warn=print)
+    epochs = frame[(frame["phase"] == "train") & (frame["epoch"] > 1)].groupby(
+        ["cell", "steady", "run_id"], observed=True
+    )
+    waits = frame[frame["phase"] == "finish"].groupby(["cell", "steady"], observed=True)["seconds"].max()
+    medians = epochs["seconds"].median().groupby(["cell", "steady"], observed=True)
+    within = (epochs["seconds"].max() / epochs["seconds"].min()).groupby(["cell", "steady"], observed=True).median()
+    yield table(
+        (
+            *("cell", "steady", "s/epoch", "slowest run ÷ fastest", "slowest epoch ÷ fastest, of a run (median)"),
+            "longest waiting, s",
+        ),
+        (
+            (
+                TITLES[row["cell"]],
+                str(row["axes"]["steady"]).lower(),
+                interval(row["train_seconds"]),
+                f"{medians.max()[place] / medians.min()[place]:.2f}",
+                f"{within[place]:.2f}",
+                f"{waits[place]:.2f}",
+            )
+            for section in read
+            for row in section["rows"]
+            for place in [(row["cell"], row["axes"]["steady"])]
+        ),
+    )
 
 
 def options() -> Iterator[str]:

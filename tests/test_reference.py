@@ -32,6 +32,7 @@ SUITES = (
     "options",
     "scaling",
     "streaming",
+    "steady",
 )
 
 
