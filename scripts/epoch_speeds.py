@@ -19,13 +19,13 @@ import pandas as pd
 from bench.report.document import Column, Document, Table
 from bench.report.markdown import render_markdown
 from bench.store.reader import load
-from scripts.record_autotune import pass_before
+from scripts.record_autotune import NEAR, pass_before
 
 SLOW = 0.8
 """The fraction of the configuration's usual cores below which an epoch is slow."""
 
-NEAR = (0.85, 1.04)
-"""An epoch's seconds over those of a pass, where it ended near it."""
+JUST_BEFORE = 0.85
+"""An epoch's seconds over those of the next pass, at least, where it ended near that."""
 
 CONFIGURATION = ["threads", "cell", "steps"]
 _COLUMNS = [*CONFIGURATION, "run_id", "epoch", "seconds", "cpu_seconds"]
@@ -48,7 +48,7 @@ def table(epochs: pd.DataFrame) -> str:
         is_slow = cores < SLOW * cores.quantile(0.75)
         fast, slow = of_case[~is_slow], of_case[is_slow]
         passes = slow["seconds"].map(lambda seconds: seconds / pass_before(seconds))
-        near = (passes < NEAR[1]) | (passes > 2 * NEAR[0])
+        near = (passes < NEAR) | (passes > 2 * JUST_BEFORE)
         seconds, cpu = ([part[name].median() for part in (fast, slow)] for name in ("seconds", "cpu_seconds"))
         rows.append(
             (

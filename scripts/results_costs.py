@@ -55,13 +55,12 @@ def steady() -> Iterator[str]:
         f"([why](how-sure.md#why-tensorflows-epochs-have-two-speeds)); with `steady=true` none does. Epochs are "
         f"those from 2 on; a run's time is their median, and its waiting the part of the run after its last epoch."
     )
-    frame = load([ROOT / REFERENCE / "steady"], warn=print)
-    epochs = frame[(frame["phase"] == "train") & (frame["epoch"] > 1)].groupby(
-        ["cell", "steady", "run_id"], observed=True
-    )
-    waits = frame[frame["phase"] == "finish"].groupby(["cell", "steady"], observed=True)["seconds"].max()
-    medians = epochs["seconds"].median().groupby(["cell", "steady"], observed=True)
-    within = (epochs["seconds"].max() / epochs["seconds"].min()).groupby(["cell", "steady"], observed=True).median()
+    frame, row_of = load([ROOT / REFERENCE / "steady"], warn=print), ["cell", "steady"]
+    epochs = frame[(frame["phase"] == "train") & (frame["epoch"] > 1)]
+    of_runs = epochs.groupby([*row_of, "run_id"], observed=True)["seconds"]
+    medians = of_runs.median().groupby(row_of, observed=True)
+    within = (of_runs.max() / of_runs.min()).groupby(row_of, observed=True).median()
+    waits = frame[frame["phase"] == "finish"].groupby(row_of, observed=True)["seconds"].max()
     yield table(
         (
             *("cell", "steady", "s/epoch", "slowest run ÷ fastest", "slowest epoch ÷ fastest, of a run (median)"),
