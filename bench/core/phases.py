@@ -37,7 +37,7 @@ PHASES: Mapping[str, RunPhase] = MappingProxyType(
             RunPhase("prepare", "preparing the training", measured=False),
             RunPhase("train", "training"),
             RunPhase("validate", "validating"),
-            # `fit` after its last epoch: TensorFlow ends the iterator that Keras began for an epoch that never comes
+            # what `fit` does after its last epoch
             RunPhase("finish", "finishing the training", measured=False),
             RunPhase("evaluate", "evaluating"),
             RunPhase("predict", "timing inference"),

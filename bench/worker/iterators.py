@@ -6,6 +6,7 @@ Both are parts of the epoch's time that no step needs.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ class IteratorTimer:
     def __init__(self) -> None:
         self._seconds = 0.0
         self._originals: dict[type[Any], Any] = {}
+        self._latest: weakref.ref[Any] | None = None
 
     def __enter__(self) -> Self:
         for kind in EpochIterator.__subclasses__():  # of the backends that were imported, which is one
@@ -38,12 +40,21 @@ class IteratorTimer:
         seconds, self._seconds = self._seconds, 0.0
         return seconds
 
+    def latest(self) -> object:
+        """The Keras object that made the latest iterator, and has it; None where that is gone.
+
+        After the last epoch it has an iterator for one that never comes. Whoever keeps it until the process ends spares
+        a run the wait that `leave_untuned` describes: up to as long as the last epoch took.
+        """
+        return None if self._latest is None else self._latest()
+
     def add(self, seconds: float) -> None:
         """Count so much more."""
         self._seconds += seconds
 
     def _timed(self, original: Any) -> Any:
         def get_iterator(epoch_iterator: Any) -> _Timed:
+            self._latest = weakref.ref(epoch_iterator)  # else an evaluation's would end in the next epoch's time
             begun = time.perf_counter()
             batches = original(epoch_iterator)
             self.add(time.perf_counter() - begun)

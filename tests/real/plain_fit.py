@@ -8,6 +8,7 @@ the evaluation, and a digest of the final weights.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -84,6 +85,8 @@ def bench(case: dict[str, Any], data: Path) -> Result:
     def emit(event: Event) -> None:
         if isinstance(event, Observation) and event.phase in result:
             result[event.phase].append([event.loss, event.accuracy])
+        if isinstance(event, Observation) and event.phase == "finish":
+            result["iterators"] = [type(each).__name__ for each in gc.get_objects()].count("OwnedIterator")
 
     vars(runtime)["build"] = keep
     measure.measure(Request(case=Case(**case), data=data, log=Path("unused")), emit)

@@ -37,6 +37,8 @@ class KerasRuntime:
     """See `bench.worker.runtimes.RuntimeAdapter`."""
 
     model: keras.Model
+    unused_iterator: object = None
+    """What has the iterator that `fit` makes after its last epoch: kept, so that no run waits for its end."""
 
     def __init__(self, case: Case, task: Task, data: Data, backend: BackendAdapter) -> None:
         self.output_difference: float | None = None
@@ -241,6 +243,8 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
         self._results.update(logs or {})
         self._phase.iterator_seconds = self.iterators.take()
         self._phase.__exit__(None, None, None)
+        if epoch + 1 == self.params["epochs"]:
+            self._runtime.unused_iterator = self.iterators.latest()
         with self._clock.phase("validate", epoch + 1, len(self._runtime.data.x_validation)) as results:
             results.update(self._runtime.validate())
         if self._runtime.programs() != self._programs:
