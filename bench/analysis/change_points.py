@@ -4,12 +4,12 @@ A level holds for at least `SEGMENT` points. Change points are found by binary s
 Math. Dokl.* 24, 55): the split that removes most squares, as long as it removes more than chance would. Chance is
 judged by the *long-run* variance of the noise, which is larger than the variance of single points where neighbours
 resemble each other (Lavielle and Moulines, 2000, *J. Time Ser. Anal.* 21, 33): a machine that is slow for a week makes
-a level of nothing. It is estimated from what is left beside the levels, by two means of which the larger counts:
+a level of nothing. It is estimated from what is left beside the levels, by several means of which the largest counts:
 
 - as of an autoregression of order one, from the differences of neighbours and of next neighbours (Chakar et al., 2017,
   *Bernoulli* 23, 1408), whose correlation is taken to be as large as the number of points leaves possible;
-- from the differences of the means of neighbouring weeks (Dette, Eckle and Vetter, 2020, *Scand. J. Statist.* 47,
-  1243).
+- from the differences of the means of neighbouring blocks of one, two and four weeks (Dette, Eckle and Vetter, 2020,
+  *Scand. J. Statist.* 47, 1243): a block has to be longer than what lifts its values together.
 
 A series is examined again whenever it has grown by a point. What a split must save grows with the logarithm of the
 number of points, so that the chance of any false change stays small over all these examinations together;
@@ -29,7 +29,7 @@ from bench.analysis.stats import Floats
 SEGMENT = 5
 """Points that a level must hold for, before and after a change."""
 
-WEEK = 7
+BLOCKS = (7, 14, 28)
 """Points of a block; blocks are compared where the series has four of them."""
 
 _PENALTY = 6.0
@@ -111,10 +111,11 @@ def long_run_deviation(residuals: Floats, levels: int, least: float = 0.0) -> fl
     correlation = min(seeming + _UNCERTAINTY / math.sqrt(n), _LARGEST_CORRELATION)
     of_points = max(float(np.sum(residuals**2)) / max(n - levels, 1), neighbours)
     variance = of_points * (1 + correlation) / (1 - correlation)
-    if n >= 4 * WEEK:
-        sums = np.concatenate([[0.0], np.cumsum(residuals)])
-        weeks = (sums[WEEK:] - sums[:-WEEK]) / WEEK
-        variance = max(variance, WEEK * float(np.mean((weeks[WEEK:] - weeks[:-WEEK]) ** 2)) / 2)
+    sums = np.concatenate([[0.0], np.cumsum(residuals)])
+    for block in BLOCKS:
+        if n >= 4 * block:
+            means = (sums[block:] - sums[:-block]) / block
+            variance = max(variance, block * float(np.mean((means[block:] - means[:-block]) ** 2)) / 2)
     return max(math.sqrt(variance), least)
 
 
