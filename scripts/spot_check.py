@@ -1,8 +1,10 @@
-"""Real duels of known truth: B's steps burn a fraction of their own time, or nothing (A against A).
+"""Real duels of known truth: a side's steps burn a fraction of their own time, or nothing (A against A).
 
     python -m scripts.spot_check results/reference/duels/spot_checks.json --percent 0 --duels 10
     python -m scripts.spot_check results/reference/duels/spot_checks.json --percent 2 --duels 4
+    python -m scripts.spot_check results/reference/duels/spot_checks_of_four.json --percent 3 --duels 2 --sides 4
 
+A row for each ratio to the base, which burns nothing; of several other sides one burns, the last first.
 Each duel is stored when it has ended, and those that are there count: interrupted, the same command goes on.
 """
 
@@ -36,22 +38,28 @@ from bench.run.server import WorkerEnvironment
 WORKER = "scripts.burning_side"
 
 
-def duel(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
-    """One duel, and what came of it."""
+def duel(case: Case, percents: Sequence[float], budget_seconds: float) -> list[dict[str, Any]]:
+    """One duel, and what came of each ratio to the base.
+
+    Args:
+        case: of all sides.
+        percents: of its own time that each other side burns.
+        budget_seconds: that it may take.
+    """
     data = obtain(tasks.of(case, "a spot check"), data_dir=None, report=_report)
 
-    def side(title: str, fraction: float) -> PreparedSide:
-        environment = pinned_allocator(WorkerEnvironment(variables={"BURN_FRACTION": str(fraction)}))
+    def side(title: str, percent: float) -> PreparedSide:
+        environment = pinned_allocator(WorkerEnvironment(variables={"BURN_FRACTION": str(percent / 100)}))
         return PreparedSide(title=title, name=title, case=case, environment=environment, worker=WORKER)
 
-    base, new = side("as it is", 0.0), side(f"{percent:g} % burnt", percent / 100)
-    contrast = Contrast(0, 1)
+    others = [side(f"{percent:g} % burnt ({number})", percent) for number, percent in enumerate(percents, start=1)]
+    contrasts = tuple(Contrast(0, number) for number in range(1, len(others) + 1))
     specification = DuelSpecification(
         kind=SideKind.SETTINGS,
-        sides=(base, new),
+        sides=(side("as it is", 0.0), *others),
         anchor=anchor_side(case),
         phase=TimedPhase.TRAIN,
-        question=Question(contrasts=(contrast,), margins=MARGINS, budget_seconds=budget_seconds),
+        question=Question(contrasts=contrasts, margins=MARGINS, budget_seconds=budget_seconds),
         machine=read_machine(),
     )
     with (
@@ -62,28 +70,39 @@ def duel(case: Case, percent: float, budget_seconds: float) -> dict[str, Any]:
         progress = DuelProgress(sys.stderr)
         progress.duel_began(specification)
         result = measure_until_settled(runner, progress, specification.question)
-    stopped = result.analyses[contrast]
-    return {
-        "percent": percent,
-        "cell": case.cell,
-        "verdict": stopped.verdict.value,
-        "ratio": stopped.ratio,
-        "low": stopped.low,
-        "high": stopped.high,
-        "pairs": stopped.groups,
-        "looks": list(result.analysed_at),
-        "minutes": result.seconds / 60,
-        "log_ratios": list(result.log_ratios[contrast]),
-        "spoilt": result.discarded_groups,
-        "dropped": sum(part.contaminated for each in result.rounds for part in each.sides.values()),
-        "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine_fingerprint": specification.machine.fingerprint,
-    }
+    ended_at = datetime.now(UTC).isoformat(timespec="seconds")
+    rows = []
+    for contrast, percent in zip(contrasts, percents, strict=True):
+        stopped = result.analyses[contrast]
+        rows.append(
+            {
+                "percent": percent,
+                "cell": case.cell,
+                "sides": len(specification.sides),
+                "verdict": stopped.verdict.value,
+                "ratio": stopped.ratio,
+                "low": stopped.low,
+                "high": stopped.high,
+                "pairs": stopped.groups,
+                "looks": list(result.analysed_at),
+                "minutes": result.seconds / 60,
+                "log_ratios": list(result.log_ratios[contrast]),
+                "spoilt": result.discarded_groups,
+                "dropped": sum(part.contaminated for each in result.rounds for part in each.sides.values()),
+                "ended_at": ended_at,
+                "machine_fingerprint": specification.machine.fingerprint,
+            }
+        )
+    return rows
 
 
 def table(done: Sequence[Mapping[str, Any]]) -> str:
-    """The duels in markdown, one a line, the slowest sides last."""
+    """The ratios in markdown, one a line, the slowest sides last; those of several sides by duel."""
     heads = ["B burns", "cell", "verdict", "ratio", "interval", "pairs", "minutes"]
+    if any(row.get("sides", 2) > 2 for row in done):
+        heads[0], heads[-2] = "a side burns", "groups"
+    else:
+        done = sorted(done, key=lambda row: float(row["percent"]))
     cells = [
         [
             f"{ended['percent']:g} %",
@@ -94,10 +113,18 @@ def table(done: Sequence[Mapping[str, Any]]) -> str:
             str(ended["pairs"]),
             f"{ended['minutes']:.1f}",
         ]
-        for ended in sorted(done, key=lambda ended: float(ended["percent"]))
+        for ended in done
     ]
     columns = tuple(Column(head, left=head in ("cell", "verdict")) for head in heads)
     return render_markdown(Document((Table(columns, tuple(map(tuple, cells))),)))
+
+
+def _duels(done: Sequence[Mapping[str, Any]], percent: float) -> int:
+    """In how many duels a side burnt so much, and none burnt more."""
+    by_duel: dict[str, float] = {}
+    for row in done:
+        by_duel[row["ended_at"]] = max(row["percent"], by_duel.get(row["ended_at"], 0.0))
+    return list(by_duel.values()).count(percent)
 
 
 def _report(line: str) -> None:
@@ -111,20 +138,25 @@ def main() -> None:
     parser.add_argument("--percent", type=float, required=True)
     parser.add_argument("--duels", type=int, default=4)
     parser.add_argument("--cells", default="lstm,simple_rnn,gru", help="taken in turn")
+    parser.add_argument("--sides", type=int, default=2)
     parser.add_argument("--budget", type=float, default=10.0, help="minutes")
     arguments = parser.parse_args()
     cells = arguments.cells.split(",")
     done: list[dict[str, Any]] = json.loads(arguments.file.read_text()) if arguments.file.exists() else []
-    while (number := sum(ended["percent"] == arguments.percent for ended in done)) < arguments.duels:
+    others = arguments.sides - 1
+    while (number := _duels(done, arguments.percent)) < arguments.duels:
         case = Case(cell=cells[number % len(cells)], task="mnist_5k", epochs=1, threads=1)
-        done.append(duel(case, arguments.percent, 60 * arguments.budget))
+        burning = others - 1 - number % others
+        percents = [arguments.percent if place == burning else 0.0 for place in range(others)]
+        rows = duel(case, percents, 60 * arguments.budget)
+        done += rows
         arguments.file.parent.mkdir(parents=True, exist_ok=True)
         part = arguments.file.with_suffix(".part")
         part.write_text(json.dumps(done, indent=1) + "\n")
         part.replace(arguments.file)
-        last = done[-1]
-        took = f"{last['minutes']:.1f} min"
-        _report(f"{last['percent']:g} % on {last['cell']}: {last['verdict']}, {last['ratio']:.4f}, {took}")
+        for row in rows:
+            took = f"{row['minutes']:.1f} min"
+            _report(f"{row['percent']:g} % on {row['cell']}: {row['verdict']}, {row['ratio']:.4f}, {took}")
     print(table(done), end="")
 
 
