@@ -32,7 +32,16 @@ from scipy.special import ndtr
 from bench.analysis.verdict import Verdict
 from bench.core.metric import Margins
 from bench.duel.rounds import group_log_ratio
-from bench.duel.sequential import MARGINS, Contrast, Decision, GroupRatios, Question, SequentialJudge, StopReason
+from bench.duel.sequential import (
+    MARGINS,
+    PRECISE_FROM,
+    Contrast,
+    Decision,
+    GroupRatios,
+    Question,
+    SequentialJudge,
+    StopReason,
+)
 from bench.report.document import Column, Document, Table
 from bench.report.markdown import render_markdown
 from scripts.recordings import RECORDED_ROUNDS, Recorded, halves, read
@@ -68,6 +77,7 @@ class Design:
     margins: Margins = MARGINS
     precision: float | None = None
     all_pairs: bool = False
+    precise_from: int = PRECISE_FROM
 
     @property
     def question(self) -> Question:
@@ -78,6 +88,7 @@ class Design:
             margins=self.margins,
             budget_seconds=60 * self.budget_minutes,
             precision=self.precision,
+            precise_from=self.precise_from,
         )
 
     def truth(self, contrast: Contrast) -> float:

@@ -14,7 +14,7 @@ import pytest
 from bench.duel.record import ROUNDS_FILE
 from bench.duel.rounds import ANCHOR, side_key
 from scripts import judge_groups
-from scripts.judge_groups import with_tables
+from scripts.group_tables import with_tables
 from scripts.record_groups import COPIES
 from scripts.recorded_groups import ResampledGroups, Session, base_and_new, read_sessions
 from scripts.recordings import ABOUT

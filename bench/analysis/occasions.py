@@ -36,7 +36,7 @@ margins every error of the interval is a wrong verdict, so that at 5 % 5 % of th
 
 UNFOLLOWED = 0.3
 """The least that a cell's sensitivity to the machine's drift is taken to differ from the anchor's by, where that is 1.
-Two stores' own process groups may show that it is more (`AnchoredDrift.between`)."""
+Two stores' own process groups may show that it is more (`AnchoredDrift`)."""
 
 UNSEEN = 0.005
 """What a step's time over the anchor's may differ by between two occasions though the anchor does not, as a logarithm.
@@ -143,52 +143,72 @@ class MeasuredDrift:
         return math.hypot(of_occasions, of_runs) or None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnchoredDrift:
-    """What is left of the machine's drift in times over the anchor's, which doesn't follow it wholly."""
+    """What is left of the machine's drift in times over the anchor's, which doesn't follow it wholly.
+
+    Other work on the machine may slow a cell several times as much as the anchor, whose arrays are small. How the ratio
+    goes with the anchor's time from group to group within either side, the slope of their logarithms, shows that: the
+    sides are compared where the anchor's time is the same (analysis of covariance; Cochran, 1957, *Biometrics* 13,
+    261), and groups that the machine slowed widen no interval.
+
+    Of the anchor's change between the two sides, as much as means of so many groups differ by moves the ratio as it
+    does from group to group. Of the rest that is not known: it may move it by nothing, or by twice as much.
+    """
 
     moved: float
-    """The logarithm of how many times longer the anchor took on the new side."""
-    unfollowed: float = UNFOLLOWED
-    """By how much the cell's sensitivity to what moved the anchor differs from the anchor's."""
+    """The logarithm of how many times longer the anchor took on the new side, in the mean."""
+    by_chance: float = 0.0
+    """The standard error of that: what groups of either side make it vary by."""
+    slope: float = 0.0
+    """How the ratio's logarithm goes with the anchor's from group to group: 0 where the cell follows the anchor."""
     error: StandardError | None = None
-    """That of the difference, where process groups show it."""
+    """That of the two sides' difference where the anchor's time is the same; None where the groups show no slope."""
 
     @classmethod
     def between(cls, base: Sequence[TimedBesideAnchor], new: Sequence[TimedBesideAnchor]) -> AnchoredDrift:
         """That between two sides.
-
-        Other work on the machine may slow a cell several times as much as the anchor, whose arrays are small. How the
-        ratio goes with the anchor's time from group to group, within either side, shows that: the slope of their
-        logarithms, whose standard error is in the interval too.
 
         Args:
             base: the base's process groups.
             new: those of the new side.
         """
         anchors = [np.log([group.anchor_seconds for group in side]) for side in (base, new)]
-        moved = float(np.median(anchors[1]) - np.median(anchors[0]))
+        moved = float(anchors[1].mean() - anchors[0].mean())
         x = np.concatenate([side - side.mean() for side in anchors])
         y = np.concatenate([logs - logs.mean() for logs in map(_logs, (base, new))])
-        squares, freedom = float(x @ x), len(x) - 3
+        squares, freedom, inverse = float(x @ x), len(x) - 3, 1 / len(base) + 1 / len(new)
         if freedom < 1 or math.sqrt(squares / len(x)) < _STEADY:
-            return cls(moved)
+            return cls(moved=moved)
         slope = float(x @ y) / squares
-        error = math.sqrt(float(((y - slope * x) ** 2).sum()) / freedom / squares)
-        return cls(moved, max(UNFOLLOWED, abs(slope)), StandardError(error, freedom))
+        variance = float(((y - slope * x) ** 2).sum()) / freedom
+        return cls(
+            moved=moved,
+            by_chance=math.sqrt(squares / (freedom + 1) * inverse),
+            slope=slope,
+            error=StandardError(math.sqrt(variance * (inverse + moved**2 / squares)), freedom),
+        )
 
     @property
     def words(self) -> str:
         """What it is, for a finding's basis."""
+        changed = f"{100 * math.expm1(self.moved):+.2g} %"
+        compared = f", compared at equal times of the anchor (slope {self.slope:+.2g})" if self.slope else ""
         return (
             f"up to {100 * math.expm1(self.left):.2g} % of drift that is left beside the anchor, whose time changed by "
-            f"{100 * math.expm1(self.moved):+.2g} %".replace("-", "−")
-        )
+            f"{changed}{compared}"
+        ).replace("-", "−")
+
+    @property
+    def shift(self) -> float:
+        """What the anchor's change made of the log-ratio of the two sides, by the slope."""
+        return self.slope * self.moved
 
     @property
     def left(self) -> float:
-        """The farthest that it moves the log-ratio of the two sides."""
-        return self.unfollowed * abs(self.moved) + UNSEEN
+        """The farthest that the drift moves the log-ratio of the two sides beyond that."""
+        unexplained = max(0.0, abs(self.moved) - self.by_chance)
+        return max(UNFOLLOWED, abs(self.slope)) * unexplained + UNSEEN
 
     def half_width(self, base: Sequence[TimedRun], new: Sequence[TimedRun], confidence: float) -> float | None:
         """Half the interval of the log-ratio of two sides; None where it has no width.
@@ -198,10 +218,8 @@ class AnchoredDrift:
             new: the new side's.
             confidence: the interval's coverage.
         """
-        spread = welch(_logs(new), _logs(base))
-        of_groups = spread.half_width(confidence) if spread else 0.0
-        of_slope = abs(self.moved) * self.error.half_width(confidence) if self.error else 0.0
-        return math.hypot(of_groups, of_slope) + self.left or None
+        spread = self.error or welch(_logs(new), _logs(base))
+        return (spread.half_width(confidence) if spread else 0.0) + self.left or None
 
 
 Drift = DeclaredDrift | MeasuredDrift | AnchoredDrift

@@ -172,8 +172,38 @@ def test_groups_show_how_much_more_than_the_anchor_a_cell_is_slowed_by_other_wor
         )
     drift = AnchoredDrift.between(*sides)
     assert drift.error is not None
-    assert drift.unfollowed == pytest.approx(2.0, abs=drift.error.half_width(0.99))
-    assert 0.03 < drift.error.error < 0.15
+    assert drift.slope == pytest.approx(2.0, abs=0.3)
+    # of the groups' 4 % the anchor explains all but their noise of 1 %
+    assert drift.error.error == pytest.approx(0.01 * math.sqrt(2 / 20), rel=0.4)
+    ratios = [np.mean([math.log(group.value) for group in side]) for side in sides]
+    assert ratios[1] - ratios[0] - drift.shift == pytest.approx(0.0, abs=drift.error.half_width(0.99))
+
+
+def test_sides_are_compared_where_the_anchor_s_time_is_the_same() -> None:
+    """By least squares of the ratio on the side and on the anchor's time, as any textbook has it."""
+    generator = np.random.default_rng(5)
+    anchors = [generator.normal(0.0, 0.02, 12), generator.normal(0.03, 0.02, 17)]
+    logs = [1.5 * x + generator.normal(0.0, 0.01, len(x)) + 0.02 * new for new, x in enumerate(anchors)]
+    sides = [
+        [
+            Reading(0, math.exp(log), float(place), anchor_seconds=math.exp(x))
+            for place, (log, x) in enumerate(zip(*of_side, strict=True))
+        ]
+        for of_side in zip(logs, anchors, strict=True)
+    ]
+    drift = AnchoredDrift.between(*sides)
+    is_new = np.repeat([0.0, 1.0], [12, 17])
+    design = np.column_stack([np.ones(29), is_new, np.concatenate(anchors)])
+    fitted, squares, _, _ = np.linalg.lstsq(design, np.concatenate(logs), rcond=None)
+    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * squares[0] / 26)
+    assert drift.slope == pytest.approx(fitted[2])
+    assert logs[1].mean() - logs[0].mean() - drift.shift == pytest.approx(fitted[1])
+    assert drift.error is not None
+    assert drift.error.error == pytest.approx(errors[1])
+    assert drift.error.freedom == 26
+    # what the means differ by beyond chance is nothing that the groups have shown: it may follow the slope, or not
+    assert drift.by_chance == pytest.approx(0.02 * math.sqrt(1 / 12 + 1 / 17), rel=0.3)
+    assert drift.left == pytest.approx(UNSEEN + drift.slope * (drift.moved - drift.by_chance))
 
 
 def test_occasions_of_equal_code_show_how_far_the_anchor_can_be_trusted() -> None:
@@ -221,7 +251,7 @@ def test_the_comparison_states_what_stands_for_training_and_what_it_rests_on() -
     (training,) = [finding for finding in listed if finding["metric"] == "train_seconds"]
     assert training["judged_instead"] == "step_over_anchor"
     (anchored,) = [finding for finding in listed if finding["metric"] == "step_over_anchor"]
-    assert anchored["drift"] == {"moved": pytest.approx(math.log(0.98)), "unfollowed": UNFOLLOWED, "error": None}
+    assert anchored["drift"] == {"moved": pytest.approx(math.log(0.98)), "by_chance": 0.0, "slope": 0.0, "error": None}
 
 
 @pytest.mark.parametrize(

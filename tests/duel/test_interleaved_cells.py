@@ -14,10 +14,17 @@ from bench.analysis.interleaved_figures import InterleavedFigures, InterleavedKe
 from bench.core.case import Case
 from bench.core.observation import RunMetadata
 from bench.duel import interleaved_cells
-from bench.duel.interleaved_cells import PRECISION, InterleavedSettings, families, load_interleaved
+from bench.duel.interleaved_cells import (
+    ANCHORED_FROM,
+    PRECISION,
+    InterleavedSettings,
+    families,
+    load_interleaved,
+    question_of,
+)
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
 from bench.duel.rounds import ANCHOR
-from bench.duel.sequential import MARGINS, Contrast, Question
+from bench.duel.sequential import Contrast, Question
 from bench.host.hardware import read_machine
 from bench.host.software import SoftwareKey, read_software
 from bench.plan.prepare import prepare
@@ -44,8 +51,7 @@ def made_up(
     def measured(
         cases: list[Case], settings: InterleavedSettings, budget_seconds: float, reporter: GroupReporter
     ) -> tuple[Question, DuelResult]:
-        contrasts = tuple(Contrast(0, side) for side in range(1, len(cases)))
-        question = Question(contrasts=contrasts, margins=MARGINS, budget_seconds=budget_seconds, precision=PRECISION)
+        question = question_of(len(cases), budget_seconds)
         runner = MadeUp(*(2.1 + 0.2 * side for side in range(1, len(cases))), noise=0.006)
         result = measure_until_settled(runner, reporter, question, clock=runner.clock)
         ended.append(result)
@@ -107,7 +113,7 @@ def test_what_is_kept_is_judged_again_as_it_was(monkeypatch: pytest.MonkeyPatch,
         assert (ratio.value, ratio.interval.low, ratio.interval.high) == pytest.approx(
             (analysis.ratio, analysis.low, analysis.high)
         )
-        assert ratio.n == analysis.groups <= groups
+        assert ANCHORED_FROM <= ratio.n == analysis.groups <= groups
         among_pairs = by_cell[cell].ratio_to(known_case(known, "simple_rnn"), 0.95)
         assert among_pairs is not None
         assert among_pairs.value == pytest.approx(ratio.value)  # one estimate, one number
