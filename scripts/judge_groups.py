@@ -46,7 +46,7 @@ from scripts.simulate_duels import fraction
 from scripts.simulate_sides import Design, measure, row_of, simulate, summary
 
 MEASUREMENTS, DUELS = 2_000, 20_000
-BUDGETS = (10.0, 20.0)
+BUDGETS = (10.0, 20.0, 30.0)
 """Minutes that a store's interleaved measurement may take."""
 SLOWDOWN = 0.05
 HOUR = 3600.0

@@ -61,6 +61,8 @@ class Scenario:
     """By how much a cell's time follows the machine's, beside the anchor's."""
     neighbours: float = 0.0
     """The standard deviation of the machine's speed from one group to the next."""
+    to_neighbours: float | None = None
+    """By how much a cell's time follows that; None: as it follows what lies between the stores."""
     unseen: float = 0.0
     """The standard deviation of a ratio from one store to another, though the anchor is the same."""
     nights: int = 0
@@ -88,6 +90,9 @@ def _scenarios() -> dict[str, Scenario]:
         words = f"18 groups of 1.5 %, drift of 2 % between stores and groups, sensitivity {sensitivity:g}"
         given[words] = place
         given[f"{words}, 5 % slower"] = replace(place, slower=0.05)
+    for drift in (0.01, 0.03):
+        place = Scenario(drift=drift, neighbours=0.02, to_neighbours=3.0)
+        given[f"18 groups of 1.5 %, drift of {100 * drift:.0f} % between stores, sensitivity 3 to groups alone"] = place
     for unseen in (0.005, 0.01, 0.02):
         place = Scenario(unseen=unseen)
         given[f"18 groups of 1.5 %, unseen {100 * unseen:g} %"] = place
@@ -170,8 +175,10 @@ def _drawn(
     offset = scenario.unseen * generator.normal() + (math.log1p(scenario.slower) if is_new else 0.0)
     logs = offset + scenario.spread * generator.choice(noise, scenario.groups)
     anchors = np.exp(speed + 0.01 * generator.normal(size=scenario.groups))
-    speeds = speed + (scenario.neighbours * generator.normal(size=scenario.groups) if scenario.neighbours else 0.0)
-    logs, anchors = logs + (scenario.sensitivity - 1) * speeds, anchors * np.exp(speeds - speed)
+    of_groups = scenario.neighbours * generator.normal(size=scenario.groups) if scenario.neighbours else 0.0
+    followed = scenario.sensitivity if scenario.to_neighbours is None else scenario.to_neighbours
+    logs = logs + (scenario.sensitivity - 1) * speed + (followed - 1) * of_groups
+    anchors = anchors * np.exp(of_groups)
     return [
         Reading(0, math.exp(log), number * DAY + GROUP * place, str(number), 0, float(anchor))
         for place, (log, anchor) in enumerate(zip(logs, anchors, strict=True))

@@ -58,7 +58,7 @@ PRECISION = 0.01
 """The measurement ends before its time is over when every ratio is known so well, and there are `ANCHORED_FROM`
 groups."""
 
-ANCHORED_FROM = 30
+ANCHORED_FROM = 60
 """So many groups of either store let `bench gate` call equal code `same` by the time over the anchor's
 (docs/between-days.md); the cells' ratios to each other need fewer."""
 

@@ -65,7 +65,7 @@ def made_up(
         machine=read_machine(),
         software={SoftwareKey("tensorflow", "none"): read_software("tensorflow")},
         data={"mnist_5k": None},
-        budget_seconds=600.0,
+        budget_seconds=1300.0,
     )
     notes = Notes()
     interleaved_cells.interleave(plan, settings, notes)

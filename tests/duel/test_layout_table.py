@@ -1,4 +1,4 @@
-"""What is printed of processes whose steps are unsteady for a known reason."""
+"""What is printed of processes whose memory is laid out differently."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scripts.record_steadiness import ANCHOR_NAME, CELLS, EXPERIMENTS, Experiment, Setting
-from scripts.steadiness import bootstrap, cores_table, experiment_table, followed_table, processes, tables
+from scripts.layout_table import bootstrap, busy, layout_table, processes
+from scripts.record_layout import ANCHOR_NAME, CELLS, SETTINGS, Setting
 
-UNSTEADY, STEADY = Setting(name="unsteady", threads=0), Setting(name="steady", fresh_server=True)
-EXPERIMENT = Experiment(settings=(UNSTEADY, STEADY), turn_seconds=0.1, rounds=8)
+UNSTEADY, STEADY = Setting(name="unsteady"), Setting(name="steady", fresh_server=True)
 
 
 def groups(number: int = 60, steady_speed: float = 1.1) -> list[dict[str, Any]]:
@@ -30,7 +29,6 @@ def groups(number: int = 60, steady_speed: float = 1.1) -> list[dict[str, Any]]:
             turns[name] = [[step * (1.6 if alone else 1.0), 1.0 if alone else 1.6, 0.0, 0.1] for alone in slow]
         made.append(
             {
-                "experiment": "memory",
                 "cell": CELLS[each % len(CELLS)],
                 "load": 1.0,
                 "seconds": 20.0,
@@ -55,29 +53,22 @@ def test_the_spread_between_processes_leaves_the_machines_drift_out() -> None:
 
 
 def test_the_step_beside_the_first_setting_is_paired_by_group() -> None:
-    row = experiment_table(groups(), EXPERIMENT).splitlines()[-1]
+    row = layout_table(groups(), (UNSTEADY, STEADY)).splitlines()[-1]
     assert row.startswith("| steady | 1.1")
     assert "(1.0" in row.split("|")[2]
 
 
-def test_slow_turns_are_told_by_the_cores_that_they_used() -> None:
-    lines = [line.split("|") for line in cores_table(groups(), UNSTEADY).splitlines()[2:]]
-    assert [cells[1].strip() for cells in lines[::2]] == list(CELLS)
-    for alone, both in zip(lines[::2], lines[1::2], strict=True):
-        assert (alone[3].strip(), both[3].strip()) == ("25 %", "75 %")
-        assert (alone[4].strip(), both[4].strip()) == ("1.60", "1.00")
-        assert (alone[5].strip(), both[5].strip()) == ("1.00", "1.00")
+def test_no_setting_stands_twice() -> None:
+    assert len({setting.name for setting in SETTINGS}) == len(SETTINGS)
+    assert len({replace(setting, name="") for setting in SETTINGS}) == len(SETTINGS)
 
 
-def test_a_cell_that_follows_the_anchor_wholly_does_so_by_one() -> None:
-    for line in followed_table(groups(), STEADY).splitlines()[2:]:
-        slope, low, _, high = line.split("|")[3].replace("(", "").replace(")", "").split()
-        assert float(low) < 1 < float(high)
-        assert float(slope) == pytest.approx(1.0, abs=0.06)
-
-
-def test_no_setting_stands_twice_in_an_experiment() -> None:
-    for experiment in EXPERIMENTS.values():
-        assert len({setting.name for setting in experiment.settings}) == len(experiment.settings)
-        assert len({replace(setting, name="") for setting in experiment.settings}) == len(experiment.settings)
-    assert tables({"groups": []}) == ""
+def test_how_busy_the_machine_was_stands_beside_it() -> None:
+    made = [
+        {**group, "turns": group["turns"] | {setting.name: group["turns"][STEADY.name] for setting in SETTINGS}}
+        for group in groups(6)
+    ]
+    for group in made:
+        for key in ("ready_seconds", "server_seconds", "huge_fraction"):
+            group[key] = dict.fromkeys((setting.name for setting in SETTINGS), 0.5)
+    assert busy(made) == "6 groups in 2 minutes; load 1.0 (1.0 to 1.0), others used 0.10 cores"

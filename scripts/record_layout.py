@@ -1,17 +1,14 @@
-"""What makes the steps of equal processes unequal? Each candidate is switched on and off in interleaved groups.
+"""How much of a process's speed is where its memory lies? Each setting of it in the same interleaved groups.
 
-    python -m scripts.record_steadiness results/reference/duels/steadiness.json --minutes 12
+    python -m scripts.record_layout results/reference/duels/layout.json --minutes 12
 
-Two experiments, each with settings that a process gets or doesn't. *Memory*: pages of 4 KiB or huge ones (the pinned
-allocator of duels), and where a process comes from: a fork of one server, a fork of a server of its own, or a fork that
-shuffles its heap first; one thread. *Threads*: TensorFlow's default of a thread for each core, in both of its pools, in
-one of them, in neither; the default with huge pages; and the default with its threads pinned to cores in turn.
-
-A group is a process of each setting, of one cell, and of the anchor, all alive at once: they take turns of some tenths
-of a second, in a balanced order. The groups of the cells follow each other, and of the two experiments too. Beside each
-turn stands how long the process's threads waited for a core (the kernel's run delay), and what CPU time others used:
-the machine need not be idle, and the tables (`scripts/steadiness.py`) say how busy it was. Each group is stored when it
-has ended; interrupted, the same command goes on until each experiment's groups add up to so many minutes.
+Pages of 4 KiB or huge ones (the pinned allocator of duels), and where a process comes from: a fork of one server, a
+fork of a server of its own, or a fork that shuffles its heap first. A group is a process of each setting, of one cell
+on one thread, and of the anchor, all alive at once: they take turns of a tenth of a second, in a balanced order. The
+groups of the cells follow each other. Beside each turn stands how long the process's threads waited for a core (the
+kernel's run delay), and what CPU time others used: a step is compared by its CPU time, which other work on the machine
+disturbs less, and the tables (`scripts/layout_table.py`) say how busy it was. Each group is stored when it has ended;
+interrupted, the same command goes on until the groups add up to so many minutes.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,7 +45,7 @@ from bench.run.server import Isolation, Server, WorkerEnvironment
 
 CELLS = ("simple_rnn", "gru", "lstm")
 ANCHOR_NAME = "anchor"
-WORKER = "scripts.steadied_side"
+WORKER = "scripts.shuffled_side"
 
 ANCHOR_TURN = 0.02
 """Seconds of the anchor's turn."""
@@ -63,73 +61,38 @@ class Setting:
     huge_pages: bool = False
     fresh_server: bool = False
     shuffled_heap: bool = False
-    threads: int = 1
-    """As an axis: 0 is TensorFlow's default."""
-    pools: tuple[int, int] | None = None
-    """Threads of the pool within operations and of that between them, where they are set each for itself."""
-    pinned: bool = False
-    """Its threads are pinned to cores in turn, the busiest first."""
 
     @property
     def environment(self) -> WorkerEnvironment:
         """The environment of its server."""
-        variables = {"STEADY_HEAP": "shuffled"} if self.shuffled_heap else {}
-        if self.pools:
-            variables |= {"STEADY_INTRA": str(self.pools[0]), "STEADY_INTER": str(self.pools[1])}
+        variables = {"HEAP": "shuffled"} if self.shuffled_heap else {}
         environment = WorkerEnvironment(variables=variables)
         return pinned_allocator(environment) if self.huge_pages else environment
 
 
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """Settings that are compared with the first of them."""
+SETTINGS = (
+    Setting(name="small pages, forks of one server"),
+    Setting(name="small pages, servers of their own", fresh_server=True),
+    Setting(name="small pages, shuffled heap", shuffled_heap=True),
+    Setting(name="huge pages, forks of one server", huge_pages=True),
+    Setting(name="huge pages, servers of their own", huge_pages=True, fresh_server=True),
+    Setting(name="huge pages, shuffled heap", huge_pages=True, shuffled_heap=True),
+)
+"""They are compared with the first."""
 
-    settings: tuple[Setting, ...]
-    turn_seconds: float
-    rounds: int
-    """Turns of each process."""
-    by_cpu_time: bool = False
-    """Steps are compared by the process's CPU time: of one thread that is its time without that of waiting for a core,
-    so that other work on the machine disturbs it less."""
-
-
-EXPERIMENTS = {
-    "memory": Experiment(
-        settings=(
-            Setting(name="small pages, forks of one server"),
-            Setting(name="small pages, servers of their own", fresh_server=True),
-            Setting(name="small pages, shuffled heap", shuffled_heap=True),
-            Setting(name="huge pages, forks of one server", huge_pages=True),
-            Setting(name="huge pages, servers of their own", huge_pages=True, fresh_server=True),
-            Setting(name="huge pages, shuffled heap", huge_pages=True, shuffled_heap=True),
-        ),
-        turn_seconds=0.1,
-        rounds=12,
-        by_cpu_time=True,
-    ),
-    "threads": Experiment(
-        settings=(
-            Setting(name="the default, a thread a core", threads=0),
-            Setting(name="one thread within operations", threads=0, pools=(1, 2)),
-            Setting(name="one thread between operations", threads=0, pools=(2, 1)),
-            Setting(name="one thread in all (`threads=1`)"),
-            Setting(name="the default, huge pages", threads=0, huge_pages=True),
-            Setting(name="the default, threads pinned to cores in turn", threads=0, pinned=True),
-        ),
-        turn_seconds=0.4,
-        rounds=8,
-    ),
-}
+TURN_SECONDS = 0.1
+TURNS = 12
+"""Turns of each process."""
 
 
 # --- measuring ---
 
 
 class Groups:
-    """The servers of an experiment's settings, and a group of processes at a time; ends them all when it is closed."""
+    """The servers of all settings, and a group of processes at a time; ends them all when it is closed."""
 
-    def __init__(self, experiment: Experiment, data: Path | None, logs: Path) -> None:
-        self._experiment, self._data, self._logs = experiment, data, logs
+    def __init__(self, data: Path | None, logs: Path) -> None:
+        self._data, self._logs = data, logs
         self._servers: dict[str, Server] = {}
         self._number = 0
 
@@ -142,18 +105,12 @@ class Groups:
     def measure(self, cell: str) -> dict[str, Any]:
         """A group of a cell: by setting the turns and what the process cost, and the seconds that it took in all."""
         begun, self._number = time.monotonic(), self._number + 1
-        settings = {setting.name: setting for setting in self._experiment.settings}
-        base = Case(cell=cell, task="mnist_5k", epochs=1)
+        case = Case(cell=cell, task="mnist_5k", epochs=1, threads=1)
         sides = {
-            name: PreparedSide(
-                title=name,
-                case=Case(cell=cell, task="mnist_5k", epochs=1, threads=setting.threads),
-                environment=setting.environment,
-                worker=WORKER,
-            )
-            for name, setting in settings.items()
-        } | {ANCHOR_NAME: anchor_side(base)}
-        server_seconds = self._serve(sides, [name for name, setting in settings.items() if setting.fresh_server])
+            setting.name: PreparedSide(title=setting.name, case=case, environment=setting.environment, worker=WORKER)
+            for setting in SETTINGS
+        } | {ANCHOR_NAME: anchor_side(case)}
+        server_seconds = self._serve(sides, [setting.name for setting in SETTINGS if setting.fresh_server])
         with contextlib.ExitStack() as stack:
             processes = {name: stack.enter_context(self._process(name, side)) for name, side in sides.items()}
             for process in processes.values():
@@ -161,9 +118,6 @@ class Groups:
             for process in processes.values():
                 process.time_batch(_WARM_STEPS)
             ready_seconds = {name: process.cpu_seconds() for name, process in processes.items()}
-            for name, setting in settings.items():
-                if setting.pinned:
-                    _pin(processes[name].pid)
             steps = self._steps(processes)
             turns = self._turns(processes, steps)
             huge = {name: _huge_fraction(process.pid) for name, process in processes.items()}
@@ -213,7 +167,7 @@ class Groups:
         """Steps of a turn: as many in each setting, by the median of all."""
         seconds = {name: process.time_batch(_TRIAL_STEPS).seconds / _TRIAL_STEPS for name, process in processes.items()}
         anchor = seconds.pop(ANCHOR_NAME)
-        steps = max(1, round(self._experiment.turn_seconds / statistics.median(seconds.values())))
+        steps = max(1, round(TURN_SECONDS / statistics.median(seconds.values())))
         return dict.fromkeys(seconds, steps) | {ANCHOR_NAME: max(1, round(ANCHOR_TURN / anchor))}
 
     def _turns(self, processes: Mapping[str, SideProcess], steps: Mapping[str, int]) -> dict[str, list[list[float]]]:
@@ -223,7 +177,7 @@ class Groups:
         for name, process in processes.items():  # the first turn is discarded
             process.time_batch(steps[name])
         turns: dict[str, list[list[float]]] = {name: [] for name in processes}
-        for number in range(self._experiment.rounds):
+        for number in range(TURNS):
             for name in (*orders[(self._number + number) % len(orders)], ANCHOR_NAME):
                 process = processes[name]
                 waited, busy = _waited_seconds(process.pid), _busy_seconds()
@@ -267,53 +221,34 @@ def _huge_fraction(pid: int) -> float:
     return round(counters.get("AnonHugePages", 0) / max(1, counters.get("Anonymous", 0)), 3)
 
 
-def _pin(pid: int) -> None:
-    """Pin the threads of a process to cores in turn, the busiest first."""
-    threads = sorted(psutil.Process(pid).threads(), key=lambda thread: -(thread.user_time + thread.system_time))
-    cores = sorted(os.sched_getaffinity(0))
-    for place, thread in enumerate(threads):
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(thread.id, {cores[place % len(cores)]})
-
-
 def record(file: Path, minutes: float) -> None:
-    """Measure until the groups of each experiment add up to so many minutes.
+    """Measure until the groups add up to so many minutes.
 
     Args:
         file: where each group is stored when it has ended.
-        minutes: of each experiment.
+        minutes: of all groups.
     """
     kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else _about()
     groups = kept["groups"]
     case = Case(cell=CELLS[0], task="mnist_5k", epochs=1)
     data = obtain(tasks.of(case, "a recording"), data_dir=None, report=_report)
-    with contextlib.ExitStack() as stack:
-        logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        runners = {name: Groups(experiment, data, logs) for name, experiment in EXPERIMENTS.items()}
-        for runner in runners.values():
-            stack.callback(runner.close)
-        while True:
-            spent = {name: sum(group["seconds"] for group in groups if group["experiment"] == name) for name in runners}
-            due = min(spent, key=lambda name: spent[name])
-            if spent[due] >= 60 * minutes:
-                return
-            counts = {
-                cell: sum((group["experiment"], group["cell"]) == (due, cell) for group in groups) for cell in CELLS
-            }
-            cell = min(counts, key=lambda name: counts[name])
+    with tempfile.TemporaryDirectory() as logs, contextlib.closing(Groups(data, Path(logs))) as measuring:
+        while sum(group["seconds"] for group in groups) < 60 * minutes:
+            counts = Counter(group["cell"] for group in groups)
+            cell = min(CELLS, key=lambda name: counts[name])
             with machine_lock(_report):
-                group = runners[due].measure(cell)
-            groups.append({"experiment": due, **group})
+                group = measuring.measure(cell)
+            groups.append(group)
             part = file.with_suffix(".part")
             part.write_text(json.dumps(kept) + "\n")
             part.replace(file)
-            _report(f"{due} {cell} {counts[cell] + 1}: {group['seconds']:.0f} s, load {group['load']:g}")
+            _report(f"{cell} {counts[cell] + 1}: {group['seconds']:.0f} s, load {group['load']:g}")
 
 
 def _about() -> dict[str, Any]:
     machine, software = read_machine(), read_software("tensorflow")
     return {
-        "what": "turns of processes with candidates switched on and off; see scripts/record_steadiness.py",
+        "what": "turns of processes whose memory is laid out differently; see scripts/record_layout.py",
         "machine": json.loads(machine.to_json()),
         "software": json.loads(software.to_json()),
         "turns": ["seconds a step", "cores used", "waited for a core, per second", "used by others, per second"],
@@ -329,7 +264,7 @@ def main() -> None:
     """Measure until there is enough; may be interrupted and called again."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--minutes", type=float, default=12.0, help="of each experiment")
+    parser.add_argument("--minutes", type=float, default=12.0, help="of all groups")
     arguments = parser.parse_args()
     record(arguments.file, arguments.minutes)
 
