@@ -32,8 +32,9 @@ from typing import Any
 import numpy as np
 
 from bench.analysis.interleaved_figures import TRIMMED
+from bench.analysis.occasions import AnchoredDrift
 from bench.analysis.samples import Reading
-from bench.analysis.stats import trimmed_t, welch
+from bench.analysis.stats import trimmed_t
 from bench.analysis.verdict import Verdict
 from bench.core.metric import Margins
 from bench.duel.interleaved_cells import ANCHORED_FROM, PRECISION
@@ -108,19 +109,33 @@ def _lag_one(values: Floats) -> float:
 
 
 def between_sessions(base: Session, new: Session) -> dict[str, Any]:
-    """How far two sessions are apart, in logarithms: the anchor, and each cell over it with half its 95 % interval."""
+    """How far two sessions are apart, in logarithms: the anchor, and each cell over it.
+
+    The latter once as it is, and once where the anchor's time is the same, with the slope and half its 95 % interval.
+    """
     anchors = [np.log(session.anchor_seconds) for session in (base, new)]
     cells = {}
     for cell in base.cells:
-        sides = [session.over_anchor(cell).mean(axis=1) for session in (base, new)]
-        spread = welch(*sides)
+        logs = [session.over_anchor(cell).mean(axis=1) for session in (base, new)]
+        drift = AnchoredDrift.between(
+            *(
+                [
+                    Reading(0, math.exp(log), anchor_seconds=float(anchor))
+                    for log, anchor in zip(side, session.anchor_seconds, strict=True)
+                ]
+                for side, session in zip(logs, (base, new), strict=True)
+            )
+        )
+        moved = float(logs[1].mean() - logs[0].mean())
         cells[cell] = {
-            "moved": float(sides[1].mean() - sides[0].mean()),
-            "half": spread.half_width(0.95) if spread else 0.0,
+            "moved": moved,
+            "slope": drift.slope,
+            "at_equal_times": moved - drift.shift,
+            "half": drift.error.half_width(0.95) if drift.error else 0.0,
         }
     return {
         "hours": float(np.median(new.ended_at) - np.median(base.ended_at)) / HOUR,
-        "anchor_moved": float(np.median(anchors[1]) - np.median(anchors[0])),
+        "anchor_moved": float(anchors[1].mean() - anchors[0].mean()),
         "anchor_sd": float(anchors[1].std(ddof=1)),
         "cells": cells,
     }
