@@ -33,7 +33,7 @@ _MOST_MORE = 10_000
 
 def unknown_drift(metric: Metric) -> str:
     """Why times of sides that weren't interleaved have no verdict, and the ways out."""
-    anchor = "measure both with an anchor (bench run --interleave 10), " if metric.name in _ANCHORED else ""
+    anchor = "measure both with an anchor (bench run --interleave 30), " if metric.name in _ANCHORED else ""
     return (
         f"how far this machine's speed drifts between two occasions is not known, and {MIN_FREEDOM + 1} occasions of "
         f"equal code, as far apart as the sides, are the least that show it: interleave the sides (bench duel), "
