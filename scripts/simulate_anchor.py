@@ -73,9 +73,9 @@ class Scenario:
 
 def _scenarios() -> dict[str, Scenario]:
     given = {}
-    for groups, spread in ((8, 0.045), (18, 0.045), (36, 0.027), (72, 0.027), (18, 0.015), (36, 0.015)):
-        for slower in (0.0, 0.05):
-            words = f"{groups} groups of {100 * spread:g} %{', 5 % slower' if slower else ''}"
+    for groups, spread in ((8, 0.045), (18, 0.03), (72, 0.03), (18, 0.015), (18, 0.005), (18, 0.0025)):
+        for slower in (0.0, 0.05, 0.1, 0.2):
+            words = f"{groups} groups of {100 * spread:g} %{f', {100 * slower:g} % slower' if slower else ''}"
             given[words] = Scenario(groups=groups, spread=spread, slower=slower)
     for drift in (0.03, 0.08):
         for sensitivity in (0.85, 0.7, 1.3):

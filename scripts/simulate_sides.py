@@ -34,7 +34,6 @@ from bench.core.metric import Margins
 from bench.duel.rounds import group_log_ratio
 from bench.duel.sequential import (
     MARGINS,
-    PRECISE_FROM,
     Contrast,
     Decision,
     GroupRatios,
@@ -77,7 +76,6 @@ class Design:
     margins: Margins = MARGINS
     precision: float | None = None
     all_pairs: bool = False
-    precise_from: int = PRECISE_FROM
 
     @property
     def question(self) -> Question:
@@ -88,7 +86,6 @@ class Design:
             margins=self.margins,
             budget_seconds=60 * self.budget_minutes,
             precision=self.precision,
-            precise_from=self.precise_from,
         )
 
     def truth(self, contrast: Contrast) -> float:

@@ -120,13 +120,13 @@ def test_a_store_s_cells_are_measured_until_they_are_precise_or_the_time_is_over
 
 
 def test_stores_are_compared_with_what_lies_between_the_sessions(sessions: list[Session]) -> None:
-    """GRU is 2 % slower in the second session, which so many groups show."""
+    """GRU is 2 % slower in the second session, which is less than two groups may differ by; 20 % put in are more."""
     first, second = sessions
     moved = judge_groups.between_sessions(first, second)
     assert moved["cells"]["gru"]["moved"] == pytest.approx(0.02, abs=3 * moved["cells"]["gru"]["half"])
     assert moved["hours"] == pytest.approx(1.33, abs=0.1)
     (equal, _), (slower, _) = (judge_groups.compared(first, second, 20.0, slowdown, 1)[0] for slowdown in (0.0, 0.2))
-    assert dict(zip(first.cells, equal, strict=True)) == {"simple_rnn": "same", "gru": "slower", "lstm": "same"}
+    assert "slower" not in equal
     assert slower == ["slower"] * 3
 
 

@@ -33,7 +33,7 @@ _MOST_MORE = 10_000
 
 def unknown_drift(metric: Metric) -> str:
     """Why times of sides that weren't interleaved have no verdict, and the ways out."""
-    anchor = "measure both with an anchor (bench run --interleave 30), " if metric.name in _ANCHORED else ""
+    anchor = "measure both with an anchor (bench run --interleave 10), " if metric.name in _ANCHORED else ""
     return (
         f"how far this machine's speed drifts between two occasions is not known, and {MIN_FREEDOM + 1} occasions of "
         f"equal code, as far apart as the sides, are the least that show it: interleave the sides (bench duel), "
@@ -182,10 +182,8 @@ class PendingFinding:
                 return "the drift that was declared is too large to decide it: interleave the sides (bench duel)"
             half, needed = half - constant, needed - constant
         elif isinstance(sample.drift, AnchoredDrift):
-            left = sample.drift.left
-            if left >= needed:
-                return "the machine has drifted too far to decide it: measure at another time, or use bench duel"
-            half, needed = half - left, needed - left
+            occasions = f"{MIN_FREEDOM + 1} occasions of equal code"
+            return f"{occasions}, or interleaving the sides (bench duel), would decide; more process groups would not"
         elif sample.drift is not None:
             return "more occasions of either side, or interleaving the sides (bench duel), would decide"
         if needed**2 * _MOST_MORE < sample.n * half**2:

@@ -25,7 +25,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import stdtrit
 
-from bench.analysis.stats import Floats, StandardError, welch
+from bench.analysis.stats import Floats, StandardError, single_difference, welch
 
 MIN_FREEDOM = 4
 """The fewest degrees of freedom that a measured drift is estimated with: five occasions of equal code."""
@@ -36,12 +36,7 @@ margins every error of the interval is a wrong verdict, so that at 5 % 5 % of th
 
 UNFOLLOWED = 0.3
 """The least that a cell's sensitivity to the machine's drift is taken to differ from the anchor's by, where that is 1.
-Two stores' own process groups may show that it is more (`AnchoredDrift`)."""
-
-UNSEEN = 0.005
-"""What a step's time over the anchor's may differ by between two occasions though the anchor does not, as a logarithm.
-Where that has a standard deviation of 0.5 % verdicts stay right with this; where it is larger, occasions of equal code
-show it (docs/between-days.md)."""
+Two stores' own process groups may show that it is more (`AnchoredDrift.between`)."""
 
 _STEADY = 1e-4
 """An anchor whose logarithm varies by less within the sides shows no sensitivity."""
@@ -147,68 +142,61 @@ class MeasuredDrift:
 class AnchoredDrift:
     """What is left of the machine's drift in times over the anchor's, which doesn't follow it wholly.
 
-    Other work on the machine may slow a cell several times as much as the anchor, whose arrays are small. How the ratio
-    goes with the anchor's time from group to group within either side, the slope of their logarithms, shows that: the
-    sides are compared where the anchor's time is the same (analysis of covariance; Cochran, 1957, *Biometrics* 13,
-    261), and groups that the machine slowed widen no interval.
-
-    Of the anchor's change between the two sides, as much as means of so many groups differ by moves the ratio as it
-    does from group to group. Of the rest that is not known: it may move it by nothing, or by twice as much.
+    A cell need not follow the anchor: other work on the machine may slow it several times as much, or take what the
+    anchor hardly uses. How far their ratio moves from group to group shows how far it does. What moves it may last: two
+    occasions are taken to differ as two single groups do, however many groups there are of either.
     """
 
     moved: float
-    """The logarithm of how many times longer the anchor took on the new side, in the mean."""
-    by_chance: float = 0.0
-    """The standard error of that: what groups of either side make it vary by."""
-    slope: float = 0.0
-    """How the ratio's logarithm goes with the anchor's from group to group: 0 where the cell follows the anchor."""
-    error: StandardError | None = None
-    """That of the two sides' difference where the anchor's time is the same; None where the groups show no slope."""
+    """The logarithm of how many times longer the anchor took on the new side."""
+    unfollowed: float = UNFOLLOWED
+    """By how much the cell's sensitivity to what moved the anchor differs from the anchor's."""
+    slope: StandardError | None = None
+    """That of the sensitivity, where process groups show it."""
+    occasions: StandardError | None = None
+    """What two occasions differ by beside the anchor: as two groups do; None where groups don't vary."""
 
     @classmethod
     def between(cls, base: Sequence[TimedBesideAnchor], new: Sequence[TimedBesideAnchor]) -> AnchoredDrift:
         """That between two sides.
+
+        Within either side, the slope of the ratio's logarithm on the anchor's shows how much more than the anchor a
+        cell is slowed; the interval has its standard error too.
 
         Args:
             base: the base's process groups.
             new: those of the new side.
         """
         anchors = [np.log([group.anchor_seconds for group in side]) for side in (base, new)]
-        moved = float(anchors[1].mean() - anchors[0].mean())
-        x = np.concatenate([side - side.mean() for side in anchors])
-        y = np.concatenate([logs - logs.mean() for logs in map(_logs, (base, new))])
-        squares, freedom, inverse = float(x @ x), len(x) - 3, 1 / len(base) + 1 / len(new)
+        ratios = [_logs(side) for side in (base, new)]
+        moved = float(np.median(anchors[1]) - np.median(anchors[0]))
+        occasions = single_difference(*ratios)
+        x, y = (np.concatenate([side - side.mean() for side in sides]) for sides in (anchors, ratios))
+        squares, freedom = float(x @ x), len(x) - 3
         if freedom < 1 or math.sqrt(squares / len(x)) < _STEADY:
-            return cls(moved=moved)
+            return cls(moved=moved, occasions=occasions)
         slope = float(x @ y) / squares
-        variance = float(((y - slope * x) ** 2).sum()) / freedom
+        error = math.sqrt(float(((y - slope * x) ** 2).sum()) / freedom / squares)
         return cls(
             moved=moved,
-            by_chance=math.sqrt(squares / (freedom + 1) * inverse),
-            slope=slope,
-            error=StandardError(math.sqrt(variance * (inverse + moved**2 / squares)), freedom),
+            unfollowed=max(UNFOLLOWED, abs(slope)),
+            slope=StandardError(error, freedom),
+            occasions=occasions,
         )
 
     @property
     def words(self) -> str:
         """What it is, for a finding's basis."""
-        changed = f"{100 * math.expm1(self.moved):+.2g} %"
-        compared = f", compared at equal times of the anchor (slope {self.slope:+.2g})" if self.slope else ""
+        unseen = 100 * math.expm1(self.occasions.error) if self.occasions else 0.0
         return (
-            f"up to {100 * math.expm1(self.left):.2g} % of drift that is left beside the anchor, whose time changed by "
-            f"{changed}{compared}"
+            f"{unseen:.2g} % of drift that the anchor doesn't follow, as from group to group, and up to "
+            f"{100 * math.expm1(self.left):.2g} % for its own change by {100 * math.expm1(self.moved):+.2g} %"
         ).replace("-", "−")
 
     @property
-    def shift(self) -> float:
-        """What the anchor's change made of the log-ratio of the two sides, by the slope."""
-        return self.slope * self.moved
-
-    @property
     def left(self) -> float:
-        """The farthest that the drift moves the log-ratio of the two sides beyond that."""
-        unexplained = max(0.0, abs(self.moved) - self.by_chance)
-        return max(UNFOLLOWED, abs(self.slope)) * unexplained + UNSEEN
+        """The farthest that what moved the anchor moves the log-ratio of the two sides."""
+        return self.unfollowed * abs(self.moved)
 
     def half_width(self, base: Sequence[TimedRun], new: Sequence[TimedRun], confidence: float) -> float | None:
         """Half the interval of the log-ratio of two sides; None where it has no width.
@@ -218,8 +206,12 @@ class AnchoredDrift:
             new: the new side's.
             confidence: the interval's coverage.
         """
-        spread = self.error or welch(_logs(new), _logs(base))
-        return (spread.half_width(confidence) if spread else 0.0) + self.left or None
+        parts = (
+            (welch(_logs(new), _logs(base)), 1.0),
+            (self.slope, abs(self.moved)),
+            (self.occasions, 1.0),
+        )
+        return math.hypot(*(by * error.half_width(confidence) for error, by in parts if error)) + self.left or None
 
 
 Drift = DeclaredDrift | MeasuredDrift | AnchoredDrift

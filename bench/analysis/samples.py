@@ -16,7 +16,7 @@ from types import MappingProxyType
 import numpy as np
 
 from bench.analysis.interleaved_figures import InterleavedFigures
-from bench.analysis.occasions import AnchoredDrift, Drift, neighbours
+from bench.analysis.occasions import Drift, neighbours
 from bench.analysis.pairing import by_seed
 from bench.analysis.records import RunRecord
 from bench.analysis.stats import (
@@ -174,9 +174,8 @@ class Sample:
     def _drifting_ratio(self, confidence: float) -> Estimate:
         ratio = unpaired_ratio(self.new_values, self.base_values, confidence)
         half = self.drift.half_width(self.base, self.new, confidence) if self.drift and ratio.n else None
-        value = ratio.value * math.exp(-self.drift.shift) if isinstance(self.drift, AnchoredDrift) else ratio.value
-        held = Interval(value * math.exp(-half), value * math.exp(half)) if half else None
-        return Estimate(value, held, ratio.n)
+        held = Interval(ratio.value * math.exp(-half), ratio.value * math.exp(half)) if half else None
+        return Estimate(ratio.value, held, ratio.n)
 
     def on_an_even_scale(self, metric: Metric, confidence: float) -> tuple[float, Interval | None]:
         """The change and its interval on the scale on which margins are equal both ways: a ratio's logarithm."""

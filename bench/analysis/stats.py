@@ -263,10 +263,24 @@ def welch(new: Floats, base: Floats) -> StandardError | None:
         new: a sample of finite values.
         base: another, of any length.
     """
-    samples = new, base
+    return _difference((new, base), (new.size, base.size))
+
+
+def single_difference(new: Floats, base: Floats) -> StandardError | None:
+    """The standard deviation of the difference of single values; None where Welch's standard error is.
+
+    Args:
+        new: a sample of finite values.
+        base: another, of any length.
+    """
+    return _difference((new, base), (1, 1))
+
+
+def _difference(samples: Sequence[Floats], sizes: Sequence[int]) -> StandardError | None:
+    """That of the difference of means of so many values, the degrees of freedom as Satterthwaite has them."""
     if min(sample.size for sample in samples) < 2 or all(map(_all_equal, samples)):
         return None
-    parts = [float(sample.var(ddof=1)) / sample.size for sample in samples]
+    parts = [float(sample.var(ddof=1)) / size for sample, size in zip(samples, sizes, strict=True)]
     freedom = sum(parts) ** 2 / sum(part**2 / (sample.size - 1) for part, sample in zip(parts, samples, strict=True))
     return StandardError(math.sqrt(sum(parts)), freedom)
 

@@ -27,7 +27,7 @@ from bench.store.campaign import Campaign
 from bench.store.parts import Run
 
 if TYPE_CHECKING:  # they import scipy, which `bench run` can do without
-    from bench.duel.sequential import Contrast, Decision
+    from bench.duel.sequential import Contrast, Decision, InterimAnalysis
     from bench.duel.specification import DuelSpecification
 
 _REDRAW_SECONDS = 1.0
@@ -146,6 +146,8 @@ def result_words(run: Run) -> str:
 
 _DRAWN_COLUMNS = 25
 _DRAWN_PERCENT = 6.0
+_WIDE = 10.0
+"""An interval whose ends are farther apart than this factor is not printed."""
 
 
 class DuelProgress:
@@ -177,8 +179,7 @@ class DuelProgress:
             ((contrast, analysis),) = decision.analyses.items()
             line = f"B / A {math.exp(log_ratios[contrast]):.4f}"
             if analysis.low is not None and analysis.high is not None:
-                drawn = _drawn(analysis.low, analysis.high)
-                line += f"  so far {analysis.ratio:.4f} ({analysis.low:.4f} to {analysis.high:.4f})  {drawn}"
+                line += f"  so far {_so_far(analysis)}  {_drawn(analysis.low, analysis.high)}"
         else:
             line = f"{len(decision.settled)} of {count(len(decision.analyses), 'ratio')} settled{_widest(decision)}"
         analysis_due = "  interim analysis" if decision is not None and decision.analysed else ""
@@ -199,14 +200,23 @@ def _widest(decision: Decision) -> str:
     analysis = decision.analyses[contrast]
     letters = f"{'ABCDEFGH'[contrast.side]} / {'ABCDEFGH'[contrast.base]}"
     letters += f", p{100 * contrast.quantile:g}" if contrast.quantile else ""
-    return f"  least certain: {letters} {analysis.ratio:.4f} ({analysis.low:.4f} to {analysis.high:.4f})"
+    return f"  least certain: {letters} {_so_far(analysis)}"
+
+
+def _so_far(analysis: InterimAnalysis) -> str:
+    """A ratio with its interval; the first groups give one so wide that its ends are numbers of many digits."""
+    assert analysis.low is not None
+    assert analysis.high is not None
+    if analysis.high > _WIDE * analysis.low:
+        return f"{analysis.ratio:.4f} (too few groups for an interval)"
+    return f"{analysis.ratio:.4f} ({analysis.low:.4f} to {analysis.high:.4f})"
 
 
 def _drawn(low: float, high: float) -> str:
     """An interval of ratios on a line from −6 to +6 %, with 0 in the middle: `····[==|=]··`."""
 
     def column(ratio: float) -> int:
-        place = round((100 * (ratio - 1) / _DRAWN_PERCENT + 1) / 2 * (_DRAWN_COLUMNS - 1))
+        place = round((100 * (min(ratio, 2.0) - 1) / _DRAWN_PERCENT + 1) / 2 * (_DRAWN_COLUMNS - 1))
         return min(max(place, 0), _DRAWN_COLUMNS - 1)
 
     first, last, middle = column(low), column(high), _DRAWN_COLUMNS // 2

@@ -34,15 +34,7 @@ from bench.duel.budget import BudgetOption
 from bench.duel.interleaved import ROUND_SECONDS, ROUNDS, InterleavedRunner
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
 from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, anchor_words, group_log_ratio, rounds_of, rows_of
-from bench.duel.sequential import (
-    MARGINS,
-    PRECISE_FROM,
-    Contrast,
-    GroupRatios,
-    InterimAnalysis,
-    Question,
-    SequentialJudge,
-)
+from bench.duel.sequential import MARGINS, Contrast, GroupRatios, InterimAnalysis, Question, SequentialJudge
 from bench.duel.sides import WORKER, PreparedSide, anchor_side, pinned_allocator, with_variables
 from bench.host.hardware import Machine
 from bench.host.software import Software, SoftwareKey
@@ -55,12 +47,7 @@ INTERLEAVED_VERSION = 1
 """The version of the files in a store's folder `interleaved/`."""
 
 PRECISION = 0.01
-"""The measurement ends before its time is over when every ratio is known so well, and there are `ANCHORED_FROM`
-groups."""
-
-ANCHORED_FROM = 60
-"""So many groups of either store let `bench gate` call equal code `same` by the time over the anchor's
-(docs/between-days.md); the cells' ratios to each other need fewer."""
+"""The measurement ends before its time is over when every ratio is known so well."""
 
 _QUICK_SECONDS = 120.0
 """In less time than this, one server does all sides and is kept from group to group, and the rounds are few: what
@@ -172,7 +159,6 @@ def question_of(sides: int, budget_seconds: float) -> Question:
         margins=MARGINS,
         budget_seconds=budget_seconds,
         precision=PRECISION,
-        precise_from=ANCHORED_FROM,
     )
 
 
@@ -288,7 +274,6 @@ def _judged_again(
         margins=Margins(**asked["margins"]),
         budget_seconds=asked["budget_seconds"],
         precision=asked["precision"],
-        precise_from=asked.get("precise_from", PRECISE_FROM),  # earlier files have none
     )
     judge = SequentialJudge(question)
     analyses: Mapping[Contrast, InterimAnalysis] = {}

@@ -130,8 +130,6 @@ class Question:
     precision: float | None = None
     """A ratio is settled when its interval is at most so much wide to either side, as a fraction of it; None: when its
     verdict is made."""
-    precise_from: int = PRECISE_FROM
-    """The fewest groups that a ratio is settled by a precision with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,8 +234,7 @@ class SequentialJudge:
         if self._question.precision is None:
             return analysis.verdict is not Verdict.INCONCLUSIVE
         half = _half_width(analysis)
-        enough = analysis.groups >= self._question.precise_from
-        return enough and half is not None and half <= math.log1p(self._question.precision)
+        return half is not None and half <= math.log1p(self._question.precision) and analysis.groups >= PRECISE_FROM
 
     def _stop_reason(self, last: bool) -> StopReason | None:
         if len(self._settled) == len(self._question.contrasts):
@@ -263,7 +260,7 @@ def groups_needed(now: InterimAnalysis, question: Question) -> int | None:
     else:
         distance, logs = abs(math.log(now.ratio)), question.margins.of_logarithm
         room = max(logs.tolerance - distance, distance - logs.floor)
-    fewest = FEWEST_GROUPS if question.precision is None else question.precise_from
+    fewest = FEWEST_GROUPS if question.precision is None else PRECISE_FROM
     return max(now.groups + 1, fewest, math.ceil(now.groups * (half / room) ** 2))
 
 

@@ -15,7 +15,7 @@ from bench.analysis.comparison import Comparison, compare
 from bench.analysis.findings import unknown_drift
 from bench.analysis.history import By, Conclusion, series
 from bench.analysis.interleaved_figures import AnchoredGroup, InterleavedFigures, InterleavedKey
-from bench.analysis.occasions import UNFOLLOWED, UNSEEN, AnchoredDrift
+from bench.analysis.occasions import UNFOLLOWED, AnchoredDrift
 from bench.analysis.samples import Reading
 from bench.analysis.stats import NOTHING, Estimate
 from bench.analysis.verdict import Verdict
@@ -41,7 +41,7 @@ def figures(
     *,
     ratio: float = 20.0,
     speed: float = 1.0,
-    spread: float = 0.01,
+    spread: float = 0.003,
     groups: int = 20,
     day: float = 0.0,
     anchor: str = ANCHOR,
@@ -88,7 +88,7 @@ def compared(base: InterleavedFigures | None, new: InterleavedFigures | None, ga
     ],
 )
 def test_with_an_anchor_on_both_sides_a_time_has_a_verdict(ratio: float, verdict: Verdict, code: ExitCode) -> None:
-    spread = 0.03 if verdict is Verdict.INCONCLUSIVE else 0.01
+    spread = 0.03 if verdict is Verdict.INCONCLUSIVE else 0.003
     comparison = compared(figures(spread=spread), figures(ratio=ratio, speed=1.01, spread=spread, day=1))
     anchored, training = of(comparison, "step_over_anchor"), of(comparison)
     assert (anchored.verdict, anchored.base_values, anchored.new_values) == (verdict, 20, 20)
@@ -148,14 +148,12 @@ def test_the_farther_the_machine_drifted_the_wider_the_interval() -> None:
             [replace(group, anchor_seconds=math.exp(moved)) for group in groups],
         )
         halves.append(drift.half_width(groups, groups, 0.95))
-        assert drift.left == pytest.approx(UNSEEN + UNFOLLOWED * 0.1 if moved else UNSEEN)
+        assert drift.left == pytest.approx(UNFOLLOWED * abs(moved))
     steady, slower, faster = (half or 0.0 for half in halves)
     assert slower == pytest.approx(faster) == pytest.approx(steady + UNFOLLOWED * 0.1)
     far = compared(figures(), figures(speed=2.0, day=1))
     assert of(far, "step_over_anchor").verdict is Verdict.INCONCLUSIVE
-    assert "the machine has drifted too far to decide it" in of(far, "step_over_anchor").remarks[0]
-    near = of(compared(figures(spread=0.05), figures(spread=0.05, day=1)), "step_over_anchor")
-    assert near.remarks[0].endswith("process groups a side in all would decide")
+    assert of(far, "step_over_anchor").remarks[0].startswith("5 occasions of equal code, or interleaving the sides")
 
 
 def test_groups_show_how_much_more_than_the_anchor_a_cell_is_slowed_by_other_work() -> None:
@@ -171,39 +169,23 @@ def test_groups_show_how_much_more_than_the_anchor_a_cell_is_slowed_by_other_wor
             ]
         )
     drift = AnchoredDrift.between(*sides)
-    assert drift.error is not None
-    assert drift.slope == pytest.approx(2.0, abs=0.3)
-    # of the groups' 4 % the anchor explains all but their noise of 1 %
-    assert drift.error.error == pytest.approx(0.01 * math.sqrt(2 / 20), rel=0.4)
-    ratios = [np.mean([math.log(group.value) for group in side]) for side in sides]
-    assert ratios[1] - ratios[0] - drift.shift == pytest.approx(0.0, abs=drift.error.half_width(0.99))
+    assert drift.slope is not None
+    assert drift.unfollowed == pytest.approx(2.0, abs=drift.slope.half_width(0.99))
+    assert 0.03 < drift.slope.error < 0.15
 
 
-def test_sides_are_compared_where_the_anchor_s_time_is_the_same() -> None:
-    """By least squares of the ratio on the side and on the anchor's time, as any textbook has it."""
-    generator = np.random.default_rng(5)
-    anchors = [generator.normal(0.0, 0.02, 12), generator.normal(0.03, 0.02, 17)]
-    logs = [1.5 * x + generator.normal(0.0, 0.01, len(x)) + 0.02 * new for new, x in enumerate(anchors)]
-    sides = [
-        [
-            Reading(0, math.exp(log), float(place), anchor_seconds=math.exp(x))
-            for place, (log, x) in enumerate(zip(*of_side, strict=True))
-        ]
-        for of_side in zip(logs, anchors, strict=True)
-    ]
-    drift = AnchoredDrift.between(*sides)
-    is_new = np.repeat([0.0, 1.0], [12, 17])
-    design = np.column_stack([np.ones(29), is_new, np.concatenate(anchors)])
-    fitted, squares, _, _ = np.linalg.lstsq(design, np.concatenate(logs), rcond=None)
-    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * squares[0] / 26)
-    assert drift.slope == pytest.approx(fitted[2])
-    assert logs[1].mean() - logs[0].mean() - drift.shift == pytest.approx(fitted[1])
-    assert drift.error is not None
-    assert drift.error.error == pytest.approx(errors[1])
-    assert drift.error.freedom == 26
-    # what the means differ by beyond chance is nothing that the groups have shown: it may follow the slope, or not
-    assert drift.by_chance == pytest.approx(0.02 * math.sqrt(1 / 12 + 1 / 17), rel=0.3)
-    assert drift.left == pytest.approx(UNSEEN + drift.slope * (drift.moved - drift.by_chance))
+def test_two_occasions_may_differ_as_two_groups_do_however_many_there_are() -> None:
+    """As was measured: half an hour of groups that vary by 3 %, and an hour later another whose mean is 4 % lower."""
+    for groups in (15, 240):
+        finding = of(
+            compared(figures(spread=0.032, groups=groups), figures(ratio=19.2, spread=0.034, groups=groups, day=1)),
+            "step_over_anchor",
+        )
+        assert finding.verdict is Verdict.INCONCLUSIVE
+        assert finding.drift is not None
+        assert "4.8 % of drift that the anchor doesn't follow, as from group to group" in finding.drift.words
+    steady = [Reading(0, 1.0, float(place), anchor_seconds=1.0) for place in range(5)]
+    assert AnchoredDrift.between(steady, steady).half_width(steady, steady, 0.95) is None
 
 
 def test_occasions_of_equal_code_show_how_far_the_anchor_can_be_trusted() -> None:
@@ -246,12 +228,17 @@ def test_the_comparison_states_what_stands_for_training_and_what_it_rests_on() -
     assert "how far the machine drifted is not known, and step ÷ anchor is judged instead" in text
     assert "step ÷ anchor stands for training: the time of a training step over that of a fixed computation" in text
     assert "20 and 20 process groups, unpaired" in text
-    assert "whose time changed by −2 %" in text
+    assert "and up to 0.61 % for its own change by −2 %" in text
     listed = verdicts_data(comparison, Gate())["findings"]
     (training,) = [finding for finding in listed if finding["metric"] == "train_seconds"]
     assert training["judged_instead"] == "step_over_anchor"
     (anchored,) = [finding for finding in listed if finding["metric"] == "step_over_anchor"]
-    assert anchored["drift"] == {"moved": pytest.approx(math.log(0.98)), "by_chance": 0.0, "slope": 0.0, "error": None}
+    assert anchored["drift"] == {
+        "moved": pytest.approx(math.log(0.98)),
+        "unfollowed": UNFOLLOWED,
+        "slope": None,
+        "occasions": {"error": pytest.approx(0.003 * math.sqrt(2)), "freedom": pytest.approx(38)},
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""What recorded process groups gave: it is in the docs, is made again in part, and reaches what the docs say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import judge_groups
+from scripts.group_tables import tables
+from scripts.judge_groups import HOUR, sides_before
+from scripts.recorded_groups import Session, base_and_new, read_sessions
+from scripts.simulate_sides import FIRST
+
+ROOT = Path(__file__).parents[1]
+DUELS = ROOT / "results" / "reference" / "duels"
+
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, Any]:
+    judged: dict[str, Any] = json.loads((DUELS / "groups.json").read_text())
+    return judged
+
+
+@pytest.fixture(scope="module")
+def sessions() -> list[Session]:
+    return read_sessions(DUELS / "groups")
+
+
+def test_the_docs_show_what_was_judged(content: dict[str, Any]) -> None:
+    for page, of_page in tables(content, sides_before(DUELS)).items():
+        text = (ROOT / "docs" / page).read_text()
+        for name, table in of_page.items():
+            assert f"<!-- groups:{name} -->\n\n{table.strip()}\n\n<!-- /groups:{name} -->" in text
+
+
+def test_there_are_two_sessions_of_which_the_second_began_an_hour_later(
+    content: dict[str, Any], sessions: list[Session]
+) -> None:
+    first, second = sessions
+    assert second.ended_at[0] - first.ended_at[0] >= HOUR
+    assert sum(session.seconds.sum() for session in sessions) >= 59 * 60
+    assert [each["groups"] for each in content["sessions"]] == [len(first), len(second)]
+    between = judge_groups.between_sessions(first, second)
+    for cell, moved in between["cells"].items():
+        assert content["between"]["cells"][cell] == pytest.approx(moved)
+
+
+def test_comparisons_of_stores_are_made_again(content: dict[str, Any], sessions: list[Session]) -> None:
+    base, new = base_and_new(sessions)
+    for row in content["stores"]:
+        if row["apart"] == "an hour" and row["minutes"] == 20:
+            again = judge_groups.compared(base, new, 20.0, row["slower"], judge_groups.FIRST)
+            assert [verdicts for verdicts, _ in again] == row["first"]
+
+
+def test_measurements_of_different_cells_are_made_again(content: dict[str, Any], sessions: list[Session]) -> None:
+    by_name = {row["design"]: row for row in content["measurements"]}
+    rows = judge_groups.measurements_of_different("three sides to ± 1 %", sessions[-1], FIRST)
+    assert [row["minutes"] for row in rows] == pytest.approx(by_name["three sides to ± 1 %"]["first_minutes"])
