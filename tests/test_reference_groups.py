@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scripts import judge_groups
@@ -60,3 +61,18 @@ def test_measurements_of_different_cells_are_made_again(content: dict[str, Any],
     by_name = {row["design"]: row for row in content["measurements"]}
     rows = judge_groups.measurements_of_different("three sides to ± 1 %", sessions[-1], FIRST)
     assert [row["minutes"] for row in rows] == pytest.approx(by_name["three sides to ± 1 %"]["first_minutes"])
+
+
+def test_the_docs_count_the_slow_processes_of_lstm(sessions: list[Session]) -> None:
+    """Their time beside that of the other cells of their group, about the session's median."""
+    beside = []
+    for session in sessions:
+        steady = [side for cell in session.cells if cell != "lstm" for side in session.sides(cell)]
+        logs = session.over_anchor("lstm") - session.log_ratios[:, -1, steady].mean(axis=1, keepdims=True)
+        beside.append((logs - np.median(logs)).ravel())
+    every = np.concatenate(beside)
+    slow = every[every > 0.011]
+    words = (
+        f"{len(slow)} of {len(every)} were {100 * slow.min():.1f} to {100 * slow.max():.1f} % slower than the median"
+    )
+    assert words in (ROOT / "docs" / "how-sure.md").read_text()
