@@ -91,6 +91,17 @@ def test_real_duels_of_known_truth_were_run() -> None:
         assert ended["verdict"] not in wrong
 
 
+def test_real_duels_of_four_sides_found_the_one_that_burns() -> None:
+    done = data("spot_checks_of_four.json")
+    assert [(row["cell"], row["percent"], row["sides"]) for row in done] == [
+        *(("lstm", percent, 4) for percent in (0.0, 0.0, 3.0)),
+        *(("gru", percent, 4) for percent in (0.0, 3.0, 0.0)),
+    ]
+    assert all((row["verdict"] == "slower") == (row["percent"] > 0) for row in done)
+    assert not any(row["verdict"] == "faster" for row in done)
+    assert all(row["low"] <= 1 + row["percent"] / 100 <= row["high"] for row in done)
+
+
 def test_the_docs_show_what_was_found() -> None:
     now, before = data("duels.json")["rates"], data("duels_before.json")["rates"]
     assert simulate_duels.table(now) in DOCS
@@ -98,5 +109,6 @@ def test_the_docs_show_what_was_found() -> None:
     assert compare_peers.table(data("peers.json")["rows"]) in DOCS
     assert compare_peers.three_sides_table(data("peers.json")["three_sides"]) in DOCS
     assert spot_check.table(data("spot_checks.json")) in DOCS
+    assert spot_check.table(data("spot_checks_of_four.json")) in DOCS
     assert "](duel-power.svg)" in DOCS
     assert (ROOT / "docs" / "duel-power.svg").exists()
