@@ -5,6 +5,7 @@ Both are parts of the epoch's time that no step needs.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ class IteratorTimer:
     def __init__(self) -> None:
         self._seconds = 0.0
         self._originals: dict[type[Any], Any] = {}
-        self._latest: weakref.ref[Any] | None = None
+        self._made: list[weakref.ref[Any]] = []
 
     def __enter__(self) -> Self:
         for kind in EpochIterator.__subclasses__():  # of the backends that were imported, which is one
@@ -40,13 +41,20 @@ class IteratorTimer:
         seconds, self._seconds = self._seconds, 0.0
         return seconds
 
-    def latest(self) -> object:
-        """The Keras object that made the latest iterator, and has it; None where that is gone.
+    def alive(self) -> list[object]:
+        """What has iterators, and the iterators, that are still there.
 
-        After the last epoch it has an iterator for one that never comes. Whoever keeps it until the process ends spares
-        a run the wait that `leave_untuned` describes: up to as long as the last epoch took.
+        After the last epoch `fit` has two: that of this epoch, and one for an epoch that never comes. Whoever keeps
+        them until the process ends spares a run the wait that `leave_untuned` describes: up to as long as the last
+        epoch took.
         """
-        return None if self._latest is None else self._latest()
+        return [each for made in self._made if (each := made()) is not None]
+
+    def note(self, made: object) -> None:
+        """Remember an iterator, or what has one; weakly, or an evaluation's would end in the next epoch's time."""
+        self._made = [each for each in self._made if each() is not None]
+        with contextlib.suppress(TypeError):  # of a kind that can't be remembered so; TensorFlow's can
+            self._made.append(weakref.ref(made))
 
     def add(self, seconds: float) -> None:
         """Count so much more."""
@@ -54,7 +62,7 @@ class IteratorTimer:
 
     def _timed(self, original: Any) -> Any:
         def get_iterator(epoch_iterator: Any) -> _Timed:
-            self._latest = weakref.ref(epoch_iterator)  # else an evaluation's would end in the next epoch's time
+            self.note(epoch_iterator)
             begun = time.perf_counter()
             batches = original(epoch_iterator)
             self.add(time.perf_counter() - begun)
@@ -101,4 +109,5 @@ class _Timed:
         begun = time.perf_counter()
         iterator: Iterator[Any] = iter(self._batches)
         self._timer.add(time.perf_counter() - begun)
+        self._timer.note(iterator)
         return iterator

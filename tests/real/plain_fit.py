@@ -70,7 +70,7 @@ def bench(case: dict[str, Any], data: Path) -> Result:
     """The same through `bench.worker`."""
     from bench.core.case import Case
     from bench.core.observation import Observation
-    from bench.core.protocol import Event, Request
+    from bench.core.protocol import Began, Event, Request
     from bench.worker import measure
     from bench.worker.runtimes import keras as runtime
 
@@ -85,8 +85,9 @@ def bench(case: dict[str, Any], data: Path) -> Result:
     def emit(event: Event) -> None:
         if isinstance(event, Observation) and event.phase in result:
             result[event.phase].append([event.loss, event.accuracy])
-        if isinstance(event, Observation) and event.phase == "finish":
-            result["iterators"] = [type(each).__name__ for each in gc.get_objects()].count("OwnedIterator")
+        if event == Began("finish") or (isinstance(event, Observation) and event.phase == "finish"):
+            counted = [type(each).__name__ for each in gc.get_objects()].count("OwnedIterator")
+            result["iterators"] = [*result.get("iterators", []), counted]
 
     vars(runtime)["build"] = keep
     measure.measure(Request(case=Case(**case), data=data, log=Path("unused")), emit)
