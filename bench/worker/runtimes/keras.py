@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -37,8 +37,9 @@ class KerasRuntime:
     """See `bench.worker.runtimes.RuntimeAdapter`."""
 
     model: keras.Model
-    last_iterators: Sequence[object] = ()
-    """Those that `fit` has after its last epoch, and what has them: kept, so that no run waits for their end."""
+    last_iterators: ClassVar[Sequence[object]] = ()
+    """Those that `fit` has after its last epoch, and what has them: of the class, which outlives the run, and so kept
+    until the process ends, so that no run waits for their end."""
 
     def __init__(self, case: Case, task: Task, data: Data, backend: BackendAdapter) -> None:
         self.output_difference: float | None = None
@@ -244,7 +245,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
         self._phase.iterator_seconds = self.iterators.take()
         self._phase.__exit__(None, None, None)
         if epoch + 1 == self.params["epochs"]:
-            self._runtime.last_iterators = self.iterators.alive()
+            KerasRuntime.last_iterators = self.iterators.alive()
         with self._clock.phase("validate", epoch + 1, len(self._runtime.data.x_validation)) as results:
             results.update(self._runtime.validate())
         if self._runtime.programs() != self._programs:
