@@ -2,7 +2,8 @@
 
     python -m scripts.judge_groups results/reference/duels/groups --out results/reference/duels/groups.json --docs docs
 
-The recording (`scripts/record_groups.py`) has two sessions. Nothing is chosen on either: measurements are drawn from
+The recording (`scripts/record_groups.py`) has two sessions. Nothing in a duel is chosen on either (how far
+occasions differ is: docs/between-days.md): measurements are drawn from
 the last, and stores from both, one from each. While there is a single session its halves stand for two.
 
 - Measurements (2,000 each) are judged by the duel's own judge on a calendar of their own. Those of different cells are

@@ -32,15 +32,7 @@ from scipy.special import ndtr
 from bench.analysis.verdict import Verdict
 from bench.core.metric import Margins
 from bench.duel.rounds import group_log_ratio
-from bench.duel.sequential import (
-    MARGINS,
-    Contrast,
-    Decision,
-    GroupRatios,
-    Question,
-    SequentialJudge,
-    StopReason,
-)
+from bench.duel.sequential import MARGINS, Contrast, Decision, GroupRatios, Question, SequentialJudge, StopReason
 from bench.report.document import Column, Document, Table
 from bench.report.markdown import render_markdown
 from scripts.recordings import RECORDED_ROUNDS, Recorded, halves, read
