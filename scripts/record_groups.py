@@ -2,11 +2,13 @@
 
     python -m scripts.record_groups results/reference/duels/groups --minutes 30
 
-A group is what `bench run --interleave` measures of one: a fresh process of each side from a server of its own, all
-alive at once, timed batches in a balanced order, and the anchor. Since each cell is there twice, a group holds a ratio
-of equal sides for each cell, ratios of different cells, and each side's ratio to the anchor. The rows are those of
-`scripts/record_rounds.py`: a cell's two sides are `a` and `b`; those of a group have the same `pair` and the same
-`recorded_at`; the anchor is a cell too. `pair_seconds` is the group's time, the anchor included, over its cells.
+A group is what `bench run --interleave` measures of one: a fresh process of each side, all alive at once, from a fresh
+server that they share (until 28 November 2026 each had its own), timed batches in a balanced order, and the anchor.
+Since each cell is there twice, a group holds a ratio of equal sides for each cell, ratios of different cells, and each
+side's ratio to the anchor. The rows are those of `scripts/record_rounds.py`: a cell's two sides are `a` and `b`; those
+of a group have the same `pair` and the same `recorded_at`; the anchor is a cell too. `pair_seconds` is the group's
+time, the anchor included, over its cells, and `server_seconds` the part of the group's time until its servers had
+imported their backend.
 
 Each call is a session, of so many minutes; a group that has ended is stored. The machine's lock is held for all of it.
 """
@@ -48,6 +50,7 @@ def _rows(group: ProcessGroup, cells: list[str]) -> pd.DataFrame:
         cell=[names[side][0] for side in frame["side"]],
         side=[names[side][1] for side in frame["side"]],
         pair_seconds=group.seconds / len(cells),
+        server_seconds=group.server_seconds,
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

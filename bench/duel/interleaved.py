@@ -104,6 +104,8 @@ class ProcessGroup:
     batching: Batching
     seconds: float
     """From the start of the first server to the end of the last process; without the search for the batching."""
+    server_seconds: float = 0.0
+    """The part of it until all servers had imported their backend."""
 
 
 class InterleavedRunner:
@@ -117,7 +119,7 @@ class InterleavedRunner:
         phase: what a timed batch does.
         cpus: logical processors to run on; empty: all that the harness may use.
         fresh_servers: replace the servers before each group, which makes groups independent of each other; else they
-            are kept, sides with equal worker environments share one, and `start` starts them before anything is timed.
+            are kept, and `start` starts them before anything is timed.
         round_seconds: a round's time on the slowest side.
         check_code: is given what each side imported, before anything of a group is timed; raises to refuse it.
         on_tick: called about once a second while nothing is reported.
@@ -168,11 +170,13 @@ class InterleavedRunner:
         rounds: int = ROUNDS,
         begun: float = 0.0,
     ) -> ProcessGroup:
-        """Measure one fresh process group, each process from a fresh server: all build, warm up, and do the rounds.
+        """Measure one fresh process group, its processes from fresh servers: all build, warm up, and do the rounds.
 
-        A server's libraries and heap lie where they happen to, and all its children inherit that: processes of one
-        server would be no independent replicates. Whatever one side must do first (a timed batch, the start of its
-        server and of its process) each other does first as often, over as many groups as there are sides.
+        A server's libraries and heap lie where they happen to, and all its children inherit that: groups of one server
+        would be no independent replicates. Sides that import the same share their group's server: what they inherit
+        alike is in none of their ratios, and each import costs seconds. Whatever one side must do first (a timed batch,
+        the start of its server and of its process) each other does first as often, over as many groups as there are
+        sides.
 
         Args:
             number: of the group, from 0; it decides which side is first in what.
@@ -191,6 +195,7 @@ class InterleavedRunner:
         orders = [[sides[place] for place in row] for row in williams_square(len(sides))]
         order = [*orders[number % len(orders)], *(key for key in self._sides if key == ANCHOR)]
         self.start(order)
+        server_seconds = self._clock() - start
         with contextlib.ExitStack() as stack:
             processes = {side: stack.enter_context(self._process(side, number)) for side in order}
             # all build and compile at the same time, and then do a round that is discarded
@@ -221,6 +226,7 @@ class InterleavedRunner:
             device_use=self._watch.seen(),
             batching=batching,
             seconds=self._clock() - start - search_seconds,
+            server_seconds=server_seconds,
         )
 
     def start(self, order: Sequence[int]) -> None:
@@ -243,9 +249,9 @@ class InterleavedRunner:
                 raise SideFailedError(f"{self._title(number)}: {server.problem}")
 
     def _server_of(self, side: PreparedSide) -> Server:
-        """The server that imports what a side needs: a new one, unless servers are kept and another side's does."""
+        """The server that imports what a side needs: a new one, unless that of another side does."""
         for number, server in self._servers.items():
-            if not self._fresh_servers and _imports_of(self._sides[number]) == _imports_of(side):
+            if _imports_of(self._sides[number]) == _imports_of(side):
                 return server
         backend, worker, isolation, environment = _imports_of(side)
         return Server(backend, worker, isolation, self._cpus, environment)

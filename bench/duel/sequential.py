@@ -2,7 +2,7 @@
 
 Processes whose timed batches are interleaved share what disturbs the machine, so the ratio of neighbouring batches is
 far surer than either time. But rounds of one process group aren't independent, and a group has an offset of its own:
-the replicate is the group of fresh processes, each of a fresh server.
+the replicate is the group of fresh processes, of fresh servers.
 
 `SequentialJudge` is given each group as it ends, and decides whether to go on. There are at most ten interim analyses,
 by the calendar: when a tenth more of the budget is over, and the orders of the processes are balanced; the last when

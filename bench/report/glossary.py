@@ -126,7 +126,7 @@ GLOSSARY = (
     ),
     Term(
         "process pair, process group",
-        "fresh processes, one for each side, each of a fresh server, measured interleaved: the replicate of a duel, "
+        "fresh processes, one for each side, of fresh servers, measured interleaved: the replicate of a duel, "
         "a single data point for each ratio",
     ),
     Term("roofline", "the model that sets what was reached beside the ceilings of a machine"),

@@ -96,15 +96,16 @@ def test_three_sides_and_the_anchor_in_a_williams_square(tmp_path: Path, started
     assert ratio == pytest.approx(0.69, abs=0.05)
 
 
-def test_servers_that_are_kept_are_shared_by_sides_with_equal_worker_environments(
-    tmp_path: Path, started: dict[str, list[str]]
+@pytest.mark.parametrize(("fresh", "servers"), [(True, "sxsx"), (False, "sx")])
+def test_sides_with_equal_worker_environments_share_a_server_that_is_fresh_for_each_group_or_kept(
+    tmp_path: Path, started: dict[str, list[str]], *, fresh: bool, servers: str
 ) -> None:
     alike = [replace(side, environment=WorkerEnvironment(variables={"SIDE": "s"})) for side in sides(3)]
     with InterleavedRunner(
-        alike, anchor=ANCHOR_SIDE, data=tmp_path / "none", folder=tmp_path, fresh_servers=False
+        alike, anchor=ANCHOR_SIDE, data=tmp_path / "none", folder=tmp_path, fresh_servers=fresh
     ) as runner:
         groups = [runner.measure(number, Batching(5, 1, 3), (0, 1, 2), rounds=2) for number in range(2)]
-    assert started == {"servers": ["s", "x"], "processes": list("sssxsssx")}
+    assert started == {"servers": list(servers), "processes": list("sssxsssx")}
     assert all(set(group.metadata) == {0, 1, 2, ANCHOR} for group in groups)
 
 
@@ -119,8 +120,8 @@ def test_a_groups_time_has_that_of_its_servers_in_it(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Server, "wait_ready", slow)
     with InterleavedRunner(sides(2), data=tmp_path / "none", folder=tmp_path, clock=lambda: now) as runner:
-        seconds = [runner.measure(number, Batching(5, 2), (0, 1), rounds=2).seconds for number in range(2)]
-    assert seconds == [20.0, 20.0]
+        groups = [runner.measure(number, Batching(5, 2), (0, 1), rounds=2) for number in range(2)]
+    assert [(group.seconds, group.server_seconds) for group in groups] == [(20.0, 20.0)] * 2
 
 
 def test_a_much_faster_side_on_a_gpu_does_more_steps_in_a_timed_batch() -> None:
