@@ -2,9 +2,9 @@
 
     python -m scripts.judge_groups results/reference/duels/groups --out results/reference/duels/groups.json --docs docs
 
-The recording (`scripts/record_groups.py`) has two sessions. Nothing in a duel is chosen on either (how far
-occasions differ is: docs/between-days.md): measurements are drawn from
-the last, and stores from both, one from each. While there is a single session its halves stand for two.
+The recording (`scripts/record_groups.py`) has sessions, hours apart. Nothing in a duel is chosen on the last:
+measurements are drawn from it, and of two stores the base's groups from the first session. While there is a single
+session its halves stand for two.
 
 - Measurements (2,000 each) are judged by the duel's own judge on a calendar of their own. Those of different cells are
   real groups, drawn with replacement, whose ratios stay together; their truth is what the whole session gives. Three
@@ -36,15 +36,16 @@ from bench.analysis.interleaved_figures import TRIMMED
 from bench.analysis.samples import Reading
 from bench.analysis.stats import trimmed_t, welch
 from bench.analysis.verdict import Verdict
+from bench.catalog.cells import REFERENCE_CELL
 from bench.core.metric import Margins
 from bench.duel.interleaved_cells import PRECISION
 from bench.duel.sequential import Contrast
-from scripts.group_tables import tables, with_tables
-from scripts.recorded_groups import Floats, ResampledGroups, Session, base_and_new, read_sessions
+from scripts.group_tables import SAME_SESSION, tables, with_tables
+from scripts.recorded_groups import EqualGroups, Floats, ResampledGroups, Session, base_and_new, read_sessions
 from scripts.replay_servers import PUT_IN, draw, missed
 from scripts.simulate_anchor import verdict_between
 from scripts.simulate_duels import fraction
-from scripts.simulate_sides import Design, measure, row_of, simulate, summary
+from scripts.simulate_sides import Design, measure, row_of, summary
 
 MEASUREMENTS, DUELS = 2_000, 20_000
 BUDGETS = (10.0, 20.0)
@@ -63,7 +64,11 @@ EQUAL = (
     Design(name="three equal sides, all pairs", sides=3, all_pairs=True),
     Design(name="three sides, one 3 % slower", sides=3, slower=(0.0, 0.03)),
     Design(
-        name="tolerance 0.5 %, floor 0.25 %, 1 % slower", sides=2, slower=(0.01,), budget_minutes=20, margins=_QUARTER
+        name="tolerance 0.5 %, floor 0.25 %, 1 % slower",
+        sides=2,
+        slower=(0.01,),
+        budget_minutes=20,
+        margins=_QUARTER,
     ),
 )
 """Measurements of equal cells."""
@@ -93,6 +98,7 @@ def spreads(session: Session) -> list[dict[str, Any]]:
             "lag_one": _lag_one(session.equal(cell)),
             "timed_seconds": session.side_seconds(cell),
             "overhead_seconds": session.overhead_seconds,
+            "server_seconds": session.server_seconds,
         }
         for cell in session.cells
     ]
@@ -109,21 +115,28 @@ def _lag_one(values: Floats) -> float:
 
 
 def between_sessions(base: Session, new: Session) -> dict[str, Any]:
-    """How far two sessions are apart, in logarithms: the anchor, and each cell over it with half its 95 % interval."""
+    """How far two sessions are apart, in logarithms: the anchor, and ratios with half their 95 % intervals."""
     anchors = [np.log(session.anchor_seconds) for session in (base, new)]
-    cells = {}
-    for cell in base.cells:
-        sides = [session.over_anchor(cell).mean(axis=1) for session in (base, new)]
-        spread = welch(*sides)
-        cells[cell] = {
-            "moved": float(sides[1].mean() - sides[0].mean()),
-            "half": spread.half_width(0.95) if spread else 0.0,
-        }
     return {
         "hours": float(np.median(new.ended_at) - np.median(base.ended_at)) / HOUR,
         "anchor_moved": float(anchors[1].mean() - anchors[0].mean()),
         "anchor_sd": float(anchors[1].std(ddof=1)),
-        "cells": cells,
+        "cells": {cell: _moved(base.over_anchor(cell), new.over_anchor(cell)) for cell in base.cells},
+        "to_reference": {
+            cell: _moved(base.between(REFERENCE_CELL, cell), new.between(REFERENCE_CELL, cell))
+            for cell in base.cells
+            if cell != REFERENCE_CELL
+        },
+    }
+
+
+def _moved(base: Floats, new: Floats) -> dict[str, float]:
+    """How far a log-ratio moved, by group and pair of sides."""
+    sides = [logs.mean(axis=1) for logs in (base, new)]
+    spread = welch(*sides)
+    return {
+        "moved": float(sides[1].mean() - sides[0].mean()),
+        "half": spread.half_width(0.95) if spread else 0.0,
     }
 
 
@@ -139,9 +152,12 @@ def measurements_of_equal(design: Design, session: Session, number: int, first: 
         number: how many measurements.
         first: the number of the first.
     """
-    ratios = {cell: np.sort(np.concatenate((session.equal(cell), -session.equal(cell)))) for cell in session.cells}
-    seconds = session.overhead_seconds + session.slowest_side_seconds
-    return simulate(design, ratios, number, first, seconds)
+    cells = sorted(session.cells)
+    return [
+        row_of(design, cell, EqualGroups(session, cell, design.sides, (index, *design.name.encode())))
+        for index in range(first, first + number)
+        for cell in (cells[index % len(cells)],)
+    ]
 
 
 def design_of(name: str, session: Session) -> Design:
@@ -157,7 +173,9 @@ def design_of(name: str, session: Session) -> Design:
     )
 
 
-def measurements_of_different(name: str, session: Session, number: int, first: int = 0) -> list[dict[str, Any]]:
+def measurements_of_different(
+    name: str, session: Session, number: int, first: int = 0, *, of_as_many: bool = False
+) -> list[dict[str, Any]]:
     """A row for each measurement of different cells, of `DIFFERENT`.
 
     Args:
@@ -165,23 +183,27 @@ def measurements_of_different(name: str, session: Session, number: int, first: i
         session: whose groups are drawn.
         number: how many measurements.
         first: the number of the first.
+        of_as_many: see `ResampledGroups`.
     """
     design, cells = design_of(name, session), DIFFERENT[name][0]
     return [
-        row_of(design, "all", ResampledGroups(session, cells, (index, *name.encode())))
+        row_of(design, "all", ResampledGroups(session, cells, (index, *name.encode()), of_as_many=of_as_many))
         for index in range(first, first + number)
     ]
 
 
 def measurements(session: Session, design: Design) -> dict[str, Any]:
     """What measurements of a design came to; those of different cells by the design's name."""
-    different = design.name in DIFFERENT
-    rows = (
-        measurements_of_different(design.name, session, MEASUREMENTS)
-        if different
-        else measurements_of_equal(design, session, MEASUREMENTS)
+    if design.name not in DIFFERENT:
+        return summary(design, measurements_of_equal(design, session, MEASUREMENTS))
+    rows, of_as_many = (
+        measurements_of_different(design.name, session, MEASUREMENTS, of_as_many=truth) for truth in (False, True)
     )
-    return {**summary(design, rows), "cells": list(DIFFERENT[design.name][0]) if different else None}
+    return {
+        **summary(design, rows),
+        "missed_of_as_many": fraction(sum(row["missed"] for row in of_as_many), MEASUREMENTS),
+        "cells": list(DIFFERENT[design.name][0]),
+    }
 
 
 # --- coverage ---
@@ -190,7 +212,7 @@ def measurements(session: Session, design: Design) -> dict[str, Any]:
 def coverage(session: Session, cell: str) -> list[dict[str, Any]]:
     """In how many duels of two equal sides of a cell some analysis's interval misses the truth, by what is put in."""
     ratios = session.equal(cell)
-    groups = int(10 * 60 / (2 * (session.overhead_seconds + session.slowest_side_seconds)))
+    groups = int(10 * 60 / (session.server_seconds + 2 * (session.overhead_seconds + session.slowest_side_seconds)))
     rows = []
     for put_number, put_in in enumerate(PUT_IN):
         generator = np.random.default_rng((put_number, *cell.encode()))
@@ -224,13 +246,13 @@ def store(session: Session, minutes: float, seed: Sequence[int], started_at: flo
         readings[cell] = [
             Reading(
                 0,
-                math.exp(session.log_ratios[group, -1, sides[place]]),
+                math.exp(session.log_ratios_by_rounds[rounds - 1, group, -1, sides[place]]),
                 started_at + number * groups.seconds(len(sides)),
                 str(started_at),
                 0,
                 float(session.anchor_seconds[group]),
             )
-            for number, (group, sides) in enumerate(groups.drawn[:kept])
+            for number, (group, sides, rounds) in enumerate(groups.drawn[:kept])
         ]
     return readings
 
@@ -295,9 +317,10 @@ def judge(recording: Path, processes: int) -> dict[str, Any]:
     sessions = read_sessions(recording)
     base, new = base_and_new(sessions)
     half = (new.part(slice(0, None, 2)), new.part(slice(1, None, 2)))
+    between = [between_sessions(base, later) for later in (sessions[1:] or [new])]
     kinds = [
-        ("the same session", *half, (0.0,)),
-        ("an hour" if len(sessions) > 1 else "its halves", base, new, (0.0, SLOWDOWN)),
+        (SAME_SESSION, *half, (0.0,)),
+        (f"{between[-1]['hours']:.1f} hours", base, new, (0.0, SLOWDOWN)),
     ]
     with ProcessPoolExecutor(processes) as pool:
         designs = (*EQUAL, *(design_of(name, new) for name in DIFFERENT))
@@ -314,7 +337,7 @@ def judge(recording: Path, processes: int) -> dict[str, Any]:
             "sessions": [
                 {"groups": len(each), "discarded": each.discarded, "spreads": spreads(each)} for each in sessions
             ],
-            "between": between_sessions(base, new),
+            "between": between,
             "measurements": [each.result() for each in of_designs],
             "coverage": [row for each in of_cells for row in each.result()],
             "stores": [each.result() for each in of_stores],

@@ -8,9 +8,11 @@ from __future__ import annotations
 import functools
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +22,12 @@ import pandas as pd
 from bench.analysis.interleaved_figures import TRIMMED
 from bench.analysis.stats import trimmed_t
 from bench.catalog.cells import REFERENCE_CELL
+from bench.duel.allocation import GroupCost, GroupValue, next_rounds
 from bench.duel.rounds import ANCHOR, Round, group_log_ratio, rounds_of, side_key
+from bench.duel.sequential import Contrast
 from scripts.record_groups import COPIES
 from scripts.recordings import machines, recorded
+from scripts.simulate_sides import correlated
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,12 +45,17 @@ class Session:
     """The reference cell first."""
     ended_at: Floats
     """When each group had ended, seconds since 1970, UTC."""
-    log_ratios: Floats
-    """log(side / base), by group, base and side."""
+    log_ratios_by_rounds: Floats
+    """log(side / base) of groups that had ended after 1, 2, … rounds, by number of rounds less 1, group, base and side;
+    NaN where too many of so few are contaminated."""
+    round_log_ratios: Floats
+    """The same of single rounds, by group, round, base and side; NaN where one is contaminated."""
     anchor_seconds: Floats
     """A step of the anchor, by group: the median over its timed batches."""
     seconds: Floats
     """What each group took, from the start of its first server to the end of its last process."""
+    server_seconds: float
+    """The mean part of it until a server that all sides share had imported its backend; 0 where each had its own."""
     timed_seconds: Floats
     """The sum over the timed batches, by group and side."""
     discarded: int
@@ -53,6 +63,17 @@ class Session:
 
     def __len__(self) -> int:
         return len(self.seconds)
+
+    @property
+    def rounds(self) -> int:
+        """Those of each group."""
+        return len(self.log_ratios_by_rounds)
+
+    @property
+    def log_ratios(self) -> Floats:
+        """log(side / base) of all rounds, by group, base and side."""
+        of_all: Floats = self.log_ratios_by_rounds[-1]
+        return of_all
 
     def sides(self, cell: str) -> tuple[int, ...]:
         """The numbers of a cell's sides."""
@@ -74,22 +95,37 @@ class Session:
         return np.stack([self.log_ratios[:, b, s] for b, s in pairs], axis=1)
 
     @functools.cached_property
+    def whole_by_rounds(self) -> tuple[dict[tuple[str, str], float], ...]:
+        """What the whole session gives for the log-ratio of a cell to a base, as a measurement estimates it.
+
+        By number of rounds less 1: of groups that had ended after so many.
+        """
+        return tuple(
+            {
+                (base, cell): 0.0 if base == cell else self._whole(of_rounds, base, cell)
+                for base in self.cells
+                for cell in self.cells
+            }
+            for of_rounds in self.log_ratios_by_rounds
+        )
+
+    @property
     def whole(self) -> dict[tuple[str, str], float]:
-        """What the whole session gives for the log-ratio of a cell to a base, as a measurement estimates it."""
-        return {
-            (base, cell): 0.0 if base == cell else trimmed_t(self.between(base, cell).ravel(), TRIMMED).value
-            for base in self.cells
-            for cell in self.cells
-        }
+        """The same of all rounds."""
+        return self.whole_by_rounds[-1]
+
+    def _whole(self, log_ratios: Floats, base: str, cell: str) -> float:
+        pairs = [log_ratios[:, b, s] for b in self.sides(base) for s in self.sides(cell)]
+        return trimmed_t(np.stack(pairs, axis=1).ravel(), TRIMMED).value
 
     @functools.cached_property
     def overhead_seconds(self) -> float:
-        """What a side adds to a group beside its timed batches: its server, its process, building, compiling.
+        """What a side adds to a group beside its timed batches: its process, building, compiling, its own server.
 
         The anchor's are in it.
         """
         untimed = self.seconds - self.timed_seconds.sum(axis=1)
-        return float(untimed.mean()) / (COPIES * len(self.cells))
+        return (float(untimed.mean()) - self.server_seconds) / (COPIES * len(self.cells))
 
     def side_seconds(self, cell: str) -> float:
         """The timed batches of a side of a cell in a group, in the mean."""
@@ -105,9 +141,11 @@ class Session:
         return Session(
             cells=self.cells,
             ended_at=self.ended_at[chosen],
-            log_ratios=self.log_ratios[chosen],
+            log_ratios_by_rounds=self.log_ratios_by_rounds[:, chosen],
+            round_log_ratios=self.round_log_ratios[chosen],
             anchor_seconds=self.anchor_seconds[chosen],
             seconds=self.seconds[chosen],
+            server_seconds=self.server_seconds,
             timed_seconds=self.timed_seconds[chosen],
             discarded=0,
         )
@@ -126,6 +164,9 @@ def read_sessions(recording: Path) -> list[Session]:
     if len(folders) != 1:
         raise SystemExit(f"{recording} has recordings of {len(folders)} machines: name the folder of a single one.")
     frame = recorded(folders[0])
+    if "server_seconds" not in frame:
+        frame["server_seconds"] = math.nan
+    frame = frame.fillna({"server_seconds": 0.0})
     if frame.empty:
         raise SystemExit(f"there is no recording in {recording}: make one with scripts/record_groups.py.")
     cells = sorted({*frame["cell"]} - {side_key(ANCHOR)}, key=lambda cell: (cell != REFERENCE_CELL, cell))
@@ -155,13 +196,15 @@ def _session(frame: pd.DataFrame, cells: tuple[str, ...], ended: pd.Series[float
     keys[side_key(ANCHOR), side_key(ANCHOR)] = side_key(ANCHOR)
     frame = frame.assign(side=[keys[key] for key in zip(frame["cell"], frame["side"], strict=True)])
     numbers = (*range(COPIES * len(cells)), ANCHOR)
-    log_ratios, anchors, seconds, timed, ends = [], [], [], [], []
+    most = int(frame["turn"].max()) + 1
+    by_rounds, single, anchors, seconds, timed, ends = [], [], [], [], [], []
     for group, rows in frame.groupby("pair", sort=True):
         rounds = rounds_of(rows.to_dict("records"))
-        ratios = [[group_log_ratio(rounds, base, side) for side in numbers] for base in numbers]
-        if any(ratio is None for of_base in ratios for ratio in of_base):
+        ratios = np.array([_matrix(rounds[:number], numbers) for number in range(1, most + 1)])
+        if np.isnan(ratios[-1]).any():
             continue
-        log_ratios.append(ratios)
+        by_rounds.append(ratios)
+        single.append([_matrix((each,), numbers) for each in rounds])
         anchors.append(_step_seconds(rounds, ANCHOR))
         seconds.append(float(rows["pair_seconds"].iloc[0]) * len(cells))
         timed.append([math.fsum(each.sides[side].seconds for each in rounds) for side in numbers])
@@ -169,12 +212,24 @@ def _session(frame: pd.DataFrame, cells: tuple[str, ...], ended: pd.Series[float
     return Session(
         cells=cells,
         ended_at=np.array(ends),
-        log_ratios=np.array(log_ratios, dtype=np.float64),
+        log_ratios_by_rounds=np.stack(by_rounds, axis=1),
+        round_log_ratios=np.array(single),
         anchor_seconds=np.array(anchors),
         seconds=np.array(seconds),
+        server_seconds=float(frame.groupby("pair")["server_seconds"].first().mean()),
         timed_seconds=np.array(timed),
         discarded=len(ended) - len(seconds),
     )
+
+
+def _matrix(rounds: Sequence[Round], numbers: Sequence[int]) -> Floats:
+    """log(side / base), by base and side; NaN where too few rounds are left."""
+    ratios = np.zeros((len(numbers), len(numbers)))
+    for (row, base), (column, side) in combinations(enumerate(numbers), 2):
+        ratio = group_log_ratio(rounds, base, side)
+        ratios[row, column] = math.nan if ratio is None else ratio
+        ratios[column, row] = -ratios[row, column]
+    return ratios
 
 
 def _step_seconds(rounds: Sequence[Round], side: int) -> float:
@@ -187,32 +242,122 @@ class ResampledGroups:
 
     Each group's ratios stay together. Of a cell's two sides either is drawn, and both where the cell is there twice;
     so the true ratio of equal sides is 1, and that of different cells is what the whole session gives. The ratios are
-    about the truth.
+    about the truth. A group ends after as many of its rounds as the measurement would have given it.
 
     Args:
         session: what they are drawn from.
         cells: of the sides.
         seed: of the random numbers.
+        of_as_many: the truth is what the session gives for groups of as many rounds, and not for those of all.
     """
 
-    def __init__(self, session: Session, cells: Sequence[str], seed: Sequence[int]) -> None:
+    def __init__(
+        self, session: Session, cells: Sequence[str], seed: Sequence[int], *, of_as_many: bool = False
+    ) -> None:
         self._session, self._cells = session, cells
         self._generator = np.random.default_rng(seed)
-        self._whole = np.array([[session.whole[base, cell] for cell in cells] for base in cells])
-        self._side_seconds = session.overhead_seconds + statistics.mean(map(session.side_seconds, cells))
-        self._anchor_seconds = float(session.timed_seconds[:, -1].mean())
-        self.drawn: list[tuple[int, tuple[int, ...]]] = []
-        """Of each group so far: its number in the session, and the sides' numbers."""
+        wholes = session.whole_by_rounds if of_as_many else [session.whole] * session.rounds
+        self._wholes = [np.array([[whole[base, cell] for cell in cells] for base in cells]) for whole in wholes]
+        self._allocation = _Allocation(
+            session,
+            len(cells),
+            statistics.mean(map(session.side_seconds, cells)),
+            float(session.timed_seconds[:, -1].mean()),
+        )
+        self.drawn: list[tuple[int, tuple[int, ...], int]] = []
+        """Of each group so far: its number in the session, the sides' numbers, and how many rounds it has."""
 
-    def log_ratios(self) -> Floats:
-        """log(side / base) of the next group about its truth, by base and side."""
+    def log_ratios(self, contrasts: Sequence[Contrast]) -> Floats:
+        """log(side / base) of the next group about its truth, by base and side.
+
+        Args:
+            contrasts: those that are not settled, by which its rounds are allocated.
+        """
+        rounds = self._allocation.next_rounds(contrasts)
         group = int(self._generator.integers(len(self._session)))
         left = {cell: list(self._generator.permutation(self._session.sides(cell))) for cell in self._session.cells}
         sides = tuple(int(left[cell].pop()) for cell in self._cells)
-        self.drawn.append((group, sides))
-        ratios: Floats = self._session.log_ratios[group][np.ix_(sides, sides)] - self._whole
+        self.drawn.append((group, sides, rounds))
+        ratios: Floats = self._session.log_ratios_by_rounds[rounds - 1, group][np.ix_(sides, sides)]
+        ratios = ratios - self._wholes[rounds - 1]
+        single = self._session.round_log_ratios[group, :rounds]
+        for each in contrasts:
+            self._allocation.add(each, ratios[each.base, each.side], single[:, sides[each.base], sides[each.side]])
         return ratios
 
     def seconds(self, sides: int) -> float:
-        """What a group of so many sides takes, with the anchor."""
-        return sides * self._side_seconds + self._anchor_seconds
+        """What a group of so many sides takes, with the anchor and as many rounds as the last one had."""
+        return self._allocation.seconds(sides)
+
+
+class EqualGroups:
+    """Groups of a cell's equal sides, any number of them, of which a session has two.
+
+    The log-ratios to the base are recorded ones, with either sign, correlated by a normal copula as ratios to a common
+    base are (`scripts.simulate_sides`); those of groups with as many rounds as the measurement would have given it.
+
+    Args:
+        session: what they are drawn from.
+        cell: of all sides.
+        sides: how many there are.
+        seed: of the random numbers.
+    """
+
+    def __init__(self, session: Session, cell: str, sides: int, seed: Sequence[int]) -> None:
+        base, side = session.sides(cell)
+        both_signs = (session.log_ratios_by_rounds[:, :, base, side], session.log_ratios_by_rounds[:, :, side, base])
+        self._ratios = np.sort(np.concatenate(both_signs, axis=1), axis=1)
+        self._single = session.round_log_ratios[:, :, base, side]
+        self._sides, self._generator = sides, np.random.default_rng(seed)
+        self._allocation = _Allocation(session, sides, session.slowest_side_seconds, 0.0)
+
+    def log_ratios(self, contrasts: Sequence[Contrast]) -> Floats:
+        """See `ResampledGroups`."""
+        rounds = self._allocation.next_rounds(contrasts)
+        ratios = self._ratios[rounds - 1]
+        logs = correlated(ratios[~np.isnan(ratios)], self._sides, self._generator)
+        single = self._single[self._generator.integers(len(self._single)), :rounds]
+        for each in contrasts:
+            self._allocation.add(each, logs[each.base, each.side], single)
+        return logs
+
+    def seconds(self, sides: int) -> float:
+        """See `ResampledGroups`; the anchor's time is left out."""
+        return self._allocation.seconds(sides)
+
+
+class _Allocation:
+    """The rounds of a simulated measurement's groups, as `bench.duel.allocation` gives them.
+
+    Args:
+        session: whose groups are drawn.
+        sides: how many there are.
+        side_seconds: the timed batches of a side in a group with all rounds.
+        anchor_seconds: those of the anchor.
+    """
+
+    def __init__(self, session: Session, sides: int, side_seconds: float, anchor_seconds: float) -> None:
+        self._most = session.rounds
+        self._cost = GroupCost(session.overhead_seconds, side_seconds / session.rounds)
+        self._with_server = replace(self._cost, start_seconds=self._cost.start_seconds + session.server_seconds / sides)
+        self._server_seconds = session.server_seconds
+        self._anchor_seconds = anchor_seconds / session.rounds
+        self._values: defaultdict[Contrast, list[GroupValue]] = defaultdict(list)
+        self._rounds = 0
+
+    def next_rounds(self, contrasts: Sequence[Contrast]) -> int:
+        """The rounds of the next group."""
+        values = {each: self._values[each] for each in contrasts}
+        self._rounds = min(self._most, next_rounds(values, self._with_server))
+        return self._rounds
+
+    def add(self, contrast: Contrast, log_ratio: float, round_log_ratios: Floats) -> None:
+        """Take in a group's value of a ratio, and those of its rounds."""
+        if not math.isnan(log_ratio):
+            clean = round_log_ratios[~np.isnan(round_log_ratios)]
+            self._values[contrast].append(GroupValue.of(float(log_ratio), clean.tolist()))
+
+    def seconds(self, sides: int) -> float:
+        """What a group of so many sides takes, with as many rounds as the last one had."""
+        timed = self._cost.seconds(sides, self._rounds) + self._anchor_seconds * self._rounds
+        return self._server_seconds + timed

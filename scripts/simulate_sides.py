@@ -64,6 +64,7 @@ class Design:
     slower: tuple[float, ...] = ()
     """By how much sides 1, 2, … are slower than the base; the rest is as fast."""
     rounds: int = 12
+    """Of a group; the most of it, where `bench.duel.allocation` gives it its rounds."""
     budget_minutes: float = 10.0
     margins: Margins = MARGINS
     precision: float | None = None
@@ -134,11 +135,15 @@ def recorded_ratios(recording: Mapping[str, Sequence[Recorded]], rounds: int) ->
 class Groups(Protocol):
     """The process groups of a measurement, on a calendar of their own."""
 
-    def log_ratios(self) -> Floats:
-        """log(side / base) of the next group about its truth, by base and side."""
+    def log_ratios(self, contrasts: Sequence[Contrast]) -> Floats:
+        """log(side / base) of the next group about its truth, by base and side; NaN where it gives none.
+
+        Args:
+            contrasts: those that are not settled.
+        """
 
     def seconds(self, sides: int) -> float:
-        """What a group of so many sides takes."""
+        """What a group of so many sides takes, if it has as many rounds as the last one."""
 
 
 class SimulatedGroups:
@@ -148,25 +153,34 @@ class SimulatedGroups:
         design: what is measured.
         ratios: the log-ratios that are drawn, ascending.
         seed: of the random numbers.
-        side_seconds: what a side takes of a group; None: as the recorded pairs do.
     """
 
-    def __init__(self, design: Design, ratios: Floats, seed: Sequence[int], side_seconds: float | None = None) -> None:
+    def __init__(self, design: Design, ratios: Floats, seed: Sequence[int]) -> None:
         self._design, self._ratios = design, ratios
         self._generator = np.random.default_rng(seed)
-        self._side_seconds = side_seconds or OVERHEAD_SECONDS + ROUND_SECONDS * design.rounds
 
-    def log_ratios(self) -> Floats:
+    def log_ratios(self, contrasts: Sequence[Contrast]) -> Floats:
         """See `Groups`."""
-        common = self._generator.standard_normal()
-        normals = (common + self._generator.standard_normal(self._design.sides - 1)) / math.sqrt(2)
-        ranks = np.minimum((ndtr(normals) * len(self._ratios)).astype(int), len(self._ratios) - 1)
-        logs = np.concatenate(([0.0], self._ratios[ranks]))
-        return logs - logs[:, np.newaxis]
+        return correlated(self._ratios, self._design.sides, self._generator)
 
     def seconds(self, sides: int) -> float:
         """See `Groups`."""
-        return sides * self._side_seconds
+        return sides * (OVERHEAD_SECONDS + ROUND_SECONDS * self._design.rounds)
+
+
+def correlated(ratios: Floats, sides: int, generator: np.random.Generator) -> Floats:
+    """log(side / base) of a group of equal sides, by base and side: those to side 0 are correlated, and drawn.
+
+    Args:
+        ratios: what is drawn from, ascending.
+        sides: how many there are.
+        generator: of random numbers.
+    """
+    common = generator.standard_normal()
+    normals = (common + generator.standard_normal(sides - 1)) / math.sqrt(2)
+    ranks = np.minimum((ndtr(normals) * len(ratios)).astype(int), len(ratios) - 1)
+    logs = np.concatenate(([0.0], ratios[ranks]))
+    return logs - logs[:, np.newaxis]
 
 
 def measure(design: Design, groups: Groups) -> tuple[Decision, float, bool]:
@@ -184,16 +198,17 @@ def measure(design: Design, groups: Groups) -> tuple[Decision, float, bool]:
     judge = SequentialJudge(question)
     active = set(range(design.sides))
     elapsed, since_departure, missed = 0.0, 0, False
+    unsettled = question.contrasts
     while True:
+        logs = groups.log_ratios(unsettled)
         elapsed += groups.seconds(len(active))
         since_departure += 1
-        logs = groups.log_ratios()
         decision = judge.group_ended(
             GroupRatios(
                 log_ratios={
                     each: float(logs[each.base, each.side]) + design.truth(each)
                     for each in question.contrasts
-                    if {each.base, each.side} <= active
+                    if {each.base, each.side} <= active and not math.isnan(logs[each.base, each.side])
                 },
                 elapsed_seconds=elapsed,
                 balanced=since_departure % len(active) == 0,
@@ -209,16 +224,13 @@ def measure(design: Design, groups: Groups) -> tuple[Decision, float, bool]:
             )
         if decision.stop is not None:
             return decision, elapsed / 60, missed
-        needed = {
-            side for each in question.contrasts if each not in decision.settled for side in (each.base, each.side)
-        }
+        unsettled = tuple(each for each in question.contrasts if each not in decision.settled)
+        needed = {side for each in unsettled for side in (each.base, each.side)}
         if needed != active:
             active, since_departure = needed, 0
 
 
-def simulate(
-    design: Design, ratios: Mapping[str, Floats], number: int, first: int = 0, side_seconds: float | None = None
-) -> list[dict[str, Any]]:
+def simulate(design: Design, ratios: Mapping[str, Floats], number: int, first: int = 0) -> list[dict[str, Any]]:
     """A row for each measurement, the cells in turn.
 
     Args:
@@ -226,11 +238,10 @@ def simulate(
         ratios: by cell, those that a group's are drawn from.
         number: how many measurements.
         first: the number of the first; the same numbers give the same measurements again.
-        side_seconds: what a side takes of a group; None: as the recorded pairs do.
     """
     cells = sorted(ratios)
     return [
-        row_of(design, cell, SimulatedGroups(design, ratios[cell], (index, *design.name.encode()), side_seconds))
+        row_of(design, cell, SimulatedGroups(design, ratios[cell], (index, *design.name.encode())))
         for index in range(first, first + number)
         for cell in (cells[index % len(cells)],)
     ]

@@ -13,6 +13,7 @@ import pytest
 
 from bench.duel.record import ROUNDS_FILE
 from bench.duel.rounds import ANCHOR, side_key
+from bench.duel.sequential import Contrast
 from scripts import judge_groups
 from scripts.group_tables import with_tables
 from scripts.record_groups import COPIES
@@ -99,12 +100,12 @@ def test_a_drawn_group_keeps_its_ratios_together(sessions: list[Session]) -> Non
     session = sessions[0]
     cells = ("simple_rnn", "lstm", "gru", "lstm")
     groups = ResampledGroups(session, cells, (1,))
-    drawn = [groups.log_ratios() for _ in range(200)]
+    drawn = [groups.log_ratios((Contrast(0, 1),)) for _ in range(200)]
     for ratios in drawn:
         assert ratios == pytest.approx(-ratios.T, abs=1e-9)
     assert abs(np.mean([ratios[0, 1] for ratios in drawn])) < 0.004  # about what the whole session gives
-    assert {sides[1] for _, sides in groups.drawn} == set(session.sides("lstm"))
-    assert all(sides[1] != sides[3] for _, sides in groups.drawn)
+    assert {sides[1] for _, sides, _ in groups.drawn} == set(session.sides("lstm"))
+    assert all(sides[1] != sides[3] for _, sides, _ in groups.drawn)
     assert groups.seconds(4) - groups.seconds(3) == pytest.approx(
         session.overhead_seconds + np.mean([session.side_seconds(cell) for cell in cells])
     )

@@ -37,9 +37,8 @@ ANCHOR_SECONDS = 0.008
 a side's time is enough."""
 
 ROUNDS = 12
-"""Rounds of a process group, after the discarded first one. A fresh group of two costs about ten seconds and these
-rounds twelve; with eight, the standard error after ten minutes would be a twelfth larger, and with sixteen a difference
-of 5 % would need more than three minutes."""
+"""The most rounds of a process group, after the discarded first one (`bench.duel.allocation`). A fresh group of two
+costs about ten seconds and these rounds twelve; with sixteen a difference of 5 % would need more than three minutes."""
 
 _WARM_STEPS = 2
 _TRIAL_STEPS = 8
@@ -106,6 +105,11 @@ class ProcessGroup:
     """From the start of the first server to the end of the last process; without the search for the batching."""
     server_seconds: float = 0.0
     """The part of it until all servers had imported their backend."""
+
+    @property
+    def sides(self) -> int:
+        """How many took part, without the anchor."""
+        return len(self.metadata.keys() - {ANCHOR})
 
 
 class InterleavedRunner:

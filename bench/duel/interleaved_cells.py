@@ -31,7 +31,7 @@ from bench.core.errors import BenchError
 from bench.core.metric import Margins
 from bench.core.scratch import ScratchFolder
 from bench.duel.budget import BudgetOption
-from bench.duel.interleaved import ROUND_SECONDS, ROUNDS, InterleavedRunner
+from bench.duel.interleaved import ROUND_SECONDS, InterleavedRunner
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
 from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, anchor_words, group_log_ratio, rounds_of, rows_of
 from bench.duel.sequential import MARGINS, Contrast, GroupRatios, InterimAnalysis, Question, SequentialJudge
@@ -188,7 +188,7 @@ def _measured(
         begun = time.monotonic()
         if is_quick:
             runner.start([*range(len(sides)), ANCHOR])
-        rounds = _QUICK_ROUNDS if is_quick else ROUNDS
+        rounds = _QUICK_ROUNDS if is_quick else None
         result = measure_until_settled(runner, reporter, question, rounds=rounds, budget_option=_BUDGET, begun=begun)
         return question, result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,11 +18,12 @@ from bench.core.metric import Margins
 from bench.core.observation import RunMetadata
 from bench.core.protocol import TimedPhase
 from bench.core.scratch import ScratchFolder
+from bench.duel.allocation import GroupCost, GroupValue, first_rounds, next_rounds
 from bench.duel.budget import BudgetOption, check_budget, check_group
 from bench.duel.code import check_own_code
 from bench.duel.device_use import DeviceUse, in_all
 from bench.duel.interleaved import ROUNDS, Batching, InterleavedRunner, ProcessGroup
-from bench.duel.rounds import ANCHOR, Round, group_log_ratio
+from bench.duel.rounds import ANCHOR, Round, group_log_ratio, round_log_ratios
 from bench.duel.sequential import (
     Contrast,
     Decision,
@@ -143,8 +145,8 @@ class DuelSettings:
     cpus: tuple[int, ...] = ()
     worker: str = WORKER
     """The module that does the sides' timed batches."""
-    rounds: int = ROUNDS
-    """Rounds of a process group."""
+    rounds: int | None = None
+    """Rounds of each process group; None: as many as narrow the intervals most (`bench.duel.allocation`)."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ def prepared_duel(settings: DuelSettings, reporter: DuelReporter) -> Iterator[Pr
         UsageError: a side cannot be had or run here.
     """
     what = asked(settings.names, settings.overrides, all_pairs=settings.all_pairs, phase=settings.phase)
-    check_budget(settings.budget_seconds, len(what.cases), settings.rounds, settings.budget_option)
+    rounds = settings.rounds or first_rounds(what.contrasts)
+    check_budget(settings.budget_seconds, len(what.cases), rounds, settings.budget_option)
     data = obtain(tasks.of(what.cases[0], "a duel"), data_dir=settings.data_dir, report=reporter.note)
     with refused(settings.folder / _LOGS):
         make_folder(settings.folder / _LOGS)
@@ -278,7 +281,7 @@ class _Progress:
     """What has been measured so far."""
 
     groups: list[ProcessGroup] = field(default_factory=list)
-    log_ratios: dict[Contrast, list[float]] = field(default_factory=dict)
+    values: defaultdict[Contrast, list[GroupValue]] = field(default_factory=lambda: defaultdict(list))
     anchor_log_ratios: dict[int, list[float]] = field(default_factory=dict)
     discarded: int = 0
     since_change: int = 0
@@ -291,17 +294,18 @@ class _Progress:
         ratios = {each: group_log_ratio(group.rounds, each.base, each.side, each.quantile) for each in contrasts}
         self.discarded += not (clean := {each: ratio for each, ratio in ratios.items() if ratio is not None})
         for contrast, ratio in clean.items():
-            self.log_ratios.setdefault(contrast, []).append(ratio)
+            value = GroupValue.of(ratio, round_log_ratios(group.rounds, contrast.base, contrast.side))
+            self.values[contrast].append(value)
         for side in group.metadata.keys() - {ANCHOR} if ANCHOR in group.metadata else ():
             to_anchor = group_log_ratio(group.rounds, ANCHOR, side)
             if to_anchor is not None:
                 self.anchor_log_ratios.setdefault(side, []).append(to_anchor)
         return clean
 
-    def expected_seconds(self, sides: int) -> float:
-        """How long a group of so many sides will take, by those so far."""
-        took = sum(group.seconds for group in self.groups)
-        return took * sides / sum(len(group.metadata.keys() - {ANCHOR}) for group in self.groups)
+    @property
+    def cost(self) -> GroupCost:
+        """What a group takes; there is one already."""
+        return GroupCost.of(self.groups)
 
 
 def measure_until_settled(
@@ -309,7 +313,7 @@ def measure_until_settled(
     reporter: GroupReporter,
     question: Question,
     *,
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
     budget_option: BudgetOption = _BUDGET,
     begun: float | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -322,7 +326,7 @@ def measure_until_settled(
         runner: measures a group.
         reporter: is given each group's ratios, and what follows from those so far.
         question: the ratios that are asked for, and the time that it may take.
-        rounds: of a process group.
+        rounds: of each process group; None: as many as narrow the intervals most.
         budget_option: what sets the time, for the message that it is too short.
         begun: when the time began to run, by the clock; None: now.
         clock: seconds.
@@ -337,15 +341,18 @@ def measure_until_settled(
     sides = taking_part(unsettled)
     decision: Decision | None = None
     judged: dict[int, GroupRatios] = {}
+    of_next = rounds or first_rounds(question.contrasts)
     while decision is None or decision.stop is None:
-        group = runner.measure(len(progress.groups), batching, sides, rounds, begun)
+        group = runner.measure(len(progress.groups), batching, sides, of_next, begun)
         if judge is None:
             check_group(group.seconds, clock() - begun, len(sides), question.budget_seconds, budget_option)
             batching, judge = group.batching, SequentialJudge(question)
         log_ratios = progress.add(group, unsettled)
         elapsed = clock() - begun
+        if rounds is None:
+            of_next = next_rounds({each: progress.values[each] for each in unsettled}, progress.cost)
         last = (
-            elapsed + progress.expected_seconds(len(sides)) > question.budget_seconds
+            elapsed + progress.cost.seconds(len(sides), of_next) > question.budget_seconds
             or len(progress.groups) >= MOST_GROUPS + progress.discarded
             or 2 * progress.discarded > len(progress.groups) + _TOLERATED_DISCARDED
         )
@@ -370,7 +377,7 @@ def measure_until_settled(
         stop=decision.stop,
         analysed_at=judge.analysed_at,
         judged=judged,
-        log_ratios={each: tuple(progress.log_ratios.get(each, ())) for each in question.contrasts},
+        log_ratios={each: tuple(value.log_ratio for value in progress.values[each]) for each in question.contrasts},
         anchor_log_ratios={side: tuple(ratios) for side, ratios in sorted(progress.anchor_log_ratios.items())},
         discarded_groups=progress.discarded,
         rounds=tuple(each for group in progress.groups for each in group.rounds),
@@ -379,14 +386,14 @@ def measure_until_settled(
         device_use=in_all(group.device_use for group in progress.groups),
         batching=batching,
         seconds=clock() - begun,
-        needed_seconds=_needed(decision, progress, question),
+        needed_seconds=_needed(decision, progress, question, of_next),
     )
 
 
-def _needed(decision: Decision, progress: _Progress, question: Question) -> float | None:
+def _needed(decision: Decision, progress: _Progress, question: Question, rounds: int) -> float | None:
     unsettled = [contrast for contrast in question.contrasts if contrast not in decision.settled]
     needed = [groups_needed(decision.analyses[contrast], question) for contrast in unsettled]
     groups = [number for number in needed if number is not None]
     if not groups or len(groups) < len(needed):
         return None
-    return (max(groups) + progress.discarded) * progress.expected_seconds(len(taking_part(unsettled)))
+    return (max(groups) + progress.discarded) * progress.cost.seconds(len(taking_part(unsettled)), rounds)

@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -40,6 +41,7 @@ def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, A
     """All that is known of a duel, JSON-able: what `--format json` prints and `duel.json` keeps."""
     batching, question = result.batching, specification.question
     contrasts = [_contrast_data(specification, result, contrast) for contrast in question.contrasts]
+    of_groups = Counter(each.group for each in result.rounds).values()
     data = {
         "stopped": result.stop.value,
         "confidence": CONFIDENCE,
@@ -47,7 +49,8 @@ def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, A
         "groups": max((each.group for each in result.rounds), default=-1) + 1,
         "spoilt_pairs": result.discarded_groups,
         "looks": list(result.analysed_at),
-        "slices_a_side": max((each.number for each in result.rounds), default=-1) + 1,
+        "slices_a_side": max(of_groups, default=0),
+        "fewest_rounds": min(of_groups, default=0),
         "dropped_slices": sum(side.contaminated for each in result.rounds for side in each.sides.values()),
         "steps_a_slice": batching.steps * batching.batches,
         "strokes_a_slice": batching.batches,

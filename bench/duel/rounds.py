@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,12 +125,24 @@ def group_log_ratio(rounds: Sequence[Round], base: int, side: int, quantile: flo
             for number in (base, side)
         )
         return math.log(new / old)
-    neighbours = (
-        both
-        for each in clean
-        for both in zip(each.sides[base].step_seconds, each.sides[side].step_seconds, strict=True)
-    )
-    return statistics.median(math.log(new / old) for old, new in neighbours)
+    return statistics.median(ratio for each in clean for ratio in _neighbours(each, base, side))
+
+
+def round_log_ratios(rounds: Sequence[Round], base: int, side: int) -> list[float]:
+    """The log-ratios of two sides in each round that is clean: each the median over its timed batches.
+
+    Args:
+        rounds: those of a group.
+        base: the side that the ratio is to, by its number.
+        side: the side whose time is divided by the base's.
+    """
+    return [statistics.median(_neighbours(each, base, side)) for each in rounds if each.clean((base, side))]
+
+
+def _neighbours(each: Round, base: int, side: int) -> Iterator[float]:
+    """The log-ratios of each timed batch to the neighbouring one of the base."""
+    pairs = zip(each.sides[base].step_seconds, each.sides[side].step_seconds, strict=True)
+    return (math.log(new / old) for old, new in pairs)
 
 
 def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:

@@ -147,7 +147,9 @@ def _sides_table(record: Mapping[str, Any]) -> Table:
 def notes(record: Mapping[str, Any]) -> list[str]:
     """What a reader has to know beside the verdicts: how they were reached, what was discarded, what differs."""
     texts = _of_verdicts(record)
-    batches = record["slices_a_side"] * record["strokes_a_slice"]
+    most = record["slices_a_side"]
+    rounds = sorted({record.get("fewest_rounds", most), most})
+    batches = " to ".join(str(number * record["strokes_a_slice"]) for number in rounds)
     calls = TimedPhase(record["phase"]).call_path != ""
     steps = count(record["steps_a_slice"] // record["strokes_a_slice"], "call" if calls else "step")
     if multiples := record.get("multiples"):

@@ -62,6 +62,8 @@ def test_a_slower_side_is_found_and_every_timed_batch_is_kept(duel: Duel, tmp_pa
     rounds = rounds_of(frame.to_dict("records"))
     again = [group_log_ratio([each for each in rounds if each.group == pair], 0, 1) for pair in range(record["pairs"])]
     assert again == pytest.approx(record["log_ratios"])
+    of_groups = frame[frame["side"] == "a"].groupby("pair").size()
+    assert (record["fewest_rounds"], record["slices_a_side"]) == (of_groups.min(), of_groups.max())
     assert sorted(path.name for path in folder.iterdir()) == ["duel.json", "slices.parquet"]
     # A B B A, and the next pair begins with B; the anchor has a batch after each two
     ordered = frame.sort_values("start_seconds")

@@ -12,6 +12,7 @@ import pytest
 from bench.analysis.verdict import Verdict
 from bench.core.errors import UsageError
 from bench.core.observation import RunMetadata
+from bench.duel.allocation import ALLOCATED_FROM, FEWEST_ROUNDS, FIRST_ROUNDS
 from bench.duel.interleaved import Batching, ProcessGroup
 from bench.duel.procedure import MOST_GROUPS, DuelResult, measure_until_settled
 from bench.duel.rounds import ANCHOR, Round
@@ -30,6 +31,7 @@ class MadeUp:
     ) -> None:
         self.now = 100.0
         self.asked: list[tuple[Batching | None, tuple[int, ...]]] = []
+        self.rounds: list[int] = []
         self._times = (1.0, *slowdowns)
         self._noise = noise
         self._group_seconds, self._contaminated = group_seconds, contaminated
@@ -47,6 +49,7 @@ class MadeUp:
         begun: float = 0.0,
     ) -> ProcessGroup:
         self.asked.append((batching, tuple(sides)))
+        self.rounds.append(rounds)
         self.now += self._group_seconds * len(sides) / len(self._times)
         idle = 0.4 if number < self._contaminated else 0.0
         times = {side: self._times[side] * math.exp(self._random.gauss(0.0, self._noise)) for side in sides}
@@ -68,11 +71,15 @@ class Reported:
 
 
 def measured(
-    made_up: MadeUp, budget_seconds: float = 600.0, question: Question | None = None, begun: float | None = None
+    made_up: MadeUp,
+    budget_seconds: float = 600.0,
+    question: Question | None = None,
+    begun: float | None = None,
+    rounds: int | None = 4,
 ) -> tuple[DuelResult, Reported]:
     reported = Reported()
     asked = question or Question(contrasts=(A_B,), margins=MARGINS, budget_seconds=budget_seconds)
-    result = measure_until_settled(made_up, reported, asked, rounds=4, begun=begun, clock=made_up.clock)
+    result = measure_until_settled(made_up, reported, asked, rounds=rounds, begun=begun, clock=made_up.clock)
     return result, reported
 
 
@@ -89,6 +96,16 @@ def test_a_large_difference_is_found_at_the_first_analysis() -> None:
     assert analysis.ratio == pytest.approx(1.2, rel=0.02)
     assert result.needed_seconds is None
     assert len(result.rounds) == 6 * 4
+
+
+def test_groups_have_as_many_rounds_as_narrow_the_interval_most() -> None:
+    """Processes that differ while their rounds don't: after the first groups, the fewest rounds."""
+    made_up = MadeUp(1.0, noise=0.02)
+    measured(made_up, rounds=None)
+    first, rest = made_up.rounds[:ALLOCATED_FROM], made_up.rounds[ALLOCATED_FROM:]
+    assert first == [FIRST_ROUNDS] * ALLOCATED_FROM
+    assert rest == [FEWEST_ROUNDS] * len(rest)
+    assert len(rest) > 1
 
 
 def test_each_side_has_its_ratio_to_the_anchor() -> None:

@@ -14,6 +14,7 @@ from bench.duel.rounds import (
     Round,
     SideRound,
     group_log_ratio,
+    round_log_ratios,
     rounds_of,
     rows_of,
 )
@@ -84,6 +85,15 @@ def test_a_round_in_which_the_idle_side_used_the_processors_is_discarded() -> No
     assert ratio(disturbed(clean, 4, 0.06)) == pytest.approx(0.0)  # three rounds and two are left
     assert ratio(disturbed(clean, 5, 0.06)) is None  # two and two, of nine
     assert ratio(disturbed(clean, 9, 0.01)) == pytest.approx(0.0)  # a tick
+
+
+def test_each_clean_round_has_a_ratio_of_its_own() -> None:
+    measured = disturbed(rounds((0.5, 0.55), (0.6, 0.9), (0.5, 0.4), (1.0, 1.0)), 1, 1.0)
+    clean = [each for each in measured if each.clean((0, 1))]
+    assert len(clean) == 3
+    expected = [math.log(each.sides[1].seconds / each.sides[0].seconds) for each in clean]
+    assert round_log_ratios(measured, 0, 1) == pytest.approx(expected)
+    assert round_log_ratios(measured, 1, 0) == pytest.approx([-ratio for ratio in expected])
 
 
 def test_a_pair_with_too_few_rounds_left_says_nothing() -> None:
