@@ -1,20 +1,20 @@
-"""What recorded process groups give: measurements of several cells, coverage of intervals, two stores an hour apart.
+"""What recorded process groups give: measurements of several cells, coverage of intervals, two stores hours apart.
 
     python -m scripts.judge_groups results/reference/duels/groups --out results/reference/duels/groups.json --docs docs
 
 The recording (`scripts/record_groups.py`) has sessions, hours apart. Nothing in a duel is chosen on the last:
-measurements are drawn from it, and of two stores the base's groups from the first session. While there is a single
-session its halves stand for two.
+measurements are drawn from it; of two stores the base's groups are drawn from the first session, and the new side's
+from the last. While there is a single session its halves stand for two.
 
 - Measurements (2,000 each) are judged by the duel's own judge on a calendar of their own. Those of different cells are
-  real groups, drawn with replacement, whose ratios stay together; their truth is what the whole session gives. Three
-  equal sides were not recorded: their ratios are those of two equal sides, correlated as ratios to a common base are
-  (`scripts/simulate_sides.py`).
+  real groups, drawn with replacement, whose ratios stay together; their truth is what the whole session gives for
+  groups of all rounds, or of as many rounds as were drawn. Three equal sides were not recorded: their ratios are those
+  of two equal sides, correlated as ratios to a common base are (`scripts/simulate_sides.py`).
 - Coverage is that of duels which run to the end of ten minutes (20,000 each; `scripts/replay_servers.py`). Kept whole
   are neighbouring groups, three at a time, without a change of sign: their truth is the session's own ratio.
-- A store has the groups that `bench run --interleave` would have stopped after, drawn with replacement, the base's
-  from the first session and the new side's from the last; so the difference between them is real. The time over the
-  anchor's is judged by `bench.analysis.findings`, as three of a gate's twelve intervals.
+- A store has the groups that `bench run --interleave` would have stopped after, drawn with replacement; so the
+  difference between two of different sessions is real. The time over the anchor's is judged by
+  `bench.analysis.findings`, as three of a gate's twelve intervals.
 
 `--docs` writes the tables between their markers in how-sure.md and between-days.md of that folder.
 """

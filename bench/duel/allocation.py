@@ -23,7 +23,7 @@ FIRST_ROUNDS = 6
 """Rounds of the groups before `ALLOCATED_FROM`: between what the two kinds of noise want."""
 
 FEWEST_ROUNDS = 3
-"""With fewer, a disturbance that contaminates two of them would discard the group."""
+"""With fewer a group would hardly be cheaper: a round takes half a second a side, and its start about five."""
 
 ALLOCATED_FROM = 4
 """So many groups are measured before their spread decides."""

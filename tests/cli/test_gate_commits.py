@@ -176,8 +176,8 @@ def test_a_commit_whose_cell_cannot_be_imported_is_named(gate: Gate) -> None:
         (["--base", "base", "--budget", "0"], "--budget 0 is no time"),
         (
             ["--base", "base", "--head", "notes", "--budget", "1"],
-            "--budget 1 (minutes, 0.5 of them for times) is too short: a process pair usually takes 22 s, and there "
-            "is no verdict on fewer than 5: write --budget 3.7.",
+            "--budget 1 (minutes, 0.5 of them for times) is too short: a process pair usually takes 16 s, and there "
+            "is no verdict on fewer than 5: write --budget 2.7.",
         ),
         (["--base", "base", "--head", "notes", "--set", "seeds=0,1"], "seeds=0,1 (--set) is too few: 3 seeds"),
         (["--base", "no-such", "--head", "notes"], "'no-such' is no commit of the project here"),
