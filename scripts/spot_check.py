@@ -2,7 +2,7 @@
 
     python -m scripts.spot_check results/reference/duels/spot_checks.json --percent 0 --duels 10
     python -m scripts.spot_check results/reference/duels/spot_checks.json --percent 2 --duels 4
-    python -m scripts.spot_check results/reference/duels/spot_checks_of_four.json --percent 3 --duels 2 --sides 4
+    python -m scripts.spot_check results/reference/duels/spot_checks_of_four.json --percent 3 --duels 4 --sides 4
 
 A row for each ratio to the base, which burns nothing; of several other sides one burns, the last first.
 Each duel is stored when it has ended, and those that are there count: interrupted, the same command goes on.

@@ -96,6 +96,8 @@ def test_real_duels_of_four_sides_found_the_one_that_burns() -> None:
     assert [(row["cell"], row["percent"], row["sides"]) for row in done] == [
         *(("lstm", percent, 4) for percent in (0.0, 0.0, 3.0)),
         *(("gru", percent, 4) for percent in (0.0, 3.0, 0.0)),
+        *(("gru", percent, 4) for percent in (3.0, 0.0, 0.0)),
+        *(("lstm", percent, 4) for percent in (0.0, 0.0, 3.0)),
     ]
     assert all((row["verdict"] == "slower") == (row["percent"] > 0) for row in done)
     assert not any(row["verdict"] == "faster" for row in done)
