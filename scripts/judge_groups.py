@@ -45,7 +45,7 @@ from scripts.recorded_groups import EqualGroups, Floats, ResampledGroups, Sessio
 from scripts.replay_servers import PUT_IN, draw, missed
 from scripts.simulate_anchor import verdict_between
 from scripts.simulate_duels import fraction
-from scripts.simulate_sides import Design, measure, row_of, summary
+from scripts.simulate_sides import Design, measure, rows_in_turn, summary
 
 MEASUREMENTS, DUELS = 2_000, 20_000
 BUDGETS = (10.0, 20.0)
@@ -152,12 +152,13 @@ def measurements_of_equal(design: Design, session: Session, number: int, first: 
         number: how many measurements.
         first: the number of the first.
     """
-    cells = sorted(session.cells)
-    return [
-        row_of(design, cell, EqualGroups(session, cell, design.sides, (index, *design.name.encode())))
-        for index in range(first, first + number)
-        for cell in (cells[index % len(cells)],)
-    ]
+    return rows_in_turn(
+        design,
+        sorted(session.cells),
+        lambda cell, seed: EqualGroups(session, cell, design.sides, seed),
+        number,
+        first,
+    )
 
 
 def design_of(name: str, session: Session) -> Design:
@@ -186,10 +187,9 @@ def measurements_of_different(
         of_as_many: see `ResampledGroups`.
     """
     design, cells = design_of(name, session), DIFFERENT[name][0]
-    return [
-        row_of(design, "all", ResampledGroups(session, cells, (index, *name.encode()), of_as_many=of_as_many))
-        for index in range(first, first + number)
-    ]
+    return rows_in_turn(
+        design, ["all"], lambda _, seed: ResampledGroups(session, cells, seed, of_as_many=of_as_many), number, first
+    )
 
 
 def measurements(session: Session, design: Design) -> dict[str, Any]:

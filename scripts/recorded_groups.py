@@ -89,10 +89,17 @@ class Session:
         """log(side / anchor), by group and side of the cell."""
         return self.log_ratios[:, -1, list(self.sides(cell))]
 
-    def between(self, base: str, cell: str) -> Floats:
-        """The log-ratios of each side of a cell to each of another, by group and pair of sides."""
+    def between(self, base: str, cell: str, rounds: int | None = None) -> Floats:
+        """The log-ratios of each side of a cell to each of another, by group and pair of sides.
+
+        Args:
+            base: the cell that the ratio is to.
+            cell: the other one.
+            rounds: of groups that had ended after so many; None: after all.
+        """
+        log_ratios = self.log_ratios_by_rounds[(rounds or self.rounds) - 1]
         pairs = [(b, s) for b in self.sides(base) for s in self.sides(cell)]
-        return np.stack([self.log_ratios[:, b, s] for b, s in pairs], axis=1)
+        return np.stack([log_ratios[:, b, s] for b, s in pairs], axis=1)
 
     @functools.cached_property
     def whole_by_rounds(self) -> tuple[dict[tuple[str, str], float], ...]:
@@ -102,21 +109,19 @@ class Session:
         """
         return tuple(
             {
-                (base, cell): 0.0 if base == cell else self._whole(of_rounds, base, cell)
+                (base, cell): 0.0
+                if base == cell
+                else trimmed_t(self.between(base, cell, rounds).ravel(), TRIMMED).value
                 for base in self.cells
                 for cell in self.cells
             }
-            for of_rounds in self.log_ratios_by_rounds
+            for rounds in range(1, self.rounds + 1)
         )
 
     @property
     def whole(self) -> dict[tuple[str, str], float]:
         """The same of all rounds."""
         return self.whole_by_rounds[-1]
-
-    def _whole(self, log_ratios: Floats, base: str, cell: str) -> float:
-        pairs = [log_ratios[:, b, s] for b in self.sides(base) for s in self.sides(cell)]
-        return trimmed_t(np.stack(pairs, axis=1).ravel(), TRIMMED).value
 
     @functools.cached_property
     def overhead_seconds(self) -> float:
@@ -163,10 +168,7 @@ def read_sessions(recording: Path) -> list[Session]:
     folders = machines(recording)
     if len(folders) != 1:
         raise SystemExit(f"{recording} has recordings of {len(folders)} machines: name the folder of a single one.")
-    frame = recorded(folders[0])
-    if "server_seconds" not in frame:
-        frame["server_seconds"] = math.nan
-    frame = frame.fillna({"server_seconds": 0.0})
+    frame = recorded(folders[0]).fillna({"server_seconds": 0.0})
     if frame.empty:
         raise SystemExit(f"there is no recording in {recording}: make one with scripts/record_groups.py.")
     cells = sorted({*frame["cell"]} - {side_key(ANCHOR)}, key=lambda cell: (cell != REFERENCE_CELL, cell))

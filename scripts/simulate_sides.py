@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -239,9 +239,29 @@ def simulate(design: Design, ratios: Mapping[str, Floats], number: int, first: i
         number: how many measurements.
         first: the number of the first; the same numbers give the same measurements again.
     """
-    cells = sorted(ratios)
+    return rows_in_turn(
+        design, sorted(ratios), lambda cell, seed: SimulatedGroups(design, ratios[cell], seed), number, first
+    )
+
+
+def rows_in_turn(
+    design: Design,
+    cells: Sequence[str],
+    groups: Callable[[str, Sequence[int]], Groups],
+    number: int,
+    first: int = 0,
+) -> list[dict[str, Any]]:
+    """A row for each measurement, the cells in turn.
+
+    Args:
+        design: what is measured.
+        cells: what the rows are of.
+        groups: gives the groups of a measurement, for a cell and the seed of the random numbers.
+        number: how many measurements.
+        first: the number of the first; the same numbers give the same measurements again.
+    """
     return [
-        row_of(design, cell, SimulatedGroups(design, ratios[cell], (index, *design.name.encode())))
+        row_of(design, cell, groups(cell, (index, *design.name.encode())))
         for index in range(first, first + number)
         for cell in (cells[index % len(cells)],)
     ]

@@ -42,6 +42,7 @@ def rows(
             "idle_cpu_seconds": 9.0 if contaminated else 0.0,
             "start_seconds": 0.0,
             "pair_seconds": 12.0,
+            "server_seconds": math.nan,
             "recorded_at": ended_at.isoformat(),
         }
         for number in range(2)

@@ -348,11 +348,11 @@ def measure_until_settled(
             check_group(group.seconds, clock() - begun, len(sides), question.budget_seconds, budget_option)
             batching, judge = group.batching, SequentialJudge(question)
         log_ratios = progress.add(group, unsettled)
-        elapsed = clock() - begun
+        elapsed, cost = clock() - begun, progress.cost
         if rounds is None:
-            of_next = next_rounds({each: progress.values[each] for each in unsettled}, progress.cost)
+            of_next = next_rounds({each: progress.values[each] for each in unsettled}, cost)
         last = (
-            elapsed + progress.cost.seconds(len(sides), of_next) > question.budget_seconds
+            elapsed + cost.seconds(len(sides), of_next) > question.budget_seconds
             or len(progress.groups) >= MOST_GROUPS + progress.discarded
             or 2 * progress.discarded > len(progress.groups) + _TOLERATED_DISCARDED
         )
