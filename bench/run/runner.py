@@ -268,6 +268,8 @@ class _Harness:
             clock=self._clock,
         )
         if not settings.leases.holds(lease):
+            if not self._attempts.failed(scheduled.case.id, attempt):  # whose log has the same name, and is kept
+                execution.log.unlink(missing_ok=True)
             return False
         run, kept = execution.completed(), settings.folder / "logs" / execution.log.name
         keep(execution.log, kept)
@@ -307,6 +309,11 @@ class _Attempts:
         case = scheduled.case.id
         attempt, _ = self._finished().get(case, (0, Status.FAILED))
         return attempt + 1 if attempt == self._to_retry.get(case, 0) else None
+
+    def failed(self, case: str, attempt: int) -> bool:
+        """Whether this attempt at a case is stored and failed; another harness may have made it meanwhile."""
+        last, status = self._finished().get(case, (0, Status.OK))
+        return last > attempt or (last == attempt and status is not Status.OK)
 
     def wrote(self, part: Path) -> None:
         """Note a part that this harness has stored itself."""

@@ -237,5 +237,36 @@ def test_an_owner_that_is_stopped_for_long_loses_to_another_machine_and_drops_it
     assert not psutil.pid_exists(process.pid)
 
 
+def test_the_log_of_a_dropped_run_goes_with_it(tmp_path: Path, harness: Harness) -> None:
+    """The other machine had made the run and removed its log before the owner's process wrote one of the same name."""
+    owner = harness()
+    owner.wait_for("server")
+    assert owner.harness is not None
+    owner.harness.send_signal(signal.SIGSTOP)  # while its run's process is being prepared
+    second = harness(machine="there")
+    assert wait(second) == 0, second.tail()
+    assert len(cases_done(second)) == 9
+    owner.harness.send_signal(signal.SIGCONT)
+    assert wait(owner) == 0, owner.tail()
+    assert "its last run is dropped" in owner.output.read_text()
+    assert violations(tmp_path / "results") == []
+
+
+def test_a_failed_run_s_log_stays_where_another_harness_drops_the_same_run(tmp_path: Path, harness: Harness) -> None:
+    owner = harness()
+    owner.wait_for("server")
+    assert owner.harness is not None
+    owner.harness.send_signal(signal.SIGSTOP)
+    script(tmp_path, **{"simple_rnn": "raise", "lstm": "raise", "gru": "raise"})
+    second = harness(machine="there")
+    assert wait(second) == 4, second.tail()
+    owner.harness.send_signal(signal.SIGCONT)
+    assert wait(owner) == 4, owner.tail()
+    assert "its last run is dropped" in owner.output.read_text()
+    logs = [name for name in violations(tmp_path / "results") if "log" in name]
+    assert logs == []
+    assert len(list((tmp_path / "results" / "logs").iterdir())) == 9
+
+
 def _content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
