@@ -110,8 +110,8 @@ def between_table(content: Mapping[str, Any]) -> str:
     later = content["between"]
     heads = [f"session {number}, {each['hours']:.1f} hours later" for number, each in enumerate(later, start=2)]
     rows = [("the anchor's step", *(_signed(each["anchor_moved"]) for each in later))]
-    for kind, over in (("cells", "anchor"), ("to_reference", REFERENCE_CELL)):
-        for cell in later[0][kind]:
+    for kind, over in (("cells", "anchor"), ("over_numpy", "NumPy's"), ("to_reference", REFERENCE_CELL)):
+        for cell in later[0].get(kind, ()):
             moved = [each[kind][cell] for each in later]
             rows.append(
                 (f"{cell} ÷ {over}", *(f"{_signed(part['moved'])} ± {100 * part['half']:.2f}" for part in moved))
@@ -198,18 +198,19 @@ def tables(content: Mapping[str, Any], before: Mapping[str, Mapping[str, Any]]) 
     }
 
 
-def with_tables(text: str, of_page: Mapping[str, str]) -> str:
+def with_tables(text: str, recording: str, of_page: Mapping[str, str]) -> str:
     """A page with its tables between their markers.
 
     Args:
         text: of the page.
+        recording: its name, which the markers have.
         of_page: by marker.
 
     Raises:
         SystemExit: a marker isn't there.
     """
     for name, markdown in of_page.items():
-        begin, end = f"<!-- groups:{name} -->\n", f"<!-- /groups:{name} -->\n"
+        begin, end = f"<!-- {recording}:{name} -->\n", f"<!-- /{recording}:{name} -->\n"
         inside = re.compile(f"(?s)(?<={re.escape(begin)}).*?(?={re.escape(end)})")
         if len(inside.findall(text)) != 1:
             raise SystemExit(f"the page needs the line {begin.strip()} once, and {end.strip()} after it.")

@@ -16,7 +16,8 @@ from the last. While there is a single session its halves stand for two.
   difference between two of different sessions is real. The time over the anchor's is judged by
   `bench.analysis.findings`, as three of a gate's twelve intervals.
 
-`--docs` writes the tables between their markers in how-sure.md and between-days.md of that folder.
+`--docs` writes the tables between their markers, which have the recording's name, in how-sure.md and between-days.md of
+that folder.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ HOUR = 3600.0
 NEIGHBOURS = 3
 FIRST = 3
 """So many comparisons of each kind are written down, to be made again by a test."""
+
+OF_PAIRS_MACHINE = "groups"
+"""The recording of the machine that pairs were recorded on too: its tables have both."""
 
 _QUARTER = Margins(tolerance=0.005, floor=0.0025)
 
@@ -122,11 +126,24 @@ def between_sessions(base: Session, new: Session) -> dict[str, Any]:
         "anchor_moved": float(anchors[1].mean() - anchors[0].mean()),
         "anchor_sd": float(anchors[1].std(ddof=1)),
         "cells": {cell: _moved(base.over_anchor(cell), new.over_anchor(cell)) for cell in base.cells},
+        **_over_numpy(base, new),
         "to_reference": {
             cell: _moved(base.between(REFERENCE_CELL, cell), new.between(REFERENCE_CELL, cell))
             for cell in base.cells
             if cell != REFERENCE_CELL
         },
+    }
+
+
+def _over_numpy(base: Session, new: Session) -> dict[str, Any]:
+    """The same over the anchor in NumPy, where that was measured beside another one."""
+    if base.over_numpy is None or new.over_numpy is None:
+        return {}
+    of_sides = {cell: list(base.sides(cell)) for cell in base.cells} | {"the anchor": [-1]}
+    return {
+        "over_numpy": {
+            name: _moved(base.over_numpy[:, sides], new.over_numpy[:, sides]) for name, sides in of_sides.items()
+        }
     }
 
 
@@ -359,12 +376,13 @@ def main() -> None:
     arguments = parser.parse_args()
     content = judge(arguments.recording, arguments.processes)
     arguments.out.write_text(json.dumps(content, indent=1) + "\n")
-    made = tables(content, sides_before(arguments.out.parent))
+    name = arguments.recording.name
+    made = tables(content, sides_before(arguments.out.parent) if name == OF_PAIRS_MACHINE else {})
     for page, of_page in made.items():
         print(*of_page.values(), sep="\n")
         if arguments.docs:
             path = arguments.docs / page
-            path.write_text(with_tables(path.read_text(), of_page))
+            path.write_text(with_tables(path.read_text(), name, of_page))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from bench.catalog.cells import REFERENCE_CELL
 from bench.duel.allocation import GroupCost, GroupValue, next_rounds
 from bench.duel.rounds import ANCHOR, Round, group_log_ratio, rounds_of, side_key
 from bench.duel.sequential import Contrast
-from scripts.record_groups import COPIES
+from scripts.record_groups import COPIES, NUMPY
 from scripts.recordings import machines, recorded
 from scripts.simulate_sides import correlated
 
@@ -52,6 +52,8 @@ class Session:
     """The same of single rounds, by group, round, base and side; NaN where one is contaminated."""
     anchor_seconds: Floats
     """A step of the anchor, by group: the median over its timed batches."""
+    over_numpy: Floats | None
+    """log(side / anchor in NumPy), by group and side; None where that is no side beside another anchor."""
     seconds: Floats
     """What each group took, from the start of its first server to the end of its last process."""
     server_seconds: float
@@ -149,6 +151,7 @@ class Session:
             log_ratios_by_rounds=self.log_ratios_by_rounds[:, chosen],
             round_log_ratios=self.round_log_ratios[chosen],
             anchor_seconds=self.anchor_seconds[chosen],
+            over_numpy=None if self.over_numpy is None else self.over_numpy[chosen],
             seconds=self.seconds[chosen],
             server_seconds=self.server_seconds,
             timed_seconds=self.timed_seconds[chosen],
@@ -171,7 +174,7 @@ def read_sessions(recording: Path) -> list[Session]:
     frame = recorded(folders[0]).fillna({"server_seconds": 0.0})
     if frame.empty:
         raise SystemExit(f"there is no recording in {recording}: make one with scripts/record_groups.py.")
-    cells = sorted({*frame["cell"]} - {side_key(ANCHOR)}, key=lambda cell: (cell != REFERENCE_CELL, cell))
+    cells = sorted({*frame["cell"]} - {side_key(ANCHOR), NUMPY}, key=lambda cell: (cell != REFERENCE_CELL, cell))
     ended = frame.groupby("pair")["recorded_at"].first().map(_timestamp)
     number = (ended.diff() > SESSION_GAP_SECONDS).cumsum()
     return [
@@ -195,20 +198,25 @@ def _session(frame: pd.DataFrame, cells: tuple[str, ...], ended: pd.Series[float
     keys = {
         (cell, side_key(copy)): side_key(COPIES * place + copy) for place, cell in enumerate(cells) for copy in (0, 1)
     }
-    keys[side_key(ANCHOR), side_key(ANCHOR)] = side_key(ANCHOR)
+    numpy_side = COPIES * len(cells)
+    keys |= {(side_key(ANCHOR), side_key(ANCHOR)): side_key(ANCHOR), (NUMPY, side_key(0)): side_key(numpy_side)}
+    has_numpy = NUMPY in {*frame["cell"]}
     frame = frame.assign(side=[keys[key] for key in zip(frame["cell"], frame["side"], strict=True)])
     numbers = (*range(COPIES * len(cells)), ANCHOR)
     most = int(frame["turn"].max()) + 1
-    by_rounds, single, anchors, seconds, timed, ends = [], [], [], [], [], []
+    by_rounds, single, anchors, seconds, timed, ends, over_numpy = [], [], [], [], [], [], []
     for group, rows in frame.groupby("pair", sort=True):
         rounds = rounds_of(rows.to_dict("records"))
         ratios = np.array([_matrix(rounds[:number], numbers) for number in range(1, most + 1)])
-        if np.isnan(ratios[-1]).any():
+        to_numpy = [_log_ratio(rounds, numpy_side, side) for side in numbers] if has_numpy else []
+        if np.isnan(ratios[-1]).any() or np.isnan(to_numpy).any():
             continue
         by_rounds.append(ratios)
         single.append([_matrix((each,), numbers) for each in rounds])
         anchors.append(_step_seconds(rounds, ANCHOR))
-        seconds.append(float(rows["pair_seconds"].iloc[0]) * len(cells))
+        over_numpy.append(to_numpy)
+        beside = math.fsum(each.sides[numpy_side].seconds for each in rounds) if has_numpy else 0.0
+        seconds.append(float(rows["pair_seconds"].iloc[0]) * len(cells) - beside)
         timed.append([math.fsum(each.sides[side].seconds for each in rounds) for side in numbers])
         ends.append(ended[group])
     return Session(
@@ -217,6 +225,7 @@ def _session(frame: pd.DataFrame, cells: tuple[str, ...], ended: pd.Series[float
         log_ratios_by_rounds=np.stack(by_rounds, axis=1),
         round_log_ratios=np.array(single),
         anchor_seconds=np.array(anchors),
+        over_numpy=np.array(over_numpy) if has_numpy else None,
         seconds=np.array(seconds),
         server_seconds=float(frame.groupby("pair")["server_seconds"].first().mean()),
         timed_seconds=np.array(timed),
@@ -228,10 +237,14 @@ def _matrix(rounds: Sequence[Round], numbers: Sequence[int]) -> Floats:
     """log(side / base), by base and side; NaN where too few rounds are left."""
     ratios = np.zeros((len(numbers), len(numbers)))
     for (row, base), (column, side) in combinations(enumerate(numbers), 2):
-        ratio = group_log_ratio(rounds, base, side)
-        ratios[row, column] = math.nan if ratio is None else ratio
+        ratios[row, column] = _log_ratio(rounds, base, side)
         ratios[column, row] = -ratios[row, column]
     return ratios
+
+
+def _log_ratio(rounds: Sequence[Round], base: int, side: int) -> float:
+    ratio = group_log_ratio(rounds, base, side)
+    return math.nan if ratio is None else ratio
 
 
 def _step_seconds(rounds: Sequence[Round], side: int) -> float:

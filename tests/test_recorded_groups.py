@@ -134,8 +134,8 @@ def test_stores_are_compared_with_what_lies_between_the_sessions(sessions: list[
 
 def test_tables_are_put_between_their_markers() -> None:
     page = "before\n<!-- groups:stores -->\nold\n<!-- /groups:stores -->\nafter\n"
-    written = with_tables(page, {"stores": "| a |\n"})
+    written = with_tables(page, "groups", {"stores": "| a |\n"})
     assert written == "before\n<!-- groups:stores -->\n\n| a |\n\n<!-- /groups:stores -->\nafter\n"
-    assert with_tables(written, {"stores": "| a |\n"}) == written
+    assert with_tables(written, "groups", {"stores": "| a |\n"}) == written
     with pytest.raises(SystemExit, match="groups:coverage"):
-        with_tables(page, {"coverage": ""})
+        with_tables(page, "groups", {"coverage": ""})

@@ -24,17 +24,19 @@ def sharing_devices(
     """The sides, those on a card with their part of its memory: the same for each, so that none has more room.
 
     Args:
-        sides: all that are alive at once, in their order.
+        sides: all that are alive at once, in their order; the anchor is one of them.
         environ: the harness's variables; what the user has set there stands.
         open_card: gives the card of a device.
     """
-    on_device = Counter(side.case.device for side in sides)
+    on_device = Counter(side.case.device for side in sides if _on_card(side))
     return [
-        side
-        if side.case.device == "cpu"
-        else _limited(side, _ALL_SIDES / on_device[side.case.device], environ, open_card)
+        _limited(side, _ALL_SIDES / on_device[side.case.device], environ, open_card) if _on_card(side) else side
         for side in sides
     ]
+
+
+def _on_card(side: PreparedSide) -> bool:
+    return side.computes_on_device and side.case.device != "cpu"
 
 
 def _limited(side: PreparedSide, part: float, environ: Mapping[str, str], open_card: OpenCard) -> PreparedSide:

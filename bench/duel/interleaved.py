@@ -22,6 +22,7 @@ from bench.duel.orders import williams_square
 from bench.duel.rounds import ANCHOR, Round, SideRound, side_key, side_name
 from bench.duel.side_process import ImportedCode, SideFailedError, SideProcess
 from bench.duel.sides import PreparedSide
+from bench.host.hardware import usable_cores
 from bench.run.server import Isolation, Server, WorkerEnvironment, default_isolation
 
 ROUND_SECONDS = 0.5
@@ -39,6 +40,9 @@ a side's time is enough."""
 ROUNDS = 12
 """The most rounds of a process group, after the discarded first one (`bench.duel.allocation`). A fresh group of two
 costs about ten seconds and these rounds twelve; with sixteen a difference of 5 % would need more than three minutes."""
+
+_MOST_AT_ONCE = 4
+"""The most groups whose servers are started together: a server that has imported its backend takes half a gigabyte."""
 
 _WARM_STEPS = 2
 _TRIAL_STEPS = 8
@@ -102,9 +106,10 @@ class ProcessGroup:
     """What the driver reported of the sides' cards; None where there is none."""
     batching: Batching
     seconds: float
-    """From the start of the first server to the end of the last process; without the search for the batching."""
+    """`server_seconds`, and from then to the end of the last process; without the search for the batching."""
     server_seconds: float = 0.0
-    """The part of it until all servers had imported their backend."""
+    """From the start of the first server until all had imported their backend; where the servers of several groups were
+    started together, an equal part of that."""
 
     @property
     def sides(self) -> int:
@@ -148,11 +153,16 @@ class InterleavedRunner:
         watch: DeviceWatch | None = None,
     ) -> None:
         self._watch = watch or DeviceWatch(dict(enumerate(sides)))
-        self._sides = dict(enumerate(sharing_devices(sides))) | ({} if anchor is None else {ANCHOR: anchor})
+        numbers = [*range(len(sides)), *([] if anchor is None else [ANCHOR])]
+        self._sides = dict(zip(numbers, sharing_devices([*sides, *([] if anchor is None else [anchor])]), strict=True))
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
         self._fresh_servers, self._round_seconds = fresh_servers, round_seconds
         self._check_code, self._on_tick, self._clock = check_code, on_tick, clock
         self._servers: dict[int, Server] = {}
+        self._ahead: list[dict[int, Server]] = []
+        """The servers of groups to come, started together with those of an earlier group."""
+        self._server_seconds = 0.0
+        """A group's part of the time in which servers were started."""
 
     def __enter__(self) -> Self:
         return self
@@ -162,9 +172,15 @@ class InterleavedRunner:
 
     def close(self) -> None:
         """End all servers, and what they run."""
+        while self._ahead:
+            self._next_servers()
+        self._next_servers()
+
+    def _next_servers(self) -> None:
+        """End the present group's servers; those that were started ahead are the next group's."""
         for server in self._servers.values():
             server.close()
-        self._servers.clear()
+        self._servers = self._ahead.pop(0) if self._ahead else {}
 
     def measure(
         self,
@@ -194,12 +210,12 @@ class InterleavedRunner:
             UsageError: a side did not import its own code.
         """
         start, search_seconds = self._clock(), 0.0
-        if self._fresh_servers:
-            self.close()
         orders = [[sides[place] for place in row] for row in williams_square(len(sides))]
-        order = [*orders[number % len(orders)], *(key for key in self._sides if key == ANCHOR)]
-        self.start(order)
-        server_seconds = self._clock() - start
+        with_anchor = [[*order, *(key for key in self._sides if key == ANCHOR)] for order in orders]
+        order, *later = (with_anchor[(number + more) % len(orders)] for more in range(_MOST_AT_ONCE))
+        self.start(order, *later)
+        waited = self._clock() - start
+        server_seconds = self._server_seconds if self._fresh_servers else waited
         with contextlib.ExitStack() as stack:
             processes = {side: stack.enter_context(self._process(side, number)) for side in order}
             # all build and compile at the same time, and then do a round that is discarded
@@ -222,39 +238,64 @@ class InterleavedRunner:
         for server in self._servers.values():
             server.settle()  # until all processes are gone
         if self._fresh_servers:
-            self.close()
+            self._next_servers()
         return ProcessGroup(
             rounds=tuple(measured),
             metadata=metadata,
             code=imported,
             device_use=self._watch.seen(),
             batching=batching,
-            seconds=self._clock() - start - search_seconds,
+            seconds=self._clock() - start - search_seconds - waited + server_seconds,
             server_seconds=server_seconds,
         )
 
-    def start(self, order: Sequence[int]) -> None:
+    def start(self, order: Sequence[int], *later: Sequence[int]) -> None:
         """Start the servers of these sides that are not there, and wait until all have imported their backend.
+
+        An import takes seconds of one processor: where there are more than a group's servers keep busy, those of groups
+        to come are started at the same time.
+
+        Args:
+            order: the numbers of the sides of the present group, in the order in which they are started.
+            later: the same of the groups to come, where each has fresh servers.
 
         Raises:
             SideFailedError: one of them can't.
         """
+        begun = self._clock()
         missing = [number for number in order if number not in self._servers or not self._servers[number].settle()]
+        if not missing:
+            return
         for number in missing:
             if number in self._servers:
                 self._servers.pop(number).close()
-        for number in missing:
-            self._servers[number] = self._server_of(self._sides[number])
-        for number in sorted(missing, key=lambda number: (number == ANCHOR, number)):
-            server = self._servers[number]
-            if not server.ready:
-                server.wait_ready(self._clock, self._on_tick)
-            if server.problem:
-                raise SideFailedError(f"{self._title(number)}: {server.problem}")
+        started = [(self._servers, missing)]
+        if self._fresh_servers and not self._servers:
+            started += [({}, list(each)) for each in later[: self._groups_at_once(order) - 1]]
+            self._ahead = [servers for servers, _ in started[1:]]
+        for servers, numbers in started:
+            for number in numbers:
+                servers[number] = self._server_of(self._sides[number], servers)
+        for servers, numbers in started:
+            for number in sorted(numbers, key=lambda number: (number == ANCHOR, number)):
+                server = servers[number]
+                if not server.ready:
+                    server.wait_ready(self._clock, self._on_tick)
+                if server.problem:
+                    raise SideFailedError(f"{self._title(number)}: {server.problem}")
+        self._server_seconds = (self._clock() - begun) / len(started)
 
-    def _server_of(self, side: PreparedSide) -> Server:
-        """The server that imports what a side needs: a new one, unless that of another side does."""
-        for number, server in self._servers.items():
+    def _groups_at_once(self, order: Sequence[int]) -> int:
+        """Of how many groups the processors start the servers in the time of one; NumPy's anchor is soon imported."""
+        imports: list[object] = []
+        for side in (self._sides[number] for number in order):
+            if side.computes_on_device and _imports_of(side) not in imports:
+                imports.append(_imports_of(side))
+        return max(1, min(_MOST_AT_ONCE, len(self._cpus or usable_cores()) // len(imports)))
+
+    def _server_of(self, side: PreparedSide, servers: Mapping[int, Server]) -> Server:
+        """The server that imports what a side needs: a new one, unless that of another side of its group does."""
+        for number, server in servers.items():
             if _imports_of(self._sides[number]) == _imports_of(side):
                 return server
         backend, worker, isolation, environment = _imports_of(side)
@@ -281,7 +322,10 @@ class InterleavedRunner:
     @contextlib.contextmanager
     def _process(self, number: int, group: int) -> Iterator[SideProcess]:
         log = self._folder / f"{side_key(number)}{group}.log"
-        request = Request(case=self._sides[number].case, data=self._data, log=log.absolute(), phase=self._phase)
+        side = self._sides[number]
+        request = Request(
+            case=side.case, data=self._data, log=log.absolute(), phase=self._phase, anchor=side.is_backend_anchor
+        )
         process = SideProcess(self._title(number), self._servers[number], request, self._on_tick, self._clock)
         try:
             yield process

@@ -35,7 +35,7 @@ from bench.duel.interleaved import ROUND_SECONDS, InterleavedRunner
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
 from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, anchor_words, group_log_ratio, rounds_of, rows_of
 from bench.duel.sequential import MARGINS, Contrast, GroupRatios, InterimAnalysis, Question, SequentialJudge
-from bench.duel.sides import WORKER, PreparedSide, anchor_side, pinned_allocator, with_variables
+from bench.duel.sides import WORKER, PreparedSide, backend_anchor_side, pinned_allocator, with_variables
 from bench.host.hardware import Machine
 from bench.host.software import Software, SoftwareKey
 from bench.plan.plan import Plan
@@ -177,7 +177,7 @@ def _measured(
         ScratchFolder("interleaved") as logs,
         InterleavedRunner(
             sides,
-            anchor=anchor_side(cases[0]),
+            anchor=backend_anchor_side(sides[0]),
             data=settings.data[cases[0].task],
             folder=logs,
             cpus=settings.cpus,

@@ -14,7 +14,7 @@ MOST_SIDES = 8
 """More would take so long together that a process group were no replicate of one moment of the machine."""
 
 ANCHOR = -1
-"""The number of the anchor (`bench.worker.anchor`), which is no side that anything is asked of."""
+"""The number of the anchor (`bench.duel.sides`), which is no side that anything is asked of."""
 
 CONTAMINATION_FRACTION = 0.1
 """The fraction of a side's round from which on CPU time of the other sides counts as a disturbance. At half a second
@@ -97,7 +97,10 @@ def anchor_words(facts: Mapping[str, Any]) -> str:
     Args:
         facts: as the anchor's process reported them.
     """
-    return f"version {facts['anchor']}, NumPy {facts['numpy']}, {facts['blas']}" if "anchor" in facts else ""
+    if "anchor" not in facts:
+        return ""
+    computed_by = facts["backend"] if "backend" in facts else f"NumPy {facts['numpy']}, {facts['blas']}"
+    return f"version {facts['anchor']}, {computed_by}"
 
 
 def group_log_ratio(rounds: Sequence[Round], base: int, side: int, quantile: float | None = None) -> float | None:

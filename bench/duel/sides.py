@@ -26,7 +26,7 @@ WORKER = "bench.worker.side"
 """The module that does a side's timed batches; scripts and tests name another."""
 
 ANCHOR_WORKER = "bench.worker.anchor"
-"""The module that does the anchor's timed batches; tests name another."""
+"""The module that does a duel's anchor's timed batches; tests name another."""
 
 _ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -85,6 +85,10 @@ class PreparedSide:
     """None where the side is no commit."""
     worker: str = WORKER
     """The module that does the side's timed batches."""
+    is_backend_anchor: bool = False
+    """Whether its worker does its backend's anchor in place of the case (`bench.worker.backend_anchor`)."""
+    computes_on_device: bool = True
+    """Whether it is its case's device that computes; NumPy computes on the processor whatever the device."""
 
 
 def anchor_side(case: Case) -> PreparedSide:
@@ -94,7 +98,18 @@ def anchor_side(case: Case) -> PreparedSide:
         case: any that is measured beside it; of it, only the device decides how the process is started.
     """
     environment = pinned_allocator(WorkerEnvironment(variables=_ONE_THREAD))
-    return PreparedSide(title="anchor", case=case, environment=environment, worker=ANCHOR_WORKER)
+    return PreparedSide(
+        title="anchor", case=case, environment=environment, worker=ANCHOR_WORKER, computes_on_device=False
+    )
+
+
+def backend_anchor_side(side: PreparedSide) -> PreparedSide:
+    """The anchor of a store, a fixed training step in the backend of its cells (`bench.worker.backend_anchor`).
+
+    Args:
+        side: one of those that are measured beside it, with which it shares its server.
+    """
+    return replace(side, title="anchor", is_backend_anchor=True)
 
 
 def with_variables(environment: WorkerEnvironment, case: Case) -> WorkerEnvironment:

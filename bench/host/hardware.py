@@ -70,7 +70,7 @@ def read_machine(cpus: Collection[int] = (), *, proc: Path = PROC, sys: Path = S
         sys: the folder that stands for /sys.
     """
     visible = os.environ.get(VISIBLE)
-    return _read_machine(proc, sys, frozenset(cpus) or _usable_cores(), shutil.which("nvidia-smi"), visible)
+    return _read_machine(proc, sys, frozenset(cpus) or usable_cores(), shutil.which("nvidia-smi"), visible)
 
 
 @functools.cache
@@ -137,7 +137,8 @@ def memory_class(size_bytes: float) -> float:
     return min((low, 1.5 * low, 2 * low), key=lambda size: abs(math.log2(size_bytes / GIB / size)))
 
 
-def _usable_cores() -> frozenset[int]:
+def usable_cores() -> frozenset[int]:
+    """The logical processors that this process may run on, by number."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))

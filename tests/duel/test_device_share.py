@@ -8,7 +8,7 @@ from types import MappingProxyType
 from bench.core.case import Case
 from bench.core.protocol import MEMORY_FRACTION, MEMORY_LIMIT
 from bench.duel.device_share import sharing_devices
-from bench.duel.sides import PreparedSide
+from bench.duel.sides import PreparedSide, anchor_side, backend_anchor_side
 from bench.host.nvml import open_gpu
 from bench.run.server import WorkerEnvironment
 from tests.support.fake_nvml import FakeNvml
@@ -50,6 +50,15 @@ def test_sides_on_cards_of_their_own_share_nothing() -> None:
     assert fractions(shared) == [0.45, 0.9, 0.45]
     limits = [int(side.environment.variables[MEMORY_LIMIT]) for side in shared]
     assert limits == [36 * 1024, int(0.9 * 24 * 1024), 36 * 1024]  # each of its own card's memory
+
+
+def test_the_anchor_shares_the_card_where_it_computes_on_it_and_numpys_does_not() -> None:
+    both = sides("gpu:0", "gpu:0")
+    of_backend = shared_by([*both, backend_anchor_side(both[0])])
+    assert fractions(of_backend) == [0.3, 0.3, 0.3]
+    *on_card, anchor = shared_by([*both, anchor_side(both[0].case)])
+    assert fractions(on_card) == [0.45, 0.45]
+    assert MEMORY_LIMIT not in anchor.environment.variables
 
 
 def test_without_the_driver_there_is_no_limit_in_bytes() -> None:

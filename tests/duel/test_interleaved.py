@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench.core.case import Case
@@ -109,7 +110,52 @@ def test_sides_with_equal_worker_environments_share_a_server_that_is_fresh_for_e
     assert all(set(group.metadata) == {0, 1, 2, ANCHOR} for group in groups)
 
 
-def test_a_groups_time_has_that_of_its_servers_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cores", [1, 3, 4, 5, 8])
+def test_servers_of_as_many_groups_start_together_as_there_are_processors_for(
+    tmp_path: Path, started: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    """Each group has fresh ones all the same, and each side's is as often the first."""
+    monkeypatch.setattr("bench.duel.interleaved.usable_cores", lambda: frozenset(range(cores)))
+    at_once = max(1, min(4, cores // 2))
+    alive: list[int] = []
+    with InterleavedRunner(sides(2), data=tmp_path / "none", folder=tmp_path) as runner:
+        for number in range(3):
+            runner.measure(number, Batching(5, 1), (0, 1), rounds=2)
+            alive.append(len(started["servers"]))
+            assert "".join(started["processes"]) == "abbaab"[: 2 * number + 2]
+    assert alive == [2 * at_once * (1 + number // at_once) for number in range(3)]
+    assert "".join(started["servers"]) == "abbaabba"[: alive[-1]]
+    assert not [child for child in psutil.Process().children() if "bench.worker" in child.cmdline()]
+
+
+def test_a_side_that_leaves_needs_none_of_the_servers_that_wait_for_it(
+    tmp_path: Path, started: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.duel.interleaved.usable_cores", lambda: frozenset(range(6)))
+    with InterleavedRunner(sides(3), data=tmp_path / "none", folder=tmp_path) as runner:
+        runner.measure(0, Batching(5, 1), (0, 1, 2), rounds=2)
+        left = runner.measure(1, Batching(5, 1), (0, 2), rounds=2)
+    assert "".join(started["servers"]) == "abcbca"
+    assert set(left.metadata) == {0, 2}
+
+
+def test_a_waiting_server_that_has_died_is_replaced(
+    tmp_path: Path, started: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.duel.interleaved.usable_cores", lambda: frozenset(range(4)))
+    with InterleavedRunner(sides(2), data=tmp_path / "none", folder=tmp_path) as runner:
+        runner.measure(0, Batching(5, 1), (0, 1), rounds=2)
+        victim, *_ = [child for child in psutil.Process().children() if "bench.worker" in child.cmdline()]
+        victim.kill()
+        group = runner.measure(1, Batching(5, 1), (0, 1), rounds=2)
+    assert len(started["servers"]) == 5
+    assert set(group.metadata) == {0, 1}
+
+
+@pytest.mark.parametrize("cores", [2, 4])
+def test_a_groups_time_has_that_of_its_servers_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
     """What is planned from a group's time has to hold for those that follow, which all need new servers."""
     now, wait_ready = 0.0, Server.wait_ready
 
@@ -119,6 +165,7 @@ def test_a_groups_time_has_that_of_its_servers_in_it(tmp_path: Path, monkeypatch
         wait_ready(server, clock, on_tick)
 
     monkeypatch.setattr(Server, "wait_ready", slow)
+    monkeypatch.setattr("bench.duel.interleaved.usable_cores", lambda: frozenset(range(cores)))
     with InterleavedRunner(sides(2), data=tmp_path / "none", folder=tmp_path, clock=lambda: now) as runner:
         groups = [runner.measure(number, Batching(5, 2), (0, 1), rounds=2) for number in range(2)]
     assert [(group.seconds, group.server_seconds) for group in groups] == [(20.0, 20.0)] * 2
