@@ -12,8 +12,8 @@ from the last. While there is a single session its halves stand for two.
   of two equal sides, correlated as ratios to a common base are (`scripts/simulate_sides.py`).
 - Coverage is that of duels which run to the end of ten minutes (20,000 each; `scripts/replay_servers.py`). Kept whole
   are neighbouring groups, three at a time, without a change of sign: their truth is the session's own ratio.
-- A store has the groups that `bench run --interleave` would have stopped after, drawn with replacement; so the
-  difference between two of different sessions is real. The time over the anchor's is judged by
+- A store has the groups that `bench run --interleave` would have stopped after, in their order from a drawn one on; so
+  how a session drifts and what lies between two of them is real. The time over the anchor's is judged by
   `bench.analysis.findings`, as three of a gate's twelve intervals.
 
 `--docs` writes the tables between their markers, which have the recording's name, in how-sure.md and between-days.md of
@@ -254,7 +254,7 @@ def store(session: Session, minutes: float, seed: Sequence[int], started_at: flo
         seed: of the random numbers.
         started_at: when it began, seconds since 1970, UTC.
     """
-    groups = ResampledGroups(session, session.cells, seed)
+    groups = ResampledGroups(session, session.cells, seed, in_order=True)
     design = Design(name="", sides=len(session.cells), precision=PRECISION, budget_minutes=minutes)
     decision, _, _ = measure(design, groups)
     readings = {}

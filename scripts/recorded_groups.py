@@ -264,13 +264,21 @@ class ResampledGroups:
         cells: of the sides.
         seed: of the random numbers.
         of_as_many: the truth is what the session gives for groups of as many rounds, and not for those of all.
+        in_order: one group after the other, from a drawn one on and round again, so that what drifts drifts.
     """
 
     def __init__(
-        self, session: Session, cells: Sequence[str], seed: Sequence[int], *, of_as_many: bool = False
+        self,
+        session: Session,
+        cells: Sequence[str],
+        seed: Sequence[int],
+        *,
+        of_as_many: bool = False,
+        in_order: bool = False,
     ) -> None:
         self._session, self._cells = session, cells
         self._generator = np.random.default_rng(seed)
+        self._first = int(self._generator.integers(len(session))) if in_order else None
         wholes = session.whole_by_rounds if of_as_many else [session.whole] * session.rounds
         self._wholes = [np.array([[whole[base, cell] for cell in cells] for base in cells]) for whole in wholes]
         self._allocation = _Allocation(
@@ -289,7 +297,9 @@ class ResampledGroups:
             contrasts: those that are not settled, by which its rounds are allocated.
         """
         rounds = self._allocation.next_rounds(contrasts)
-        group = int(self._generator.integers(len(self._session)))
+        number = len(self._session)
+        drawn = self._generator.integers(number) if self._first is None else (self._first + len(self.drawn)) % number
+        group = int(drawn)
         left = {cell: list(self._generator.permutation(self._session.sides(cell))) for cell in self._session.cells}
         sides = tuple(int(left[cell].pop()) for cell in self._cells)
         self.drawn.append((group, sides, rounds))

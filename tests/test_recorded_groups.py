@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from bench.duel.rounds import ANCHOR, side_key
 from bench.duel.sequential import Contrast
 from scripts import judge_groups
 from scripts.group_tables import with_tables
-from scripts.record_groups import COPIES
+from scripts.record_groups import COPIES, NUMPY
 from scripts.recorded_groups import ResampledGroups, Session, base_and_new, read_sessions
 from scripts.recordings import ABOUT
 
@@ -112,6 +113,15 @@ def test_a_drawn_group_keeps_its_ratios_together(sessions: list[Session]) -> Non
     )
 
 
+def test_groups_in_order_follow_each_other_round_and_round(sessions: list[Session]) -> None:
+    groups = ResampledGroups(sessions[0], sessions[0].cells, (2,), in_order=True)
+    for _ in range(GROUPS + 3):
+        groups.log_ratios((Contrast(0, 1),))
+    numbers = [number for number, _, _ in groups.drawn]
+    assert all((after - before) % GROUPS == 1 for before, after in pairwise(numbers))
+    assert len({*numbers}) == GROUPS
+
+
 def test_a_store_s_cells_are_measured_until_they_are_precise_or_the_time_is_over(sessions: list[Session]) -> None:
     short, long = (judge_groups.store(sessions[0], minutes, (1,), 100.0) for minutes in (4.0, 60.0))
     assert len(short["simple_rnn"]) == int(4 * 60 // ResampledGroups(sessions[0], sessions[0].cells, (1,)).seconds(3))
@@ -130,6 +140,27 @@ def test_stores_are_compared_with_what_lies_between_the_sessions(sessions: list[
     (equal, _), (slower, _) = (judge_groups.compared(first, second, 20.0, slowdown, 1)[0] for slowdown in (0.0, 0.2))
     assert "slower" not in equal
     assert slower == ["slower"] * 3
+
+
+def test_the_anchor_in_numpy_may_be_a_cell_beside_another_anchor(recording: Path, tmp_path: Path) -> None:
+    """It is no cell that anything is drawn of; its time is none of the group's, and sessions have ratios to it."""
+    frame = pd.read_parquet(recording / "machine" / ROUNDS_FILE)
+    beside = frame[frame["cell"] == "anchor"].assign(cell=NUMPY, side="a")
+    beside["strokes"] = [[2 * seconds for seconds in batches] for batches in beside["strokes"]]
+    beside["seconds"] *= 2
+    (tmp_path / "machine").mkdir()
+    (tmp_path / "machine" / ABOUT).write_text("{}")
+    pd.concat([frame, beside]).to_parquet(tmp_path / "machine" / ROUNDS_FILE)
+    plain, (first, second) = read_sessions(recording)[0], read_sessions(tmp_path)
+    assert first.cells == plain.cells
+    assert np.array_equal(first.log_ratios, plain.log_ratios)
+    assert first.over_numpy is not None
+    assert first.over_numpy == pytest.approx(first.log_ratios[:, -1] - math.log(2))
+    assert plain.seconds - first.seconds == pytest.approx(2 * first.timed_seconds[:, -1])
+    moved = judge_groups.between_sessions(first, second)
+    assert set(moved["over_numpy"]) == {*first.cells, "the anchor"}
+    assert moved["over_numpy"]["gru"]["moved"] == pytest.approx(moved["cells"]["gru"]["moved"])
+    assert moved["over_numpy"]["the anchor"] == {"moved": pytest.approx(0.0), "half": pytest.approx(0.0, abs=1e-9)}
 
 
 def test_tables_are_put_between_their_markers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -147,6 +148,8 @@ def test_a_waiting_server_that_has_died_is_replaced(
         runner.measure(0, Batching(5, 1), (0, 1), rounds=2)
         victim, *_ = [child for child in psutil.Process().children() if "bench.worker" in child.cmdline()]
         victim.kill()
+        while victim.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.001)
         group = runner.measure(1, Batching(5, 1), (0, 1), rounds=2)
     assert len(started["servers"]) == 5
     assert set(group.metadata) == {0, 1}
