@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.analysis.device_state import marks_apart
@@ -176,12 +176,15 @@ def _of_groups(
             {name: figures for name, figures in new.interleaved.items() if name not in base.interleaved},
         )
     )
-    for (metric, detail), before in readings(base.runs, base.interleaved).items():
+    theirs = readings(base.runs, base.interleaved)
+    unlike = dict(_unlike_anchors(theirs, ours))
+    for (metric, detail), before in theirs.items():
         after = ours.get((metric, detail), [])
         if metric.is_interleaved and not after:
             continue  # with an anchor on one side alone, or two unlike ones, there is nothing that it could stand for
         sample = equal_code.with_drift(make_sample(metric, after, before), metric, detail, gate.drift)
         stalled = _stalled(base, new, same_runs) if metric.of_steady_epochs else []
+        anchors = [unlike[metric.name]] if metric.name in unlike else []
         question = PendingFinding(
             configuration=sides.case,
             environment=environment,
@@ -189,7 +192,7 @@ def _of_groups(
             detail=detail,
             sample=sample,
             same_runs=same_runs,
-            remarks=(*remarks, *stalled),
+            remarks=(*remarks, *stalled, *anchors),
             runs=sides.runs([base], [new], sample.base_runs, sample.new_runs),
         )
         if mixed:
@@ -213,6 +216,17 @@ def _of_groups(
         else question
         for question in pending
     ]
+
+
+def _unlike_anchors(
+    base: Mapping[tuple[Metric, str], object], new: Mapping[tuple[Metric, str], object]
+) -> Iterator[tuple[str, str]]:
+    """By metric for which a time over the anchor's would have stood: why none does, where both sides have one."""
+    for metric in {metric for metric, _ in base if metric.is_interleaved}:
+        before, after = ([detail for measured, detail in side if measured is metric] for side in (base, new))
+        if after and not {*before} & {*after}:
+            listed = f"{', '.join(before)}; on the new side {', '.join(after)}"
+            yield metric.stands_for, f"{metric.title} cannot stand for it: the anchor of the base is {listed}"
 
 
 def _stalled(base: RunGroup, new: RunGroup, same_runs: bool) -> list[str]:

@@ -38,10 +38,6 @@ UNFOLLOWED = 0.3
 """The least that a cell's sensitivity to the machine's drift is taken to differ from the anchor's by, where that is 1.
 Two stores' own process groups may show that it is more (`AnchoredDrift.between`)."""
 
-_PARTS = 8
-"""The parts of a store whose differences show how far occasions differ: fewer would be longer, and leave the spread
-itself unsure."""
-
 _STEADY = 1e-4
 """An anchor whose logarithm varies by less within the sides shows no sensitivity."""
 
@@ -148,10 +144,7 @@ class AnchoredDrift:
 
     A cell need not follow the anchor: other work on the machine may slow it several times as much, or take what the
     anchor hardly uses. How far their ratio moves from group to group shows how far it does. What moves it may last: two
-    occasions are taken to differ as two parts of a store do, each an eighth of it, which lie minutes apart. So it was
-    between recorded sessions that lay hours apart (docs/between-days.md); of flicker noise the variance of two samples'
-    difference is the same however long and far apart they are (Barnes et al., 1971, IEEE Trans. Instrum. Meas. IM-20,
-    105).
+    occasions are taken to differ as two single groups do, however many groups there are of either.
     """
 
     moved: float
@@ -161,7 +154,7 @@ class AnchoredDrift:
     slope: StandardError | None = None
     """That of the sensitivity, where process groups show it."""
     occasions: StandardError | None = None
-    """What two occasions differ by beside the anchor: as two parts of a store do; None where groups don't vary."""
+    """What two occasions differ by beside the anchor: as two groups do; None where groups don't vary."""
 
     @classmethod
     def between(cls, base: Sequence[TimedBesideAnchor], new: Sequence[TimedBesideAnchor]) -> AnchoredDrift:
@@ -174,12 +167,11 @@ class AnchoredDrift:
             base: the base's process groups.
             new: those of the new side.
         """
-        sides = [sorted(side, key=lambda group: group.started_at) for side in (base, new)]
-        anchors = [np.log([group.anchor_seconds for group in side]) for side in sides]
-        ratios = [_logs(side) for side in sides]
+        anchors = [np.log([group.anchor_seconds for group in side]) for side in (base, new)]
+        ratios = [_logs(side) for side in (base, new)]
         moved = float(np.median(anchors[1]) - np.median(anchors[0]))
-        occasions = single_difference(*map(_means_of_parts, ratios))
-        x, y = (np.concatenate([logs - logs.mean() for logs in both]) for both in (anchors, ratios))
+        occasions = single_difference(*ratios)
+        x, y = (np.concatenate([side - side.mean() for side in sides]) for sides in (anchors, ratios))
         squares, freedom = float(x @ x), len(x) - 3
         if freedom < 1 or math.sqrt(squares / len(x)) < _STEADY:
             return cls(moved=moved, occasions=occasions)
@@ -197,7 +189,7 @@ class AnchoredDrift:
         """What it is, for a finding's basis."""
         unseen = 100 * math.expm1(self.occasions.error) if self.occasions else 0.0
         return (
-            f"{unseen:.2g} % of drift that the anchor doesn't follow, as between parts of a store, and up to "
+            f"{unseen:.2g} % of drift that the anchor doesn't follow, as from group to group, and up to "
             f"{100 * math.expm1(self.left):.2g} % for its own change by {100 * math.expm1(self.moved):+.2g} %"
         ).replace("-", "−")
 
@@ -344,12 +336,6 @@ def _campaigns(runs: Iterable[TimedRun]) -> list[list[TimedRun]]:
 
 def _middle(runs: Sequence[TimedRun]) -> float:
     return float(np.mean([run.started_at for run in runs]))
-
-
-def _means_of_parts(values: Floats) -> Floats:
-    """The means of neighbouring process groups, two at least where there are so many."""
-    parts = min(_PARTS, len(values) // 2) if len(values) >= 4 else len(values)
-    return np.array([part.mean() for part in np.array_split(values, max(1, parts))])
 
 
 def _logs(runs: Iterable[TimedRun]) -> Floats:

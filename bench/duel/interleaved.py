@@ -286,7 +286,7 @@ class InterleavedRunner:
         self._server_seconds = (self._clock() - begun) / len(started)
 
     def _groups_at_once(self, order: Sequence[int]) -> int:
-        """Of how many groups the processors start the servers in the time of one; NumPy's anchor is soon imported."""
+        """The number of groups whose servers the processors start in the time of one; NumPy's anchor is no work."""
         imports: list[object] = []
         for side in (self._sides[number] for number in order):
             if side.computes_on_device and _imports_of(side) not in imports:

@@ -121,6 +121,17 @@ def test_without_an_anchor_on_either_side_or_with_an_unlike_one_nothing_stands_f
         assert comparison.exit_code(Gate()) is ExitCode.NO_VERDICT
 
 
+def test_unlike_anchors_are_named_where_both_sides_have_one() -> None:
+    """As a store of before November 2026 and a later one; the way out is to measure the base again."""
+    other = "version 2, tensorflow 2.21.0"
+    said = "step ÷ anchor cannot stand for it: the anchor of the base is "
+    comparison = compared(figures(), figures(anchor=other, day=1))
+    assert f"{said}{ANCHOR}; on the new side {other}" in of(comparison).remarks
+    assert not [remark for remark in of(comparison, "accuracy").remarks if said in remark]
+    for alike in (compared(figures(), figures(day=1)), compared(figures(), None)):
+        assert not [remark for remark in of(alike).remarks if said in remark]
+
+
 def test_on_another_machine_it_is_no_more_comparable_than_the_time_itself() -> None:
     base = on_days({0: side("b")})
     new = on_days({1: side("n", machine={**MACHINE, "usable_cores": 64})})
@@ -174,43 +185,18 @@ def test_groups_show_how_much_more_than_the_anchor_a_cell_is_slowed_by_other_wor
     assert 0.03 < drift.slope.error < 0.15
 
 
-def test_two_occasions_may_differ_as_two_parts_of_a_store_do_however_long_these_are() -> None:
-    """A ratio that rises by 4 % over each store: an hour later it may be as much lower, and no length shows less."""
-    for groups in (16, 240):
-        base, new = (
-            replace(
-                measured,
-                groups=tuple(
-                    replace(group, log_ratio=math.log(ratio) + 0.04 * (place / groups - 0.5))
-                    for place, group in enumerate(measured.groups)
-                ),
-            )
-            for ratio, measured in ((20.0, figures(groups=groups)), (19.2, figures(groups=groups, day=1)))
+def test_two_occasions_may_differ_as_two_groups_do_however_many_there_are() -> None:
+    """As was measured: half an hour of groups that vary by 3 %, and an hour later another whose mean is 4 % lower."""
+    for groups in (15, 240):
+        finding = of(
+            compared(figures(spread=0.032, groups=groups), figures(ratio=19.2, spread=0.034, groups=groups, day=1)),
+            "step_over_anchor",
         )
-        finding = of(compared(base, new), "step_over_anchor")
         assert finding.verdict is Verdict.INCONCLUSIVE
         assert finding.drift is not None
-        assert "1.7 % of drift that the anchor doesn't follow, as between parts of a store" in finding.drift.words
+        assert "4.8 % of drift that the anchor doesn't follow, as from group to group" in finding.drift.words
     steady = [Reading(0, 1.0, float(place), anchor_seconds=1.0) for place in range(5)]
     assert AnchoredDrift.between(steady, steady).half_width(steady, steady, 0.95) is None
-
-
-def test_groups_that_show_no_drift_make_the_interval_narrower_the_more_there_are() -> None:
-    generator = np.random.default_rng(5)
-    halves = []
-    for groups in (16, 256):
-        base, new = (
-            [Reading(0, math.exp(log), float(place), anchor_seconds=1.0) for place, log in enumerate(logs)]
-            for logs in generator.normal(0.0, 0.02, (2, groups))
-        )
-        halves.append(AnchoredDrift.between(base, new).half_width(base, new, 0.95) or 0.0)
-    assert halves[1] == pytest.approx(halves[0] / 4, rel=0.4)
-
-
-def test_the_order_of_a_store_s_groups_is_that_of_time() -> None:
-    rising = [Reading(0, math.exp(0.001 * place), float(place), anchor_seconds=1.0) for place in range(32)]
-    mixed = [rising[place] for place in np.random.default_rng(6).permutation(32)]
-    assert AnchoredDrift.between(mixed, rising) == AnchoredDrift.between(rising, rising)
 
 
 def test_occasions_of_equal_code_show_how_far_the_anchor_can_be_trusted() -> None:
@@ -262,7 +248,7 @@ def test_the_comparison_states_what_stands_for_training_and_what_it_rests_on() -
         "moved": pytest.approx(math.log(0.98)),
         "unfollowed": UNFOLLOWED,
         "slope": None,
-        "occasions": {"error": pytest.approx(0.003, rel=0.5), "freedom": pytest.approx(14, abs=4)},
+        "occasions": {"error": pytest.approx(0.003 * math.sqrt(2)), "freedom": pytest.approx(38)},
     }
 
 
