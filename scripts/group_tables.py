@@ -106,7 +106,7 @@ def stores_table(content: Mapping[str, Any]) -> str:
 
 
 def between_table(content: Mapping[str, Any]) -> str:
-    """In markdown: how far the sessions are from the first."""
+    """In markdown: how far the sessions are from the first; in brackets the standard deviation between two groups."""
     later = content["between"]
     heads = [f"session {number}, {each['hours']:.1f} hours later" for number, each in enumerate(later, start=2)]
     rows = [("the anchor's step", *(_signed(each["anchor_moved"]) for each in later))]
@@ -114,7 +114,13 @@ def between_table(content: Mapping[str, Any]) -> str:
         for cell in later[0].get(kind, ()):
             moved = [each[kind][cell] for each in later]
             rows.append(
-                (f"{cell} ÷ {over}", *(f"{_signed(part['moved'])} ± {100 * part['half']:.2f}" for part in moved))
+                (
+                    f"{cell} ÷ {over}",
+                    *(
+                        f"{_signed(part['moved'])} ± {100 * part['half']:.2f} ({100 * part['of_groups']:.2f})"
+                        for part in moved
+                    ),
+                )
             )
     return _table(("against the first session", *heads), rows)
 

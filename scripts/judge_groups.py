@@ -35,7 +35,7 @@ import numpy as np
 
 from bench.analysis.interleaved_figures import TRIMMED
 from bench.analysis.samples import Reading
-from bench.analysis.stats import trimmed_t, welch
+from bench.analysis.stats import single_difference, trimmed_t, welch
 from bench.analysis.verdict import Verdict
 from bench.catalog.cells import REFERENCE_CELL
 from bench.core.metric import Margins
@@ -148,12 +148,13 @@ def _over_numpy(base: Session, new: Session) -> dict[str, Any]:
 
 
 def _moved(base: Floats, new: Floats) -> dict[str, float]:
-    """How far a log-ratio moved, by group and pair of sides."""
+    """How far a log-ratio moved, by group and pair of sides, and how far two groups differ (standard deviation)."""
     sides = [logs.mean(axis=1) for logs in (base, new)]
-    spread = welch(*sides)
+    spread, of_groups = welch(*sides), single_difference(*sides)
     return {
         "moved": float(sides[1].mean() - sides[0].mean()),
         "half": spread.half_width(0.95) if spread else 0.0,
+        "of_groups": of_groups.error if of_groups else 0.0,
     }
 
 

@@ -160,7 +160,11 @@ def test_the_anchor_in_numpy_may_be_a_cell_beside_another_anchor(recording: Path
     moved = judge_groups.between_sessions(first, second)
     assert set(moved["over_numpy"]) == {*first.cells, "the anchor"}
     assert moved["over_numpy"]["gru"]["moved"] == pytest.approx(moved["cells"]["gru"]["moved"])
-    assert moved["over_numpy"]["the anchor"] == {"moved": pytest.approx(0.0), "half": pytest.approx(0.0, abs=1e-9)}
+    assert moved["over_numpy"]["the anchor"] == {
+        "moved": pytest.approx(0.0),
+        "half": pytest.approx(0.0, abs=1e-9),
+        "of_groups": pytest.approx(0.0, abs=1e-9),
+    }
 
 
 def test_tables_are_put_between_their_markers() -> None:
