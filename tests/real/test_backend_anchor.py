@@ -17,6 +17,15 @@ from bench.duel.sides import PreparedSide, backend_anchor_side
 
 pytestmark = pytest.mark.real
 
+EACH_BACKEND = pytest.mark.parametrize(
+    "backend",
+    [
+        "tensorflow",
+        pytest.param("jax", marks=pytest.mark.extra("jax")),
+        pytest.param("torch", marks=pytest.mark.extra("torch")),
+    ],
+)
+
 LOSSES = """
 import os, sys
 os.environ["KERAS_BACKEND"] = name = sys.argv[1]
@@ -50,14 +59,7 @@ def losses(*command: str) -> list[list[float]]:
     return [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize(
-    "backend",
-    [
-        "tensorflow",
-        pytest.param("jax", marks=pytest.mark.extra("jax")),
-        pytest.param("torch", marks=pytest.mark.extra("torch")),
-    ],
-)
+@EACH_BACKEND
 def test_each_backend_descends_from_the_same_loss(backend: str) -> None:
     """An LSTM written in NumPy has it; the rate is so small that no step changes a bit of float32."""
     ((loss,),) = losses(LSTM)
@@ -67,9 +69,20 @@ def test_each_backend_descends_from_the_same_loss(backend: str) -> None:
     assert descending == pytest.approx([loss, 0.037957, 0.0377417], rel=1e-5)  # as all three backends gave
 
 
-def test_a_store_s_anchor_is_measured_beside_its_cells(tmp_path: Path) -> None:
+@EACH_BACKEND
+def test_a_store_s_anchor_is_measured_beside_its_cells(tmp_path: Path, backend: str) -> None:
     """One server does both; the anchor's record has the backend's release, which decides what it compares with."""
-    case = Case(cell="simple_rnn", task="noise", steps=4, features=3, units=8, train_samples=64, epochs=1, threads=1)
+    case = Case(
+        cell="simple_rnn",
+        backend=backend,
+        task="noise",
+        steps=4,
+        features=3,
+        units=8,
+        train_samples=64,
+        epochs=1,
+        threads=1,
+    )
     side = PreparedSide(title="simple_rnn", case=case)
     with InterleavedRunner(
         [side, side], anchor=backend_anchor_side(side), data=None, folder=tmp_path, round_seconds=0.1
@@ -78,4 +91,4 @@ def test_a_store_s_anchor_is_measured_beside_its_cells(tmp_path: Path) -> None:
     assert [each.sides[ANCHOR].steps for each in group.rounds] == [6, 6]
     assert all(seconds > 1e-4 for each in group.rounds for seconds in each.sides[ANCHOR].step_seconds)
     facts = json.loads(group.metadata[ANCHOR].extra_json or "{}")
-    assert anchor_words(facts) == f"version 2, tensorflow {importlib.metadata.version('tensorflow')}"
+    assert anchor_words(facts) == f"version 2, {backend} {importlib.metadata.version(backend)}"
