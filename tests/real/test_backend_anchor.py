@@ -32,10 +32,10 @@ os.environ["KERAS_BACKEND"] = name = sys.argv[1]
 from bench.core.case import Case
 from bench.worker import backend_anchor
 from bench.worker.session import start_session
-step = backend_anchor.training_step(name, start_session(Case(cell="lstm", backend=name, threads=1)))
+step = backend_anchor.training_step(start_session(Case(cell="lstm", backend=name, threads=1)))
 print(*(float(step()) for _ in range(3)))
 backend_anchor._RATE = 1.0
-step = backend_anchor.training_step(name, start_session(Case(cell="lstm", backend=name, threads=1)))
+step = backend_anchor.training_step(start_session(Case(cell="lstm", backend=name, threads=1)))
 print(*(float(step()) for _ in range(3)))
 """
 """The losses of three steps with the rate that there is, and with one that changes them."""
