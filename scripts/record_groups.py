@@ -5,11 +5,11 @@
 A group is what `bench run --interleave` measures of one: a fresh process of each side, all alive at once, from a fresh
 server that they share (until 28 November 2026 each had its own), timed batches in a balanced order, and the anchor.
 Since each cell is there twice, a group holds a ratio of equal sides for each cell, ratios of different cells, and each
-side's ratio to the anchor. The anchor is the backend's; until 28 November 2026 it was the one in NumPy, which has been
-one more side since then, the cell `numpy`. The rows are those of `scripts/record_rounds.py`: a cell's two sides are `a`
-and `b`; those of a group have the same `pair` and the same `recorded_at`; the anchor is a cell too. `pair_seconds` is
-the group's time, the anchor included, over its cells, and `server_seconds` the part of the group's time until its
-servers had imported their backend.
+side's ratio to the anchor, a GRU that Keras trains (in `groups` the anchor is NumPy's; in `groups_xeon` an LSTM in
+TensorFlow alone, and NumPy's is one more side, the cell `numpy`). The rows are those of `scripts/record_rounds.py`: a
+cell's two sides are `a` and `b`; those of a group have the same `pair` and the same `recorded_at`; the anchor is a cell
+too. `pair_seconds` is the group's time, the anchor included, over its cells, and `server_seconds` the part of the
+group's time until its servers had imported their backend.
 
 Each call is a session, of so many minutes; a group that has ended is stored. The machine's lock is held for all of it.
 """
@@ -21,7 +21,6 @@ import math
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from bench.core.case import Case
 from bench.duel.interleaved import ROUNDS, Batching, InterleavedRunner, ProcessGroup
 from bench.duel.record import ROUNDS_FILE
 from bench.duel.rounds import ANCHOR, group_log_ratio, rows_of, side_key
-from bench.duel.sides import PreparedSide, anchor_side, backend_anchor_side, pinned_allocator
+from bench.duel.sides import PreparedSide, pinned_allocator, trained_anchor_side
 from bench.run.lock import machine_lock
 from bench.run.server import WorkerEnvironment
 from bench.store.files import publish
@@ -42,18 +41,11 @@ from scripts.recordings import ABOUT, PARTS, fold, machine_folder, recorded
 COPIES = 2
 """Sides of a cell."""
 
-NUMPY = "numpy"
-"""The cell that the anchor in NumPy is recorded as."""
-
-_NUMPY_STEPS = 16
-"""Its steps in a timed batch, for one of the cells'; in the first group of a session it is one."""
-
 
 def _rows(group: ProcessGroup, cells: list[str]) -> pd.DataFrame:
     names = {side_key(ANCHOR): ("anchor", side_key(ANCHOR))} | {
         side_key(number): (cells[number // COPIES], side_key(number % COPIES)) for number in range(COPIES * len(cells))
     }
-    names[side_key(COPIES * len(cells))] = (NUMPY, side_key(0))
     frame = pd.DataFrame(rows_of(group.rounds))
     return frame.assign(
         cell=[names[side][0] for side in frame["side"]],
@@ -96,8 +88,7 @@ def main() -> None:
     cases = [Case(cell=cell, task="mnist_5k", epochs=1, threads=1) for cell in cells for _ in range(COPIES)]
     environment = pinned_allocator(WorkerEnvironment())
     sides = [PreparedSide(title=case.cell, case=case, environment=environment) for case in cases]
-    anchor = backend_anchor_side(sides[0])
-    sides.append(anchor_side(cases[0]))
+    anchor = trained_anchor_side(sides[0])
     data = obtain(tasks.of(cases[0], "a recording"), data_dir=None, report=_report)
     before = recorded(folder)
     first = 0 if before.empty else int(before["pair"].max()) + 1
@@ -110,8 +101,7 @@ def main() -> None:
     ):
         while (gone := time.monotonic() - begun) < 60 * arguments.minutes:
             group = runner.measure(number, batching, range(len(sides)), arguments.rounds, begun)
-            # a step of NumPy's is too short for a batch of its own
-            batching = replace(group.batching, multiples={len(sides) - 1: _NUMPY_STEPS})
+            batching = group.batching
             _store(folder, number, _rows(group, cells))
             _report(f"[{gone / 60:4.1f} of {arguments.minutes:g} min] group {number}: {_line(group, cells)}")
             number += 1

@@ -25,13 +25,16 @@ from bench.catalog.cells import REFERENCE_CELL
 from bench.duel.allocation import GroupCost, GroupValue, next_rounds
 from bench.duel.rounds import ANCHOR, Round, group_log_ratio, rounds_of, side_key
 from bench.duel.sequential import Contrast
-from scripts.record_groups import COPIES, NUMPY
+from scripts.record_groups import COPIES
 from scripts.recordings import machines, recorded
 from scripts.simulate_sides import correlated
 
 Floats = npt.NDArray[np.float64]
 
 SESSION_GAP_SECONDS = 1800.0
+
+NUMPY = "numpy"
+"""The cell that the anchor in NumPy was recorded as, beside another one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from bench.duel.rounds import ANCHOR, side_key
 from bench.duel.sequential import Contrast
 from scripts import judge_groups
 from scripts.group_tables import with_tables
-from scripts.record_groups import COPIES, NUMPY
-from scripts.recorded_groups import ResampledGroups, Session, base_and_new, read_sessions
+from scripts.record_groups import COPIES
+from scripts.recorded_groups import NUMPY, ResampledGroups, Session, base_and_new, read_sessions
 from scripts.recordings import ABOUT
 
 SECONDS = {"simple_rnn": 0.010, "lstm": 0.020, "gru": 0.024, "anchor": 0.002}

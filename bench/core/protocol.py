@@ -88,8 +88,6 @@ class Request:
     """What a side of a duel does; a whole run does not read it."""
     model: ModelRequest | None = None
     """What `bench.worker.model_attestation` does in place of a run; of the case it reads how the session is set."""
-    anchor: bool = False
-    """Whether a side does timed batches of its backend's anchor in place of a model (`bench.worker.backend_anchor`)."""
     build_only: bool = False
     """Whether a run ends once its network is built: what a user's factory does wrong is known then."""
 
@@ -100,8 +98,8 @@ class Request:
         data = str(self.data) if self.data else None
         values = {"case": case, "data": data, "log": str(self.log), "phase": self.phase}
         model = {"model": asdict(self.model)} if self.model else {}
-        flags = {name: True for name in ("anchor", "build_only") if getattr(self, name)}
-        return json.dumps(values | model | flags).encode() + b"\n"
+        trial = {"build_only": True} if self.build_only else {}
+        return json.dumps(values | model | trial).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Request:
@@ -113,7 +111,6 @@ class Request:
             log=Path(values["log"]),
             phase=TimedPhase(values["phase"]),
             model=ModelRequest(**values["model"]) if "model" in values else None,
-            anchor=values.get("anchor", False),
             build_only=values.get("build_only", False),
         )
 

@@ -34,8 +34,8 @@ changes it by a third, and comes and goes within tenths of a second: of whole ro
 the other the worse. A timed batch is a step at least, and long beside the tenths of a millisecond between two."""
 
 ANCHOR_SECONDS = 0.008
-"""The time of an anchor's batch. It is there for comparisons between occasions, which vary by percents: a quarter of
-a side's time is enough."""
+"""The time of a batch of NumPy's anchor. It is there for comparisons between occasions, which vary by percents: a
+quarter of a side's time is enough. A trained anchor's batch is a side's."""
 
 ROUNDS = 12
 """The most rounds of a process group, after the discarded first one (`bench.duel.allocation`). A fresh group of two
@@ -64,19 +64,26 @@ class Batching:
     """How many times as many steps a much faster side on a GPU does in a timed batch; 1 goes unsaid."""
 
     @classmethod
-    def of(cls, step_seconds: float, anchor_seconds: float | None, round_seconds: float = ROUND_SECONDS) -> Batching:
+    def of(
+        cls,
+        step_seconds: float,
+        anchor_seconds: float | None,
+        round_seconds: float = ROUND_SECONDS,
+        anchor_batch_seconds: float = ANCHOR_SECONDS,
+    ) -> Batching:
         """The batching for sides of which the slowest takes so long for a step.
 
         Args:
             step_seconds: of the slowest side.
             anchor_seconds: a step of the anchor; None without one.
             round_seconds: a round's time on the slowest side.
+            anchor_batch_seconds: a timed batch of the anchor.
         """
         steps = max(1, round(BATCH_SECONDS / step_seconds))
         return cls(
             steps,
             max(1, round(round_seconds / (steps * step_seconds))),
-            0 if anchor_seconds is None else max(1, round(ANCHOR_SECONDS / anchor_seconds)),
+            0 if anchor_seconds is None else max(1, round(anchor_batch_seconds / anchor_seconds)),
         )
 
     def with_multiples(self, step_seconds: Mapping[int, float]) -> Batching:
@@ -153,8 +160,9 @@ class InterleavedRunner:
         watch: DeviceWatch | None = None,
     ) -> None:
         self._watch = watch or DeviceWatch(dict(enumerate(sides)))
-        numbers = [*range(len(sides)), *([] if anchor is None else [ANCHOR])]
-        self._sides = dict(zip(numbers, sharing_devices([*sides, *([] if anchor is None else [anchor])]), strict=True))
+        with_anchor = dict(enumerate(sides)) | ({} if anchor is None else {ANCHOR: anchor})
+        self._sides = dict(zip(with_anchor, sharing_devices([*with_anchor.values()]), strict=True))
+        self._anchor_batch_seconds = BATCH_SECONDS if anchor and anchor.computes_on_device else ANCHOR_SECONDS
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
         self._fresh_servers, self._round_seconds = fresh_servers, round_seconds
         self._check_code, self._on_tick, self._clock = check_code, on_tick, clock
@@ -224,7 +232,7 @@ class InterleavedRunner:
             if batching is None:
                 on_cards = [side for side in sides if self._sides[side].case.device != "cpu"]
                 search = self._clock()
-                batching = _found_out(processes, self._round_seconds, on_cards)
+                batching = _found_out(processes, self._round_seconds, on_cards, self._anchor_batch_seconds)
                 search_seconds = self._clock() - search
             for _ in range(batching.batches):
                 _together(processes, batching.steps_of)
@@ -323,9 +331,7 @@ class InterleavedRunner:
     def _process(self, number: int, group: int) -> Iterator[SideProcess]:
         log = self._folder / f"{side_key(number)}{group}.log"
         side = self._sides[number]
-        request = Request(
-            case=side.case, data=self._data, log=log.absolute(), phase=self._phase, anchor=side.is_backend_anchor
-        )
+        request = Request(case=side.case, data=self._data, log=log.absolute(), phase=self._phase)
         process = SideProcess(self._title(number), self._servers[number], request, self._on_tick, self._clock)
         try:
             yield process
@@ -377,7 +383,9 @@ def _together(processes: Mapping[int, SideProcess], steps: Callable[[int], int])
         process.expect(TimedBatch)
 
 
-def _found_out(processes: Mapping[int, SideProcess], round_seconds: float, on_cards: Sequence[int]) -> Batching:
+def _found_out(
+    processes: Mapping[int, SideProcess], round_seconds: float, on_cards: Sequence[int], anchor_batch_seconds: float
+) -> Batching:
     """The batching by the median steps of the slowest side and of the anchor, and of each side on a GPU."""
     _together(processes, lambda _: _WARM_STEPS)
     seconds: dict[int, list[float]] = {side: [] for side in processes}
@@ -386,5 +394,5 @@ def _found_out(processes: Mapping[int, SideProcess], round_seconds: float, on_ca
             seconds[side].append(process.time_batch(_TRIAL_STEPS).seconds / _TRIAL_STEPS)
     medians = {side: statistics.median(times) for side, times in seconds.items()}
     anchor = medians.pop(ANCHOR, None)
-    batching = Batching.of(max(medians.values()), anchor, round_seconds)
+    batching = Batching.of(max(medians.values()), anchor, round_seconds, anchor_batch_seconds)
     return batching.with_multiples({side: medians[side] for side in on_cards})

@@ -35,7 +35,14 @@ from bench.duel.interleaved import ROUND_SECONDS, InterleavedRunner
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
 from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, anchor_words, group_log_ratio, rounds_of, rows_of
 from bench.duel.sequential import MARGINS, Contrast, GroupRatios, InterimAnalysis, Question, SequentialJudge
-from bench.duel.sides import WORKER, PreparedSide, backend_anchor_side, pinned_allocator, with_variables
+from bench.duel.sides import (
+    TRAINED_ANCHOR_VERSION,
+    WORKER,
+    PreparedSide,
+    pinned_allocator,
+    trained_anchor_side,
+    with_variables,
+)
 from bench.host.hardware import Machine
 from bench.host.software import Software, SoftwareKey
 from bench.plan.plan import Plan
@@ -141,7 +148,7 @@ def interleave(plan: Plan, settings: InterleavedSettings, reporter: InterleavedR
                 number: [each.elapsed_seconds, each.balanced, each.last] for number, each in result.judged.items()
             },
             "stopped": result.stop,
-            "anchor": json.loads(result.metadata[ANCHOR].extra_json or "{}"),
+            "anchor": _anchor_facts(settings.software[SoftwareKey.of(cases[0])]),
             "attested_kernels": [result.metadata[side].attested_kernel for side in range(len(cases))],
         }
         _keep(settings.results, about, result)
@@ -177,7 +184,7 @@ def _measured(
         ScratchFolder("interleaved") as logs,
         InterleavedRunner(
             sides,
-            anchor=backend_anchor_side(sides[0]),
+            anchor=trained_anchor_side(sides[0]),
             data=settings.data[cases[0].task],
             folder=logs,
             cpus=settings.cpus,
@@ -191,6 +198,12 @@ def _measured(
         rounds = _QUICK_ROUNDS if is_quick else None
         result = measure_until_settled(runner, reporter, question, rounds=rounds, budget_option=_BUDGET, begun=begun)
         return question, result
+
+
+def _anchor_facts(software: Software) -> dict[str, Any]:
+    """What decides on whether times over the anchor's compare with those of another store."""
+    trained_by = f"Keras {software.keras}, {software.backend} {software.backend_version}"
+    return {"anchor": TRAINED_ANCHOR_VERSION, "trained_by": trained_by}
 
 
 def _keep(results: Path, about: Mapping[str, Any], result: DuelResult) -> None:

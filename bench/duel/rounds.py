@@ -95,12 +95,12 @@ def anchor_words(facts: Mapping[str, Any]) -> str:
     """What the anchor was, in words: its version, and the libraries that computed it; empty where that is not known.
 
     Args:
-        facts: as the anchor's process reported them.
+        facts: as they are kept beside its times.
     """
     if "anchor" not in facts:
         return ""
-    computed_by = facts["backend"] if "backend" in facts else f"NumPy {facts['numpy']}, {facts['blas']}"
-    return f"version {facts['anchor']}, {computed_by}"
+    numpys = f"NumPy {facts['numpy']}, {facts['blas']}" if "numpy" in facts else ""
+    return f"version {facts['anchor']}, {facts.get('trained_by') or facts.get('backend') or numpys}"
 
 
 def group_log_ratio(rounds: Sequence[Round], base: int, side: int, quantile: float | None = None) -> float | None:

@@ -28,6 +28,14 @@ WORKER = "bench.worker.side"
 ANCHOR_WORKER = "bench.worker.anchor"
 """The module that does a duel's anchor's timed batches; tests name another."""
 
+ANCHOR_CASE = Case(cell="gru", task="noise")
+"""What a store's anchor trains, but for the backend and its settings: the notebook's network on 28 steps of 28 numbers,
+which no user's code and no data file is part of."""
+
+TRAINED_ANCHOR_VERSION = 3
+"""The version of `ANCHOR_CASE`: times of different versions do not compare. 1 is `bench.worker.anchor`'s, and 2 was a
+training step in the backend alone, on 28 November 2026."""
+
 _ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
@@ -85,8 +93,6 @@ class PreparedSide:
     """None where the side is no commit."""
     worker: str = WORKER
     """The module that does the side's timed batches."""
-    is_backend_anchor: bool = False
-    """Whether its worker does its backend's anchor in place of the case (`bench.worker.backend_anchor`)."""
     computes_on_device: bool = True
     """Whether it is its case's device that computes; NumPy computes on the processor whatever the device."""
 
@@ -103,13 +109,25 @@ def anchor_side(case: Case) -> PreparedSide:
     )
 
 
-def backend_anchor_side(side: PreparedSide) -> PreparedSide:
-    """The anchor of a store, a fixed training step in the backend of its cells (`bench.worker.backend_anchor`).
+def trained_anchor_side(side: PreparedSide) -> PreparedSide:
+    """The anchor of a store: a GRU that Keras trains on noise, as it trains the cells.
+
+    What a machine does to cells from one occasion to the next, it does to this too: Python, the input pipeline, the
+    backend, batches of the same length. An anchor without Keras did not follow them (docs/between-days.md).
 
     Args:
-        side: one of those that are measured beside it, with which it shares its server.
+        side: one of those that are measured beside it, with which it shares backend, device, settings and server.
     """
-    return replace(side, title="anchor", is_backend_anchor=True)
+    beside = side.case
+    case = replace(
+        ANCHOR_CASE,
+        backend=beside.backend,
+        device=beside.device,
+        threads=beside.threads,
+        steady=beside.steady,
+        env=beside.env,
+    )
+    return replace(side, title="anchor", case=case)
 
 
 def with_variables(environment: WorkerEnvironment, case: Case) -> WorkerEnvironment:

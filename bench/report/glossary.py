@@ -42,7 +42,7 @@ GLOSSARY = (
     Term(
         "anchor",
         "a fixed computation, measured beside the sides: time ÷ anchor compares between occasions. Of a duel it is in "
-        "NumPy on a single thread; of a store, a training step of an LSTM in the cells' own backend, without Keras",
+        "NumPy on a single thread; of a store, a GRU that Keras trains on noise in the cells' own backend",
     ),
     Term("attested", "read from the program that was executed, after the timing, never from what was requested"),
     Term("backend", "Keras's: `tensorflow` (default), `jax`, `torch`", is_common=True),

@@ -25,7 +25,6 @@ from bench.core import code
 from bench.core.case import Case
 from bench.core.observation import RunMetadata
 from bench.core.protocol import CodeImported, Emit, InvalidRun, Request, TimedBatch, TimedPhase
-from bench.worker.backend_anchor import time_anchor
 from bench.worker.backends import BackendAdapter
 from bench.worker.data import task_of, with_padding
 from bench.worker.evidence.attestation import attest, contradictions, watch
@@ -47,9 +46,6 @@ def measure(request: Request, emit: Emit) -> None:
         FailedRun: the cell can't be built.
         InvalidRun: the kernel that ran isn't the one asked for.
     """
-    if request.anchor:
-        time_anchor(request, emit, next_command)
-        return
     if request.phase.call_path:
         time_calls(request, emit, next_command)
         return

@@ -72,10 +72,9 @@ def test_a_request_survives(cell: str, seed: int, rate: float) -> None:
         data=Path("/a b/ü.npz"),
         log=Path("/log"),
         phase=TimedPhase.PREDICT,
-        anchor=True,
         build_only=True,
     )
     line = request.to_line()
     assert line.count(b"\n") == 1
     assert Request.from_line(line) == request
-    assert {f.name for f in fields(Request)} == {"case", "data", "log", "phase", "model", "anchor", "build_only"}
+    assert {f.name for f in fields(Request)} == {"case", "data", "log", "phase", "model", "build_only"}

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from bench.core.case import Case
 from bench.core.protocol import MEMORY_FRACTION, MEMORY_LIMIT
 from bench.duel.device_share import sharing_devices
-from bench.duel.sides import PreparedSide, anchor_side, backend_anchor_side
+from bench.duel.sides import PreparedSide, anchor_side, trained_anchor_side
 from bench.host.nvml import open_gpu
 from bench.run.server import WorkerEnvironment
 from tests.support.fake_nvml import FakeNvml
@@ -54,7 +54,7 @@ def test_sides_on_cards_of_their_own_share_nothing() -> None:
 
 def test_the_anchor_shares_the_card_where_it_computes_on_it_and_numpys_does_not() -> None:
     both = sides("gpu:0", "gpu:0")
-    of_backend = shared_by([*both, backend_anchor_side(both[0])])
+    of_backend = shared_by([*both, trained_anchor_side(both[0])])
     assert fractions(of_backend) == [0.3, 0.3, 0.3]
     *on_card, anchor = shared_by([*both, anchor_side(both[0].case)])
     assert fractions(on_card) == [0.45, 0.45]

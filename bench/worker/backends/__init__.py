@@ -69,16 +69,6 @@ class BackendAdapter(Protocol):
             network: the model as a function of a step and of its states.
         """
 
-    def descent(self, weights: list[Any], inputs: Any, zeros: Any, rate: float) -> Callable[[], Any]:
-        """A step of gradient descent on the mean square of an LSTM's last output, without Keras; it gives the loss.
-
-        Args:
-            weights: the kernel, the recurrent kernel and the bias: (features, 4 units), (units, 4 units), (4 units).
-            inputs: (steps, batch, features).
-            zeros: the first state, (batch, units).
-            rate: the learning rate.
-        """
-
     def array(self, values: np.ndarray[Any, Any], dtype: str) -> Any:
         """The values on the device, which can be indexed and multiplied (`@`)."""
 

@@ -147,9 +147,6 @@ class JaxBackend:
         self._step = step
         return step
 
-    def descent(self, weights: list[Any], inputs: Any, zeros: Any, rate: float) -> Callable[[], Any]:
-        return _descent(weights, inputs, zeros, rate)
-
     def array(self, values: Any, dtype: str) -> Any:
         return jax.numpy.asarray(values, dtype=dtype)
 
@@ -275,31 +272,3 @@ def _bare_text(module: Any) -> str:
     options.print_large_constants = True
     text: str = module.to_string(options)
     return text
-
-
-def _descent(values: list[Any], inputs: Any, zeros: Any, rate: float) -> Callable[[], Any]:
-    def loss(weights: list[Any]) -> Any:
-        kernel, recurrent, bias = weights
-
-        def body(state: tuple[Any, Any], now: Any) -> tuple[tuple[Any, Any], None]:
-            hidden, cell = state
-            enter, forget, candidate, leave = jax.numpy.split(now @ kernel + hidden @ recurrent + bias, 4, axis=1)
-            cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(enter) * jax.numpy.tanh(candidate)
-            return (jax.nn.sigmoid(leave) * jax.numpy.tanh(cell), cell), None
-
-        (hidden, _), _ = jax.lax.scan(body, (zeros, zeros), inputs)
-        return (hidden**2).mean()
-
-    @jax.jit  # type: ignore[untyped-decorator]
-    def descended(weights: list[Any]) -> tuple[Any, list[Any]]:
-        before, gradients = jax.value_and_grad(loss)(weights)
-        return before, [weight - rate * gradient for weight, gradient in zip(weights, gradients, strict=True)]
-
-    weights = values
-
-    def step() -> Any:
-        nonlocal weights
-        before, weights = descended(weights)
-        return before
-
-    return step

@@ -120,9 +120,6 @@ class TensorFlowBackend:
             phase: function._list_all_concrete_functions() if function else [] for phase, function in made_here.items()
         }
 
-    def descent(self, weights: list[Any], inputs: Any, zeros: Any, rate: float) -> Callable[[], Any]:
-        return _descent(weights, inputs, zeros, rate)
-
     def array(self, values: Any, dtype: str) -> Any:
         return tf.constant(values, dtype=dtype)
 
@@ -260,31 +257,3 @@ def _read_trace(function: Any, scopes: Scopes) -> Program:
     # the mark of a compiled function is its own, not its nodes'
     whole_in_xla = function.function_def.attr["_XlaMustCompile"].b
     return read_graph(_nodes(graph_def, whole_in_xla), graph_digest(graph_def), scopes)
-
-
-def _descent(values: list[Any], inputs: Any, zeros: Any, rate: float) -> Callable[[], Any]:
-    weights = [tf.Variable(value) for value in values]
-    kernel, recurrent, bias = weights
-    steps = int(inputs.shape[0])
-
-    def gates(inputs_now: Any, hidden: Any) -> list[Any]:
-        together = tf.matmul(inputs_now, kernel) + tf.matmul(hidden, recurrent) + bias
-        return list(tf.split(together, 4, axis=1))
-
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator] # TensorFlow has no type information
-    def step() -> Any:
-        with tf.GradientTape() as tape:
-            rows = tf.TensorArray(tf.float32, steps).unstack(inputs)
-
-            def body(now: Any, hidden: Any, cell: Any) -> tuple[Any, Any, Any]:
-                enter, forget, candidate, leave = gates(rows.read(now), hidden)
-                cell = tf.sigmoid(forget) * cell + tf.sigmoid(enter) * tf.tanh(candidate)
-                return now + 1, tf.sigmoid(leave) * tf.tanh(cell), cell
-
-            _, hidden, _ = tf.while_loop(lambda now, *_: now < steps, body, (0, zeros, zeros))
-            loss = tf.reduce_mean(tf.square(hidden))
-        for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
-            weight.assign_sub(rate * gradient)
-        return loss
-
-    return step  # type: ignore[no-any-return]

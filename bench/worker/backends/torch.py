@@ -132,9 +132,6 @@ class TorchBackend:
         self._step, self._cells = StreamingCall(network.start, step), network.cells
         return step
 
-    def descent(self, weights: list[Any], inputs: Any, zeros: Any, rate: float) -> Callable[[], Any]:
-        return _descent(weights, inputs, zeros, rate)
-
     def array(self, values: Any, dtype: str) -> Any:
         return torch.as_tensor(values, dtype=getattr(torch, dtype), device=get_device())
 
@@ -295,23 +292,3 @@ def _inside(events: Any, mark: str, *, apart: bool) -> Counter[str]:
         counts.update(kernel.name for kernel in event.kernels)  # those that it started on the GPU
         queue += [inner for inner in event.cpu_children if not (apart and inner.name.startswith(_RANGE))]
     return counts
-
-
-def _descent(values: list[Any], inputs: Any, zeros: Any, rate: float) -> Callable[[], Any]:
-    weights = [value.detach().clone().requires_grad_() for value in values]
-    kernel, recurrent, bias = weights
-
-    def step() -> Any:
-        hidden = cell = zeros
-        for now in inputs:
-            enter, forget, candidate, leave = (now @ kernel + hidden @ recurrent + bias).chunk(4, dim=1)
-            cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
-            hidden = leave.sigmoid() * cell.tanh()
-        loss = (hidden**2).mean()
-        gradients = torch.autograd.grad(loss, weights)
-        with torch.no_grad():
-            for weight, gradient in zip(weights, gradients, strict=True):
-                weight -= rate * gradient
-        return loss.detach()
-
-    return step
