@@ -263,12 +263,13 @@ def store(session: Session, minutes: float, seed: Sequence[int], started_at: flo
         kept = decision.analyses[Contrast(0, place)].groups if place else len(groups.drawn)
         readings[cell] = [
             Reading(
-                0,
-                math.exp(session.log_ratios_by_rounds[rounds - 1, group, -1, sides[place]]),
-                started_at + number * groups.seconds(len(sides)),
-                str(started_at),
-                0,
-                float(session.anchor_seconds[group]),
+                seed=0,
+                value=math.exp(session.log_ratios_by_rounds[rounds - 1, group, -1, sides[place]]),
+                started_at=started_at + number * groups.seconds(len(sides)),
+                campaign_id=str(started_at),
+                runs=0,
+                anchor_seconds=float(session.anchor_seconds[group]),
+                anchor_is_trained=session.anchor_is_trained,
             )
             for number, (group, sides, rounds) in enumerate(groups.drawn[:kept])
         ]

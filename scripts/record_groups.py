@@ -32,7 +32,8 @@ from bench.core.case import Case
 from bench.duel.interleaved import ROUNDS, Batching, InterleavedRunner, ProcessGroup
 from bench.duel.record import ROUNDS_FILE
 from bench.duel.rounds import ANCHOR, group_log_ratio, rows_of, side_key
-from bench.duel.sides import PreparedSide, pinned_allocator, trained_anchor_side
+from bench.duel.sides import PreparedSide, pinned_allocator, trained_anchor_facts, trained_anchor_side
+from bench.host.software import read_software
 from bench.run.lock import machine_lock
 from bench.run.server import WorkerEnvironment
 from bench.store.files import publish
@@ -83,7 +84,9 @@ def main() -> None:
     arguments = parser.parse_args()
     cells = arguments.cells.split(",")
     folder = machine_folder(
-        arguments.recording, "rounds of process groups, each cell twice; see scripts/record_groups.py"
+        arguments.recording,
+        "rounds of process groups, each cell twice; see scripts/record_groups.py",
+        {"anchor": trained_anchor_facts(read_software("tensorflow"))},
     )
     cases = [Case(cell=cell, task="mnist_5k", epochs=1, threads=1) for cell in cells for _ in range(COPIES)]
     environment = pinned_allocator(WorkerEnvironment())

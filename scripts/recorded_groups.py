@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import statistics
 from collections import defaultdict
@@ -26,7 +27,7 @@ from bench.duel.allocation import GroupCost, GroupValue, next_rounds
 from bench.duel.rounds import ANCHOR, Round, group_log_ratio, rounds_of, side_key
 from bench.duel.sequential import Contrast
 from scripts.record_groups import COPIES
-from scripts.recordings import machines, recorded
+from scripts.recordings import ABOUT, machines, recorded
 from scripts.simulate_sides import correlated
 
 Floats = npt.NDArray[np.float64]
@@ -55,6 +56,8 @@ class Session:
     """The same of single rounds, by group, round, base and side; NaN where one is contaminated."""
     anchor_seconds: Floats
     """A step of the anchor, by group: the median over its timed batches."""
+    anchor_is_trained: bool
+    """Whether Keras trained the anchor; before 28 November 2026 it did not."""
     over_numpy: Floats | None
     """log(side / anchor in NumPy), by group and side; None where that is no side beside another anchor."""
     seconds: Floats
@@ -154,6 +157,7 @@ class Session:
             log_ratios_by_rounds=self.log_ratios_by_rounds[:, chosen],
             round_log_ratios=self.round_log_ratios[chosen],
             anchor_seconds=self.anchor_seconds[chosen],
+            anchor_is_trained=self.anchor_is_trained,
             over_numpy=None if self.over_numpy is None else self.over_numpy[chosen],
             seconds=self.seconds[chosen],
             server_seconds=self.server_seconds,
@@ -180,8 +184,10 @@ def read_sessions(recording: Path) -> list[Session]:
     cells = sorted({*frame["cell"]} - {side_key(ANCHOR), NUMPY}, key=lambda cell: (cell != REFERENCE_CELL, cell))
     ended = frame.groupby("pair")["recorded_at"].first().map(_timestamp)
     number = (ended.diff() > SESSION_GAP_SECONDS).cumsum()
+    is_trained = "anchor" in json.loads((folders[0] / ABOUT).read_text())
     return [
-        _session(frame[frame["pair"].isin(groups.index)], tuple(cells), groups) for _, groups in ended.groupby(number)
+        _session(frame[frame["pair"].isin(groups.index)], tuple(cells), groups, is_trained)
+        for _, groups in ended.groupby(number)
     ]
 
 
@@ -197,7 +203,7 @@ def _timestamp(text: str) -> float:
     return datetime.fromisoformat(text).astimezone(UTC).timestamp()
 
 
-def _session(frame: pd.DataFrame, cells: tuple[str, ...], ended: pd.Series[float]) -> Session:
+def _session(frame: pd.DataFrame, cells: tuple[str, ...], ended: pd.Series[float], is_trained: bool) -> Session:
     keys = {
         (cell, side_key(copy)): side_key(COPIES * place + copy) for place, cell in enumerate(cells) for copy in (0, 1)
     }
@@ -228,6 +234,7 @@ def _session(frame: pd.DataFrame, cells: tuple[str, ...], ended: pd.Series[float
         log_ratios_by_rounds=np.stack(by_rounds, axis=1),
         round_log_ratios=np.array(single),
         anchor_seconds=np.array(anchors),
+        anchor_is_trained=is_trained,
         over_numpy=np.array(over_numpy) if has_numpy else None,
         seconds=np.array(seconds),
         server_seconds=float(frame.groupby("pair")["server_seconds"].first().mean()),

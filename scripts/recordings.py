@@ -12,6 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -87,12 +88,13 @@ def _slowed(side: SideRound, factor: float) -> SideRound:
     return replace(side, batches=tuple(seconds * factor for seconds in side.batches))
 
 
-def machine_folder(recording: Path, what: str) -> Path:
+def machine_folder(recording: Path, what: str, facts: Mapping[str, object] = MappingProxyType({})) -> Path:
     """This machine's folder, which says what the machine and its software are; made where it isn't there yet.
 
     Args:
         recording: the folder of the recording.
         what: is recorded, in words.
+        facts: more of it, by name.
 
     Raises:
         SystemExit: it was recorded with other software.
@@ -100,6 +102,7 @@ def machine_folder(recording: Path, what: str) -> Path:
     machine, software = read_machine(), read_software("tensorflow")
     content = {
         "what": what,
+        **facts,
         "machine": json.loads(machine.to_json()),
         "software": json.loads(software.to_json()),
         "software_fingerprint": software.fingerprint,

@@ -180,7 +180,7 @@ def _drawn(
     logs = logs + (scenario.sensitivity - 1) * speed + (followed - 1) * of_groups
     anchors = anchors * np.exp(of_groups)
     return [
-        Reading(0, math.exp(log), number * DAY + GROUP * place, str(number), 0, float(anchor))
+        Reading(0, math.exp(log), number * DAY + GROUP * place, str(number), 0, float(anchor), anchor_is_trained=True)
         for place, (log, anchor) in enumerate(zip(logs, anchors, strict=True))
     ]
 

@@ -26,6 +26,8 @@ class AnchoredGroup:
     """The logarithm of the step's time over the anchor's."""
     anchor_seconds: float
     """A step of the anchor: the median over its timed batches."""
+    anchor_is_trained: bool
+    """Whether Keras trained the anchor, as it trained the cells; NumPy's is not."""
     started_at: float
     """When its first timed batch began, seconds since 1970, UTC."""
 

@@ -34,9 +34,19 @@ ERROR_FRACTION = 1 / 5
 """What fraction of its error rate a verdict may use whose drift was measured. Where the drift is far larger than the
 margins every error of the interval is a wrong verdict, so that at 5 % 5 % of them would be."""
 
-UNFOLLOWED = 0.3
-"""The least that a cell's sensitivity to the machine's drift is taken to differ from the anchor's by, where that is 1.
-Two stores' own process groups may show that it is more (`AnchoredDrift.between`)."""
+UNFOLLOWED = {True: 0.1, False: 0.3}
+"""The least that a cell's sensitivity to the machine's drift is taken to differ from the anchor's by, where that is 1;
+by whether the anchor is trained as the cells are. Two stores' own process groups may show that it is more
+(`AnchoredDrift.between`)."""
+
+OCCASIONS = StandardError(0.004, 9)
+"""The least that two occasions are taken to differ by beside a trained anchor: what recorded sessions of two machines
+did, an hour or more apart, a cell standing for the anchor (docs/between-days.md). Two stores may show that it is
+more."""
+
+_PARTS = 8
+"""The parts of a store whose differences show how far occasions differ: fewer would be longer, and leave the spread
+itself unsure."""
 
 _STEADY = 1e-4
 """An anchor whose logarithm varies by less within the sides shows no sensitivity."""
@@ -67,6 +77,10 @@ class TimedBesideAnchor(TimedRun, Protocol):
     @property
     def anchor_seconds(self) -> float:
         """A step of the anchor."""
+
+    @property
+    def anchor_is_trained(self) -> bool:
+        """Whether Keras trained it, as it trained the cells; NumPy's is not."""
 
 
 @dataclass(frozen=True)
@@ -143,18 +157,21 @@ class AnchoredDrift:
     """What is left of the machine's drift in times over the anchor's, which doesn't follow it wholly.
 
     A cell need not follow the anchor: other work on the machine may slow it several times as much, or take what the
-    anchor hardly uses. How far their ratio moves from group to group shows how far it does. What moves it may last: two
-    occasions are taken to differ as two single groups do, however many groups there are of either.
+    anchor hardly uses. How far their ratio moves from group to group shows how far it does. What moves it may last.
+    Beside an anchor that is trained as the cells are, two occasions are taken to differ as two parts of a store do,
+    each an eighth of it, and as recorded sessions did at least (`OCCASIONS`): of flicker noise the variance of two
+    samples' difference is the same however long and far apart they are (Barnes et al., 1971, IEEE Trans. Instrum. Meas.
+    IM-20, 105). Beside NumPy's, which follows the cells less, they are taken to differ as two single groups do.
     """
 
     moved: float
     """The logarithm of how many times longer the anchor took on the new side."""
-    unfollowed: float = UNFOLLOWED
+    unfollowed: float
     """By how much the cell's sensitivity to what moved the anchor differs from the anchor's."""
     slope: StandardError | None = None
     """That of the sensitivity, where process groups show it."""
     occasions: StandardError | None = None
-    """What two occasions differ by beside the anchor: as two groups do; None where groups don't vary."""
+    """What two occasions differ by beside the anchor; None where groups don't vary."""
 
     @classmethod
     def between(cls, base: Sequence[TimedBesideAnchor], new: Sequence[TimedBesideAnchor]) -> AnchoredDrift:
@@ -167,19 +184,21 @@ class AnchoredDrift:
             base: the base's process groups.
             new: those of the new side.
         """
-        anchors = [np.log([group.anchor_seconds for group in side]) for side in (base, new)]
-        ratios = [_logs(side) for side in (base, new)]
+        sides = [sorted(side, key=lambda group: group.started_at) for side in (base, new)]
+        anchors = [np.log([group.anchor_seconds for group in side]) for side in sides]
+        ratios = [_logs(side) for side in sides]
         moved = float(np.median(anchors[1]) - np.median(anchors[0]))
-        occasions = single_difference(*ratios)
-        x, y = (np.concatenate([side - side.mean() for side in sides]) for sides in (anchors, ratios))
+        is_trained = all(group.anchor_is_trained for side in sides for group in side)
+        occasions = _between_parts(ratios) if is_trained else single_difference(*ratios)
+        x, y = (np.concatenate([logs - logs.mean() for logs in both]) for both in (anchors, ratios))
         squares, freedom = float(x @ x), len(x) - 3
         if freedom < 1 or math.sqrt(squares / len(x)) < _STEADY:
-            return cls(moved=moved, occasions=occasions)
+            return cls(moved=moved, unfollowed=UNFOLLOWED[is_trained], occasions=occasions)
         slope = float(x @ y) / squares
         error = math.sqrt(float(((y - slope * x) ** 2).sum()) / freedom / squares)
         return cls(
             moved=moved,
-            unfollowed=max(UNFOLLOWED, abs(slope)),
+            unfollowed=max(UNFOLLOWED[is_trained], abs(slope)),
             slope=StandardError(error, freedom),
             occasions=occasions,
         )
@@ -189,7 +208,7 @@ class AnchoredDrift:
         """What it is, for a finding's basis."""
         unseen = 100 * math.expm1(self.occasions.error) if self.occasions else 0.0
         return (
-            f"{unseen:.2g} % of drift that the anchor doesn't follow, as from group to group, and up to "
+            f"{unseen:.2g} % of drift that the anchor doesn't follow, and up to "
             f"{100 * math.expm1(self.left):.2g} % for its own change by {100 * math.expm1(self.moved):+.2g} %"
         ).replace("-", "−")
 
@@ -336,6 +355,29 @@ def _campaigns(runs: Iterable[TimedRun]) -> list[list[TimedRun]]:
 
 def _middle(runs: Sequence[TimedRun]) -> float:
     return float(np.mean([run.started_at for run in runs]))
+
+
+def _between_parts(sides: Sequence[Floats]) -> StandardError | None:
+    """What two occasions differ by, where they differ as parts of either side do; None where nothing varies, and of
+    sides with less than three values.
+
+    The variance between parts is that of their means, less what the noise of single values gives to these: the
+    estimator of a one-way layout with random effects (Searle, Casella and McCulloch, 1992, Variance Components, 3.6).
+
+    Args:
+        sides: the logarithms of either side, in the order of time.
+    """
+    if min(map(len, sides)) < 3 or all(np.ptp(values) == 0 for values in sides):
+        return None
+    variance, freedom = 0.0, 0
+    for values in sides:
+        parts = np.array_split(values, max(2, min(_PARTS, len(values) // 2)))
+        means = np.array([part.mean() for part in parts])
+        squares = sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
+        of_noise = squares / (len(values) - len(parts)) * float(np.mean([1 / len(part) for part in parts]))
+        variance += float(means.var(ddof=1)) - of_noise
+        freedom += len(parts) - 1
+    return StandardError(math.sqrt(variance), freedom) if variance > OCCASIONS.error**2 else OCCASIONS
 
 
 def _logs(runs: Iterable[TimedRun]) -> Floats:

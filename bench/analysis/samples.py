@@ -47,6 +47,8 @@ class Reading:
     """The number of runs behind it; 0 for a process group's."""
     anchor_seconds: float = math.nan
     """A step of the anchor, where it is the value of a process group; else NaN."""
+    anchor_is_trained: bool = False
+    """Whether Keras trained that anchor, as it trained the cells."""
 
 
 def readings(
@@ -89,7 +91,15 @@ def readings(
 
 def _anchored(campaign_id: str, figures: InterleavedFigures) -> Iterator[Reading]:
     for group in figures.groups:
-        yield Reading(0, math.exp(group.log_ratio), group.started_at, campaign_id, 0, group.anchor_seconds)
+        yield Reading(
+            seed=0,
+            value=math.exp(group.log_ratio),
+            started_at=group.started_at,
+            campaign_id=campaign_id,
+            runs=0,
+            anchor_seconds=group.anchor_seconds,
+            anchor_is_trained=group.anchor_is_trained,
+        )
 
 
 def centre(metric: Metric, values: Sequence[float]) -> float:

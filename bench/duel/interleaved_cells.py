@@ -36,10 +36,10 @@ from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settle
 from bench.duel.rounds import ANCHOR, MOST_SIDES, Round, anchor_words, group_log_ratio, rounds_of, rows_of
 from bench.duel.sequential import MARGINS, Contrast, GroupRatios, InterimAnalysis, Question, SequentialJudge
 from bench.duel.sides import (
-    TRAINED_ANCHOR_VERSION,
     WORKER,
     PreparedSide,
     pinned_allocator,
+    trained_anchor_facts,
     trained_anchor_side,
     with_variables,
 )
@@ -148,7 +148,7 @@ def interleave(plan: Plan, settings: InterleavedSettings, reporter: InterleavedR
                 number: [each.elapsed_seconds, each.balanced, each.last] for number, each in result.judged.items()
             },
             "stopped": result.stop,
-            "anchor": _anchor_facts(settings.software[SoftwareKey.of(cases[0])]),
+            "anchor": trained_anchor_facts(settings.software[SoftwareKey.of(cases[0])]),
             "attested_kernels": [result.metadata[side].attested_kernel for side in range(len(cases))],
         }
         _keep(settings.results, about, result)
@@ -200,12 +200,6 @@ def _measured(
         return question, result
 
 
-def _anchor_facts(software: Software) -> dict[str, Any]:
-    """What decides on whether times over the anchor's compare with those of another store."""
-    trained_by = f"Keras {software.keras}, {software.backend} {software.backend_version}"
-    return {"anchor": TRAINED_ANCHOR_VERSION, "trained_by": trained_by}
-
-
 def _keep(results: Path, about: Mapping[str, Any], result: DuelResult) -> None:
     table = pa.Table.from_pylist(rows_of(result.rounds)).replace_schema_metadata({_KEY: json.dumps(about)})
     name = f"{about['campaign_id']}-{digest(json.dumps(about))}.parquet"
@@ -247,7 +241,7 @@ def _figures(about: Mapping[str, Any], rounds: Sequence[Round]) -> dict[Interlea
     analyses = _judged_again(about, groups)
     figures = {}
     for side, case in enumerate(cases):
-        anchored = tuple(_anchored(groups.values(), side, datetime.fromisoformat(about["started_at"]).timestamp()))
+        anchored = tuple(_anchored(groups.values(), side, about))
         step = median_runs(statistics.median(times) for of in groups.values() if (times := _steps(of, side)))
         figures[case, str(about["campaign_id"])] = InterleavedFigures(
             step_seconds=step,
@@ -268,13 +262,17 @@ def _log_ratios(groups: Iterable[Sequence[Round]], base: int, side: int) -> Iter
     return (ratio for rounds in groups if (ratio := group_log_ratio(rounds, base, side)) is not None)
 
 
-def _anchored(groups: Iterable[Sequence[Round]], side: int, started_at: float) -> Iterator[AnchoredGroup]:
+def _anchored(groups: Iterable[Sequence[Round]], side: int, about: Mapping[str, Any]) -> Iterator[AnchoredGroup]:
+    started_at = datetime.fromisoformat(about["started_at"]).timestamp()
     for rounds in groups:
         ratio, anchor = group_log_ratio(rounds, ANCHOR, side), _steps(rounds, ANCHOR)
         if ratio is not None and anchor:
             began = min(each.sides[side].start_seconds for each in rounds if side in each.sides)
             yield AnchoredGroup(
-                log_ratio=ratio, anchor_seconds=statistics.median(anchor), started_at=started_at + began
+                log_ratio=ratio,
+                anchor_seconds=statistics.median(anchor),
+                anchor_is_trained="trained_by" in about["anchor"],
+                started_at=started_at + began,
             )
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import bench
 from bench.catalog import backends, variables
@@ -20,6 +21,7 @@ from bench.core.case import Case, digest
 from bench.core.errors import UsageError
 from bench.host.environments import build_environment, installed_lock, run_uv
 from bench.host.procfs import SYS, read_text
+from bench.host.software import Software
 from bench.run.server import HARNESS_ENVIRONMENT, WorkerEnvironment
 
 WORKER = "bench.worker.side"
@@ -128,6 +130,16 @@ def trained_anchor_side(side: PreparedSide) -> PreparedSide:
         env=beside.env,
     )
     return replace(side, title="anchor", case=case)
+
+
+def trained_anchor_facts(software: Software) -> dict[str, Any]:
+    """What decides whether times over a trained anchor's compare with those of another store.
+
+    Args:
+        software: that trains it.
+    """
+    trained_by = f"Keras {software.keras}, {software.backend} {software.backend_version}"
+    return {"anchor": TRAINED_ANCHOR_VERSION, "trained_by": trained_by}
 
 
 def with_variables(environment: WorkerEnvironment, case: Case) -> WorkerEnvironment:
