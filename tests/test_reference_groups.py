@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.analysis.occasions import OCCASIONS
+from bench.analysis.stats import welch
 from scripts import judge_groups
 from scripts.group_tables import SAME_SESSION, tables
 from scripts.judge_groups import HOUR, sides_before
@@ -19,8 +21,8 @@ from scripts.simulate_sides import FIRST
 
 ROOT = Path(__file__).parents[1]
 DUELS = ROOT / "results" / "reference" / "duels"
-MINUTES = {"groups": 85, "groups_xeon": 39}
-"""By recording, a machine each: what its groups took at least."""
+MINUTES = {"groups": 85, "groups_xeon": 39, "groups_trained": 50}
+"""By recording, each of one machine: what its groups took at least."""
 WITH_SLOW_LSTM = pytest.mark.parametrize("recording", ["groups"], indirect=True, scope="module")
 
 
@@ -59,6 +61,45 @@ def test_the_sessions_are_hours_apart(recording: str, content: dict[str, Any], s
         for kind in again.keys() & {"cells", "to_reference", "over_numpy"}:
             for cell, moved in again[kind].items():
                 assert judged[kind][cell] == pytest.approx(moved)
+
+
+def test_two_occasions_are_taken_to_differ_as_recorded_sessions_did_with_gru_for_the_anchor() -> None:
+    """The mean square of how far ratios to it moved from a session to the next, less that of their noise."""
+    squares = []
+    for recording in ("groups", "groups_xeon"):
+        for base, new in pairwise(read_sessions(DUELS / recording)):
+            for cell in base.cells:
+                before, after = (
+                    session.equal(cell) if cell == "gru" else session.between("gru", cell).mean(axis=1)
+                    for session in (base, new)
+                )
+                noise = welch(after, before)
+                assert noise is not None
+                squares.append((after.mean() - before.mean()) ** 2 - noise.error**2)
+    moved = math.sqrt(np.mean(squares))
+    assert len(squares) == OCCASIONS.freedom
+    assert f"{100 * moved:.2f} %" in (ROOT / "docs" / "between-days.md").read_text()
+    assert 0.9 * OCCASIONS.error < moved <= OCCASIONS.error
+
+
+def test_the_docs_have_how_seldom_intervals_hold_where_neighbours_are_kept_whole() -> None:
+    missed = [
+        row["missed"]["share"]
+        for recording in MINUTES
+        for row in json.loads((DUELS / f"{recording}.json").read_text())["coverage"]
+        if "neighbours" in row["put_in"]
+    ]
+    low, high, mean = (100 * share for share in (min(missed), max(missed), sum(missed) / len(missed)))
+    words = f"{low:.1f} to {high:.1f} % of a cell's duels miss, {mean:.1f} % in the mean"
+    assert words in " ".join((ROOT / "docs" / "how-sure.md").read_text().split())
+
+
+@pytest.mark.parametrize("recording", ["groups_trained"], indirect=True, scope="module")
+def test_the_cells_followed_the_trained_anchor(content: dict[str, Any]) -> None:
+    (between,) = content["between"]
+    assert math.expm1(between["anchor_moved"]) == pytest.approx(0.08, abs=0.005)
+    assert max(abs(cell["moved"]) for cell in between["cells"].values()) < 0.003
+    assert all(abs(cell["moved"]) < cell["half"] for cell in between["cells"].values())
 
 
 @WITH_SLOW_LSTM

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import fdtri, stdtrit
 
 from bench.analysis.stats import Floats, StandardError, single_difference, welch
 
@@ -39,14 +39,16 @@ UNFOLLOWED = {True: 0.1, False: 0.3}
 by whether the anchor is trained as the cells are. Two stores' own process groups may show that it is more
 (`AnchoredDrift.between`)."""
 
-OCCASIONS = StandardError(0.004, 9)
+OCCASIONS = StandardError(0.003, 9)
 """The least that two occasions are taken to differ by beside a trained anchor: what recorded sessions of two machines
-did, an hour or more apart, a cell standing for the anchor (docs/between-days.md). Two stores may show that it is
-more."""
+did, an hour or more apart, GRU standing for the anchor (docs/between-days.md). Two stores may show that it is more."""
 
 _PARTS = 8
 """The parts of a store whose differences show how far occasions differ: fewer would be longer, and leave the spread
 itself unsure."""
+
+_PARTS_ALPHA = 0.05
+"""How often parts that differ by noise alone are taken to differ by more."""
 
 _STEADY = 1e-4
 """An anchor whose logarithm varies by less within the sides shows no sensitivity."""
@@ -361,23 +363,28 @@ def _between_parts(sides: Sequence[Floats]) -> StandardError | None:
     """What two occasions differ by, where they differ as parts of either side do; None where nothing varies, and of
     sides with less than three values.
 
-    The variance between parts is that of their means, less what the noise of single values gives to these: the
-    estimator of a one-way layout with random effects (Searle, Casella and McCulloch, 1992, Variance Components, 3.6).
+    Parts differ where the F test of a one-way layout finds so; the variance between them is that of their means, less
+    what the noise of single values gives to these (Searle, Casella and McCulloch, 1992, Variance Components, 3.6).
 
     Args:
         sides: the logarithms of either side, in the order of time.
     """
     if min(map(len, sides)) < 3 or all(np.ptp(values) == 0 for values in sides):
         return None
-    variance, freedom = 0.0, 0
-    for values in sides:
-        parts = np.array_split(values, max(2, min(_PARTS, len(values) // 2)))
-        means = np.array([part.mean() for part in parts])
-        squares = sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
-        of_noise = squares / (len(values) - len(parts)) * float(np.mean([1 / len(part) for part in parts]))
-        variance += float(means.var(ddof=1)) - of_noise
-        freedom += len(parts) - 1
-    return StandardError(math.sqrt(variance), freedom) if variance > OCCASIONS.error**2 else OCCASIONS
+    parts = [np.array_split(values, max(2, min(_PARTS, len(values) // 2))) for values in sides]
+    freedom = sum(len(of_side) - 1 for of_side in parts)
+    freedom_within = sum(len(part) - 1 for of_side in parts for part in of_side)
+    within = sum(float(((part - part.mean()) ** 2).sum()) for of_side in parts for part in of_side) / freedom_within
+    means = [np.array([part.mean() for part in of_side]) for of_side in parts]
+    inverse_sizes = [float(np.mean([1 / len(part) for part in of_side])) for of_side in parts]
+    variances = [float(of_side.var(ddof=1)) for of_side in means]
+    between = sum(
+        (len(of_side) - 1) * variance / inverse
+        for of_side, variance, inverse in zip(means, variances, inverse_sizes, strict=True)
+    )
+    excess = sum(variances) - within * sum(inverse_sizes)
+    differ = between / freedom > float(fdtri(freedom, freedom_within, 1 - _PARTS_ALPHA)) * within
+    return StandardError(math.sqrt(excess), freedom) if differ and excess > OCCASIONS.error**2 else OCCASIONS
 
 
 def _logs(runs: Iterable[TimedRun]) -> Floats:

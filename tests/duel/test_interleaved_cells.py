@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import math
 from collections.abc import Mapping
@@ -12,7 +13,6 @@ import pytest
 
 from bench.analysis.interleaved_figures import InterleavedFigures, InterleavedKey, latest
 from bench.core.case import Case
-from bench.core.observation import RunMetadata
 from bench.duel import interleaved_cells
 from bench.duel.interleaved_cells import (
     PRECISION,
@@ -22,7 +22,6 @@ from bench.duel.interleaved_cells import (
     question_of,
 )
 from bench.duel.procedure import DuelResult, GroupReporter, measure_until_settled
-from bench.duel.rounds import ANCHOR
 from bench.duel.sequential import Contrast, Question
 from bench.host.hardware import read_machine
 from bench.host.software import SoftwareKey, read_software
@@ -156,8 +155,21 @@ def test_too_many_cells_of_a_setting_are_said_and_left_out(monkeypatch: pytest.M
     assert not (tmp_path / "interleaved").exists()
 
 
-def test_the_anchor_is_kept_with_its_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _, result = made_up(monkeypatch, tmp_path)
-    assert result.metadata[ANCHOR] == RunMetadata()
+def test_the_anchor_is_kept_with_its_version_and_what_trained_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made_up(monkeypatch, tmp_path)
     (path,) = (tmp_path / "interleaved").iterdir()
     assert set(pq.read_table(path)["side"].to_pylist()) == {"a", "b", "c", "anchor"}
+    keras, tensorflow = (importlib.metadata.version(name) for name in ("keras", "tensorflow"))
+    for figures in load_interleaved([tmp_path]).values():
+        assert figures.anchor == f"version 3, Keras {keras}, tensorflow {tensorflow}"
+        assert all(group.anchor_is_trained for group in figures.groups)
+
+
+def test_the_anchor_of_an_older_store_is_numpys() -> None:
+    store = Path(__file__).parents[2] / "results" / "reference" / "mnist_rows"
+    for figures in load_interleaved([store]).values():
+        assert figures.anchor.startswith("version 1, NumPy ")
+        assert figures.groups
+        assert not any(group.anchor_is_trained for group in figures.groups)
