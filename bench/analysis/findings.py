@@ -148,7 +148,7 @@ class PendingFinding:
         if change is not None and verdict is Verdict.SAME and (change.low > 0 or change.high < 0):
             remarks.append("a measurable difference, inside the tolerance")
         if change is not None and verdict is Verdict.INCONCLUSIVE:
-            remarks.append(self._advice(abs(value), (change.high - change.low) / 2, margins))
+            remarks.append(self._advice(abs(value), (change.high - change.low) / 2, margins, confidence))
         return self._finding(_in_words_of(metric, verdict), simultaneous, basis, *remarks)
 
     def _finding(self, verdict: Verdict, simultaneous: Interval | None, basis: str, *remarks: str) -> Finding:
@@ -172,7 +172,7 @@ class PendingFinding:
             remarks=(*remarks, *self.remarks),
         )
 
-    def _advice(self, distance: float, half: float, margins: Margins) -> str:
+    def _advice(self, distance: float, half: float, margins: Margins, confidence: float) -> str:
         """What would narrow the interval enough, if the estimate is the truth: its width falls as 1/√n."""
         sample, replicate = self.sample, self.metric.replicate
         needed = max(margins.tolerance - distance, distance - margins.floor)
@@ -182,8 +182,10 @@ class PendingFinding:
                 return "the drift that was declared is too large to decide it: interleave the sides (bench duel)"
             half, needed = half - constant, needed - constant
         elif isinstance(sample.drift, AnchoredDrift):
-            occasions = f"{MIN_FREEDOM + 1} occasions of equal code"
-            return f"{occasions}, or interleaving the sides (bench duel), would decide; more process groups would not"
+            others = f"{MIN_FREEDOM + 1} occasions of equal code, or interleaving the sides (bench duel), would decide"
+            if sample.drift.least_half_width(confidence) < needed:
+                return f"{others}, or more process groups (a larger --interleave)"
+            return f"{others}; more process groups would not"
         elif sample.drift is not None:
             return "more occasions of either side, or interleaving the sides (bench duel), would decide"
         if needed**2 * _MOST_MORE < sample.n * half**2:

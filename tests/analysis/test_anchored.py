@@ -236,14 +236,17 @@ def test_beside_a_trained_anchor_two_occasions_differ_as_recorded_ones_or_as_par
 
 def test_more_groups_make_a_verdict_by_a_trained_anchor_surer() -> None:
     """Equal but for 0.8 %: what an hour may do, which is within the tolerance where groups are many enough."""
-    found = {
-        groups: of(
+    few, many = (
+        of(
             compared(figures(spread=0.02, groups=groups), figures(ratio=20.16, spread=0.02, groups=groups, day=1)),
             "step_over_anchor",
-        ).verdict
+        )
         for groups in (12, 100)
-    }
-    assert found == {12: Verdict.INCONCLUSIVE, 100: Verdict.SAME}
+    )
+    assert (few.verdict, many.verdict) == (Verdict.INCONCLUSIVE, Verdict.SAME)
+    assert few.remarks[0].endswith("would decide, or more process groups (a larger --interleave)")
+    drifted = of(compared(figures(), figures(speed=1.4, day=1)), "step_over_anchor")
+    assert drifted.remarks[0].endswith("would decide; more process groups would not")
 
 
 def test_occasions_of_equal_code_show_how_far_the_anchor_can_be_trusted() -> None:

@@ -15,7 +15,7 @@ from bench.core.case import Case
 from bench.core.protocol import Request
 from bench.duel.interleaved import Batching, InterleavedRunner, ProcessGroup
 from bench.duel.rounds import ANCHOR, group_log_ratio, side_key
-from bench.duel.sides import PreparedSide
+from bench.duel.sides import PreparedSide, trained_anchor_side
 from bench.run.server import Isolation, ServedRun, Server, WorkerEnvironment
 from tests.support.harness import FAKE_SIDE
 
@@ -127,6 +127,18 @@ def test_servers_of_as_many_groups_start_together_as_there_are_processors_for(
     assert alive == [2 * at_once * (1 + number // at_once) for number in range(3)]
     assert "".join(started["servers"]) == "abbaabba"[: alive[-1]]
     assert not [child for child in psutil.Process().children() if "bench.worker" in child.cmdline()]
+
+
+@pytest.mark.parametrize(("is_trained", "seconds"), [(True, 0.03), (False, 0.008)])
+def test_a_trained_anchors_batch_takes_as_long_as_a_sides_and_numpys_less(
+    tmp_path: Path, is_trained: bool, seconds: float
+) -> None:
+    """A step of the stand-in takes 10 µs a unit: 1.28 ms of the anchor's 128."""
+    anchor = trained_anchor_side(sides(1)[0])
+    anchor = anchor if is_trained else replace(anchor, computes_on_device=False)
+    with InterleavedRunner(sides(2), anchor=anchor, data=None, folder=tmp_path, round_seconds=0.1) as runner:
+        batching = runner.measure(0, None, (0, 1), rounds=1).batching
+    assert 1.28e-3 * batching.anchor_steps == pytest.approx(seconds, rel=0.1)
 
 
 def test_a_side_that_leaves_needs_none_of_the_servers_that_wait_for_it(

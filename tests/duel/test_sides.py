@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from bench.catalog.backends import BACKENDS
 from bench.core.case import Case
 from bench.core.errors import UsageError
 from bench.duel import sides
-from bench.duel.sides import differing, environment_side, resolve
+from bench.duel.sides import ANCHOR_CASE, PreparedSide, differing, environment_side, resolve, trained_anchor_side
 from bench.duel.specification import SideKind, asked, common_kind, kind_of, prepare_sides, settings_of
 from bench.run.server import WorkerEnvironment
 from tests.support.wheels import a_wheel
@@ -40,6 +41,25 @@ USER_CELL = Case(cell="my_cells:small", task="mnist_5k")
 )
 def test_what_a_name_stands_for(text: str, kind: SideKind) -> None:
     assert kind_of(text) is kind
+
+
+def test_a_trained_anchor_is_the_same_whatever_the_cells_are_but_for_where_and_how_they_run() -> None:
+    where: dict[str, Any] = {
+        "backend": "jax",
+        "device": "gpu:0",
+        "threads": 2,
+        "steady": True,
+        "env": "OMP_WAIT_POLICY=passive",
+    }
+    usual = PreparedSide(title="usual", case=Case(cell="lstm", task="mnist"))
+    other = Case(
+        cell="my:cell", task="my:data", network="my:net", units=7, dtype="float16", deterministic=True, **where
+    )
+    assert trained_anchor_side(usual).case == ANCHOR_CASE
+    beside = PreparedSide(title="other", case=other, environment=WorkerEnvironment(variables={"OMP_WAIT_POLICY": "p"}))
+    anchor = trained_anchor_side(beside)
+    assert anchor.case == replace(ANCHOR_CASE, **where)
+    assert (anchor.environment, anchor.worker) == (beside.environment, beside.worker)  # and so its server
 
 
 def test_folders_and_wheels_stand_for_environments(tmp_path: Path) -> None:
