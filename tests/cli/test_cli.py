@@ -695,7 +695,7 @@ BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [*BENCH, "plan", "quick", "--set", "seeds=0..9999", "--all"],
+        [*BENCH, "plan", "quick", "--set", "seeds=0..999", "--all"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
