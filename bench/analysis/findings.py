@@ -182,10 +182,10 @@ class PendingFinding:
                 return "the drift that was declared is too large to decide it: interleave the sides (bench duel)"
             half, needed = half - constant, needed - constant
         elif isinstance(sample.drift, AnchoredDrift):
-            others = f"{MIN_FREEDOM + 1} occasions of equal code, or interleaving the sides (bench duel), would decide"
+            advice = f"{MIN_FREEDOM + 1} occasions of equal code, or interleaving the sides (bench duel), would decide"
             if sample.drift.least_half_width(confidence) < needed:
-                return f"{others}, or more process groups (a larger --interleave)"
-            return f"{others}; more process groups would not"
+                return f"{advice}, or more process groups (a larger --interleave)"
+            return f"{advice}; more process groups would not"
         elif sample.drift is not None:
             return "more occasions of either side, or interleaving the sides (bench duel), would decide"
         if needed**2 * _MOST_MORE < sample.n * half**2:
