@@ -227,9 +227,7 @@ class AnchoredDrift:
             new: the new side's.
             confidence: the interval's coverage.
         """
-        spread = welch(_logs(new), _logs(base))
-        of_groups = spread.half_width(confidence) if spread else 0.0
-        return math.hypot(of_groups, self.least_half_width(confidence) - self.left) + self.left or None
+        return self._half_width(welch(_logs(new), _logs(base)), confidence) or None
 
     def least_half_width(self, confidence: float) -> float:
         """What is left of it where the means of the groups are known exactly.
@@ -237,7 +235,10 @@ class AnchoredDrift:
         Args:
             confidence: the interval's coverage.
         """
-        parts = ((self.slope, abs(self.moved)), (self.occasions, 1.0))
+        return self._half_width(None, confidence)
+
+    def _half_width(self, of_groups: StandardError | None, confidence: float) -> float:
+        parts = ((of_groups, 1.0), (self.slope, abs(self.moved)), (self.occasions, 1.0))
         return math.hypot(*(by * error.half_width(confidence) for error, by in parts if error)) + self.left
 
 

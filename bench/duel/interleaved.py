@@ -330,8 +330,7 @@ class InterleavedRunner:
     @contextlib.contextmanager
     def _process(self, number: int, group: int) -> Iterator[SideProcess]:
         log = self._folder / f"{side_key(number)}{group}.log"
-        side = self._sides[number]
-        request = Request(case=side.case, data=self._data, log=log.absolute(), phase=self._phase)
+        request = Request(case=self._sides[number].case, data=self._data, log=log.absolute(), phase=self._phase)
         process = SideProcess(self._title(number), self._servers[number], request, self._on_tick, self._clock)
         try:
             yield process
