@@ -34,7 +34,7 @@ commit_gate.run_commit_gate = lambda settings, reporter: gate(
 from bench.cli import main
 main()
 """
-LESS = ("units=8", "train_samples=320", "epochs=1", "seeds=0..2")
+LESS = ("units=8", "train_samples=320", "batch_size=40", "epochs=1", "seeds=0..2")
 WIDER = """import keras
 
 

@@ -127,7 +127,8 @@ def test_a_users_network_is_run_with_the_kernel_asked_for_and_a_wrong_one_ends_i
     def run(*networks: str) -> subprocess.CompletedProcess[str]:
         axes = {
             "networks": ",".join(f"{MODELS}:{name}" for name in networks),
-            **{"cells": "lstm", "kernels": "unrolled", "units": "3", "epochs": "1", "train_samples": "64"},
+            **{"cells": "lstm", "kernels": "unrolled", "units": "3"},
+            **{"epochs": "1", "train_samples": "80", "batch_size": "40"},
         }
         overrides = [word for axis, value in {**axes, "seeds": "0"}.items() for word in ("--set", f"{axis}={value}")]
         return subprocess.run(

@@ -19,8 +19,10 @@ pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
 
-# the full network with its dropout, shuffled, two epochs, and partial batches: 180 = 5 · 32 + 20, 1000 = 31 · 32 + 8
-CASE = {"task": "mnist_5k", "units": 32, "batch_size": 32, "epochs": 2, "seed": 7, "train_samples": 180}
+# the full network with its dropout, shuffled, two epochs
+CASE = {"task": "mnist_5k", "units": 32, "batch_size": 40, "epochs": 2, "seed": 7, "train_samples": 200}
+# 180 = 5 · 32 + 20, and of the tests 1000 = 31 · 32 + 8: in one case, since partial batches are programs of their own
+PARTIAL = {"batch_size": 32, "train_samples": 180}
 # every cell, and every kernel that each backend has on a processor, once
 CASES = {
     "tensorflow": ["simple_rnn auto", "simple_rnn xla", "lstm generic", "lstm unrolled", "gru auto"],
@@ -33,7 +35,7 @@ Results = dict[str, dict[str, Any]]
 
 def case_of(name: str, **changes: Any) -> dict[str, Any]:
     cell, kernel = name.split()
-    return {**CASE, "cell": cell, "kernel": kernel, **changes}
+    return {**CASE, "cell": cell, "kernel": kernel, **(PARTIAL if name == "simple_rnn auto" else {}), **changes}
 
 
 @functools.cache
@@ -41,7 +43,6 @@ def both(backend: str) -> tuple[Results, Results]:
     """What the plain script and the worker give for each case, side by side, each case in fresh processes."""
     cases = {name: case_of(name, backend=backend) for name in CASES[backend]}
     if backend == "tensorflow":
-        cases["full batches"] = case_of("simple_rnn auto", train_samples=192, batch_size=64)
         cases["another seed"] = case_of("simple_rnn auto", seed=8)
     data = obtain(TASKS["mnist_5k"], data_dir=None, report=print)
     environment = {
@@ -86,12 +87,6 @@ def test_the_comparison_would_notice_another_seed() -> None:
     plain, bench = both("tensorflow")
     assert bench["another seed"]["train"] != plain["simple_rnn auto"]["train"]
     assert bench["another seed"]["weights"] != plain["simple_rnn auto"]["weights"]
-
-
-def test_full_batches_only_also_agree() -> None:
-    """Without a partial batch the iterator has another shape, and so `fit` another program."""
-    plain, bench = both("tensorflow")
-    assert {key: bench["full batches"][key] for key in plain["full batches"]} == plain["full batches"]
 
 
 def test_fit_returns_without_waiting_for_the_end_of_an_iterator() -> None:
