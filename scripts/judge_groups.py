@@ -49,7 +49,9 @@ from scripts.simulate_duels import fraction
 from scripts.simulate_sides import Design, measure, rows_in_turn, summary
 
 MEASUREMENTS, DUELS = 2_000, 20_000
-BUDGETS = (10.0, 20.0)
+DUEL_PRECISION = 0.01
+"""What a duel of different cells is to find out."""
+BUDGETS = (10.0, 20.0, 30.0)
 """Minutes that a store's interleaved measurement may take."""
 SLOWDOWN = 0.05
 HOUR = 3600.0
@@ -186,7 +188,7 @@ def design_of(name: str, session: Session) -> Design:
         name=name,
         sides=len(cells),
         slower=tuple(math.expm1(session.whole[cells[0], cell]) for cell in cells[1:]),
-        precision=PRECISION,
+        precision=DUEL_PRECISION,
         all_pairs=all_pairs,
         budget_minutes=budget,
     )

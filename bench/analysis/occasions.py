@@ -25,6 +25,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import fdtri, stdtrit
 
+from bench.analysis.random_effects import random_effects
 from bench.analysis.stats import Floats, StandardError, single_difference, welch
 
 MIN_FREEDOM = 4
@@ -39,9 +40,9 @@ UNFOLLOWED = {True: 0.1, False: 0.3}
 by whether the anchor is trained as the cells are. Two stores' own process groups may show that it is more
 (`AnchoredDrift.between`)."""
 
-OCCASIONS = StandardError(0.003, 9)
+OCCASIONS = StandardError(0.002, 8)
 """The least that two occasions are taken to differ by beside a trained anchor: what recorded sessions of two machines
-did, an hour or more apart, GRU standing for the anchor (docs/between-days.md). Two stores may show that it is more."""
+did, an hour or more apart (docs/between-days.md). Two stores may show that it is more."""
 
 _PARTS = 8
 """The parts of a store whose differences show how far occasions differ: fewer would be longer, and leave the spread
@@ -333,8 +334,7 @@ def _within(logs: Sequence[Floats]) -> float:
     freedom = sum(len(of_occasion) - 1 for of_occasion in logs)
     if not freedom:
         return 0.0
-    of_a_run = sum(float(((of_occasion - of_occasion.mean()) ** 2).sum()) for of_occasion in logs) / freedom
-    return of_a_run * float(np.mean([1 / len(of_occasion) for of_occasion in logs]))
+    return sum(map(_squares, logs)) / freedom * float(np.mean([1 / len(of_occasion) for of_occasion in logs]))
 
 
 def _fraction_squared(runs: Sequence[TimedRun], least_apart: float) -> float:
@@ -370,28 +370,30 @@ def _between_parts(sides: Sequence[Floats]) -> StandardError | None:
     """What two occasions differ by, where they differ as parts of either side do; None where nothing varies, and of
     sides with less than three values.
 
-    Parts differ where the F test of a one-way layout finds so; the variance between them is that of their means, less
-    what the noise of single values gives to these (Searle, Casella and McCulloch, 1992, Variance Components, 3.6).
-
     Args:
         sides: the logarithms of either side, in the order of time.
     """
     if min(map(len, sides)) < 3 or all(np.ptp(values) == 0 for values in sides):
         return None
     parts = [np.array_split(values, max(2, min(_PARTS, len(values) // 2))) for values in sides]
-    freedom = sum(len(of_side) - 1 for of_side in parts)
-    freedom_within = sum(len(part) - 1 for of_side in parts for part in of_side)
-    within = sum(float(((part - part.mean()) ** 2).sum()) for of_side in parts for part in of_side) / freedom_within
-    means = [np.array([part.mean() for part in of_side]) for of_side in parts]
-    inverse_sizes = [float(np.mean([1 / len(part) for part in of_side])) for of_side in parts]
-    variances = [float(of_side.var(ddof=1)) for of_side in means]
-    between = sum(
-        (len(of_side) - 1) * variance / inverse
-        for of_side, variance, inverse in zip(means, variances, inverse_sizes, strict=True)
-    )
-    excess = sum(variances) - within * sum(inverse_sizes)
-    differ = between / freedom > float(fdtri(freedom, freedom_within, 1 - _PARTS_ALPHA)) * within
-    return StandardError(math.sqrt(excess), freedom) if differ and excess > OCCASIONS.error**2 else OCCASIONS
+    spread = math.hypot(*(effects.spread for of_side in parts if (effects := random_effects(of_side))))
+    if spread < OCCASIONS.error or not _parts_differ(parts):
+        return OCCASIONS
+    return StandardError(spread, sum(len(of_side) - 1 for of_side in parts))
+
+
+def _parts_differ(sides: Sequence[Sequence[Floats]]) -> bool:
+    """Whether an F test finds that the means of either side's parts differ by more than their values explain."""
+    freedom = sum(len(parts) - 1 for parts in sides)
+    freedom_within = sum(len(part) - 1 for parts in sides for part in parts)
+    within = sum(_squares(part) for parts in sides for part in parts)
+    between = sum(_squares(np.concatenate(parts)) for parts in sides) - within
+    return between / freedom > float(fdtri(freedom, freedom_within, 1 - _PARTS_ALPHA)) * within / freedom_within
+
+
+def _squares(values: Floats) -> float:
+    """The sum of squares about the mean."""
+    return float(((values - values.mean()) ** 2).sum())
 
 
 def _logs(runs: Iterable[TimedRun]) -> Floats:

@@ -53,8 +53,9 @@ from bench.store.files import publish
 INTERLEAVED_VERSION = 1
 """The version of the files in a store's folder `interleaved/`."""
 
-PRECISION = 0.01
-"""The measurement ends before its time is over when every ratio is known so well."""
+PRECISION = 0.003
+"""The measurement ends before its time is over when every ratio is known so well. Two stores of equal code differ by as
+much (`bench.analysis.occasions.OCCASIONS`), so that knowing it better would decide little more between them."""
 
 _QUICK_SECONDS = 120.0
 """In less time than this, one server does all sides and is kept from group to group, and the rounds are few: what

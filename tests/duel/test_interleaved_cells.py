@@ -50,7 +50,7 @@ def made_up(
         cases: list[Case], settings: InterleavedSettings, budget_seconds: float, reporter: GroupReporter
     ) -> tuple[Question, DuelResult]:
         question = question_of(len(cases), budget_seconds)
-        runner = MadeUp(*(2.1 + 0.2 * side for side in range(1, len(cases))), noise=0.006)
+        runner = MadeUp(*(2.1 + 0.2 * side for side in range(1, len(cases))), noise=0.002)
         result = measure_until_settled(runner, reporter, question, clock=runner.clock)
         ended.append(result)
         return question, result
