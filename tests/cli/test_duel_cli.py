@@ -21,7 +21,7 @@ from bench.report.duel import notes
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
 from tests.support.git import git
-from tests.support.harness import ROOT, BenchProcess, fake_bench
+from tests.support.harness import KEEP_SERVERS, ROOT, BenchProcess, fake_bench
 
 Duel = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -88,8 +88,9 @@ def test_equal_sides_are_green_and_the_progress_narrows(duel: Duel) -> None:
     assert lines[-1].endswith("  interim analysis")
 
 
-def test_the_guides_commands_work(duel: Duel, tmp_path: Path) -> None:
+def test_the_guides_commands_work(duel: Duel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but the one whose environments are some gigabytes (those of tests/test_sides.py are smaller)."""
+    monkeypatch.setenv(KEEP_SERVERS, "1")
     project = tmp_path / "project"
     project.mkdir()
     git(project, "init", "-q", "-b", "main")
