@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 EXPONENT = 1.5
@@ -78,6 +77,8 @@ class _Path:
 
 @functools.lru_cache(maxsize=4096)
 def _path(stages: tuple[Stage, ...]) -> _Path:
+    from scipy.optimize import brentq  # a tenth of a second, which a table without a duel does without
+
     *earlier, now = stages
     if not earlier:
         boundary = -float(ndtri(now.spent / 2))
