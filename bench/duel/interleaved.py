@@ -16,6 +16,7 @@ from typing import Self
 
 from bench.core.observation import RunMetadata
 from bench.core.protocol import Request, TimedBatch, TimedPhase
+from bench.duel.cores import move, shared_cores
 from bench.duel.device_share import sharing_devices
 from bench.duel.device_use import DeviceUse, DeviceWatch
 from bench.duel.orders import williams_square
@@ -163,7 +164,8 @@ class InterleavedRunner:
         with_anchor = dict(enumerate(sides)) | ({} if anchor is None else {ANCHOR: anchor})
         self._sides = dict(zip(with_anchor, sharing_devices([*with_anchor.values()]), strict=True))
         self._anchor_batch_seconds = BATCH_SECONDS if anchor and anchor.computes_on_device else ANCHOR_SECONDS
-        self._data, self._folder, self._phase, self._cpus = data, folder, phase, cpus
+        self._cores = shared_cores([*self._sides.values()], cpus)
+        self._data, self._folder, self._phase, self._cpus = data, folder, phase, self._cores or cpus
         self._fresh_servers, self._round_seconds = fresh_servers, round_seconds
         self._check_code, self._on_tick, self._clock = check_code, on_tick, clock
         self._servers: dict[int, Server] = {}
@@ -239,8 +241,9 @@ class InterleavedRunner:
             self._watch.all_wait({side: process.pid for side, process in processes.items()})
             measured = []
             for each in range(rounds):
+                core = move([process.pid for process in processes.values()], self._cores, each)
                 of_sides = self._round(processes, batching, orders, number + each, begun)
-                measured.append(Round(group=number, number=each, sides=of_sides))
+                measured.append(Round(group=number, number=each, core=core, sides=of_sides))
                 self._watch.round_ended()
             metadata = {side: processes[side].end() for side in order}
         for server in self._servers.values():

@@ -51,6 +51,7 @@ def to_data(specification: DuelSpecification, result: DuelResult) -> dict[str, A
         "looks": list(result.analysed_at),
         "slices_a_side": max(of_groups, default=0),
         "fewest_rounds": min(of_groups, default=0),
+        "cores": sorted({each.core for each in result.rounds if each.core is not None}),
         "dropped_slices": sum(side.contaminated for each in result.rounds for side in each.sides.values()),
         "steps_a_slice": batching.steps * batching.batches,
         "strokes_a_slice": batching.batches,

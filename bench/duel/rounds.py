@@ -68,6 +68,8 @@ class Round:
     """The process group, from 0."""
     number: int
     """From 0 in each process group."""
+    core: int | None = None
+    """The logical processor that all sides ran on; None where each ran on any."""
     sides: Mapping[int, SideRound]
     """By the side's number from 0, or `ANCHOR`; one that has left the measurement is not in it."""
 
@@ -163,6 +165,7 @@ def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
             "idle_cpu_seconds": side.idle_cpu_seconds,
             "start_seconds": side.start_seconds,
             "strokes": side.batches,
+            **({} if each.core is None else {"core": each.core}),
             **({"calls": side.call_seconds} if has_calls else {}),
         }
         for each in rounds
@@ -173,7 +176,10 @@ def rows_of(rounds: Iterable[Round]) -> list[dict[str, Any]]:
 def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
     """The rounds that `rows_of` wrote down, in the order of their pairs and numbers."""
     sides: dict[tuple[int, int], dict[int, SideRound]] = {}
+    cores: dict[tuple[int, int], int | None] = {}
     for row in rows:
+        core = row.get("core")  # none of a measurement before December 2026; NaN beside others in a recording
+        cores[int(row["pair"]), int(row["turn"])] = None if core is None or math.isnan(core) else int(core)
         sides.setdefault((int(row["pair"]), int(row["turn"])), {})[side_of(row["side"])] = SideRound(
             steps=int(row["steps"]),
             batches=tuple(map(float, row["strokes"])),
@@ -182,4 +188,7 @@ def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
             start_seconds=row["start_seconds"],
             call_seconds=tuple(map(float, row.get("calls", ()))),
         )
-    return tuple(Round(group=group, number=number, sides=sides[group, number]) for group, number in sorted(sides))
+    return tuple(
+        Round(group=group, number=number, core=cores[group, number], sides=sides[group, number])
+        for group, number in sorted(sides)
+    )

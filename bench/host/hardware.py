@@ -144,6 +144,21 @@ def usable_cores() -> frozenset[int]:
     return frozenset(range(os.cpu_count() or 1))
 
 
+def numa_nodes(sys: Path = SYS) -> tuple[frozenset[int], ...]:
+    """The logical processors of each node of the memory; none where the kernel does not state them.
+
+    Args:
+        sys: the folder that stands for /sys.
+    """
+    listed = [read_text(file) for file in sorted((sys / "devices/system/node").glob("node[0-9]*/cpulist"))]
+    ranges = [re.findall(r"(\d+)(?:-(\d+))?", text or "") for text in listed]
+    return tuple(
+        frozenset(core for first, last in node for core in range(int(first), int(last or first) + 1))
+        for node in ranges
+        if node  # a node may have memory alone
+    )
+
+
 def _cpu_model(proc: Path) -> str | None:
     facts: dict[str, str] = {}
     # /proc/cpuinfo of a large machine takes a while to make: only the first processor's lines are asked for.

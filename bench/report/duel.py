@@ -165,6 +165,11 @@ def notes(record: Mapping[str, Any]) -> list[str]:
         f"{steps} each, {'A B B A' if is_pair else 'in balanced orders'}. {analyses}; all intervals together hold the "
         f"{'ratio' if len(_contrasts(record)) == 1 else 'ratios'} with 95 %."
     )
+    if cores := record.get("cores"):  # records until November 2026 have none
+        next_round = ", and on another in the next" if len(cores) > 1 else ""
+        texts.append(
+            f"In a round all sides ran on one processor{next_round}: what disturbs it is in the times of all alike."
+        )
     if record["dropped_slices"]:
         texts.append(
             f"{record['dropped_slices']} rounds of a side were contaminated: another side used the processors. "

@@ -7,6 +7,7 @@ waits between two of its steps: exactly what these run, on any backend.
 
 The time is that of the steps alone. Before an epoch's first step TensorFlow makes its iterator anew, and that takes
 12 ms, 100 ms or 560 ms, as it happens (two cores, 5 steps of an LSTM of 38 ms each): more than a whole timed batch.
+So its pipeline is left untuned, or a process group might wait at an epoch's end for as long as the epoch has taken.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from bench.worker.backends import BackendAdapter
 from bench.worker.data import task_of, with_padding
 from bench.worker.evidence.attestation import attest, contradictions, watch
 from bench.worker.evidence.code import imported_modules
+from bench.worker.iterators import leave_untuned
 from bench.worker.model import build
 from bench.worker.session import preload as preload
 from bench.worker.session import start_session
@@ -52,6 +54,8 @@ def measure(request: Request, emit: Emit) -> None:
     case, task = request.case, task_of(request)
     dtype = dtypes.find(case.dtype)
     backend = start_session(case)
+    if case.backend == "tensorflow":
+        leave_untuned()
     arrays = tasks.load(request.data, task)
     keras.utils.set_random_seed(case.seed)
     before = frozenset(sys.modules)

@@ -13,9 +13,11 @@ import pytest
 
 from bench.core.case import Case
 from bench.core.protocol import Request
+from bench.duel.cores import move
 from bench.duel.interleaved import Batching, InterleavedRunner, ProcessGroup
 from bench.duel.rounds import ANCHOR, group_log_ratio, side_key
 from bench.duel.sides import PreparedSide, trained_anchor_side
+from bench.host.hardware import usable_cores
 from bench.run.server import Isolation, ServedRun, Server, WorkerEnvironment
 from tests.support.harness import FAKE_SIDE
 
@@ -109,6 +111,32 @@ def test_sides_with_equal_worker_environments_share_a_server_that_is_fresh_for_e
         groups = [runner.measure(number, Batching(5, 1, 3), (0, 1, 2), rounds=2) for number in range(2)]
     assert started == {"servers": list(servers), "processes": list("sssxsssx")}
     assert all(set(group.metadata) == {0, 1, 2, ANCHOR} for group in groups)
+
+
+def test_sides_of_a_thread_each_run_a_round_on_one_processor_and_the_next_on_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[set[int]] = []
+
+    def moved(pids: list[int], cores: tuple[int, ...], number: int) -> int | None:
+        core = move(pids, cores, number)
+        allowed.extend(os.sched_getaffinity(pid) for pid in pids)
+        return core
+
+    monkeypatch.setattr("bench.duel.interleaved.move", moved)
+    single = [replace(side, case=replace(side.case, threads=1)) for side in [*sides(2), ANCHOR_SIDE]]
+    cores = sorted(usable_cores())
+    with InterleavedRunner(single[:2], anchor=single[2], data=None, folder=tmp_path) as runner:
+        group = runner.measure(0, Batching(5, 2, 3), (0, 1), rounds=3)
+    expected = [cores[number % len(cores)] for number in range(3)]
+    assert [each.core for each in group.rounds] == expected
+    assert allowed == [{core} for core in expected for _ in single]
+
+
+def test_sides_of_several_threads_run_where_the_scheduler_puts_them(tmp_path: Path) -> None:
+    with InterleavedRunner(sides(2), data=None, folder=tmp_path) as runner:
+        group = runner.measure(0, Batching(5, 2), (0, 1), rounds=2)
+    assert [each.core for each in group.rounds] == [None, None]
 
 
 @pytest.mark.parametrize("cores", [1, 3, 4, 5, 8])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.duel.rounds import (
@@ -133,3 +134,12 @@ def test_a_quantile_of_calls_is_compared_over_all_clean_rounds_of_a_group() -> N
     rows = rows_of(measured)
     assert rounds_of(rows) == tuple(measured)
     assert "calls" not in rows_of(rounds((1.0, 2.0)))[0]
+
+
+def test_the_processor_of_a_round_is_kept_where_its_sides_shared_one() -> None:
+    shared = [replace(each, core=each.number % 2) for each in rounds((1.0, 2.0), (1.0, 2.0))]
+    assert rounds_of(rows_of(shared)) == tuple(shared)
+    assert "core" not in rows_of(rounds((1.0, 2.0)))[0]
+    # a recording that goes on with what it began without: NaN where there was none
+    mixed = pd.DataFrame(rows_of([*rounds((1.0, 2.0)), replace(shared[1], group=1)]))
+    assert [each.core for each in rounds_of(mixed.to_dict("records"))] == [None, 1]

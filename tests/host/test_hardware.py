@@ -18,7 +18,7 @@ from bench.catalog import devices
 from bench.core.errors import UsageError
 from bench.host import hardware
 from bench.host.fingerprint import differences
-from bench.host.hardware import Machine, device_problem, memory_class, read_machine
+from bench.host.hardware import Machine, device_problem, memory_class, numa_nodes, read_machine
 from bench.host.procfs import GIB
 from bench.host.software import Software, installed_backends, read_software
 from bench.host.state import Host, read_host
@@ -75,6 +75,18 @@ def test_without_affinity_all_cores_are_usable(roots: Roots, monkeypatch: pytest
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert roots.machine().usable_cores == 6
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [([], ()), (["0-1"], ({0, 1},)), (["0,2-3", "1,4"], ({0, 2, 3}, {1, 4})), (["0-1", ""], ({0, 1},))],
+)
+def test_the_processors_of_each_node_of_the_memory(
+    roots: Roots, lists: list[str], expected: tuple[set[int], ...]
+) -> None:
+    """A node without processors, memory alone, is left out."""
+    listed = {f"sys/devices/system/node/node{number}/cpulist": f"{text}\n" for number, text in enumerate(lists)}
+    assert numa_nodes(roots.write(listed).sys) == expected
 
 
 def test_a_machine_without_control_groups_has_no_quota_and_all_its_memory(roots: Roots) -> None:
