@@ -1,9 +1,8 @@
 """Which processors an interleaved measurement's sides run on, and which of them a round's sides share.
 
-What neighbours on the machine do to a step, they do to the steps on one processor, for some hundredth of a second.
-Sides that alternate on the same one have it in common; left to the scheduler, each keeps a processor of its own for
-a while. On two shared cores the ratio of neighbouring timed batches then varies by half as much again
-(docs/how-sure.md).
+What neighbours on the machine do to a step, they do on one processor, for tenths of a second. Sides that alternate on
+the same one have it in common; left to the scheduler, each stays for a while on a processor of its own. On two shared
+cores the ratio of neighbouring timed batches then varies by half as much again (docs/how-sure.md).
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
 from tests.support.git import git
 from tests.support.harness import KEEP_SERVERS, ROOT, BenchProcess, fake_bench
+from tests.support.zygote import run_bench
 
 Duel = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -31,14 +31,7 @@ def duel(tmp_path: Path) -> Duel:
     def call(*arguments: str, cwd: Path = ROOT, **script: object) -> subprocess.CompletedProcess[str]:
         (tmp_path / "script.json").write_text(json.dumps(script))
         variables = {SCRIPT: str(tmp_path / "script.json"), LOCK_VARIABLE: str(tmp_path / "lock"), "COLUMNS": "100"}
-        return subprocess.run(
-            fake_bench("duel", *arguments, "--results", str(tmp_path / "results")),
-            cwd=cwd,
-            env={**os.environ, **variables, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return run_bench("duel", *arguments, "--results", str(tmp_path / "results"), cwd=cwd, variables=variables)
 
     return call
 

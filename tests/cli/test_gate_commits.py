@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,8 @@ from bench.core.errors import UsageError
 from bench.run.lock import LOCK_VARIABLE
 from bench.store import load
 from tests.support.git import git
-from tests.support.harness import KEEP_SERVERS, ROOT, fake_bench
+from tests.support.harness import KEEP_SERVERS
+from tests.support.zygote import run_bench
 
 CELL = "def cell(units, activation, return_sequences, name): ...\ndef network(cell, task, units): ...\n"
 DATA = """import bench
@@ -68,18 +68,10 @@ def gate(project: Path) -> Gate:
             "BENCH_TEST_WORKER": "tests.support.importing_worker",
             KEEP_SERVERS: "1",
             LOCK_VARIABLE: str(project.parent / "lock"),
-            "PYTHONPATH": str(ROOT),
             "BENCH_CACHE_DIR": str(project.parent / "cache"),
             "COLUMNS": "160",
         }
-        return subprocess.run(
-            fake_bench(verb, *arguments),
-            cwd=project,
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return run_bench(verb, *arguments, cwd=project, variables=variables)
 
     return call
 

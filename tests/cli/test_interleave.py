@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
-from tests.support.harness import ROOT, fake_bench
+from tests.support.zygote import run_bench
 
 
 @pytest.fixture
@@ -22,14 +21,7 @@ def store(tmp_path: Path) -> Path:
 
 def bench(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     variables = {SCRIPT: str(store.parent / "script.json"), LOCK_VARIABLE: str(store.parent / "lock"), "COLUMNS": "200"}
-    return subprocess.run(
-        fake_bench(*arguments),
-        cwd=ROOT,
-        env={**os.environ, **variables, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return run_bench(*arguments, variables=variables)
 
 
 def test_a_campaign_ends_with_its_cells_interleaved_and_the_table_shows_it(store: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
-from tests.support.harness import ROOT, fake_bench
+from tests.support.zygote import run_bench
 
 FEW = ("--set", "cells=gru", "--set", "backends=tensorflow", "--set", "seeds=0,1")
 
@@ -21,14 +20,7 @@ def kernels(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     if not script.exists():
         script.write_text("{}")
     variables = {SCRIPT: str(script), LOCK_VARIABLE: str(folder / "lock"), "BENCH_CACHE_DIR": str(folder / "cache")}
-    return subprocess.run(
-        fake_bench("kernels", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **variables, "PYTHONPATH": str(ROOT), "COLUMNS": "160"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return run_bench("kernels", *arguments, variables={**variables, "COLUMNS": "160"})
 
 
 def test_each_option_is_timed_against_the_plain_layer(tmp_path: Path) -> None:

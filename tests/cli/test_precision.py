@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,18 +14,12 @@ from bench.core.errors import ExitCode, UsageError
 from bench.run.lock import LOCK_VARIABLE
 from bench.store import load
 from bench.store.campaign import read_manifests
-from tests.support.harness import ROOT, fake_bench
+from tests.support.zygote import run_bench
 
 
 def run(folder: Path, *options: str) -> str:
-    done = subprocess.run(
-        fake_bench("run", "quick", "--set", "cells=lstm", *options),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), LOCK_VARIABLE: str(folder / "lock")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    variables = {LOCK_VARIABLE: str(folder / "lock")}
+    done = run_bench("run", "quick", "--set", "cells=lstm", *options, cwd=folder, variables=variables)
     assert done.returncode == ExitCode.OK, done.stderr
     return done.stderr
 

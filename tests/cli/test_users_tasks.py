@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,7 +23,8 @@ from bench.cli import app
 from bench.core.errors import ExitCode, NoVerdictError, UsageError
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
-from tests.support.harness import FAKE, KEEP_SERVERS, ROOT, fake_bench
+from tests.support.harness import FAKE, KEEP_SERVERS
+from tests.support.zygote import run_bench
 
 DATA = """
 import bench
@@ -71,16 +71,8 @@ def in_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         LOCK_VARIABLE: str(folder / "lock"),
         KEEP_SERVERS: "1",
         "BENCH_CACHE_DIR": str(folder / "cache"),
-        "PYTHONPATH": str(ROOT),
     }
-    return subprocess.run(
-        fake_bench(*arguments),
-        cwd=folder,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return run_bench(*arguments, cwd=folder, variables=variables)
 
 
 def called(*arguments: str | Path) -> tuple[int, Any]:

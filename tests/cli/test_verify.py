@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,17 @@ from bench.cli import app
 from bench.core.case import Case
 from bench.core.errors import NoVerdictError, UsageError
 from bench.store.parts import write_run
-from tests.support.harness import FAKE, ROOT, fake_bench
+from tests.support.harness import FAKE
 from tests.support.roots import LAPTOP
 from tests.support.stored import a_run
+from tests.support.zygote import run_bench
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify") / "results"
     suite = ("run", "quick", "--set", "cells=lstm,gru", "--set", "seeds=0", "--set", "epochs=2")
-    subprocess.run(fake_bench(*suite, "--results", str(folder)), cwd=ROOT, check=True, capture_output=True)
+    run_bench(*suite, "--results", str(folder)).check_returncode()
     return folder
 
 

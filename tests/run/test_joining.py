@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ import pytest
 
 from bench.run.lock import LOCK_VARIABLE
 from tests.support.fake_worker import SCRIPT
-from tests.support.harness import MACHINE, ROOT, BenchProcess, fake_bench, violations
+from tests.support.harness import MACHINE, BenchProcess, violations
+from tests.support.zygote import ForkedBench, run_bench, shared_zygote
 
 Harness = Callable[..., BenchProcess]
 
@@ -29,11 +28,12 @@ def harness(tmp_path: Path) -> Iterator[Harness]:
     started: list[BenchProcess] = []
 
     def start(*options: str, machine: str = "here") -> BenchProcess:
-        process = BenchProcess(
-            fake_bench("run", "quick", "--results", str(tmp_path / "results"), "--set", "seeds=0..2", *options),
+        process = ForkedBench(
+            ["run", "quick", "--results", str(tmp_path / "results"), "--set", "seeds=0..2", *options],
             tmp_path / f"output{len(started)}",
             {SCRIPT: str(tmp_path / "script.json"), LOCK_VARIABLE: str(tmp_path / machine), MACHINE: machine},
         )
+        process.zygote = shared_zygote()
         started.append(process)
         process.start()
         return process
@@ -147,9 +147,8 @@ def test_a_plan_shows_who_measures_what(tmp_path: Path, harness: Harness) -> Non
     owner.wait_for("child")
     joined = harness("--join", machine="there")
     joined.wait_for("child")
-    command = fake_bench("plan", "quick", "--set", "seeds=0..2", "--results", str(tmp_path / "results"))
-    wide = {**os.environ, "COLUMNS": "200"}
-    plan = subprocess.run(command, env=wide, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    command = ["plan", "quick", "--set", "seeds=0..2", "--results", str(tmp_path / "results")]
+    plan = run_bench(*command, variables={"COLUMNS": "200"}).stdout
     pids = [process.harness.pid for process in (owner, joined) if process.harness is not None]
     shown = (
         r"0 of 9 runs are done; it is measured by process {0} on .*\n *block 1: process {0} .*\n *block 2: process {1} "
@@ -157,8 +156,7 @@ def test_a_plan_shows_who_measures_what(tmp_path: Path, harness: Harness) -> Non
     assert re.search(shown.format(*pids), plan), plan
     assert owner.kill("parent") is None
     assert joined.kill("parent") is None
-    command += ["--format", "json"]
-    content = json.loads(subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout)
+    content = json.loads(run_bench(*command, "--format", "json").stdout)
     assert content["unfinished"]["owner"] is None
     assert list(content["unfinished"]["blocks"]) == ["2"]  # it may live, on another machine
 

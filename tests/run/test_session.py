@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from bench.run.session import edited_files
 from bench.store import load
 from tests.support.fake_worker import SCRIPT
 from tests.support.git import git
-from tests.support.harness import ROOT, fake_bench
+from tests.support.harness import ROOT
+from tests.support.zygote import run_bench
 
 NOTHING = "0" * 64
 
@@ -23,19 +23,9 @@ NOTHING = "0" * 64
 def bench_run(folder: Path, *options: str, cwd: Path = ROOT, **script: object) -> str:
     """Run two cells, and give what was printed beside the table."""
     (folder / "script.json").write_text(json.dumps(script))
-    done = subprocess.run(
-        fake_bench("run", "quick", "--set", "cells=lstm,gru", "--results", str(folder / "results"), *options),
-        cwd=cwd,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            SCRIPT: str(folder / "script.json"),
-            LOCK_VARIABLE: str(folder / "lock"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ("run", "quick", "--set", "cells=lstm,gru", "--results", str(folder / "results"), *options)
+    variables = {SCRIPT: str(folder / "script.json"), LOCK_VARIABLE: str(folder / "lock")}
+    done = run_bench(*command, cwd=cwd, variables=variables)
     assert done.returncode in (0, 4), done.stderr
     return done.stderr
 

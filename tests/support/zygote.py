@@ -7,6 +7,7 @@ function by which files are written (`STEPS`): so production code needs no switc
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib
 import json
@@ -88,6 +89,38 @@ class Zygote:
         return json.loads(self._process.stdout.readline())
 
 
+@functools.cache
+def shared_zygote() -> Zygote:
+    """One for all tests of this process; it ends with it, since its standard input does."""
+    return Zygote()
+
+
+def run_bench(
+    *arguments: str, cwd: Path = ROOT, variables: Mapping[str, str] | None = None, timeout: float = 300.0
+) -> subprocess.CompletedProcess[str]:
+    """A command of `bench` with the fake worker, to its end: what `subprocess.run` would give, a second sooner.
+
+    Args:
+        arguments: of `bench`.
+        cwd: the folder that it is given in.
+        variables: of the environment, beside this process's.
+        timeout: seconds, after which it is killed.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})}
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = (Path(folder) / name for name in ("output", "errors"))
+        request = {"argv": arguments, "env": environment, "output": str(output), "errors": str(errors), "cwd": str(cwd)}
+        process = ForkedProcess(shared_zygote(), shared_zygote().request({"start": request}))
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        return subprocess.CompletedProcess([*arguments], code, output.read_text(), errors.read_text())
+
+
 class ForkedBench(BenchProcess):
     """A command of `bench` that the zygote starts. Its `command` is the arguments alone."""
 
@@ -101,11 +134,18 @@ class ForkedBench(BenchProcess):
             step: the function at whose call the process sends itself a signal, "before" or "after" the call, the number
                 of the call from 1, and that of the signal.
         """
-        environment = {**self.environment, "BENCH_TEST_MARK": self.mark}
+        self.output.touch()  # for who reads it before the process does anything
+        environment = {**os.environ, **self.environment, "BENCH_TEST_MARK": self.mark}
         request = {"argv": [*self.command, *more], "env": environment, "output": str(self.output), "step": step}
         process = ForkedProcess(self.zygote, self.zygote.request({"start": request}))
         self.harness = process  # type: ignore[assignment]
         return process
+
+    def stop(self) -> None:
+        """See `BenchProcess`; a forked process does not bear the mark that its own processes have."""
+        if self.harness is not None:
+            self.harness.send_signal(signal.SIGKILL)
+        super().stop()
 
 
 def _signal_at(name: str, when: str, nth: int, number: int) -> None:
@@ -131,28 +171,41 @@ def _signal_at(name: str, when: str, nth: int, number: int) -> None:
     setattr(owner, attribute, signalling)
 
 
-def _run(argv: list[str], env: dict[str, str], output: str, step: list[Any] | None) -> int:
+def _run(
+    argv: list[str],
+    env: dict[str, str],
+    output: str,
+    errors: str | None = None,
+    cwd: str = str(ROOT),
+    step: list[Any] | None = None,
+) -> int:
     os.setsid()
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for source, flags, targets in ((os.devnull, os.O_RDONLY, (0,)), (output, os.O_WRONLY, (1, 2))):
-        descriptor = os.open(source, flags | (os.O_APPEND | os.O_CREAT if flags else 0), 0o666)
-        for target in targets:
-            os.dup2(descriptor, target)
+    writing = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    for target, source, flags in ((0, os.devnull, os.O_RDONLY), (1, output, writing), (2, errors or output, writing)):
+        descriptor = os.open(source, flags, 0o666)
+        os.dup2(descriptor, target)
         os.close(descriptor)
+    os.environ.clear()
     os.environ.update(env)
+    os.chdir(cwd)
+    sys.path[0] = cwd  # as `python -m` has it, and behind it what PYTHONPATH has
+    sys.path[1:1] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     tempfile.tempdir = None
     sys.argv = ["bench", *argv]
     if step is not None:
         _signal_at(*step)
     try:
-        harness.main()
+        importlib.reload(harness).main()  # it has read its own variables when the zygote started
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1 if ended.code else 0
     except BaseException:
         traceback.print_exc()
         return 1
+    finally:
+        atexit._run_exitfuncs()
     return 0
 
 
