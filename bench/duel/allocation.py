@@ -43,7 +43,7 @@ class GroupValue:
     def of(cls, log_ratio: float, round_log_ratios: Sequence[float]) -> GroupValue:
         """A group's value and those of its rounds."""
         several = len(round_log_ratios) > 1
-        variance = statistics.variance(round_log_ratios) if several else math.nan
+        variance = _variance(round_log_ratios) if several else math.nan
         return cls(log_ratio=log_ratio, rounds=len(round_log_ratios), round_variance=variance)
 
 
@@ -92,7 +92,7 @@ def next_rounds(values: Mapping[Contrast, Sequence[GroupValue]], cost: GroupCost
         return first_rounds(values)
     within = statistics.median(spreads)  # a neighbour's burst is in few groups
     from_rounds = within * statistics.fmean(1 / value.rounds for value in least_certain)
-    between = statistics.variance(value.log_ratio for value in least_certain) - from_rounds
+    between = _variance([value.log_ratio for value in least_certain]) - from_rounds
     if between <= 0 or cost.round_seconds <= 0:
         return ROUNDS
     best = math.sqrt(within / between * cost.start_seconds / cost.round_seconds)
@@ -102,4 +102,10 @@ def next_rounds(values: Mapping[Contrast, Sequence[GroupValue]], cost: GroupCost
 def _squared_error(values: Sequence[GroupValue]) -> float:
     if len(values) < 2:
         return math.inf
-    return statistics.variance(value.log_ratio for value in values) / len(values)
+    return _variance([value.log_ratio for value in values]) / len(values)
+
+
+def _variance(values: Sequence[float]) -> float:
+    """Of a sample of two or more; `statistics.variance` computes with fractions, which takes far longer."""
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
