@@ -13,7 +13,7 @@ import pytest
 
 from bench.analysis.occasions import OCCASIONS
 from bench.analysis.stats import welch
-from scripts import judge_groups
+from scripts import judge_groups, record_cores
 from scripts.group_tables import SAME_SESSION, tables
 from scripts.judge_groups import HOUR, sides_before
 from scripts.recorded_groups import Floats, Session, base_and_new, read_sessions
@@ -175,3 +175,21 @@ def test_the_docs_count_the_slow_processes_of_lstm(sessions: list[Session]) -> N
         f"{len(slow)} of {len(every)} were {100 * slow.min():.1f} to {100 * slow.max():.1f} % slower than the median"
     )
     assert words in (ROOT / "docs" / "how-sure.md").read_text()
+
+
+def test_the_docs_show_that_a_processor_in_common_halves_the_noise() -> None:
+    rows = json.loads((DUELS / "cores.json").read_text())["rows"]
+    text = (ROOT / "docs" / "how-sure.md").read_text()
+    assert f"<!-- cores:noise -->\n\n{record_cores.table(rows).strip()}\n\n<!-- /cores:noise -->" in text
+    for cell in record_cores.CELLS:
+        shared, left = (
+            [row for row in rows if (row["cell"], row["is_shared"]) == (cell, is_shared)] for is_shared in (True, False)
+        )
+        assert len(shared) == len(left) >= 8
+        for key, most in (("batches", 0.55), ("rounds", 0.55), ("log_ratios", 0.7)):
+            with_one, without = (
+                np.sqrt(np.mean(np.square(np.hstack([row[key] for row in of])))) for of in (shared, left)
+            )
+            assert with_one < most * without
+        steps = [np.median([row["step_seconds"] for row in of]) for of in (shared, left)]
+        assert steps[0] == pytest.approx(steps[1], rel=0.03)
