@@ -106,6 +106,6 @@ def _squared_error(values: Sequence[GroupValue]) -> float:
 
 
 def _variance(values: Sequence[float]) -> float:
-    """The variance of a sample of two or more; `statistics.variance` computes with fractions, which takes far longer."""
+    """The variance of a sample of two or more; `statistics.variance` computes with fractions, and takes far longer."""
     mean = math.fsum(values) / len(values)
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)

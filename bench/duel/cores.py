@@ -12,25 +12,28 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from bench.core.protocol import TimedPhase
 from bench.duel.sides import PreparedSide
 from bench.host.hardware import numa_nodes, usable_cores
 from bench.host.procfs import SYS
 
 
 def shared_cores(
-    sides: Sequence[PreparedSide], cpus: Collection[int] = (), *, sys_folder: Path = SYS
+    sides: Sequence[PreparedSide], phase: TimedPhase, cpus: Collection[int] = (), *, sys_folder: Path = SYS
 ) -> tuple[int, ...]:
     """The logical processors that rounds are dealt out to, one to each; none where the sides need several at once.
 
-    Only single-threaded work on the processor fits on one. On a machine of several NUMA nodes they are those of the
-    node that has the most of them: on another, a side's memory would be far away, and it is chance whose is.
+    Only single-threaded work on the processor fits on one. A call of `model.predict` waits for the end of an iterator's
+    thread (`bench.worker.iterators`): its slowest tenth takes a quarter longer on one. On a machine of several NUMA
+    nodes they are those of the node that has the most of them: on another, a side's memory would be far away.
 
     Args:
         sides: that take part, the anchor too.
+        phase: what is timed.
         cpus: that the sides may run on; empty for all that this process may use.
         sys_folder: the folder that stands for /sys.
     """
-    if not hasattr(os, "sched_setaffinity"):
+    if not hasattr(os, "sched_setaffinity") or phase is TimedPhase.PREDICT_CALLS:
         return ()
     if any(each.case.device != "cpu" or each.case.threads != 1 for each in sides if each.computes_on_device):
         return ()

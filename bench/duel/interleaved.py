@@ -164,7 +164,7 @@ class InterleavedRunner:
         with_anchor = dict(enumerate(sides)) | ({} if anchor is None else {ANCHOR: anchor})
         self._sides = dict(zip(with_anchor, sharing_devices([*with_anchor.values()]), strict=True))
         self._anchor_batch_seconds = BATCH_SECONDS if anchor and anchor.computes_on_device else ANCHOR_SECONDS
-        self._cores = shared_cores([*self._sides.values()], cpus)
+        self._cores = shared_cores([*self._sides.values()], phase, cpus)
         self._data, self._folder, self._phase, self._cpus = data, folder, phase, self._cores or cpus
         self._fresh_servers, self._round_seconds = fresh_servers, round_seconds
         self._check_code, self._on_tick, self._clock = check_code, on_tick, clock

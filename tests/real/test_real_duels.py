@@ -23,7 +23,7 @@ from bench.core.protocol import Request, TimedPhase
 from bench.duel.interleaved import Batching, InterleavedRunner
 from bench.duel.side_process import SideProcess
 from bench.duel.sides import WORKER, PreparedSide
-from bench.host.hardware import read_machine
+from bench.host.hardware import read_machine, usable_cores
 from bench.run.server import HARNESS_ENVIRONMENT, Server, WorkerEnvironment, default_isolation
 from scripts.recordings import Recorded, minutes, read
 from tests.support.wheels import a_wheel, an_environment
@@ -94,6 +94,8 @@ def test_a_timed_batch_is_its_steps_alone(phase: TimedPhase, tmp_path: Path) -> 
     assert len(pair.rounds) == 2
     # three steps of so small a layer take some 15 ms; with an epoch's beginning and end they would take 1.2 s and more
     assert all(side.steps == 3 and 0 < side.seconds < 0.6 for each in pair.rounds for side in each.sides.values())
+    assert {each.core for each in pair.rounds} <= usable_cores()
+    assert all(json.loads(side.extra_json or "{}")["input_tuned"] is False for side in pair.metadata.values())
 
 
 def test_single_calls_of_each_path_are_timed_and_their_programs_attested(tmp_path: Path) -> None:
