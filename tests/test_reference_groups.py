@@ -21,7 +21,7 @@ from scripts.simulate_sides import FIRST
 
 ROOT = Path(__file__).parents[1]
 DUELS = ROOT / "results" / "reference" / "duels"
-MINUTES = {"groups": 85, "groups_xeon": 39, "groups_trained": 80}
+MINUTES = {"groups": 85, "groups_xeon": 39, "groups_trained": 80, "groups_one_core": 49}
 """By recording, each of one machine: what its groups took at least."""
 WITH_SLOW_LSTM = pytest.mark.parametrize("recording", ["groups"], indirect=True, scope="module")
 
@@ -127,6 +127,18 @@ def test_verdicts_on_two_stores_hours_apart_are_as_often_right_as_the_docs_have_
     assert found in guide
     assert same in guide
     assert f"in {100 * stores[20, 0.05]['all_right']['share']:.1f} % after twenty" in guide
+
+
+@pytest.mark.parametrize("recording", ["groups_one_core"], indirect=True, scope="module")
+def test_with_a_processor_in_common_duels_reach_what_was_set_out_for(content: dict[str, Any]) -> None:
+    by_name = {row["design"]: row for row in content["measurements"]}
+    assert by_name["three equal sides"]["right"]["low"] > 0.9
+    assert by_name["three sides to ± 1 %"]["right"]["low"] > 0.9
+    assert by_name["tolerance 0.5 %, floor 0.25 %, 1 % slower"]["right"]["low"] > 0.95
+    assert 1 - by_name["three sides to ± 1 %"]["missed_of_as_many"]["share"] > 0.95
+    assert max(row["missed"]["share"] for row in content["coverage"] if "of B" not in row["put_in"]) < 0.06
+    assert all(row["wrong"]["share"] <= 0.001 for row in content["measurements"])
+    assert all(row["wrong"]["hits"] == 0 for row in content["stores"])
 
 
 @WITH_SLOW_LSTM
