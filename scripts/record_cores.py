@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def _root_mean_square(rows: Sequence[Mapping[str, Any]], key: str) -> float:
     return float(np.sqrt(np.mean(np.square([value for each in rows for value in each[key]]))))
 
 
-def record(minutes: float, report: functools.partial[None]) -> list[dict[str, Any]]:
+def record(minutes: float, report: Callable[[str], None]) -> list[dict[str, Any]]:
     """Measure for so long; the machine's lock is held."""
     cases = [Case(cell=cell, task="mnist_5k", epochs=1, threads=1) for cell in CELLS for _ in range(COPIES)]
     environment = pinned_allocator(WorkerEnvironment())

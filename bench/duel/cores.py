@@ -2,7 +2,7 @@
 
 What neighbours on the machine do to a step, they do on one processor, for tenths of a second. Sides that alternate on
 the same one have it in common; left to the scheduler, each stays for a while on a processor of its own. On two shared
-cores the ratio of neighbouring timed batches then varies by half as much again (docs/how-sure.md).
+cores the ratio of neighbouring timed batches then varies twice as much (docs/how-sure.md).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def shared_cores(
 def move(pids: Collection[int], cores: Sequence[int], number: int) -> int | None:
     """Let all threads of the sides, and those that they start, run in this round on its processor alone.
 
-    A process that has ended is no error: whoever waits for it finds out. Nor is a processor that went offline: then the
-    process stays where it may run.
+    A thread or a process that has ended is no error: whoever waits for it finds out. Nor is a processor that went
+    offline: then the process stays where it may run.
 
     Args:
         pids: the sides' processes.
@@ -60,8 +60,14 @@ def move(pids: Collection[int], cores: Sequence[int], number: int) -> int | None
     if not cores:
         return None
     core = cores[number % len(cores)]
-    for pid in pids:
+    for thread in (thread for pid in pids for thread in _threads(pid)):
         with contextlib.suppress(OSError):
-            for thread in Path(f"/proc/{pid}/task").iterdir():
-                os.sched_setaffinity(int(thread.name), {core})
+            os.sched_setaffinity(thread, {core})
     return core
+
+
+def _threads(pid: int) -> list[int]:
+    try:
+        return [int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return []
