@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -40,6 +41,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("BENCH_TEST_EXTRAS"):
                 pytest.fail(f"{name} is not installed, and BENCH_TEST_EXTRAS says that it must be")
             pytest.skip(f"needs {name}: make extras")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _zygote_of_this_file() -> Iterator[None]:
+    yield
+    if (zygote := sys.modules.get("tests.support.zygote")) is not None:
+        zygote.end_shared_zygote()
 
 
 @pytest.fixture(scope="session", autouse=True)

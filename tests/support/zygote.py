@@ -91,8 +91,15 @@ class Zygote:
 
 @functools.cache
 def shared_zygote() -> Zygote:
-    """One for all tests of this process; it ends with it, since its standard input does."""
+    """One for all tests of a file (`end_shared_zygote`)."""
     return Zygote()
+
+
+def end_shared_zygote() -> None:
+    """End it, where it was started: tests of other files count their processes and descriptors."""
+    if shared_zygote.cache_info().currsize:
+        with shared_zygote():
+            shared_zygote.cache_clear()
 
 
 def run_bench(
