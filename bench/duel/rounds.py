@@ -178,7 +178,7 @@ def rounds_of(rows: Sequence[Mapping[Any, Any]]) -> tuple[Round, ...]:
     sides: dict[tuple[int, int], dict[int, SideRound]] = {}
     cores: dict[tuple[int, int], int | None] = {}
     for row in rows:
-        core = row.get("core")  # none of a measurement before December 2026; NaN beside others in a recording
+        core = row.get("core")  # none of a measurement before 29 November 2026; NaN beside others in a recording
         cores[int(row["pair"]), int(row["turn"])] = None if core is None or math.isnan(core) else int(core)
         sides.setdefault((int(row["pair"]), int(row["turn"])), {})[side_of(row["side"])] = SideRound(
             steps=int(row["steps"]),

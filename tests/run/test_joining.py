@@ -148,7 +148,9 @@ def test_a_plan_shows_who_measures_what(tmp_path: Path, harness: Harness) -> Non
     joined = harness("--join", machine="there")
     joined.wait_for("child")
     command = ["plan", "quick", "--set", "seeds=0..2", "--results", str(tmp_path / "results")]
-    plan = run_bench(*command, variables={"COLUMNS": "200"}).stdout
+    shown_plan = run_bench(*command, variables={"COLUMNS": "200"})
+    shown_plan.check_returncode()
+    plan = shown_plan.stdout
     pids = [process.harness.pid for process in (owner, joined) if process.harness is not None]
     shown = (
         r"0 of 9 runs are done; it is measured by process {0} on .*\n *block 1: process {0} .*\n *block 2: process {1} "
@@ -156,7 +158,9 @@ def test_a_plan_shows_who_measures_what(tmp_path: Path, harness: Harness) -> Non
     assert re.search(shown.format(*pids), plan), plan
     assert owner.kill("parent") is None
     assert joined.kill("parent") is None
-    content = json.loads(run_bench(*command, "--format", "json").stdout)
+    as_data = run_bench(*command, "--format", "json")
+    as_data.check_returncode()
+    content = json.loads(as_data.stdout)
     assert content["unfinished"]["owner"] is None
     assert list(content["unfinished"]["blocks"]) == ["2"]  # it may live, on another machine
 
