@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.kills import episode
-from tests.support.zygote import Zygote
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as process:
-        yield process
+from tests.support.zygote import shared_zygote
 
 
 @pytest.mark.parametrize(
@@ -27,9 +20,7 @@ def zygote() -> Iterator[Zygote]:
         ("duel", "duel/1"),  # left half a duel
     ],
 )
-def test_signals_leave_nothing_half_done_and_nothing_behind(
-    tmp_path: Path, zygote: Zygote, kind: str, seed: str
-) -> None:
-    kills = episode(kind, seed, tmp_path / "episode", zygote)
+def test_signals_leave_nothing_half_done_and_nothing_behind(tmp_path: Path, kind: str, seed: str) -> None:
+    kills = episode(kind, seed, tmp_path / "episode", shared_zygote())
     assert [(kill.target, kill.signal, kill.moment, kill.wrong) for kill in kills if kill.wrong] == []
     assert kills
